@@ -1,0 +1,148 @@
+"""Every failure Blitz can report, and whose fault it is.
+
+A class says *who* is at fault (``source``), what a client is told (``status_hint``) and whether the
+same request may be tried again elsewhere (``retryable``). Foreign exceptions (h11's, the operating
+system's, the C shim's codes) are translated once, at the border where they appear, with
+``raise New(...) from exc``. The message is for the log; a client sees the status and its reason
+phrase only.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "BlitzError",
+    "ClientError",
+    "ClientGone",
+    "ConfigError",
+    "ConfigProblem",
+    "InternalError",
+    "PluginError",
+    "PluginLoadError",
+    "PluginMemory",
+    "PluginTimeout",
+    "PluginTrap",
+    "PluginVerdict",
+    "UpstreamError",
+]
+
+
+class BlitzError(Exception):
+    """Base of all of them.
+
+    Attributes:
+        source: who is at fault: ``config``, ``client``, ``upstream``, ``plugin`` or ``internal``.
+        status_hint: the status a client gets when no head was sent yet; 0 when nothing is sent.
+        retryable: the same request may succeed on another connection or endpoint.
+    """
+
+    source: ClassVar[str] = "internal"
+    status_hint: int = 500
+    retryable: bool = False
+
+
+class ConfigProblem:
+    """One mistake in a configuration: what was wrong, where, what was expected, what to do.
+
+    Attributes:
+        message: one sentence, lower case.
+        file: path as the user wrote it, or the name of an environment variable or command-line flag.
+        line: 1-based, or 0 where there is none.
+        key: dotted path such as ``routes[0].upstream``, or "".
+    """
+
+    __slots__ = ("file", "key", "line", "message")
+
+    def __init__(self, message: str, *, file: str = "", line: int = 0, key: str = "") -> None:
+        self.message = message
+        self.file = file
+        self.line = line
+        self.key = key
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        return ": ".join(part for part in (where, self.key, self.message) if part)
+
+    def __repr__(self) -> str:
+        return f"ConfigProblem({str(self)!r})"
+
+
+class ConfigError(BlitzError):
+    """The operator's fault: the configuration cannot run. Carries every problem at once."""
+
+    source = "config"
+
+    def __init__(self, problems: list[ConfigProblem] | str) -> None:
+        self.problems = [ConfigProblem(problems)] if isinstance(problems, str) else problems
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ClientError(BlitzError):
+    """The client's fault: its message is wrong, too large or too slow (4xx)."""
+
+    source = "client"
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status_hint = status
+
+
+class ClientGone(ClientError):
+    """The client went away; nothing can be sent."""
+
+    def __init__(self, message: str = "client closed the connection") -> None:
+        super().__init__(message, status=0)
+
+
+class UpstreamError(BlitzError):
+    """The upstream's fault: unreachable (502), overloaded (503), late (504), or nonsense (502)."""
+
+    source = "upstream"
+
+    def __init__(self, message: str, *, status: int = 502, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.status_hint = status
+        self.retryable = retryable
+
+
+class PluginError(BlitzError):
+    """A plugin's fault. Its failure policy may turn this into a skip.
+
+    Attributes:
+        plugin: its name.
+        hook: the export that was running, or "".
+        frames: guest frames, innermost first, one ``function  file:line`` each.
+    """
+
+    source = "plugin"
+
+    def __init__(self, message: str, *, plugin: str = "", hook: str = "", frames: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.plugin = plugin
+        self.hook = hook
+        self.frames = frames
+
+
+class PluginLoadError(PluginError):
+    """The file is not a plugin that can run here; the message says what was found and what was wanted."""
+
+
+class PluginTrap(PluginError):
+    """The guest trapped, exited, or made a host call that is not allowed."""
+
+
+class PluginTimeout(PluginError):
+    """The guest ran past its deadline and was cancelled."""
+
+
+class PluginMemory(PluginError):
+    """The guest wanted more memory, or more host memory, than it may have."""
+
+
+class PluginVerdict(PluginError):
+    """The hook returned -1 or a value that is no verdict."""
+
+
+class InternalError(BlitzError):
+    """Ours: a broken invariant. Logged with its traceback."""

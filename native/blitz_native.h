@@ -1,0 +1,345 @@
+/* blitz_native.h: the contract between Blitz's Python and its C.
+ *
+ * Everything Python may call is declared between the two CDEF marks; build.py hands that text to
+ * cffi word for word, so it must stay plain C declarations (no macros, no includes, no inline code).
+ *
+ * Rules for every function here
+ *   result    0 or a count >= 0 on success, a negative BLITZ_E_* on failure, unless said otherwise;
+ *             outputs through pointers are written only on success.
+ *   pointers  "borrowed": the caller keeps it alive for the call, or until the moment named.
+ *             "owned": the caller frees it with the function named.
+ *   strings   always (pointer, length), never NUL-terminated, unless said otherwise.
+ *   threads   one engine and all that hangs on it belong to one thread at a time; functions are not
+ *             re-entrant. The tick thread touches only atomics and the engine's epoch.
+ *   Python    nothing here calls into Python.
+ */
+#ifndef BLITZ_NATIVE_H
+#define BLITZ_NATIVE_H
+#include <stddef.h>
+#include <stdint.h>
+
+/* CDEF-BEGIN */
+
+/* ---------------------------------------------------------------- result codes */
+enum {
+    BLITZ_E_DECLINED = -1,   /* scanner: not in the strict subset; ask h11 with the same bytes */
+    BLITZ_E_NOMEM = -2,      /* the host is out of memory */
+    BLITZ_E_SPACE = -3,      /* the output buffer is too small */
+    BLITZ_E_LIMIT = -4,      /* a size or count limit was passed */
+    BLITZ_E_SYNTAX = -5,     /* the bytes are not well-formed */
+    BLITZ_E_ENGINE = -6,     /* wasmtime refused; the message is in the error buffer */
+    BLITZ_E_STATE = -7       /* not allowed now: a broken invariant of the caller */
+};
+
+/* ---------------------------------------------------------------- heads
+ * A head is the bytes it arrived in (base) plus a table of spans. What was added since lives in the
+ * head's own arena; a span says which of the two it points into by its top bit. The table is always
+ * the present truth: an edit that was committed has changed it. */
+enum { BLITZ_MAX_FIELDS = 256, BLITZ_ARENA = 0x80000000 };
+enum { BLITZ_REQUEST = 0, BLITZ_RESPONSE = 1 };
+enum {                        /* how the body of this message ends (RFC 9112 section 6.3) */
+    BLITZ_BODY_NONE = 0, BLITZ_BODY_LENGTH = 1, BLITZ_BODY_CHUNKED = 2, BLITZ_BODY_CLOSE = 3
+};
+enum {                        /* blitz_head.flags, computed by blitz_head_check() */
+    BLITZ_HEAD_KEEP_ALIVE = 1,       /* the sender allows another message on this connection */
+    BLITZ_HEAD_EXPECT_CONTINUE = 2,  /* request: Expect: 100-continue */
+    BLITZ_HEAD_UPGRADE = 4,          /* Connection: upgrade and an Upgrade field are both there */
+    BLITZ_HEAD_NAMED_OPTIONS = 8,    /* Connection names fields beyond close, keep-alive, upgrade, te */
+    BLITZ_HEAD_HAS_BODY_EDIT = 16    /* a plugin replaced the body (set_body) */
+};
+enum {                        /* blitz_field.id: the fields that rules care about; 0 = any other */
+    BLITZ_F_OTHER = 0, BLITZ_F_HOST, BLITZ_F_CONNECTION, BLITZ_F_CONTENT_LENGTH,
+    BLITZ_F_TRANSFER_ENCODING, BLITZ_F_EXPECT, BLITZ_F_UPGRADE, BLITZ_F_TE, BLITZ_F_TRAILER,
+    BLITZ_F_KEEP_ALIVE, BLITZ_F_PROXY_CONNECTION, BLITZ_F_PROXY_AUTHENTICATE,
+    BLITZ_F_PROXY_AUTHORIZATION, BLITZ_F_VIA, BLITZ_F_MAX_FORWARDS, BLITZ_F_DATE, BLITZ_F_SERVER,
+    BLITZ_F_X_FORWARDED_FOR, BLITZ_F_X_FORWARDED_PROTO, BLITZ_F_X_FORWARDED_HOST, BLITZ_F_FORWARDED,
+    BLITZ_F_X_REQUEST_ID, BLITZ_F_ETAG, BLITZ_F_DIGEST, BLITZ_F_CONTENT_ENCODING,
+    BLITZ_F_CONTENT_TYPE, BLITZ_F_HTTP2_SETTINGS, BLITZ_F_COUNT
+};
+
+typedef struct { uint32_t off, len; } blitz_span;          /* off: top bit set = in the arena */
+typedef struct { blitz_span name, value; uint8_t id; uint8_t gone; } blitz_field;
+
+typedef struct {
+    const uint8_t *base;      /* borrowed until the head is reset; NULL when all is in the arena */
+    uint32_t base_len;        /* bytes of the head in base, the empty line included */
+    uint8_t kind;             /* BLITZ_REQUEST or BLITZ_RESPONSE */
+    uint8_t minor;            /* HTTP/1.minor */
+    uint8_t body;             /* BLITZ_BODY_* */
+    uint8_t flags;            /* BLITZ_HEAD_* */
+    uint32_t status;          /* response: 100..999 */
+    uint32_t n_fields;
+    int64_t content_length;   /* when body is BLITZ_BODY_LENGTH; else -1 */
+    blitz_span method, target, reason;
+    blitz_span host;          /* authority that routing uses: the Host field's value */
+    uint8_t *arena;           /* owned */
+    uint32_t arena_len, arena_cap;
+    uint32_t edits;           /* edits committed so far (statistics) */
+    blitz_field fields[256];
+} blitz_head;
+
+typedef struct {              /* bounds for one head; 0 = the largest the table can hold */
+    uint32_t max_head_size;   /* bytes, start line and empty line included */
+    uint32_t max_line_size;   /* bytes of the start line */
+    uint32_t max_field_size;  /* bytes of one field line */
+    uint32_t max_fields;      /* <= BLITZ_MAX_FIELDS */
+} blitz_head_limits;
+
+/* New empty head; owned, free with blitz_head_free. NULL when out of memory. */
+blitz_head *blitz_head_new(void);
+void blitz_head_free(blitz_head *head);
+/* Forget everything; an arena of up to 4 KiB is kept for the next message. */
+void blitz_head_reset(blitz_head *head, int kind);
+
+/* Builder, for heads that h11 or Python made: copies into the arena, keeps order and case.
+ * BLITZ_E_SYNTAX: not a token / not field-content; BLITZ_E_LIMIT: table full. */
+int blitz_head_start_request(blitz_head *head, const uint8_t *method, size_t method_len,
+                             const uint8_t *target, size_t target_len, int minor);
+int blitz_head_start_response(blitz_head *head, int status, const uint8_t *reason,
+                              size_t reason_len, int minor);
+int blitz_head_add(blitz_head *head, const uint8_t *name, size_t name_len,
+                   const uint8_t *value, size_t value_len);
+int blitz_head_set(blitz_head *head, const uint8_t *name, size_t name_len,
+                   const uint8_t *value, size_t value_len);       /* replaces all of that name */
+int blitz_head_remove(blitz_head *head, const uint8_t *name, size_t name_len);  /* -> how many */
+int blitz_head_set_target(blitz_head *head, const uint8_t *target, size_t len);
+int blitz_head_set_method(blitz_head *head, const uint8_t *method, size_t len);
+/* Index of the first live field of that name at or after start, or -1. Case-insensitive. */
+int blitz_head_find(const blitz_head *head, const uint8_t *name, size_t name_len, uint32_t start);
+/* Address of a span of this head: borrowed until the head is edited or reset. */
+const uint8_t *blitz_head_at(const blitz_head *head, blitz_span span);
+
+/* The rules for a complete table, whoever produced it: framing, Host, Connection, Expect, Upgrade.
+ * Fills body, content_length, flags, host. 0, or the negative of a BLITZ_BAD_* below.
+ * request_method: for a response, the method it answers (HEAD, CONNECT matter); else NULL, 0. */
+int blitz_head_check(blitz_head *head, const uint8_t *request_method, size_t method_len);
+enum {                        /* why a head is refused; http/rules.py has status and sentence */
+    BLITZ_BAD_FIRST = 100, BLITZ_BAD_FRAMING_BOTH = 100, BLITZ_BAD_CONTENT_LENGTH,
+    BLITZ_BAD_TRANSFER_ENCODING, BLITZ_BAD_TE_IN_10, BLITZ_BAD_HOST_MISSING,
+    BLITZ_BAD_HOST_SYNTAX, BLITZ_BAD_HOST_MANY, BLITZ_BAD_TARGET, BLITZ_BAD_TARGET_HOST,
+    BLITZ_BAD_METHOD_CONNECT, BLITZ_BAD_EXPECT, BLITZ_BAD_CONNECTION, BLITZ_BAD_STATUS,
+    BLITZ_BAD_SYNTAX, BLITZ_BAD_VERSION, BLITZ_BAD_H2C, BLITZ_BAD_UPGRADE, BLITZ_BAD_LAST
+};
+
+/* Scan a head of the strict subset. buf is borrowed until the head is reset (the table points into
+ * it). seen: how many of the bytes an earlier call already saw incomplete (0 at first).
+ * -> bytes of the head (> 0, table filled and checked); 0 incomplete; BLITZ_E_DECLINED; BLITZ_E_LIMIT. */
+int64_t blitz_scan_request(blitz_head *head, const uint8_t *buf, size_t len, size_t seen,
+                           const blitz_head_limits *limits);
+int64_t blitz_scan_response(blitz_head *head, const uint8_t *buf, size_t len, size_t seen,
+                            const blitz_head_limits *limits,
+                            const uint8_t *request_method, size_t method_len);
+/* Length of the head at the front of buf (through the empty line, CRLF only), 0 incomplete;
+ * BLITZ_E_SYNTAX at a bare CR or LF, NUL or control byte; BLITZ_E_LIMIT. The gate before h11. */
+int64_t blitz_head_extent(const uint8_t *buf, size_t len, size_t seen,
+                          const blitz_head_limits *limits);
+
+/* Writer: the head as it goes out, hop-by-hop fields removed, ours added, then the first part of
+ * the body, in one buffer. */
+typedef struct {
+    uint8_t body;                    /* BLITZ_BODY_* of the outgoing message */
+    uint8_t close;                   /* say Connection: close */
+    uint8_t keep_alive_10;           /* say Connection: keep-alive (to a 1.0 client) */
+    uint8_t upgrade;                 /* forward Connection: upgrade and the Upgrade field */
+    uint8_t first_is_last;           /* first is the whole body: end the chunked coding too */
+    uint8_t keep_length;             /* response to HEAD / 304: keep a Content-Length that says what
+                                        would have been sent */
+    uint8_t strip_expect;            /* we answered 100-continue ourselves */
+    int64_t content_length;          /* for BLITZ_BODY_LENGTH */
+    const uint8_t *host;  size_t host_len;           /* request: replace Host (NULL: keep) */
+    const uint8_t *target; size_t target_len;        /* request: replace the target (NULL: keep) */
+    const uint8_t *extra; size_t extra_len;          /* complete field lines, each ended by CRLF */
+    const uint8_t *drop_ids; size_t n_drop_ids;      /* BLITZ_F_* to leave out besides the rules */
+} blitz_write_options;
+/* -> bytes written, or BLITZ_E_SPACE. first may be NULL. */
+int64_t blitz_head_write(const blitz_head *head, const blitz_write_options *options,
+                         const uint8_t *first, size_t first_len, uint8_t *dst, size_t cap);
+/* Upper bound of what blitz_head_write needs without the first part. */
+size_t blitz_head_write_bound(const blitz_head *head, const blitz_write_options *options);
+
+/* Chunked coding, decoded in place (RFC 9112 section 7.1), strict: CRLF only, sizes of at most 15
+ * hex digits, extensions and trailers bounded, forbidden trailer bytes refused. */
+typedef struct {
+    uint64_t remaining;       /* bytes left of the present chunk */
+    uint32_t meta_size;       /* bytes of the present size line or of the trailers so far */
+    uint32_t max_line;        /* bound for one size line with its extension */
+    uint32_t max_trailers;    /* bound for the trailer section */
+    uint8_t state;            /* 0 at start; 255 done */
+    uint8_t line_start;
+    uint8_t digits;
+} blitz_chunks;
+/* Decode buf[0..len) in place: data bytes are moved to the front. *consumed: input bytes used (all,
+ * unless the body ended). -> data bytes now at buf, or BLITZ_E_SYNTAX / BLITZ_E_LIMIT.
+ * After state 255 nothing is consumed. */
+int64_t blitz_chunks_decode(blitz_chunks *chunks, uint8_t *buf, size_t len, size_t *consumed);
+
+/* UTF-8 (the fast path of this machine; blitz_utf8_path() names it: "avx2", "sse2", "neon", "portable"). */
+const char *blitz_utf8_path(void);
+/* Copy src to dst, stop before the first invalid sequence. -> bytes copied (== len: all valid).
+ * dst has room for len bytes; up to 31 bytes of dst after the result and before dst+len may be
+ * written. */
+size_t blitz_utf8_copy(uint8_t *dst, const uint8_t *src, size_t len);
+/* The same, by name of the path; for tests. BLITZ_E_STATE when this machine lacks it. */
+int64_t blitz_utf8_copy_with(const char *path, uint8_t *dst, const uint8_t *src, size_t len);
+/* Copy with U+FFFD for each maximal ill-formed subpart (as Rust and Python do). dst NULL: only count.
+ * -> bytes needed; nothing past cap is written. */
+size_t blitz_utf8_lossy(uint8_t *dst, size_t cap, const uint8_t *src, size_t len);
+
+/* ---------------------------------------------------------------- exchanges
+ * What a guest can see and change while one of its hooks runs. Python fills the visible fields;
+ * all pointers in it are borrowed until blitz_exchange_reset. */
+typedef struct { const uint8_t *ptr; size_t len; } blitz_text;
+typedef struct {              /* one per connection */
+    blitz_text address;       /* "192.0.2.1" */
+    blitz_text port;
+    blitz_text tls_version, tls_cipher, tls_sni, tls_client_subject, tls_client_sha256;
+} blitz_peer;
+
+typedef struct blitz_edits blitz_edits;   /* opaque: the edits of the call in progress */
+typedef struct {
+    blitz_head *request;      /* owned by the exchange */
+    blitz_head *response;     /* owned: the upstream's head, or the answer that a plugin built */
+    const blitz_peer *peer;   /* may be NULL */
+    blitz_text route, upstream, request_id;   /* request_id: 32 hex digits, made on demand in id[] */
+    blitz_text body;          /* body of the message in hand, for get_body; ptr NULL: none */
+    uint8_t body_truncated;
+    uint8_t body_edited;      /* set_body was committed: new_body holds it */
+    blitz_text new_body;      /* owned by the exchange */
+    blitz_edits *edits;       /* owned */
+    uint8_t id[32];
+} blitz_exchange;
+blitz_exchange *blitz_exchange_new(void);
+void blitz_exchange_free(blitz_exchange *exchange);
+void blitz_exchange_reset(blitz_exchange *exchange);
+/* Make (once) and return the request id: 32 lower-case hex digits, unique, in exchange->id. */
+const uint8_t *blitz_exchange_id(blitz_exchange *exchange);
+
+/* ---------------------------------------------------------------- engine */
+typedef struct blitz_engine blitz_engine;
+typedef struct blitz_module blitz_module;
+typedef struct blitz_plugin blitz_plugin;
+typedef struct blitz_instance blitz_instance;
+
+typedef struct {
+    uint32_t max_instances;          /* slots of the pooling allocator (address space, not memory) */
+    uint64_t max_memory_size;        /* the largest linear memory any plugin may have */
+    uint64_t keep_resident_size;     /* bytes of a slot kept mapped between uses; 65536 */
+    uint32_t tick_us;                /* period of the epoch tick; 1000 */
+} blitz_engine_options;
+/* library: absolute path of wasmtime's shared library, NUL-terminated. Owned: blitz_engine_free,
+ * after everything made from it. error gets one NUL-terminated sentence on failure (cap bytes). */
+blitz_engine *blitz_engine_new(const char *library, const blitz_engine_options *options,
+                               char *error, size_t error_cap);
+void blitz_engine_free(blitz_engine *engine);
+typedef struct { uint64_t ticks, calls, pended, instances_live, instances_made, memory_bytes; uint8_t parked; }
+    blitz_engine_stats;
+void blitz_engine_statistics(const blitz_engine *engine, blitz_engine_stats *out);
+
+/* ---------------------------------------------------------------- modules: compiled code */
+/* Compile (slow: never on the event loop's thread for big modules; this one function may run in another
+ * thread). */
+blitz_module *blitz_module_compile(blitz_engine *engine, const uint8_t *wasm, size_t len,
+                                   char *error, size_t error_cap);
+/* Load the compiled form that blitz_module_serialize made. path NUL-terminated; the file is native
+ * code: the caller vouches for who could write it. */
+blitz_module *blitz_module_load(blitz_engine *engine, const char *path, char *error, size_t error_cap);
+/* -> size of the compiled form, copied to *out (owned: blitz_bytes_free). */
+int64_t blitz_module_serialize(blitz_module *module, uint8_t **out);
+void blitz_bytes_free(uint8_t *bytes);
+void blitz_module_free(blitz_module *module);
+/* Types are spelt as parameters:results, a letter each: i I f F (i32 i64 f32 f64), v v128,
+ * r funcref, x externref, ? other; "iiii:i". A memory is "m<min>,<max or ->" in pages ("m2,-"),
+ * suffixed "s" when shared and "l" when 64-bit; a table "t", a global "g<letter>". */
+typedef struct { blitz_text module, name; const char *type; } blitz_import;
+typedef struct { blitz_text name; const char *type; } blitz_export;
+uint32_t blitz_module_n_imports(const blitz_module *module);
+uint32_t blitz_module_n_exports(const blitz_module *module);
+blitz_import blitz_module_import(const blitz_module *module, uint32_t index);
+blitz_export blitz_module_export(const blitz_module *module, uint32_t index);
+
+/* ---------------------------------------------------------------- host functions (host_calls.def) */
+uint32_t blitz_host_n(void);
+/* name and NUL-terminated types; bindgen type is NULL where the plain one is the only one. */
+typedef struct { const char *name, *plain_type, *bindgen_type, *group; } blitz_host_row;
+blitz_host_row blitz_host_at(uint32_t index);
+enum { BLITZ_BIND_PLAIN = 0, BLITZ_BIND_BINDGEN = 1, BLITZ_BIND_TRAP = 2, BLITZ_BIND_EXTERNREF_TABLE = 3 };
+
+/* ---------------------------------------------------------------- plugins: a module bound to what it may do */
+typedef struct {
+    uint64_t max_memory_size;        /* bytes of linear memory per instance */
+    uint32_t max_table_elements;
+    uint32_t max_edits_size;         /* bytes of names, values and bodies one call may append */
+    uint32_t max_edits;              /* edits one call may append */
+    uint32_t max_log_size;           /* bytes of log text one call may leave */
+    int log_level;                   /* lines below are dropped in C: 0 trace .. 4 error, 5 none */
+    uint32_t log_lines_per_second, log_burst;   /* rate limit per plugin; 0 = none */
+} blitz_plugin_limits;
+/* name: NUL-terminated, copied. Owned: blitz_plugin_free, after all its instances; keeps module borrowed. */
+blitz_plugin *blitz_plugin_new(blitz_module *module, const char *name,
+                               const blitz_plugin_limits *limits);
+void blitz_plugin_free(blitz_plugin *plugin);
+/* Say what import number index is served by. row is an index of blitz_host_at (ignored for TRAP).
+ * BLITZ_E_STATE when the import's type is not the row's. */
+int blitz_plugin_bind(blitz_plugin *plugin, uint32_t index, int how, uint32_t row);
+int blitz_plugin_grant_env(blitz_plugin *plugin, const uint8_t *name, size_t name_len,
+                           const uint8_t *value, size_t value_len);
+/* key "" is the whole config (get_config); others answer get_property("config.<key>"). */
+int blitz_plugin_set_config(blitz_plugin *plugin, const uint8_t *key, size_t key_len,
+                            const uint8_t *value, size_t value_len);
+/* After the binds: link. Unbound imports are an error. */
+int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap);
+void blitz_plugin_set_log_level(blitz_plugin *plugin, int level);
+
+/* Rate-limit state (GCRA), one truth for every process that shares it. Created before fork by the
+ * parent; anonymous shared memory. slots: rounded up to a power of two. */
+typedef struct blitz_shared blitz_shared;
+blitz_shared *blitz_shared_new(uint32_t slots);
+void blitz_shared_free(blitz_shared *shared);
+void blitz_plugin_set_shared(blitz_plugin *plugin, blitz_shared *shared);   /* borrowed by the plugin */
+/* -> tokens left (>= 0) after taking one, or minus the milliseconds until one is there. now in us. */
+int32_t blitz_shared_rate_limit(blitz_shared *shared, const uint8_t *key, size_t len,
+                                uint32_t per_minute, uint32_t burst, uint64_t now_us);
+
+/* ---------------------------------------------------------------- instances and calls
+ * A call runs on a fiber. Functions that start or go on with one return:
+ *   >= 0   done; the verdict in the low 2 bits (BLITZ_V_*), flags above
+ *   BLITZ_PENDING  the guest's time slice is over: let others run, then blitz_call_resume
+ *   BLITZ_FAULT    trap, exit, refused growth, bad verdict: see blitz_instance_fault; the instance is
+ *                  poisoned: only fault, drain_log and free are allowed now
+ */
+enum { BLITZ_V_CONTINUE = 0, BLITZ_V_STOP = 1, BLITZ_V_ERROR = 2 };
+enum { BLITZ_R_LOGS = 4, BLITZ_R_EDITS = 8, BLITZ_R_BODY = 16, BLITZ_R_HEALTHY = 0 };
+enum { BLITZ_PENDING = -100, BLITZ_FAULT = -101 };
+
+/* New instance, not started. NULL when out of slots or memory (error says which). */
+blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t error_cap);
+/* Ends a pending call by unwinding its fiber. */
+void blitz_instance_free(blitz_instance *instance);
+int blitz_call_start(blitz_instance *instance);      /* instantiate, _initialize / __wbindgen_start, init */
+int blitz_call_request(blitz_instance *instance, blitz_exchange *exchange);
+/* body: what process_response gets as its argument (exchange->body). */
+int blitz_call_response(blitz_instance *instance, blitz_exchange *exchange);
+int blitz_call_cleanup(blitz_instance *instance);
+int blitz_call_resume(blitz_instance *instance);
+void blitz_call_cancel(blitz_instance *instance);    /* unwind; the instance is poisoned */
+
+enum {                        /* blitz_fault.kind */
+    BLITZ_FAULT_TRAP = 1, BLITZ_FAULT_EXIT, BLITZ_FAULT_MEMORY, BLITZ_FAULT_VERDICT,
+    BLITZ_FAULT_HOST, BLITZ_FAULT_INIT, BLITZ_FAULT_CANCELLED, BLITZ_FAULT_ENGINE
+};
+typedef struct {
+    int kind;
+    int code;                 /* trap code of wasmtime, exit status, verdict, or init's result */
+    const char *hook;         /* the export that was called */
+    const char *message;      /* one sentence, NUL-terminated, control bytes escaped */
+    const char *frames;       /* "function\tfile:line\n" per frame, innermost first, or "" */
+} blitz_fault;
+/* Borrowed until the instance is freed. kind 0 when there was none. */
+blitz_fault blitz_instance_fault(const blitz_instance *instance);
+/* Log lines that calls left behind: records of (u8 level, u8 flags (1 truncated, 2 lines were dropped before),
+ * u16 zero, u32 length, bytes). Borrowed until the next call on this instance; taking empties it. */
+blitz_text blitz_instance_take_log(blitz_instance *instance);
+uint64_t blitz_instance_memory_size(const blitz_instance *instance);
+
+/* CDEF-END */
+#endif

@@ -31,7 +31,14 @@ ffi.set_source(
     sources=sources(),
     include_dirs=["native"],
     depends=sorted(str(path.relative_to(ROOT)) for path in [*HERE.glob("*.h"), *HERE.glob("*.def")]),
-    extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-function"],
+    extra_compile_args=[
+        "-std=gnu11",
+        "-O2",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-function",
+    ],
     libraries=["dl", "pthread"],
     py_limited_api=True,
 )

@@ -176,13 +176,13 @@ int64_t blitz_chunks_decode(blitz_chunks *chunks, uint8_t *buf, size_t len, size
 /* UTF-8 (the fast path of this machine; blitz_utf8_path() names it: "avx2", "sse2", "neon", "portable"). */
 const char *blitz_utf8_path(void);
 /* Copy src to dst, stop before the first invalid sequence. -> bytes copied (== len: all valid).
- * dst has room for len bytes; up to 31 bytes of dst after the result and before dst+len may be
- * written. */
+ * Nothing outside src[0..len) is read, nothing outside dst[0..len) written; dst past the result may
+ * hold anything. The two must not overlap. */
 size_t blitz_utf8_copy(uint8_t *dst, const uint8_t *src, size_t len);
 /* The same, by name of the path; for tests. BLITZ_E_STATE when this machine lacks it. */
 int64_t blitz_utf8_copy_with(const char *path, uint8_t *dst, const uint8_t *src, size_t len);
 /* Copy with U+FFFD for each maximal ill-formed subpart (as Rust and Python do). dst NULL: only count.
- * -> bytes needed; nothing past cap is written. */
+ * -> bytes needed (at most 3 * len); whole sequences are written as far as they fit into cap. */
 size_t blitz_utf8_lossy(uint8_t *dst, size_t cap, const uint8_t *src, size_t len);
 
 /* ---------------------------------------------------------------- exchanges

@@ -117,7 +117,9 @@ class PluginError(BlitzError):
 
     source = "plugin"
 
-    def __init__(self, message: str, *, plugin: str = "", hook: str = "", frames: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, plugin: str = "", hook: str = "", frames: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.plugin = plugin
         self.hook = hook

@@ -1,0 +1,228 @@
+/* origin.c: the upstream of every benchmark. One thread, epoll, fixed answers: it has to be cheaper
+ * than anything that is measured in front of it.
+ *
+ *   origin ADDRESS PORT          port 0: the kernel chooses; "listening PORT" goes to standard output
+ *
+ *   GET  /echo        200, the request head as it arrived (what a proxy and its plugins made of it)
+ *   GET  /bytes/N     200, N bytes
+ *   GET  anything     200, 128 bytes
+ *   POST anything     200, "received N\n" once the whole body is here
+ */
+#include "wire.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { HEAD_MAX = 16384, READ_SIZE = 1 << 20, EVENTS = 256, FIXED = 128 };
+
+typedef struct {
+    int fd;
+    size_t have;              /* bytes of an incomplete head */
+    bool in_body, waits_for_room;
+    wire_body body;
+    wire_chunks chunks;
+    uint64_t body_left, received;
+    uint64_t send_left;       /* bytes of a /bytes/N answer still to send */
+    uint8_t head[HEAD_MAX];
+} conn;
+
+static uint8_t read_buf[HEAD_MAX + READ_SIZE], pattern[READ_SIZE];
+static char fixed[1024], date[64];
+static size_t fixed_len;
+static int epfd;
+
+static void drop(conn *c)
+{
+    close(c->fd);
+    free(c);
+}
+
+static void want(conn *c, bool room)
+{
+    if (c->waits_for_room == room) return;
+    c->waits_for_room = room;
+    struct epoll_event e = { .events = room ? EPOLLOUT : EPOLLIN, .data.ptr = c };
+    epoll_ctl(epfd, EPOLL_CTL_MOD, c->fd, &e);
+}
+
+/* Small answers always fit the socket's buffer here: the peers read what they asked for. */
+static bool say(conn *c, const void *bytes, size_t len, int flags)
+{
+    return send(c->fd, bytes, len, MSG_NOSIGNAL | flags) == (ssize_t)len;
+}
+
+static size_t answer_head(char *out, size_t cap, uint64_t length)
+{
+    return (size_t)snprintf(out, cap,
+        "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: %s\r\nContent-Type: text/plain\r\nContent-Length: %llu\r\n\r\n",
+        date, (unsigned long long)length);
+}
+
+static bool answer_text(conn *c, const void *text, size_t len)
+{
+    char out[HEAD_MAX + 512];
+    size_t n = answer_head(out, 512, len);
+    memcpy(out + n, text, len);
+    return say(c, out, n + len, 0);
+}
+
+static bool pump(conn *c)
+{
+    while (c->send_left) {
+        size_t part = c->send_left < READ_SIZE ? (size_t)c->send_left : READ_SIZE;
+        ssize_t n = send(c->fd, pattern, part, MSG_NOSIGNAL);
+        if (n < 0) {
+            if (errno != EAGAIN) return false;
+            want(c, true);
+            return true;
+        }
+        c->send_left -= (uint64_t)n;
+    }
+    want(c, false);
+    return true;
+}
+
+static bool answer(conn *c, const uint8_t *head, size_t len)
+{
+    if (len > 10 && !memcmp(head, "GET /echo", 9)) return answer_text(c, head, len);
+    if (len > 12 && !memcmp(head, "GET /bytes/", 11)) {
+        char out[512];
+        c->send_left = strtoull((const char *)head + 11, NULL, 10);
+        size_t n = answer_head(out, sizeof out, c->send_left);
+        return say(c, out, n, MSG_MORE) && pump(c);
+    }
+    return say(c, fixed, fixed_len, 0);
+}
+
+static bool body_done(conn *c)
+{
+    char text[64];
+    c->in_body = false;
+    int n = snprintf(text, sizeof text, "received %llu\n", (unsigned long long)c->received);
+    return answer_text(c, text, (size_t)n);
+}
+
+/* Use what is at buf. -> false: the connection is over. Leftovers go to c->head. */
+static bool feed(conn *c, const uint8_t *buf, size_t len)
+{
+    size_t i = 0;
+    while (i < len) {
+        if (c->in_body) {
+            if (c->body.framing == BODY_CHUNKED) {
+                i += wire_walk(&c->chunks, buf + i, len - i, &c->received);
+                if (c->chunks.state < 0) return false;
+                if (c->chunks.state < 4) break;
+            } else {
+                size_t n = len - i < c->body_left ? len - i : (size_t)c->body_left;
+                i += n;
+                c->received += n;
+                c->body_left -= n;
+                if (c->body_left) break;
+            }
+            if (!body_done(c)) return false;
+            continue;
+        }
+        size_t head = wire_head(buf + i, len - i);
+        if (!head) {
+            if (len - i > HEAD_MAX) return false;
+            memmove(c->head, buf + i, len - i);
+            c->have = len - i;
+            return true;
+        }
+        if (buf[i] == 'P') {
+            c->body = wire_fields(buf + i, head, BODY_NONE);
+            c->received = 0;
+            c->body_left = c->body.length;
+            c->chunks = (wire_chunks){ 0 };
+            c->in_body = true;
+            if (memmem(buf + i, head, "100-continue", 12) && !say(c, "HTTP/1.1 100 Continue\r\n\r\n", 25, 0)) return false;
+            i += head;
+            if ((c->body.framing == BODY_NONE || (c->body.framing == BODY_LENGTH && !c->body_left)) && !body_done(c))
+                return false;
+            continue;
+        }
+        if (!answer(c, buf + i, head)) return false;
+        i += head;
+    }
+    c->have = 0;
+    return true;
+}
+
+static void on_readable(conn *c)
+{
+    memcpy(read_buf, c->head, c->have);
+    ssize_t n = recv(c->fd, read_buf + c->have, READ_SIZE, 0);
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0 || !feed(c, read_buf, c->have + (size_t)n)) drop(c);
+}
+
+static void on_accept(int listener)
+{
+    for (;;) {
+        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) return;
+        int one = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        conn *c = calloc(1, sizeof *c);
+        if (!c) {
+            close(fd);
+            return;
+        }
+        c->fd = fd;
+        struct epoll_event e = { .events = EPOLLIN, .data.ptr = c };
+        epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &e);
+    }
+}
+
+static int listen_on(const char *address, int port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    socklen_t size = sizeof a;
+    if (inet_pton(AF_INET, address, &a.sin_addr) != 1 || bind(fd, (void *)&a, size) || listen(fd, 4096)) {
+        fprintf(stderr, "origin: cannot listen on %s:%d: %s\n", address, port, strerror(errno));
+        exit(1);
+    }
+    getsockname(fd, (void *)&a, &size);
+    printf("listening %d\n", ntohs(a.sin_port));
+    fflush(stdout);
+    return fd;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: origin ADDRESS PORT\n");
+        return 2;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    time_t now = time(NULL);
+    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&now));
+    memset(pattern, 'o', sizeof pattern);
+    fixed_len = answer_head(fixed, sizeof fixed, FIXED);
+    memset(fixed + fixed_len, 'o', FIXED);
+    fixed_len += FIXED;
+    int listener = listen_on(argv[1], atoi(argv[2]));
+    epfd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event e = { .events = EPOLLIN, .data.ptr = NULL }, events[EVENTS];
+    epoll_ctl(epfd, EPOLL_CTL_ADD, listener, &e);
+    for (;;) {
+        int n = epoll_wait(epfd, events, EVENTS, -1);
+        for (int i = 0; i < n; i++) {
+            conn *c = events[i].data.ptr;
+            if (!c) on_accept(listener);
+            else if (c->waits_for_room) {
+                if (!pump(c)) drop(c);
+            } else on_readable(c);
+        }
+    }
+}

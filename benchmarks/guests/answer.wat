@@ -1,0 +1,16 @@
+;; The job of fixed.py: a plugin that answers every request itself with 128 bytes.
+(module
+  (import "blitz" "set_header" (func $set_header (param i32 i32 i32 i32)))
+  (import "blitz" "set_body" (func $set_body (param i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "content-type")
+  (data (i32.const 16) "text/plain")
+  (func (export "init") (result i32)
+    (memory.fill (i32.const 1024) (i32.const 111) (i32.const 128))
+    (i32.const 0))
+  (func (export "blitz_buffer") (result i32) (i32.const 4096))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 16384))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (call $set_header (i32.const 0) (i32.const 12) (i32.const 16) (i32.const 10))
+    (call $set_body (i32.const 1024) (i32.const 128))
+    (i32.const 1)))

@@ -1,0 +1,61 @@
+"""Blitz itself, started as its users start it: ``blitz proxy`` with plugins on the command line."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from ...harness.guests import write_chain
+from ...harness.peer import Peer, Setup, argv
+from ...harness.places import PYTHON, ROOT
+
+__all__ = ["PEERS", "blitz", "blitz_setup"]
+
+# The idle job holds more connections than the default allows.
+_ROOM = "limits.max_connections=12000"
+_RUN = "@python@ -m blitz.cli proxy 127.0.0.1:@port@ http://127.0.0.1:@origin@ --set " + _ROOM
+_VERSION = (
+    "@python@",
+    "-c",
+    "import tomllib; print(tomllib.load(open('@root@/pyproject.toml', 'rb'))['project']['version'])",
+)
+
+
+def blitz_setup(guest: str = "", count: int = 0, *more: str) -> Setup:
+    """Blitz with *count* copies of a guest in its chain, and further arguments."""
+    plugins = [word for n in range(1, count + 1) for word in ("--plugin", f"@folder@/{guest}_{n}.wasm")]
+    return Setup((*argv(_RUN), *plugins, *more), prepare=write_chain(guest, count))
+
+
+def blitz(name: str, jobs: dict[str, Setup], *, checks: str = "") -> Peer:
+    """A variant of Blitz; checks: the job whose check it must pass, where that is not the job's own."""
+    return Peer(
+        name=name,
+        program=PYTHON,
+        version=_VERSION,
+        jobs=jobs,
+        language="WebAssembly (wasmtime, sandboxed, preempted)",
+        env={"PYTHONPATH": str(ROOT)},
+        needs=_needs,
+        checks=checks,
+    )
+
+
+def _needs() -> str | None:
+    if not (ROOT / "blitz/cli/__init__.py").exists():
+        return "this tree has no blitz.cli yet"
+    if importlib.util.find_spec("blitz._native") is None:
+        return "the native part is not built"
+    return None
+
+
+PEERS = [
+    blitz(
+        "blitz",
+        {
+            "fixed": blitz_setup("answer", 1),
+            "proxy": blitz_setup(),
+            "plugin": blitz_setup("one_header", 1),
+            "chain3": blitz_setup("one_header", 3),
+        },
+    )
+]

@@ -1,0 +1,51 @@
+"""HAProxy: plain, and with Lua actions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...harness.peer import Peer, Setup, argv
+
+__all__ = ["PEERS"]
+
+_HERE = Path(__file__).parent
+_CONF = (_HERE / "haproxy.cfg").read_text()
+_RUN = argv("@program@ -db -f @folder@/haproxy.cfg")
+
+
+def _setup(rules: list[str], lua: bool = False) -> Setup:
+    load = "lua-load @folder@/one_header.lua" if lua else ""
+    files: dict[str, str | Path] = {
+        "haproxy.cfg": _CONF.replace("@global@", load).replace("@rules@", "\n    ".join(rules))
+    }
+    if lua:
+        files["one_header.lua"] = _HERE / "one_header.lua"
+    return Setup(_RUN, files)
+
+
+def _lua(count: int) -> Setup:
+    return _setup(
+        [f"http-request lua.one_header_{n}" for n in range(1, count + 1)] + ["default_backend origin"],
+        lua=True,
+    )
+
+
+PEERS = [
+    Peer(
+        name="haproxy",
+        program="haproxy",
+        version=argv("@program@ -v"),
+        jobs={
+            "fixed": _setup([f'http-request return status 200 content-type text/plain string "{"o" * 128}"']),
+            "proxy": _setup(["default_backend origin"]),
+        },
+        cannot={"plugin": "plain haproxy loads no plugin code; see + lua"},
+    ),
+    Peer(
+        name="haproxy + lua",
+        program="haproxy",
+        version=argv("@program@ -v"),
+        jobs={"plugin": _lua(1), "chain3": _lua(3)},
+        language="Lua (in process)",
+    ),
+]

@@ -18,17 +18,6 @@ from .harness.table import Table
 from .peers import ABSENT, PEERS
 
 QUESTIONS = ("fixed", "proxy", "plugin", "chain3", "paced", "transfer", "idle", "workers")
-    "hook",
-    "fixed",
-    "proxy",
-    "plugin",
-    "chain3",
-    "paced",
-    "transfer",
-    "idle",
-    "workers",
-    "isolation",
-)
 _SMOKE_SECONDS = 0.15
 
 

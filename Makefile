@@ -40,7 +40,7 @@ bench-smoke: $(VENV)/.dev $(EXTENSION)
 	$(PY) -m benchmarks --smoke $(ARGS)
 
 plugins: $(VENV)/.made
-	PYTHON=$(abspath $(PY)) plugins/build.sh $(ARGS)
+	$(PY) plugins/build.py $(ARGS)
 
 docs: $(VENV)/.dev $(EXTENSION)
 	$(PIP) install -r docs/requirements.txt

@@ -51,7 +51,7 @@ LAYERS = {
     "config": Layer(("blitz.config",), ("foundation",), frozenset({"msgspec"}), forbidden=SANS_IO),
     "server": Layer(("blitz.server",), CORES, TRIO, native=True),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO),
-    "gateway": Layer(("blitz.gateway",), (*CORES, "server", "admin"), TRIO, native=True),
+    "gateway": Layer(("blitz.gateway", "blitz.chain"), (*CORES, "server", "admin"), TRIO, native=True),
     "workers": Layer(("blitz.workers",), ("foundation", "config", "gateway"), TRIO, native=True),
     "public": Layer(("blitz",), (*CORES, "gateway", "workers")),
     "testing": Layer(("blitz.testing",), ("public", *CORES, "gateway"), TRIO),
@@ -61,6 +61,7 @@ LAYERS = {
 # The command line may use what these export, not what they are made of.
 CLI_MAY_IMPORT = {
     "blitz",
+    "blitz.chain",
     "blitz.config",
     "blitz.demo",
     "blitz.errors",

@@ -1,0 +1,141 @@
+"""The C SDK: the README's plugin builds and works; lookups, memory and hashing do what they say."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import importlib.util
+import os
+import shlex
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from .cases import PLUGINS
+from .reference_host import Message, ReferencePlugin
+
+SDK = PLUGINS / "sdk" / "c"
+pytestmark = pytest.mark.toolchain
+
+PROBE = r"""
+#define BLITZ_BUFFER_SIZE 70000
+#define BLITZ_ALLOCATOR
+#include "blitz.h"
+#include "blitz_sha256.h"
+
+static void answer(blitz_str name, const uint8_t *digest)
+{
+    char hex[64];
+    blitz_writer writer = blitz_writer_on(hex, sizeof hex);
+    blitz_put_hex(&writer, digest, 32);
+    blitz_set_header(name, blitz_written(&writer));
+}
+
+BLITZ_REQUEST(method, path)
+{
+    uint8_t digest[32];
+    blitz_sha256_of(path, digest);
+    answer(BLITZ_STR("sha256"), digest);
+
+    blitz_hmac hmac;
+    blitz_hmac_start(&hmac, method);
+    blitz_str half = blitz_slice(path, 0, path.len / 2);
+    blitz_sha256_add(&hmac.inner, half);
+    blitz_sha256_add(&hmac.inner, blitz_slice(path, half.len, path.len));
+    blitz_hmac_finish(&hmac, digest);
+    answer(BLITZ_STR("hmac"), digest);
+
+    blitz_value value = blitz_header(BLITZ_STR("x-echo"));
+    blitz_set_header(BLITZ_STR("x-found"), value.found ? BLITZ_STR("yes") : BLITZ_STR("no"));
+    blitz_set_body(value.text);
+
+    char digits[64];
+    blitz_writer writer = blitz_writer_on(digits, sizeof digits);
+    uint64_t number;
+    blitz_put_i64(&writer, INT64_MIN);
+    blitz_put_char(&writer, ' ');
+    blitz_put_u64(&writer, UINT64_MAX);
+    const struct { blitz_str text; uint64_t max; } numbers[] = {
+        {BLITZ_STR("255"), 255},
+        {BLITZ_STR("256"), 255},
+        {BLITZ_STR("18446744073709551615"), UINT64_MAX},
+        {BLITZ_STR("18446744073709551616"), UINT64_MAX},
+    };
+    for (uint32_t i = 0; i < 4; i++) {
+        bool ok = blitz_parse_u64(numbers[i].text, numbers[i].max, &number);
+        blitz_put(&writer, ok ? BLITZ_STR(" y") : BLITZ_STR(" n"));
+    }
+    blitz_set_header(BLITZ_STR("numbers"), blitz_written(&writer));
+    return BLITZ_STOP;
+}
+"""
+
+
+def builder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("plugins_build", PLUGINS / "build.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def compile_c(source: str, directory: Path) -> Path:
+    file, out = directory / "plugin.c", directory / "plugin.wasm"
+    file.write_text(source)
+    build = builder()
+    command = [*build.zig(), "cc", *build.FLAGS, "-o", str(out), str(file)]
+    done = subprocess.run(
+        command, cwd=PLUGINS, capture_output=True, text=True, env=dict(os.environ), check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_c(PROBE, tmp_path_factory.mktemp("sdk"))
+
+
+def test_first_plugin_of_the_readme_builds_and_works(tmp_path: Path) -> None:
+    readme = (SDK / "README.md").read_text()
+    source, command = (readme.split(f"```{kind}\n")[1].split("```")[0] for kind in ("c", "bash"))
+    (tmp_path / "hello.c").write_text(source)
+    words = shlex.split(command.replace("\\\n", " ").replace("plugins/sdk/c", str(SDK)))
+    assert words[:3] == ["python", "-m", "ziglang"]
+    subprocess.run([*builder().zig(), *words[3:]], cwd=tmp_path, check=True)
+    plugin = ReferencePlugin(tmp_path / "hello.wasm", {}, {})
+    assert plugin.memory.size(plugin.store) <= 2
+    passed = plugin.request("GET", "/a", Message([("accept", "*/*")]))
+    assert (passed.verdict, passed.headers) == (0, [("accept", "*/*"), ("x-hello", "from C")])
+    refused = plugin.request("GET", "/private/a", Message())
+    assert (refused.verdict, refused.status, refused.body) == (1, 403, "not for you\n")
+
+
+# Around the block size and the padding's border, and many blocks.
+@pytest.mark.parametrize("length", [0, 1, 55, 56, 57, 63, 64, 65, 119, 120, 128, 1000, 65_000])
+def test_sha256_and_hmac_agree_with_python(probe: Path, length: int) -> None:
+    path = "".join(chr(33 + i % 90) for i in range(length))
+    for key in ("k", "k" * 64, "k" * 65, "k" * 200):
+        headers = dict(ReferencePlugin(probe, {}, {}).request(key, path, Message()).headers)
+        assert headers["sha256"] == hashlib.sha256(path.encode()).hexdigest()
+        assert headers["hmac"] == hmac.new(key.encode(), path.encode(), hashlib.sha256).hexdigest()
+
+
+def test_numbers_are_written_and_read_to_their_ends(probe: Path) -> None:
+    headers = dict(ReferencePlugin(probe, {}, {}).request("GET", "/", Message()).headers)
+    assert headers["numbers"] == "-9223372036854775808 18446744073709551615 y n y n"
+
+
+@pytest.mark.parametrize("length", [0, 1, 255, 256, 257, 5_000, 300_000])
+def test_header_of_any_length_is_read_whole_and_memory_stays_flat(probe: Path, length: int) -> None:
+    plugin = ReferencePlugin(probe, {}, {})
+    sizes = set()
+    for _ in range(5):
+        outcome = plugin.request("GET", "/", Message([("x-echo", "e" * length)]))
+        assert outcome.body == "e" * length
+        assert ("x-found", "yes") in outcome.headers
+        sizes.add(plugin.memory.size(plugin.store))
+    assert len(sizes) == 1
+    assert ("x-found", "no") in plugin.request("GET", "/", Message()).headers

@@ -1,16 +1,33 @@
 """What a Blitz configuration says, as frozen values. No files, no environment: see ``load.py``.
 
 Durations are float seconds and sizes int bytes here; ``units.py`` reads them from ``"5s"`` and
-``"16MiB"``. Every default stands in this file with its reason.
+``"16MiB"``. Every default stands in this file with its reason, and so does the sentence that
+describes each key: the JSON schema and ``docs/config.md`` are made from them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta, field
 
-__all__ = ["Config", "Http", "Limits", "Log", "Plugin", "Route", "Timeouts", "Upstream"]
+__all__ = [
+    "PLUGIN_TYPES",
+    "Answer",
+    "Config",
+    "Http",
+    "Limits",
+    "Log",
+    "Plugin",
+    "PluginDefaults",
+    "PluginType",
+    "Route",
+    "Timeouts",
+    "Upstream",
+]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -24,100 +41,282 @@ PLUGIN_TYPES = (
     "observability",
 )
 PluginType = Literal[
-    "request_preprocessing", "authentication", "request_transformation", "response_transformation", "observability"
+    "request_preprocessing",
+    "authentication",
+    "request_transformation",
+    "response_transformation",
+    "observability",
 ]
+Level = Literal["trace", "debug", "info", "warn", "error"]
+Failure = Literal["closed", "open"]
+Body = Literal["full", "none"]
+Instances = Literal["pooled", "per-request", "single"]
+
+# "unit" tells check.py which strings it may read as a number, and that none of these is negative.
+_DURATION: dict[str, Any] = {"extra": {"unit": "duration"}, "extra_json_schema": {"unit": "duration"}}
+_SIZE: dict[str, Any] = {"extra": {"unit": "size"}, "extra_json_schema": {"unit": "size"}}
+_COUNT: dict[str, Any] = {"extra": {"unit": "count"}}
+Seconds = Annotated[float, Meta(**_DURATION)]
+CallTime = Annotated[float, Meta(gt=0, le=3600, **_DURATION)]  # a guest without a deadline is not offered
+Size = Annotated[int, Meta(**_SIZE)]
+Memory = Annotated[int, Meta(ge=64 * KIB, le=4096 * MIB, **_SIZE)]  # one page to all that 32 bits reach
+Count = Annotated[int, Meta(**_COUNT)]
+Several = Annotated[int, Meta(ge=1, **_COUNT)]
+# A relative path in a file counts from that file's directory.
+FilePath = Annotated[str, Meta(extra={"unit": "path"})]
 
 
-class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
 
-class Timeouts(_Model, frozen=True):
-    """Seconds; 0 switches one off."""
+class Timeouts(Model, frozen=True):
+    """How long each wait may last; `0` switches one off."""
 
-    head: float = 10.0  # the whole request head, from its first byte: longer is a slow-loris
-    body_idle: float = 30.0  # between two parts of a request body
-    keepalive: float = 75.0  # an idle client connection; nginx's value
-    connect: float = 5.0  # TCP connect to an upstream: three SYN retries
-    first_byte: float = 60.0  # request sent to first byte of the answer; nginx's proxy_read_timeout
-    response_idle: float = 60.0  # between two parts of an answer's body
-    total: float = 0.0  # a whole exchange; off, because streams have no natural end
-    send_idle: float = 30.0  # a peer that accepts no byte of what we send
-    drain: float = 30.0  # what is in flight after SIGTERM
-
-
-class Limits(_Model, frozen=True):
-    """Sizes in bytes, counts in ones; 0 switches one off where a bound is not vital."""
-
-    max_head_size: int = 64 * KIB  # request or response head; Envoy's 60 KiB rounded up
-    max_line_size: int = 16 * KIB  # request line
-    max_field_size: int = 32 * KIB  # one field line
-    max_fields: int = 100  # Envoy's and Apache's default
-    max_chunk_line_size: int = 4 * KIB  # one chunk-size line with extensions
-    max_trailer_size: int = 16 * KIB
-    max_interim_responses: int = 10  # 1xx answers before the final one
-    max_body_size: int = 0  # whole request body; off: streams are the point
-    max_connections: int = 10_000  # client connections of one worker
-    max_connections_per_address: int = 0  # off: a NAT or a balancer looks like one client
+    head: Annotated[
+        Seconds, Meta(description="the whole request head, from its first byte: longer is a slow-loris")
+    ] = 10.0
+    body_idle: Annotated[Seconds, Meta(description="between two parts of a request body")] = 30.0
+    keepalive: Annotated[Seconds, Meta(description="an idle client connection; nginx's value")] = 75.0
+    connect: Annotated[Seconds, Meta(description="TCP connect to an upstream: three SYN retries")] = 5.0
+    first_byte: Annotated[
+        Seconds,
+        Meta(
+            description="request sent to first byte of the answer; the value of nginx's `proxy_read_timeout`"
+        ),
+    ] = 60.0
+    response_idle: Annotated[Seconds, Meta(description="between two parts of an answer's body")] = 60.0
+    total: Annotated[
+        Seconds, Meta(description="a whole exchange; off, because streams have no natural end")
+    ] = 0.0
+    send_idle: Annotated[Seconds, Meta(description="a peer that accepts no byte of what we send")] = 30.0
+    drain: Annotated[Seconds, Meta(description="what is in flight after SIGTERM")] = 30.0
 
 
-class Http(_Model, frozen=True):
-    parser: Literal["auto", "h11"] = "auto"  # auto: the C scanner, h11 for what it declines
+class Limits(Model, frozen=True):
+    """Sizes and counts that a client or an upstream may reach; `0` switches one off where a bound is
+    not vital."""
+
+    max_head_size: Annotated[
+        Size, Meta(ge=256, description="request or response head; Envoy's 60 KiB rounded up")
+    ] = 64 * KIB
+    max_line_size: Annotated[Size, Meta(ge=64, description="request line")] = 16 * KIB
+    max_field_size: Annotated[Size, Meta(ge=64, description="one field line")] = 32 * KIB
+    max_fields: Annotated[
+        Count,
+        Meta(ge=1, le=256, description="field lines of one head; the default of Envoy and Apache"),
+    ] = 100
+    max_chunk_line_size: Annotated[
+        Size, Meta(ge=16, description="one chunk-size line with its extensions")
+    ] = 4 * KIB
+    max_trailer_size: Annotated[Size, Meta(description="the trailer section of a chunked body")] = 16 * KIB
+    max_interim_responses: Annotated[Count, Meta(description="1xx answers before the final one")] = 10
+    max_body_size: Annotated[Size, Meta(description="a whole request body; off: streams are the point")] = 0
+    max_connections: Annotated[Count, Meta(description="client connections of one worker")] = 10_000
+    max_connections_per_address: Annotated[
+        Count,
+        Meta(
+            description="client connections from one address; off: a NAT or a balancer looks like one client"
+        ),
+    ] = 0
 
 
-class Log(_Model, frozen=True):
-    level: str = "info"  # QUIC_LOG
-    plugins: str = "info"  # PLUGIN_LOG
-    access: Literal["off", "json", "common"] = "off"  # one line per exchange on standard output
+class Http(Model, frozen=True):
+    """How HTTP/1 is read."""
+
+    parser: Annotated[
+        Literal["auto", "h11"],
+        Meta(description="`auto`: the C scanner, and h11 for what it declines; `h11`: always h11"),
+    ] = "auto"
 
 
-class Upstream(_Model, frozen=True):
+class Log(Model, frozen=True):
+    """What is written where people look."""
+
+    level: Annotated[
+        Level, Meta(description="the gateway's own log on standard error; `QUIC_LOG` overrides it")
+    ] = "info"
+    plugins: Annotated[
+        Literal["trace", "debug", "info", "warn", "error", "off"],
+        Meta(description="the lines that plugins write; `PLUGIN_LOG` overrides it"),
+    ] = "info"
+    access: Annotated[
+        Literal["off", "json", "common"], Meta(description="one line per exchange on standard output")
+    ] = "off"
+
+
+class Upstream(Model, frozen=True):
     """A cluster: a named group of endpoints that are interchangeable."""
 
-    endpoints: list[str]  # "http://host:port"
-    max_connections: int = 1024  # per endpoint and worker; waiting beyond it is bounded by timeouts.connect
-    max_idle: int = 64  # idle connections kept per endpoint and worker
-    idle_timeout: float = 55.0  # shorter than the 60 s that many servers keep an idle connection
-    host: str = ""  # Host to send; "": the client's
+    endpoints: Annotated[
+        list[str], Meta(min_length=1, description='addresses such as `"http://10.0.0.5:9000"`')
+    ]
+    max_connections: Annotated[
+        Count,
+        Meta(ge=1, description="per endpoint and worker; waiting for one is bounded by `timeouts.connect`"),
+    ] = 1024
+    max_idle: Annotated[Count, Meta(description="idle connections kept per endpoint and worker")] = 64
+    idle_timeout: Annotated[
+        Seconds, Meta(description="shorter than the 60 s that many servers keep an idle connection")
+    ] = 55.0
+    host: Annotated[str, Meta(description="the Host field to send; empty: the client's")] = ""
 
 
-class Plugin(_Model, frozen=True):
-    name: str
-    file: str
-    type: PluginType = "request_preprocessing"
-    order: int | None = None  # explicit order wins over type
-    memory: int = 16 * MIB  # linear memory per instance
-    timeout: float = 1.0  # one call of one hook
-    max_body: int = MIB  # what is collected for get_body and process_response
-    response_body: Literal["full", "none"] = "full"
-    instances: Literal["pooled", "per-request", "single"] = "pooled"
-    max_requests: int = 10_000  # calls before a pooled instance is replaced: bounds slow leaks in guests
-    max_instances: int = 256  # per worker; a further exchange waits for one
-    failure: Literal["closed", "open"] = "closed"
-    config: dict[str, Any] | str = ""  # get_config: JSON for a table; get_property("config.<key>") for one value
-    env: list[str] = []  # names of environment variables the guest may read
-    sha256: str = ""  # pin: refuse any other file
+class PluginDefaults(Model, frozen=True):
+    """What a plugin may use where its `[[plugins]]` entry says nothing. A manifest may ask for less;
+    for more, the operator writes it in `[[plugins]]`."""
+
+    memory: Annotated[
+        Memory, Meta(description="linear memory of one instance; `PLUGIN_MEMORY_LIMIT` overrides it")
+    ] = 16 * MIB
+    timeout: Annotated[CallTime, Meta(description="one call of one hook; `PLUGIN_TIMEOUT` overrides it")] = (
+        1.0
+    )
+    max_body: Annotated[Size, Meta(description="what is collected for `get_body` and `process_response`")] = (
+        MIB
+    )
+    max_requests: Annotated[
+        Several, Meta(description="calls before a pooled instance is replaced: bounds slow leaks in guests")
+    ] = 10_000
+    max_instances: Annotated[Several, Meta(description="per worker; a further exchange waits for one")] = 256
 
 
-class Route(_Model, frozen=True):
+class Plugin(Model, frozen=True):
+    """What the operator says of one plugin: a file of its own, or an entry for a plugin that
+    `plugin_dir` holds. A key that is left out comes from the manifest beside the file, else from
+    `[plugin_defaults]`."""
+
+    name: Annotated[
+        str,
+        Meta(
+            description="as routes, logs and metrics call it; empty: the name in the manifest of `file`, "
+            "else its file name without `.wasm`"
+        ),
+    ] = ""
+    file: Annotated[
+        FilePath, Meta(description="the `.wasm`; empty: the one of that name in `plugin_dir`")
+    ] = ""
+    enabled: Annotated[bool, Meta(description="`false` leaves a discovered plugin out")] = True
+    type: Annotated[
+        PluginType | None,
+        Meta(
+            description="its place in the default order of a chain: request_preprocessing (where nobody "
+            "says), authentication, request_transformation, response_transformation, observability"
+        ),
+    ] = None
+    order: Annotated[
+        int | None,
+        Meta(
+            description="a place of its own, smaller runs earlier, on the scale where the types stand at "
+            "0, 100, 200, 300 and 400; equal places go by name"
+        ),
+    ] = None
+    memory: Annotated[Memory | None, Meta(description="see `plugin_defaults.memory`")] = None
+    timeout: Annotated[CallTime | None, Meta(description="see `plugin_defaults.timeout`")] = None
+    max_body: Annotated[Size | None, Meta(description="see `plugin_defaults.max_body`")] = None
+    max_requests: Annotated[Several | None, Meta(description="see `plugin_defaults.max_requests`")] = None
+    max_instances: Annotated[Several | None, Meta(description="see `plugin_defaults.max_instances`")] = None
+    response_body: Annotated[
+        Body | None,
+        Meta(
+            description="`none`: `process_response` gets an empty body and nothing is collected; else `full`"
+        ),
+    ] = None
+    instances: Annotated[
+        Instances | None,
+        Meta(description="one per exchange from a pool (`pooled`), a fresh one each, or one per worker"),
+    ] = None
+    failure: Annotated[
+        Failure | None,
+        Meta(description="an error of the plugin answers 500 (`closed`), or the plugin is skipped (`open`)"),
+    ] = None
+    config: Annotated[
+        dict[str, Any] | str,
+        Meta(
+            description="what `get_config` gives: JSON for a table, a string as it is; "
+            '`get_property("config.<key>")` gives one value'
+        ),
+    ] = ""
+    env: Annotated[
+        list[str], Meta(description="the environment variables that the plugin may read: its grant")
+    ] = []
+    sha256: Annotated[
+        str,
+        Meta(
+            description="pin: refuse any other file",
+            extra_json_schema={"pattern": "^([0-9a-fA-F]{64})?$"},
+        ),
+    ] = ""
+
+    def __repr__(self) -> str:  # config may hold secrets
+        return f"Plugin(name={self.name!r}, file={self.file!r})"
+
+
+class Answer(Model, frozen=True):
+    """What a route without an upstream answers."""
+
+    status: Annotated[int, Meta(ge=200, le=599, description="the status")] = 200
+    body: Annotated[str, Meta(description="sent as UTF-8 text")] = ""
+
+
+class Route(Model, frozen=True):
     """Which chain and upstream serve a request. The most specific route wins: exact host over
     wildcard over none, then the longest path prefix."""
 
-    upstream: str
-    name: str = ""  # for logs and get_property; "": its position
-    host: str = ""  # "api.example.org" or "*.example.org"
-    path_prefix: str = "/"  # matched on segment borders
-    plugins: list[str] | None = None  # None: every plugin; order is the chain's own
+    upstream: Annotated[
+        str, Meta(description='a name from `[upstreams]`, or an address such as `"http://127.0.0.1:9000"`')
+    ] = ""
+    answer: Annotated[
+        Answer | None,
+        Meta(description='instead of an upstream: a fixed answer, such as `{ status = 200, body = "ok" }`'),
+    ] = None
+    name: Annotated[
+        str, Meta(description="for logs and `get_property`; empty: `route-` and its position, from 0")
+    ] = ""
+    host: Annotated[str, Meta(description='`"api.example.org"`, `"*.example.org"`; empty: any')] = ""
+    path_prefix: Annotated[str, Meta(description="matched on segment borders")] = "/"
+    plugins: Annotated[
+        list[str] | None,
+        Meta(description="names; left out: every plugin; `[]`: none. The order is the chain's own"),
+    ] = None
 
 
-class Config(_Model, frozen=True):
-    listen: list[str] = ["127.0.0.1:8080"]
-    workers: int | Literal["auto"] = 1
-    plugin_dir: str = ""  # PLUGIN_DIR: every *.wasm in it is a plugin
+class Config(Model, frozen=True):
+    """The whole of `blitz.toml`."""
+
+    listen: Annotated[
+        list[str],
+        Meta(
+            min_length=1,
+            description='`"127.0.0.1:8080"`, `"[::1]:8080"`, or `":8080"` for every interface; '
+            "loopback, so that nothing is open by accident",
+        ),
+    ] = field(default_factory=lambda: ["127.0.0.1:8080"])
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"],
+        Meta(description="processes; `auto`: one per CPU that this process may use"),
+    ] = 1
+    plugin_dir: Annotated[
+        FilePath, Meta(description="every `*.wasm` in it is a plugin; `PLUGIN_DIR` overrides it")
+    ] = ""
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     http: Http = Http()
     log: Log = Log()
     upstreams: dict[str, Upstream] = {}
+    plugin_defaults: PluginDefaults = PluginDefaults()
     plugins: list[Plugin] = []
     routes: list[Route] = []
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        overrides: Sequence[str] = (),
+    ) -> Config:
+        """Read a file, the environment and ``key=value`` overrides: see :func:`blitz.config.load_config`."""
+        from blitz.config.load import load_config  # load.py builds on this module
+
+        return load_config(path, environ=environ, overrides=overrides)

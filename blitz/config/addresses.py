@@ -1,0 +1,141 @@
+"""Addresses, host patterns and path prefixes as configuration spells them.
+
+Syntax only: nothing is looked up. Errors are ValueError with one sentence.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+import msgspec
+
+__all__ = [
+    "Address",
+    "Endpoint",
+    "check_host_pattern",
+    "check_path_prefix",
+    "parse_address",
+    "parse_endpoint",
+]
+
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_PORT = re.compile(r"[0-9]{1,5}")
+# RFC 3986 section 3.3: pchar and "/".
+_PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
+
+_LISTEN_HELP = 'write host:port, such as "127.0.0.1:8080" or "[::1]:8080", or ":8080" for every interface'
+_ENDPOINT_HELP = 'write scheme, host and port, such as "http://127.0.0.1:9000"'
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where to listen. host "": every interface. port 0: one that the system picks."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{_bracketed(self.host)}:{self.port}"
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One server of an upstream. scheme is "http"; host has no brackets."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """host[:port] for a Host field: the scheme's own port is left out (RFC 9110 section 4.2.3)."""
+        return _bracketed(self.host) if self.port == 80 else f"{_bracketed(self.host)}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{_bracketed(self.host)}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read a listening address: ``127.0.0.1:8080``, ``[::1]:8080``, ``:8080``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or "/" in text:
+        raise ValueError(f'"{text}" is not an address; {_LISTEN_HELP}')
+    return Address(_host(host, text, _LISTEN_HELP) if host else "", _port(port, text, 0, _LISTEN_HELP))
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Read an upstream address: ``http://host[:port]``; the port is 80 where none is written."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        raise ValueError(f'"{text}" has no scheme; {_ENDPOINT_HELP}')
+    if scheme.lower() != "http":
+        raise ValueError(f'"{text}" has the scheme "{scheme}", and only "http" is there; {_ENDPOINT_HELP}')
+    authority = rest.removesuffix("/")
+    if re.search(r"[/?#]", authority):
+        raise ValueError(f'"{text}" has a path, and an endpoint has none; {_ENDPOINT_HELP}')
+    if "@" in authority:
+        raise ValueError(f"an endpoint has no user and password; {_ENDPOINT_HELP}")
+    host, colon, port = authority.rpartition(":")
+    if not colon or authority.endswith("]"):
+        host, port = authority, "80"
+    if not host:
+        raise ValueError(f'"{text}" has no host; {_ENDPOINT_HELP}')
+    return Endpoint("http", _host(host, text, _ENDPOINT_HELP), _port(port, text, 1, _ENDPOINT_HELP))
+
+
+def check_host_pattern(text: str) -> None:
+    """Refuse what cannot be a route's host: a name, an address, or ``*.`` and a name."""
+    if text.startswith("["):
+        _host(text, text, "write it as [::1]")
+        return
+    if ":" in text:
+        raise ValueError(f'"{text}" has a port, and routes match the host alone; leave the port out')
+    name = text.removeprefix("*.")
+    if "*" in name:
+        raise ValueError(
+            f'"{text}" has `*` in a place of its own; only a first label can be it: "*.example.org"'
+        )
+    if not name.isascii():
+        raise ValueError(f'"{text}" is not ASCII; write the name as DNS has it, in its xn-- form')
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
+        raise ValueError(f'"{text}" is not a host name; write such as "api.example.org" or "*.example.org"')
+
+
+def check_path_prefix(text: str) -> None:
+    """Refuse what no request path can begin with."""
+    if not text.startswith("/"):
+        raise ValueError(f'"{text}" does not begin with "/"; write "/{text}"')
+    if not _PATH.fullmatch(text):
+        raise ValueError(
+            f'"{text}" has a character that no path has (RFC 3986 section 3.3); percent-encode it, '
+            "and leave query and fragment out"
+        )
+    if any(segment in (".", "..") for segment in text.split("/")):
+        raise ValueError(f'"{text}" has a "." or ".." segment; requests are matched with those resolved')
+
+
+def _host(text: str, whole: str, help_text: str) -> str:
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            return str(ipaddress.IPv6Address(text[1:-1]))
+        except ValueError:
+            raise ValueError(f'"{whole}" has no IPv6 address between its brackets; {help_text}') from None
+    if ":" in text:
+        raise ValueError(f'"{whole}" has an IPv6 address without brackets; {help_text}')
+    if re.fullmatch(r"[0-9.]+", text):
+        try:
+            return str(ipaddress.IPv4Address(text))
+        except ValueError:
+            raise ValueError(f'"{whole}" has no valid IPv4 address; {help_text}') from None
+    if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in text.split(".")):
+        raise ValueError(f'"{whole}" has no valid host name; {help_text}')
+    return text.lower()
+
+
+def _port(text: str, whole: str, least: int, help_text: str) -> int:
+    if not _PORT.fullmatch(text) or not least <= int(text) <= 65535:
+        raise ValueError(f'"{whole}" has no port from {least} to 65535; {help_text}')
+    return int(text)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,121 @@
+"""The manifest beside a plugin: what its author says of it, and what it asks for.
+
+``<stem>.toml`` beside ``<stem>.wasm``, or ``blitz-plugin.toml`` in a directory that holds one
+``.wasm``. It comes with the plugin, so it is not trusted: it asks, ``[[plugins]]`` grants. Nothing in
+it is expanded from the environment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, field
+
+from blitz.config.check import build
+from blitz.config.document import read_document
+from blitz.config.model import Body, CallTime, Failure, Instances, Memory, Model, PluginType, Several, Size
+from blitz.config.source import Document
+
+__all__ = ["SCHEMA", "Manifest", "find_manifest", "read_manifest"]
+
+SCHEMA = 1
+SHARED_NAME = "blitz-plugin.toml"
+
+
+class About(Model, frozen=True):
+    """Who it is."""
+
+    name: Annotated[str, Meta(description="empty: the file name without `.wasm`")] = ""
+    version: Annotated[str, Meta(description="of the plugin")] = ""
+    abi: Annotated[Literal["", "blitz/1"], Meta(description="empty: found out from the file")] = ""
+    license: Annotated[str, Meta(description="SPDX expression")] = ""
+    description: Annotated[str, Meta(description="one line")] = ""
+    type: Annotated[PluginType | None, Meta(description="its place in the default order of a chain")] = None
+
+
+class Build(Model, frozen=True):
+    """How to make the `.wasm`; for people and `blitz plugin build`."""
+
+    command: Annotated[str, Meta(description="run in the manifest's directory")] = ""
+    output: Annotated[str, Meta(description="what it makes, relative to the manifest")] = ""
+
+
+class Hooks(Model, frozen=True):
+    """What its hooks need."""
+
+    response_body: Annotated[
+        Body | None, Meta(description="`none`: `process_response` does not look at the body")
+    ] = None
+
+
+class AskedLimits(Model, frozen=True):
+    """What it needs to run. More than `[plugin_defaults]` allows is not given."""
+
+    memory: Annotated[Memory | None, Meta(description="linear memory of one instance")] = None
+    timeout: Annotated[CallTime | None, Meta(description="one call of one hook")] = None
+    max_body: Annotated[Size | None, Meta(description="what is collected of a body")] = None
+    instances: Annotated[Instances | None, Meta(description="`pooled`, `per-request` or `single`")] = None
+    max_requests: Annotated[Several | None, Meta(description="calls before an instance is replaced")] = None
+
+
+class AskedFailure(Model, frozen=True):
+    """What an error of the plugin means."""
+
+    policy: Annotated[Failure | None, Meta(description="`closed`: 500; `open`: skipped")] = None
+
+
+class Capabilities(Model, frozen=True):
+    """What it asks for beyond the message in hand; nothing is given before the operator grants it."""
+
+    env: Annotated[list[str], Meta(description="environment variables it cannot run without")] = field(
+        default_factory=list
+    )
+    env_optional: Annotated[list[str], Meta(description="environment variables it can use")] = field(
+        default_factory=list
+    )
+
+
+class ManifestConfig(Model, frozen=True):
+    """Its configuration."""
+
+    defaults: Annotated[dict[str, Any], Meta(description="merged under the operator's `config`")] = field(
+        default_factory=dict
+    )
+
+
+class Manifest(Model, frozen=True):
+    """The whole of a manifest."""
+
+    schema: Annotated[int, Meta(description="version of this format: 1")]
+    plugin: About = About()
+    build: Build = Build()
+    hooks: Hooks = Hooks()
+    limits: AskedLimits = AskedLimits()
+    failure: AskedFailure = AskedFailure()
+    capabilities: Capabilities = Capabilities()
+    config: ManifestConfig = ManifestConfig()
+
+
+def find_manifest(wasm: Path) -> Path | None:
+    """The manifest that belongs to *wasm*, if there is one."""
+    own = wasm.with_suffix(".toml")
+    if own.is_file():
+        return own
+    shared = wasm.parent / SHARED_NAME
+    if shared.is_file() and len(list(wasm.parent.glob("*.wasm"))) == 1:
+        return shared
+    return None
+
+
+def read_manifest(path: Path) -> tuple[Manifest, Document]:
+    """Read one manifest; what is wrong with it is in the document's problems."""
+    document = read_document(str(path))
+    newer = document.data.get("schema")
+    if isinstance(newer, int) and newer != SCHEMA:
+        document.report(("schema",), f"this Blitz reads manifests of schema {SCHEMA}, this one is {newer}")
+        document.data = {"schema": SCHEMA}
+    if document.problems:
+        return Manifest(schema=SCHEMA), document
+    manifest = build(Manifest, document)
+    return manifest, document

@@ -1,0 +1,264 @@
+"""Config -> Resolved: plugins found and merged, chains in order, addresses read.
+
+For each setting of a plugin the order is: the operator's entry, the manifest, ``[plugin_defaults]``.
+A manifest may ask for less than the defaults; for more it gets the defaults and a warning that says
+what to write. Environment variables that it asks for are given only when the entry's ``env`` grants
+them; one that it cannot run without, and that is not granted, is a problem.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from blitz.config.addresses import parse_address, parse_endpoint
+from blitz.config.check import build, nearest
+from blitz.config.discover import Found, discover
+from blitz.config.flatten import encode, flatten, merge
+from blitz.config.manifest import SCHEMA, Manifest
+from blitz.config.model import PLUGIN_TYPES, Config, Plugin, Route, Upstream
+from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
+from blitz.config.rules import check_rules, is_address
+from blitz.config.source import Document
+from blitz.config.units import format_duration, format_size
+from blitz.errors import ConfigError, ConfigProblem
+
+__all__ = ["resolve", "resolve_document"]
+
+_T = TypeVar("_T")
+
+TYPE_STEP = 100  # between the places of two types, so that `order` can name a place between them
+
+
+def resolve(config: Config, environ: Mapping[str, str] | None = None) -> Resolved:
+    """Return what *config* means, however it was made.
+
+    A Config that Python code made is checked here as thoroughly as a file; units may be strings.
+
+    Args:
+        config: from ``load_config`` or made by hand.
+        environ: where granted variables are read; the process's own when None.
+    Raises:
+        ConfigError: with every problem.
+    """
+    document = Document(data=msgspec.to_builtins(config))
+    checked = build(Config, document)
+    check_rules(checked, document)
+    resolved = resolve_document(checked, document, os.environ if environ is None else environ)
+    if document.problems:
+        raise ConfigError(document.problems)
+    return resolved
+
+
+def resolve_document(config: Config, document: Document, environ: Mapping[str, str]) -> Resolved:
+    """Return the resolved form of *config*; its value means nothing if *document* has problems."""
+    warnings: list[str] = []
+    found, complete = discover(config, document)
+    if config.plugin_dir and complete and not found and not config.plugins:
+        warnings.append(f"plugin_dir {config.plugin_dir} holds no .wasm file")
+    plugins = sorted(
+        (_Merge(config, document, environ, item, warnings).plugin() for item in found), key=_place
+    )
+    upstreams = {name: _upstream(name, upstream) for name, upstream in config.upstreams.items()}
+    routes = []
+    for index, route in enumerate(config.routes):
+        if is_address(route.upstream) and route.upstream not in upstreams:
+            upstreams[route.upstream] = _upstream(route.upstream, Upstream(endpoints=[route.upstream]))
+        routes.append(_route(config, document, index, route, plugins, complete))
+    return Resolved(
+        listen=tuple(_readable(parse_address, config.listen)),
+        workers=_cpus() if config.workers == "auto" else config.workers,
+        timeouts=config.timeouts,
+        limits=config.limits,
+        http=config.http,
+        log=config.log,
+        upstreams=upstreams,
+        plugins=tuple(plugins),
+        routes=tuple(routes),
+        warnings=tuple(warnings),
+    )
+
+
+def _place(plugin: ResolvedPlugin) -> tuple[int, str]:
+    """Where it stands in every chain: its own order, else its type's; equal places by name."""
+    implied = PLUGIN_TYPES.index(plugin.type) * TYPE_STEP
+    return (implied if plugin.order is None else plugin.order, plugin.name)
+
+
+def _upstream(name: str, upstream: Upstream) -> ResolvedUpstream:
+    return ResolvedUpstream(
+        name=name,
+        endpoints=tuple(_readable(parse_endpoint, upstream.endpoints)),
+        max_connections=upstream.max_connections,
+        max_idle=upstream.max_idle,
+        idle_timeout=upstream.idle_timeout,
+        host=upstream.host,
+    )
+
+
+def _route(
+    config: Config,
+    document: Document,
+    index: int,
+    route: Route,
+    plugins: list[ResolvedPlugin],
+    complete: bool,
+) -> ResolvedRoute:
+    known = [plugin.name for plugin in plugins]
+    wanted = known if route.plugins is None else route.plugins
+    said = {plugin.name for plugin in config.plugins}  # one that is not known has been reported
+    off = {plugin.name for plugin in config.plugins if not plugin.enabled}
+    for position, name in enumerate(wanted):
+        at = ("routes", index, "plugins", position)
+        if name in off:
+            document.report(at, f'"{name}" is switched off by `enabled = false` in its [[plugins]] entry')
+        elif name and name not in known and name not in said and complete:
+            hint = nearest(name, known) or "; there are no plugins: set plugin_dir or write [[plugins]]"
+            document.report(at, f'no plugin is named "{name}"{hint}')
+    return ResolvedRoute(
+        name=route.name or f"route-{index}",
+        upstream=route.upstream,
+        answer=route.answer,
+        host=route.host.lower(),
+        path_prefix=route.path_prefix.rstrip("/") or "/",
+        plugins=tuple(name for name in known if name in set(wanted)),
+    )
+
+
+class _Merge:
+    """Makes one ResolvedPlugin out of entry, manifest and defaults."""
+
+    def __init__(
+        self,
+        config: Config,
+        document: Document,
+        environ: Mapping[str, str],
+        found: Found,
+        warnings: list[str],
+    ) -> None:
+        self.defaults = config.plugin_defaults
+        self.document = document
+        self.environ = environ
+        self.found = found
+        self.warnings = warnings
+        self.entry = found.entry or Plugin(name=found.name)
+        self.manifest = found.manifest or Manifest(schema=SCHEMA)
+        if found.manifest is None and found.entry is None:
+            warnings.append(
+                f"{found.file} has no manifest, so defaults apply; "
+                f"write {found.name}.toml beside it to say more"
+            )
+
+    def plugin(self) -> ResolvedPlugin:
+        entry, manifest, defaults = self.entry, self.manifest, self.defaults
+        asked = manifest.limits
+        config, values = self.config()
+        return ResolvedPlugin(
+            name=self.found.name,
+            file=self.found.file,
+            manifest=self.found.document.file,
+            version=manifest.plugin.version,
+            description=manifest.plugin.description,
+            type=_first(entry.type, manifest.plugin.type, "request_preprocessing"),
+            order=entry.order,
+            memory=self.bounded("memory", entry.memory, asked.memory, defaults.memory, format_size),
+            timeout=self.bounded("timeout", entry.timeout, asked.timeout, defaults.timeout, format_duration),
+            max_body=self.bounded("max_body", entry.max_body, asked.max_body, defaults.max_body, format_size),
+            response_body=_first(entry.response_body, manifest.hooks.response_body, "full"),
+            instances=_first(entry.instances, asked.instances, "pooled"),
+            max_requests=_first(entry.max_requests, asked.max_requests, defaults.max_requests),
+            max_instances=_first(entry.max_instances, None, defaults.max_instances),
+            failure=_first(entry.failure, manifest.failure.policy, "closed"),
+            config=config,
+            config_values=values,
+            env=self.env(),
+            sha256=entry.sha256.lower(),
+        )
+
+    def bounded(self, key: str, said: Any, asked: Any, default: Any, show: Any) -> Any:
+        """The operator's word; else what the manifest asks, up to the default."""
+        if said is not None or asked is None or asked <= default:
+            return _first(said, asked, default)
+        self.warnings.append(
+            f"plugin {self.found.name}: its manifest asks for {key} {show(asked)} and gets {show(default)}; "
+            f'to give it more, write {key} = "{show(asked)}" in its [[plugins]] entry'
+        )
+        return default
+
+    def config(self) -> tuple[bytes, dict[str, str]]:
+        said = self.entry.config
+        if isinstance(said, str) and said:
+            return said.encode(), {}
+        merged = merge(self.manifest.config.defaults, said if isinstance(said, dict) else {})
+        if not merged and said == "":
+            return b"", {}
+        try:
+            return encode(merged), flatten(merged)
+        except ValueError as error:
+            self.report(str(error), "config")
+        except msgspec.MsgspecError as error:  # an integer that JSON readers cannot hold
+            self.report(f"cannot be written as JSON: {error}", "config")
+        return b"", {}
+
+    def env(self) -> dict[str, str]:
+        """Granted names that are set. What the manifest needs must be granted and set."""
+        granted = self.entry.env
+        asked = self.manifest.capabilities
+        for index, name in enumerate(asked.env):
+            if name not in granted:
+                self.asked_in_vain(index, name)
+            elif name not in self.environ:
+                self.report(
+                    f"needs the environment variable {name}, which is granted but not set; set it", "env"
+                )
+        if self.found.manifest is not None:
+            for name in granted:
+                if name not in (*asked.env, *asked.env_optional):
+                    self.warnings.append(
+                        f"plugin {self.found.name}: env grants {name}, which its manifest does not ask for"
+                    )
+        return {name: self.environ[name] for name in granted if name in self.environ}
+
+    def asked_in_vain(self, index: int, name: str) -> None:
+        file, line = self.found.document.where(("capabilities", "env", index))
+        self.document.problems.append(
+            ConfigProblem(
+                f"plugin {self.found.name} asks for the environment variable {name}, which is not granted; "
+                f'to grant it, write env = ["{name}"] in its [[plugins]] entry (name = "{self.found.name}")',
+                file=file,
+                line=line,
+                key=f"capabilities.env[{index}]",
+            )
+        )
+
+    def report(self, message: str, key: str) -> None:
+        if self.found.index >= 0:
+            self.document.report(("plugins", self.found.index, key), message)
+        else:
+            self.document.problems.append(
+                ConfigProblem(f"plugin {self.found.name}: {message}", file=self.found.document.file)
+            )
+
+
+def _first(said: _T | None, asked: _T | None, default: _T) -> _T:
+    if said is not None:
+        return said
+    return default if asked is None else asked
+
+
+def _readable(read: Any, texts: list[str]) -> list[Any]:
+    """The ones that can be read; the others have been reported."""
+    made = []
+    for text in texts:
+        try:
+            made.append(read(text))
+        except ValueError:
+            continue
+    return made
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

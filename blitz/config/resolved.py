@@ -1,0 +1,100 @@
+"""What runs: a configuration with every question answered. A pure value; the gateway is built from it.
+
+Made by :func:`blitz.config.resolve`. Nothing in it needs a file or the environment any more, except
+that ``ResolvedPlugin.file`` names the module to load.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from blitz.config.addresses import Address, Endpoint
+from blitz.config.model import Answer, Body, Failure, Http, Instances, Limits, Log, PluginType, Timeouts
+
+__all__ = ["Resolved", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream"]
+
+
+class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
+    """One plugin with its final limits, grants and configuration.
+
+    Attributes:
+        file: path of the ``.wasm``.
+        manifest: path of its manifest, or "".
+        type, order: why it stands where it stands in ``Resolved.plugins``.
+        memory, max_body: bytes. timeout: seconds.
+        config: what ``get_config`` gives: JSON, or the operator's own text; b"" when there is none.
+        config_values: dotted key -> text for ``get_property("config.<key>")``: lists of values are
+            joined by newlines, elements of other lists have their position as a key, booleans are
+            true and false.
+        env: granted names that are set, with their values.
+        sha256: lower-case hex digest that the file must have, or "".
+    """
+
+    name: str
+    file: str
+    manifest: str = ""
+    version: str = ""
+    description: str = ""
+    type: PluginType = "request_preprocessing"
+    order: int | None = None
+    memory: int
+    timeout: float
+    max_body: int
+    response_body: Body
+    instances: Instances
+    max_requests: int
+    max_instances: int
+    failure: Failure
+    config: bytes = b""
+    config_values: dict[str, str] = {}
+    env: dict[str, str] = {}
+    sha256: str = ""
+
+    def __repr__(self) -> str:  # config and env may hold secrets
+        return f"ResolvedPlugin(name={self.name!r}, file={self.file!r})"
+
+
+class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
+    """One cluster. idle_timeout in seconds; host "" sends the client's Host."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    max_connections: int
+    max_idle: int
+    idle_timeout: float
+    host: str = ""
+
+
+class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """One route. host is lower-case, "" for any, "*.name" for what ends in ".name"; path_prefix has no
+    trailing slash unless it is "/"; plugins are names in the order in which they run. Either upstream
+    is a name or answer is there."""
+
+    name: str
+    upstream: str
+    answer: Answer | None = None
+    host: str = ""
+    path_prefix: str = "/"
+    plugins: tuple[str, ...] = ()
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a gateway needs.
+
+    Attributes:
+        workers: a number of processes; "auto" has been answered.
+        plugins: in chain order. Only those that some route runs need loading, but all are listed: an
+            unused plugin that cannot load is a mistake too.
+        warnings: one sentence each, for the log.
+    """
+
+    listen: tuple[Address, ...]
+    workers: int
+    timeouts: Timeouts
+    limits: Limits
+    http: Http
+    log: Log
+    upstreams: dict[str, ResolvedUpstream]
+    plugins: tuple[ResolvedPlugin, ...]
+    routes: tuple[ResolvedRoute, ...]
+    warnings: tuple[str, ...] = ()

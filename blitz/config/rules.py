@@ -1,0 +1,168 @@
+"""What a configuration must mean beyond its shape: names that exist, addresses, patterns, order of sizes.
+
+Runs over a model whose wrong values are already :class:`Bad`, and passes over those. Needs no file:
+what depends on the plugins themselves is in ``discover.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from blitz.config.addresses import check_host_pattern, check_path_prefix, parse_address, parse_endpoint
+from blitz.config.check import nearest
+from blitz.config.model import Config, PluginDefaults, Route
+from blitz.config.source import Bad, Document
+from blitz.config.units import format_duration, format_size
+
+__all__ = ["PLUGIN_NAME", "SHA256", "check_rules", "is_address"]
+
+PLUGIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+
+def check_rules(config: Config, document: Document) -> None:
+    """Report what cannot run in *config*."""
+    _listen(config, document)
+    _limits(config, document)
+    _upstreams(config, document)
+    _plugins(config, document)
+    _routes(config, document)
+
+
+def is_address(upstream: str) -> bool:
+    """A route's upstream is an address, not a name of ``[upstreams]``."""
+    return "://" in upstream
+
+
+def _listen(config: Config, document: Document) -> None:
+    seen: dict[str, int] = {}
+    for index, text in enumerate(config.listen):
+        if not _syntax(document, parse_address, text, "listen", index):
+            continue
+        address = str(parse_address(text))
+        if address in seen and not address.endswith(":0"):
+            document.report(("listen", index), f'"{text}" is listed twice; leave one out')
+        seen[address] = index
+
+
+def _limits(config: Config, document: Document) -> None:
+    limits = config.limits
+    for name in ("max_line_size", "max_field_size"):
+        if getattr(limits, name) > limits.max_head_size:
+            document.report(
+                ("limits", name),
+                f"{format_size(getattr(limits, name))} is more than max_head_size, "
+                f"{format_size(limits.max_head_size)}, and could never be reached",
+            )
+
+
+def _upstreams(config: Config, document: Document) -> None:
+    for name, upstream in config.upstreams.items():
+        if is_address(name):
+            document.report(("upstreams", name), 'a name must not look like an address; leave out "://"')
+        for index, text in enumerate(upstream.endpoints):
+            _syntax(document, parse_endpoint, text, "upstreams", name, "endpoints", index)
+        if upstream.host and re.search(r"[\x00-\x20\x7f/?#@]", upstream.host):
+            document.report(("upstreams", name, "host"), "not a host; write such as `api.example.org:8443`")
+
+
+def _plugins(config: Config, document: Document) -> None:
+    seen: dict[str, int] = {}
+    for index, plugin in enumerate(config.plugins):
+        at = ("plugins", index)
+        if not plugin.name and not plugin.file and not isinstance(plugin.name, Bad):
+            document.report(at, "has neither `name` nor `file`; write which plugin it is about")
+        elif plugin.name and not isinstance(plugin.name, Bad):
+            if not PLUGIN_NAME.fullmatch(plugin.name):
+                document.report(
+                    (*at, "name"),
+                    f'"{plugin.name}" is not a plugin name; use letters, digits, `_`, `-`, `.`, at most 64',
+                )
+            elif plugin.name in seen:
+                document.report(
+                    (*at, "name"),
+                    f'"{plugin.name}" is also the name of plugins[{seen[plugin.name]}]; rename one',
+                )
+            seen.setdefault(plugin.name, index)
+        for position, name in enumerate(plugin.env):
+            if not isinstance(name, Bad) and not _ENV_NAME.fullmatch(name):
+                document.report(
+                    (*at, "env", position), f'"{name}" is not the name of an environment variable'
+                )
+        if plugin.sha256 and not isinstance(plugin.sha256, Bad) and not SHA256.fullmatch(plugin.sha256):
+            document.report(
+                (*at, "sha256"), "not a SHA-256 digest; write the 64 hex digits that sha256sum prints"
+            )
+        _timeout(config, document, plugin.timeout, (*at, "timeout"))
+    if config.plugin_defaults.timeout != PluginDefaults().timeout:  # nobody chose the default
+        _timeout(config, document, config.plugin_defaults.timeout, ("plugin_defaults", "timeout"))
+
+
+def _timeout(config: Config, document: Document, timeout: float | None, at: tuple[str | int, ...]) -> None:
+    total = config.timeouts.total
+    if timeout is not None and 0 < total < timeout:
+        document.report(
+            at,
+            f"{format_duration(timeout)} is longer than timeouts.total, {format_duration(total)}, "
+            "which ends the whole exchange; lower one or raise the other",
+        )
+
+
+def _routes(config: Config, document: Document) -> None:
+    names: dict[str, int] = {}
+    matches: dict[tuple[str, str], int] = {}
+    for index, route in enumerate(config.routes):
+        at = ("routes", index)
+        _route_upstream(config, document, route, at)
+        if route.host:
+            _syntax(document, check_host_pattern, route.host, *at, "host")
+        _syntax(document, check_path_prefix, route.path_prefix, *at, "path_prefix")
+        for position, name in enumerate(route.plugins or []):
+            if (route.plugins or []).index(name) < position and not isinstance(name, Bad):
+                document.report((*at, "plugins", position), f'"{name}" is listed twice; a chain runs it once')
+        if route.name and not isinstance(route.name, Bad):
+            if route.name in names:
+                document.report(
+                    (*at, "name"),
+                    f'"{route.name}" is also the name of routes[{names[route.name]}]; rename one',
+                )
+            names.setdefault(route.name, index)
+        if isinstance(route.host, Bad) or isinstance(route.path_prefix, Bad):
+            continue
+        match = (route.host.lower(), route.path_prefix.rstrip("/") or "/")
+        if match in matches:
+            document.report(
+                at,
+                f"matches the same requests as routes[{matches[match]}] and could never be reached; "
+                "change its host or path_prefix",
+            )
+        matches.setdefault(match, index)
+
+
+def _route_upstream(config: Config, document: Document, route: Route, at: tuple[str | int, ...]) -> None:
+    name = route.upstream
+    if isinstance(name, Bad):
+        return
+    if bool(name) == (route.answer is not None):
+        problem = "has both `upstream` and `answer`" if name else "has neither `upstream` nor `answer`"
+        document.report(at, f"{problem}; a route has one of them")
+    elif route.answer is not None:
+        return
+    elif is_address(name):
+        _syntax(document, parse_endpoint, name, *at, "upstream")
+    elif name not in config.upstreams:
+        known = nearest(name, list(config.upstreams)) or "; there is no [upstreams] table to name one in"
+        document.report((*at, "upstream"), f'no upstream is named "{name}"{known}')
+
+
+def _syntax(document: Document, check: Callable[[str], object], text: str, *path: str | int) -> bool:
+    if isinstance(text, Bad):
+        return False
+    try:
+        check(text)
+    except ValueError as error:
+        document.report(path, str(error))
+        return False
+    return True

@@ -1,7 +1,8 @@
 """Configuration: from files, environment and command line to one frozen value."""
 
 from blitz.config.addresses import Address, Endpoint, parse_address, parse_endpoint
-from blitz.config.load import Loaded, load, load_config
+from blitz.config.discover import plugin_name
+from blitz.config.load import Loaded, load_config, read_config
 from blitz.config.model import (
     Answer,
     Config,
@@ -16,11 +17,14 @@ from blitz.config.model import (
 )
 from blitz.config.resolve import resolve
 from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
+from blitz.config.schema import json_schema
+from blitz.config.source import Document
 
 __all__ = [
     "Address",
     "Answer",
     "Config",
+    "Document",
     "Endpoint",
     "Http",
     "Limits",
@@ -35,9 +39,11 @@ __all__ = [
     "Route",
     "Timeouts",
     "Upstream",
-    "load",
+    "json_schema",
     "load_config",
     "parse_address",
     "parse_endpoint",
+    "plugin_name",
+    "read_config",
     "resolve",
 ]

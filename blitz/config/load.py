@@ -25,7 +25,7 @@ from blitz.config.rules import check_rules
 from blitz.config.source import Document
 from blitz.errors import ConfigError, ConfigProblem
 
-__all__ = ["Loaded", "load", "load_config"]
+__all__ = ["Loaded", "load_config", "read_config"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ def load_config(
     Raises:
         ConfigError: with every problem: file, line, key, what was seen, what was expected.
     """
-    loaded = load(path, environ, overrides)
+    loaded = read_config(path, environ, overrides)
     if loaded.problems:
         raise ConfigError(loaded.problems)
     return loaded.config
 
 
-def load(
+def read_config(
     path: str | Path | None,
     environ: Mapping[str, str] | None = None,
     overrides: Sequence[str] = (),

@@ -32,6 +32,7 @@ class About(Model, frozen=True):
     license: Annotated[str, Meta(description="SPDX expression")] = ""
     description: Annotated[str, Meta(description="one line")] = ""
     type: Annotated[PluginType | None, Meta(description="its place in the default order of a chain")] = None
+    order: Annotated[int | None, Meta(description="a place of its own, as in `[[plugins]]`")] = None
 
 
 class Build(Model, frozen=True):
@@ -66,8 +67,11 @@ class AskedFailure(Model, frozen=True):
 
 
 class Capabilities(Model, frozen=True):
-    """What it asks for beyond the message in hand; nothing is given before the operator grants it."""
+    """What it uses beyond the message in hand. Variables are given only as far as the operator grants
+    them."""
 
+    clock: Annotated[bool, Meta(description="it asks the time (`now_ms`), as every plugin may")] = False
+    random: Annotated[bool, Meta(description="it asks for random bytes, as every plugin may")] = False
     env: Annotated[list[str], Meta(description="environment variables it cannot run without")] = field(
         default_factory=list
     )

@@ -163,7 +163,7 @@ class _Merge:
             version=manifest.plugin.version,
             description=manifest.plugin.description,
             type=_first(entry.type, manifest.plugin.type, "request_preprocessing"),
-            order=entry.order,
+            order=entry.order if entry.order is not None else manifest.plugin.order,
             memory=self.bounded("memory", entry.memory, asked.memory, defaults.memory, format_size),
             timeout=self.bounded("timeout", entry.timeout, asked.timeout, defaults.timeout, format_duration),
             max_body=self.bounded("max_body", entry.max_body, asked.max_body, defaults.max_body, format_size),

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blitz.config import Config, load
+from blitz.config import Config, read_config
 from blitz.config.source import Document
 
 DIGEST = hashlib.sha256(Path(__file__).read_bytes()).hexdigest().upper()
@@ -109,7 +109,7 @@ def value_of(config, key):
 @pytest.mark.parametrize("key", CASES)
 def test_a_good_value_arrives(key):
     good, expected, _, _ = CASES[key]
-    loaded = load(None, {}, start=document(key, good))
+    loaded = read_config(None, {}, start=document(key, good))
     assert [str(problem) for problem in loaded.problems] == []
     assert value_of(loaded.config, key) == expected
 
@@ -117,7 +117,7 @@ def test_a_good_value_arrives(key):
 @pytest.mark.parametrize("key", CASES)
 def test_a_bad_value_is_one_problem_at_its_key(key):
     _, _, bad, sentence = CASES[key]
-    problems = load(None, {}, start=document(key, bad)).problems
+    problems = read_config(None, {}, start=document(key, bad)).problems
     assert len(problems) == 1, problems
     assert problems[0].key.startswith(key.replace(".0", "[0]"))
     assert sentence in problems[0].message

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blitz.config import Config, load, load_config
+from blitz.config import Config, load_config, read_config
 from blitz.config.expand import expand_text
 from blitz.errors import ConfigError
 
@@ -27,7 +27,7 @@ def write(tmp_path):
 def problems(path, environ=None, overrides=()):
     return [
         (problem.line, problem.key, problem.message)
-        for problem in load(path, environ or {}, overrides).problems
+        for problem in read_config(path, environ or {}, overrides).problems
     ]
 
 
@@ -68,20 +68,22 @@ def test_all_problems_come_in_one_error_in_the_order_of_their_lines(write):
 def test_a_file_that_is_not_toml_says_where(tmp_path, content, line, sentence):
     path = tmp_path / "blitz.toml"
     path.write_bytes(content)
-    (problem,) = load(path, {}).problems
+    (problem,) = read_config(path, {}).problems
     assert (problem.file, problem.line) == (str(path), line)
     assert problem.message.startswith(sentence)
 
 
 def test_a_missing_file_and_a_directory_are_one_sentence(tmp_path):
-    assert [str(p) for p in load(tmp_path / "no.toml", {}).problems] == [f"{tmp_path}/no.toml: no such file"]
-    assert [str(p) for p in load(tmp_path, {}).problems] == [f"{tmp_path}: is a directory, not a file"]
+    assert [str(p) for p in read_config(tmp_path / "no.toml", {}).problems] == [
+        f"{tmp_path}/no.toml: no such file"
+    ]
+    assert [str(p) for p in read_config(tmp_path, {}).problems] == [f"{tmp_path}: is a directory, not a file"]
 
 
 def test_a_byte_order_mark_and_crlf_are_no_mistakes(write, tmp_path):
     path = tmp_path / "blitz.toml"
     path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
-    assert load(path, {}).problems == []
+    assert read_config(path, {}).problems == []
 
 
 def test_an_array_of_the_wrong_thing_is_reported_at_its_element(write):
@@ -179,7 +181,7 @@ def test_no_message_shows_what_a_variable_holds(write, tmp_path):
         '[[plugins]]\nfile = "p.wasm"\nname = "${S}"\nsha256 = "${S}"\nenv = ["${S}"]\nconfig = "${S}"\n'
         '[[routes]]\nupstream = "${S}"\nhost = "${S}"\npath_prefix = "${S}"\nplugins = ["${S}"]\n'
     )
-    found = load(path, {"S": "hunter2!"}).problems
+    found = read_config(path, {"S": "hunter2!"}).problems
     assert len(found) >= 12
     assert "hunter2" not in "\n".join(map(str, found))
     assert 'got "${S}"' in "\n".join(map(str, found))
@@ -203,7 +205,7 @@ def test_the_seed_variables_override_the_file(write, tmp_path):
         "PLUGIN_LOG": "trace",
         "QUIC_LOG": "WARNING",
     }
-    loaded = load(path, environ)
+    loaded = read_config(path, environ)
     assert loaded.problems == []
     config = loaded.config
     assert config.plugin_dir == str(other)
@@ -239,7 +241,7 @@ def test_an_empty_variable_is_not_set(write):
     ],
 )
 def test_a_wrong_variable_is_named(write, name, value, expected):
-    (problem,) = load(write(MINIMAL), {name: value}).problems
+    (problem,) = read_config(write(MINIMAL), {name: value}).problems
     assert str(problem).startswith(expected)
 
 
@@ -290,13 +292,13 @@ def test_an_override_reaches_any_key(write, tmp_path, override, read, expected):
     ],
 )
 def test_a_wrong_override_is_named(write, override, expected):
-    (problem,) = load(write("workers = 1\nlisten = [':8']\n" + MINIMAL), {}, [override]).problems
+    (problem,) = read_config(write("workers = 1\nlisten = [':8']\n" + MINIMAL), {}, [override]).problems
     assert str(problem).startswith(expected)
 
 
 @given(st.text(max_size=30))
 def test_any_override_is_applied_or_refused(text):
-    load(None, {}, [text])  # never raises
+    read_config(None, {}, [text])  # never raises
 
 
 @given(
@@ -338,7 +340,7 @@ def test_any_document_is_a_config_or_a_list_of_problems(value):
     from blitz.config.source import Document
 
     data = value if isinstance(value, dict) else {"routes": value}
-    loaded = load(None, {"A": "1"}, start=Document(data=data))
+    loaded = read_config(None, {"A": "1"}, start=Document(data=data))
     assert loaded.problems or loaded.config.routes
 
 
@@ -351,4 +353,4 @@ def test_the_example_in_the_reference_is_right(tmp_path):
     (tmp_path / "plugins").mkdir()
     for name in ("request_logger", "rate_limiter", "auth_custom"):
         (tmp_path / "plugins" / f"{name}.wasm").write_bytes(b"\0asm\1\0\0\0")
-    assert [str(problem) for problem in load(path, {"API_KEYS": "k"}).problems] == []
+    assert [str(problem) for problem in read_config(path, {"API_KEYS": "k"}).problems] == []

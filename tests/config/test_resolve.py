@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blitz.config import Config, Plugin, Route, load, resolve
+from blitz.config import Config, Plugin, Route, read_config, resolve
 from blitz.config.flatten import flatten, merge
 from blitz.errors import ConfigError
 
@@ -363,6 +363,7 @@ def test_chains_go_by_type_then_order_then_name(plugins):
         return f'schema = 1\n[plugin]\ntype = "{kind}"\n'
 
     directory = plugins(
+        t=typed("observability") + "order = -2\n",
         z=typed("request_preprocessing"),
         y=typed("authentication"),
         x=typed("observability"),
@@ -381,8 +382,8 @@ def test_chains_go_by_type_then_order_then_name(plugins):
         ],
     )
     resolved = resolve(wanted, {})
-    assert [p.name for p in resolved.plugins] == ["v", "z", "w", "y", "u", "x"]
-    assert [r.plugins for r in resolved.routes] == [("v", "z", "w", "y", "u", "x"), ("y", "u", "x"), ()]
+    assert [p.name for p in resolved.plugins] == ["t", "v", "z", "w", "y", "u", "x"]
+    assert [r.plugins for r in resolved.routes] == [("t", "v", "z", "w", "y", "u", "x"), ("y", "u", "x"), ()]
 
 
 def test_an_unknown_plugin_in_a_route_is_named_with_the_nearest(plugins):
@@ -466,7 +467,7 @@ def test_what_cannot_run_is_refused(tmp_path, text, key, sentence):
         text += "\n[[routes]]\nupstream = 'http://h'\n"
     path = tmp_path / "blitz.toml"
     path.write_text(text)
-    found = [problem for problem in load(path, {}).problems if "switched off" not in problem.message]
+    found = [problem for problem in read_config(path, {}).problems if "switched off" not in problem.message]
     (problem,) = found
     assert problem.key == key and problem.line > 0
     assert sentence in problem.message

@@ -51,8 +51,10 @@ LAYERS = {
     "config": Layer(("blitz.config",), ("foundation",), frozenset({"msgspec"}), forbidden=SANS_IO),
     "server": Layer(("blitz.server",), CORES, TRIO, native=True),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO),
-    "gateway": Layer(("blitz.gateway", "blitz.chain"), (*CORES, "server", "admin"), TRIO, native=True),
-    "workers": Layer(("blitz.workers",), ("foundation", "config", "gateway"), TRIO, native=True),
+    "gateway": Layer(("blitz.gateway", "blitz.embed"), (*CORES, "server", "admin"), TRIO, native=True),
+    "workers": Layer(
+        ("blitz.workers",), ("foundation", "config", "gateway"), TRIO | {"msgspec"}, native=True
+    ),
     "public": Layer(("blitz",), (*CORES, "gateway", "workers")),
     "testing": Layer(("blitz.testing",), ("public", *CORES, "gateway"), TRIO),
     "demo": Layer(("blitz.demo",), ("public", "foundation", "config", "gateway"), TRIO),
@@ -61,7 +63,7 @@ LAYERS = {
 # The command line may use what these export, not what they are made of.
 CLI_MAY_IMPORT = {
     "blitz",
-    "blitz.chain",
+    "blitz.embed",
     "blitz.config",
     "blitz.demo",
     "blitz.errors",

@@ -1,0 +1,165 @@
+"""The files under infra/ say what they promise, and the tools that read them accept them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from blitz.config import Timeouts, load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+INFRA = ROOT / "infra"
+
+
+def compose(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((INFRA / "compose" / name).read_text(encoding="utf-8"))
+    return loaded
+
+
+def environment(service: dict[str, Any]) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in service["environment"])
+
+
+def up(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(INFRA / "up.sh"), *arguments],
+        env={"PATH": os.environ["PATH"], "UP_DRY_RUN": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_development_sets_the_documented_variables() -> None:
+    service = compose("dev.yml")["services"]["blitz-quic"]
+    assert service["container_name"] == "blitz-dev"
+    found = environment(service)
+    assert found["PLUGIN_DIR"] == "/app/plugins"
+    assert found["PLUGIN_MEMORY_LIMIT"] == "2097152"
+    assert found["PLUGIN_TIMEOUT"] == "3000"
+    assert {"QUIC_LOG", "PLUGIN_LOG"} <= set(found)
+
+
+def test_example_configuration_is_valid(tmp_path: Path) -> None:
+    environ = {"UPSTREAM": "http://192.0.2.7:9000", "PLUGIN_DIR": str(tmp_path), "PLUGIN_TIMEOUT": "3000"}
+    config = load_config(INFRA / "examples" / "gateway.toml", environ)
+    assert config.upstreams["default"].endpoints == ["http://192.0.2.7:9000"]
+    assert config.plugin_defaults.timeout == 3.0
+
+
+@pytest.mark.parametrize("name", ["dev.yml", "prod.yml"])
+def test_every_service_is_confined(name: str) -> None:
+    for service in compose(name)["services"].values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", ["dev.yml", "prod.yml", "with-plugins.yml"])
+def test_files_of_the_checkout_that_compose_names_exist(name: str) -> None:
+    for service in compose(name)["services"].values():
+        if "build" in service:
+            context = INFRA / "compose" / service["build"]["context"]
+            assert (context / service["build"]["dockerfile"]).is_file()
+        for volume in service.get("volumes", []):
+            source = re.sub(r"^\$\{[A-Z]+:-(.*?)\}", r"\1", volume).split(":")[0]
+            assert (INFRA / "compose" / source).exists(), volume
+
+
+def test_containers_are_given_longer_to_stop_than_requests_to_finish() -> None:
+    for name in ("dev.yml", "prod.yml"):
+        grace = compose(name)["services"]["blitz-quic"]["stop_grace_period"]
+        assert float(grace.rstrip("s")) > Timeouts().drain
+
+
+def test_image_runs_as_a_user_without_rights_and_without_a_compiler() -> None:
+    final = (INFRA / "container" / "Containerfile").read_text(encoding="utf-8").split("\nFROM ")[-1]
+    assert re.search(r"^USER \d+:\d+$", final, re.MULTILINE)
+    assert "gcc" not in final
+    assert 'ENTRYPOINT ["blitz"]' in final
+
+
+# (id, arguments, part of the command)
+COMMANDS = [
+    ("dev", ["dev", "up"], r"docker compose -f \S+/compose/dev\.yml up$"),
+    ("prod_detached", ["prod", "up", "-d"], r"docker compose -f \S+/compose/prod\.yml up -d$"),
+    (
+        "with_plugins",
+        ["dev", "--profile", "with-plugins", "up"],
+        r"-f \S+/dev\.yml -f \S+/with-plugins\.yml --profile with-plugins up$",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [pytest.param(*row[1:], id=row[0]) for row in COMMANDS])
+def test_up_runs_compose(arguments: list[str], expected: str) -> None:
+    result = up(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert re.search(expected, result.stdout.strip())
+
+
+# (id, arguments, what it says)
+MISTAKES = [
+    ("nothing", [], "say which environment"),
+    ("unknown_environment", ["test", "up"], "no environment 'test'"),
+    ("unknown_profile", ["dev", "--profile", "gpu", "up"], "no profile 'gpu', there is with-plugins"),
+    ("unknown_option", ["dev", "--fast", "up"], "no option '--fast'"),
+    ("no_command", ["dev", "--profile", "with-plugins"], "say what to do"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), [pytest.param(*row[1:], id=row[0]) for row in MISTAKES])
+def test_up_says_what_is_wrong(arguments: list[str], says: str) -> None:
+    result = up(*arguments)
+    assert result.returncode == 2
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def unit() -> ConfigParser:
+    parser = ConfigParser(strict=False, interpolation=None, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(INFRA / "systemd" / "blitz.service", encoding="utf-8")
+    return parser
+
+
+def test_unit_is_confined_but_may_compile() -> None:
+    service = unit()["Service"]
+    for switch in ("DynamicUser", "NoNewPrivileges", "PrivateTmp", "ProtectHome", "RestrictNamespaces"):
+        assert service[switch] == "yes"
+    assert service["ProtectSystem"] == "strict"
+    assert "MemoryDenyWriteExecute" not in service  # compiled plugins are executable memory
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    text = (INFRA / "systemd" / "blitz.service").read_text(encoding="utf-8")
+    path = tmp_path / "blitz.service"
+    path.write_text(text.replace("/opt/blitz/bin/blitz", "/bin/true"), encoding="utf-8")
+    result = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in result.stderr.splitlines() if "blitz.service" in line]
+    assert complaints == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
+def test_podman_builds_the_image() -> None:
+    command = ["podman", "build", "-q", "-f", "infra/container/Containerfile", "-t", "blitz:test", "."]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=600)
+    shown = subprocess.run(
+        ["podman", "run", "--rm", "--read-only", "blitz:test", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "run" in shown.stdout

@@ -285,7 +285,7 @@ void blitz_bytes_free(uint8_t *bytes);
 void blitz_module_free(blitz_module *module);
 /* Types are spelt as parameters:results, a letter each: i I f F (i32 i64 f32 f64), v v128,
  * r funcref, x externref, ? other; "iiii:i". A memory is "m<min>,<max or ->" in pages ("m2,-"),
- * suffixed "s" when shared and "l" when 64-bit; a table "t", a global "g<letter>". */
+ * suffixed "s" when shared and "l" when 64-bit; a table "t<letter>", a global "g<letter>". */
 typedef struct { blitz_text module, name; const char *type; } blitz_import;
 typedef struct { blitz_text name; const char *type; } blitz_export;
 uint32_t blitz_module_n_imports(const blitz_module *module);
@@ -322,6 +322,21 @@ int blitz_plugin_grant_env(blitz_plugin *plugin, const uint8_t *name, size_t nam
 /* key "" is the whole config (get_config); others answer get_property("config.<key>"). */
 int blitz_plugin_set_config(blitz_plugin *plugin, const uint8_t *key, size_t key_len,
                             const uint8_t *value, size_t value_len);
+/* Say which export (by index) plays a part. Parts not named are left out of the calls.
+ * BLITZ_E_STATE when the export's type is not one that the part may have:
+ *   MEMORY       a memory, 32-bit and not shared (needed)
+ *   START        ":"       _initialize or __wbindgen_start, once, before INIT
+ *   INIT         ":i"      REQUEST "iiii:i"      RESPONSE "iii:i"      CLEANUP ":i"
+ *   ALLOC        "i:i" (size) or "ii:i" (size, align)
+ *   FREE         "i:" (pointer) or "ii:" (pointer, size): the host frees what it allocated for
+ *                arguments; without it the callee does
+ *   BUFFER       ":i" and BUFFER_SIZE ":i": a fixed area for arguments, asked for once, after INIT
+ *   EXTERNREFS   a table of externref, for BLITZ_BIND_EXTERNREF_TABLE */
+enum {
+    BLITZ_X_MEMORY = 0, BLITZ_X_START, BLITZ_X_INIT, BLITZ_X_REQUEST, BLITZ_X_RESPONSE, BLITZ_X_CLEANUP,
+    BLITZ_X_ALLOC, BLITZ_X_FREE, BLITZ_X_BUFFER, BLITZ_X_BUFFER_SIZE, BLITZ_X_EXTERNREFS, BLITZ_X_COUNT
+};
+int blitz_plugin_use_export(blitz_plugin *plugin, int part, uint32_t index);
 /* After the binds: link. Unbound imports are an error. */
 int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap);
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level);

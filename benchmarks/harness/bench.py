@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,7 @@ __all__ = ["HEADERS", "Bench", "Contender", "Settings"]
 HEADERS = ("x-user: 0123456789abcdef",)
 
 _FOREIGN = 0.10
+_READY_TIMEOUT = 3.0  # some servers listen before they have read their routes
 _START_ATTEMPTS = 3  # a port that was free may be taken by the time the server binds it
 
 
@@ -94,7 +95,7 @@ class Bench:
             )
             try:
                 server.wait_listening(port)
-                CHECKS[peer.checks or job](port)
+                _wait_for_the_job(CHECKS[peer.checks or job], port)
                 server.check_alive()  # or it was another program that answered on its port
                 return Contender(peer.name, port, server)
             except BenchError:
@@ -246,6 +247,17 @@ class _Meter:
             latency_us=outcome.latency_us,
             bytes_per_second=(outcome.bytes_in + outcome.bytes_out) / outcome.seconds,
         )
+
+
+def _wait_for_the_job(check: Callable[[int], None], port: int) -> None:
+    deadline = time.monotonic() + _READY_TIMEOUT
+    while True:
+        try:
+            return check(port)
+        except BenchError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def say(text: str) -> None:

@@ -17,7 +17,18 @@ from .harness.report import write_json, write_markdown
 from .harness.table import Table
 from .peers import ABSENT, PEERS
 
-QUESTIONS = ("fixed", "proxy", "plugin", "chain3", "paced", "transfer", "idle", "workers")
+QUESTIONS = (
+    "hook",
+    "fixed",
+    "proxy",
+    "plugin",
+    "chain3",
+    "paced",
+    "transfer",
+    "idle",
+    "workers",
+    "isolation",
+)
 _SMOKE_SECONDS = 0.15
 
 

@@ -62,4 +62,5 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "proxy": _proxy,
     "plugin": _sets(1),
     "chain3": _sets(3),
+    "isolation": _sets(1),
 }

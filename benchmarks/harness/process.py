@@ -16,7 +16,7 @@ from .errors import BenchError
 __all__ = ["Server", "free_port"]
 
 _START_TIMEOUT = 30.0  # a cold interpreter and a compile on a busy machine
-_STOP_TIMEOUT = 5.0
+_STOP_TIMEOUT = 2.0  # a server stuck in a plugin does not hear SIGTERM
 
 
 def free_port(address: str = "127.0.0.1") -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 from ...harness.guests import write_chain
 from ...harness.peer import Peer, Setup, argv
 from ...harness.places import PYTHON, ROOT
 
-__all__ = ["PEERS", "blitz", "blitz_setup"]
+__all__ = ["PEERS", "blitz", "blitz_isolation", "blitz_setup"]
 
 # The idle job holds more connections than the default allows.
 _ROOM = "limits.max_connections=12000"
@@ -40,6 +41,17 @@ def blitz(name: str, jobs: dict[str, Setup], *, checks: str = "") -> Peer:
     )
 
 
+def blitz_isolation(timeout: str) -> Setup:
+    """Requests to /loop meet a guest that never returns, all others the one-header guest."""
+
+    def prepare(folder: Path) -> None:
+        write_chain("one_header", 1)(folder)
+        write_chain("spin", 1)(folder)
+
+    text = (Path(__file__).parent / "isolation.toml").read_text().replace("@timeout@", timeout)
+    return Setup(argv("@python@ -m blitz.cli run -c @folder@/blitz.toml"), {"blitz.toml": text}, prepare)
+
+
 def _needs() -> str | None:
     if not (ROOT / "blitz/cli/__init__.py").exists():
         return "this tree has no blitz.cli yet"
@@ -56,6 +68,7 @@ PEERS = [
             "proxy": blitz_setup(),
             "plugin": blitz_setup("one_header", 1),
             "chain3": blitz_setup("one_header", 3),
+            "isolation": blitz_isolation("500ms"),
         },
     )
 ]

@@ -30,6 +30,16 @@ def _lua(count: int) -> Setup:
     )
 
 
+def _isolation() -> Setup:
+    """Requests to /loop meet an action that never returns; HAProxy's own limit for one is 4 s."""
+    rules = [
+        "http-request lua.spin if { path_beg /loop }",
+        "http-request lua.one_header_1",
+        "default_backend origin",
+    ]
+    return _setup(rules, lua=True)
+
+
 PEERS = [
     Peer(
         name="haproxy",
@@ -45,7 +55,7 @@ PEERS = [
         name="haproxy + lua",
         program="haproxy",
         version=argv("@program@ -v"),
-        jobs={"plugin": _lua(1), "chain3": _lua(3)},
+        jobs={"plugin": _lua(1), "chain3": _lua(3), "isolation": _isolation()},
         language="Lua (in process)",
     ),
 ]

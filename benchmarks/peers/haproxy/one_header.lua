@@ -5,3 +5,6 @@ for n = 1, 3 do
         txn.http:req_set_header(name, txn.sf:req_hdr("x-user"))
     end)
 end
+
+-- The bad neighbour of isolation.py.
+core.register_action("spin", { "http-req" }, function() while true do end end)

@@ -39,6 +39,17 @@ def _lua(count: int) -> Setup:
     return Setup(_RUN, files)
 
 
+def _isolation() -> Setup:
+    """Requests to /loop meet a plugin that never returns."""
+    plain = _lua(1)
+    conf = plain.files["nginx.conf"]
+    assert isinstance(conf, str)
+    loop = f"location /loop {{ rewrite_by_lua_block {{ while true do end }} {_PROXY} }}"
+    return Setup(
+        _RUN, {**plain.files, "nginx.conf": conf.replace("location / {", f"{loop}\n        location / {{")}
+    )
+
+
 def _njs(count: int) -> Setup:
     variables = "".join(f" js_set $seen_{n} one.seen_{n};" for n in range(1, count + 1))
     headers = "".join(f" proxy_set_header x-seen-{n} $seen_{n};" for n in range(1, count + 1))
@@ -68,7 +79,7 @@ PEERS = [
         name="nginx + lua",
         program="nginx",
         version=argv("@program@ -v"),
-        jobs={"plugin": _lua(1), "chain3": _lua(3)},
+        jobs={"plugin": _lua(1), "chain3": _lua(3), "isolation": _isolation()},
         language="Lua (LuaJIT, in process, unsandboxed)",
         env=debian_libraries(),
         needs=lambda: _needs(_LUA_MODULES),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ...harness.guests import assemble
 from ...harness.peer import Peer, Setup, argv
@@ -13,34 +13,47 @@ __all__ = ["PEERS"]
 
 _HERE = Path(__file__).parent
 _RUN = argv("@program@ --configFile=@folder@/static.yml")
+_CHAIN = ["one_header_1", "one_header_2", "one_header_3"]
 
 
-def _setup(count: int) -> Setup:
-    numbers = range(1, count + 1)
-    names = [f"one_header_{n}" for n in numbers]
-    plugins = {"experimental": {"localPlugins": {n: {"moduleName": f"bench.example/{n}"} for n in names}}}
-    middlewares: dict[str, object] = {"  middlewares": {n: {"plugin": {n: {}}} for n in names}}
+def _setup(chain: list[str], *, spin: bool = False) -> Setup:
+    """Every request through *chain*; with *spin*, those to /loop meet a guest that never returns."""
+    names = [*chain, "spin_1"] if spin else chain
+    routers = {"all": _router("PathPrefix(`/`)", chain)}
+    if spin:
+        routers["loop"] = _router("PathPrefix(`/loop`)", ["spin_1"])
+    middlewares: dict[str, Any] = {name: {"plugin": {name: {}}} for name in names}
+    dynamic = (_HERE / "dynamic.yml").read_text().replace("@routers@", json.dumps(routers))
+    modules = {name: {"moduleName": f"bench.example/{name}"} for name in names}
     static = (_HERE / "static.yml").read_text()
-    dynamic = (_HERE / "dynamic.yml").read_text()
-    dynamic = dynamic.replace("@middlewares@", f", middlewares: {json.dumps(names)}" if names else "")
     files = {
-        "static.yml": static.replace("@plugins@", _yaml(plugins) if names else ""),
-        "dynamic.yml": dynamic.replace("@definitions@", _yaml(middlewares) if names else ""),
+        "static.yml": static.replace(
+            "@experimental@", _entry("experimental", {"localPlugins": modules}, names)
+        ),
+        "dynamic.yml": dynamic.replace("@middlewares@", _entry("middlewares", middlewares, names)),
     }
 
-    def write_plugins(folder: Path) -> None:
-        for n in numbers:
-            home = folder / "plugins-local/src/bench.example" / f"one_header_{n}"
-            home.mkdir(parents=True)
-            (home / ".traefik.yml").write_text((_HERE / "manifest.yml").read_text().replace("@n@", str(n)))
-            (home / "plugin.wasm").write_bytes(assemble("http_wasm", n))
+    def prepare(folder: Path) -> None:
+        for name in names:
+            _write_plugin(folder / "plugins-local/src/bench.example" / name, name)
 
-    return Setup(_RUN, files, prepare=write_plugins)
+    return Setup(_RUN, files, prepare)
 
 
-def _yaml(tree: Mapping[str, object]) -> str:
-    """One top key a line; JSON is YAML's flow style."""
-    return "\n".join(f"{key}: {json.dumps(value)}" for key, value in tree.items())
+def _entry(key: str, value: Any, names: list[str]) -> str:
+    """A key of YAML, whose flow style JSON is; nothing when there is no plugin: empty tables are refused."""
+    return f"{key}: {json.dumps(value)}" if names else ""
+
+
+def _router(rule: str, chain: list[str]) -> dict[str, Any]:
+    return {"entryPoints": ["web"], "rule": rule, "service": "origin", "middlewares": chain}
+
+
+def _write_plugin(home: Path, name: str) -> None:
+    kind, _, n = name.rpartition("_")
+    home.mkdir(parents=True)
+    (home / ".traefik.yml").write_text((_HERE / "manifest.yml").read_text().replace("@name@", name))
+    (home / "plugin.wasm").write_bytes(assemble(f"http_wasm_{kind}", int(n)))
 
 
 PEERS = [
@@ -48,7 +61,12 @@ PEERS = [
         name="traefik",
         program="traefik",
         version=argv("@program@ version"),
-        jobs={"proxy": _setup(0), "plugin": _setup(1), "chain3": _setup(3)},
+        jobs={
+            "proxy": _setup([]),
+            "plugin": _setup(_CHAIN[:1]),
+            "chain3": _setup(_CHAIN),
+            "isolation": _setup(_CHAIN[:1], spin=True),
+        },
         cannot={"fixed": "it has no fixed answer"},
         language="WebAssembly (http-wasm, wazero)",
         env={"GOMAXPROCS": "1"},

@@ -21,17 +21,26 @@ def _javascript(name: str) -> Setup:
     )
 
 
-def _wasm(count: int) -> Setup:
+def _wasm(count: int, *, spin: bool = False) -> Setup:
+    """A chain of guests; with *spin*, requests to /loop meet one that never returns first."""
     numbers = range(1, count + 1)
     modules = ['(name = "main", esModule = embed "wasm.js")']
     modules += [f'(name = "one_header_{n}.wasm", wasm = embed "one_header_{n}.wasm")' for n in numbers]
+    imports = [f"import p{n} from './one_header_{n}.wasm';" for n in numbers]
+    if spin:
+        modules.append('(name = "spin_1.wasm", wasm = embed "spin_1.wasm")')
+        imports.append("import bad from './spin_1.wasm';")
     script = (_HERE / "wasm.js").read_text()
-    script = script.replace(
-        "@imports@", "\n".join(f"import p{n} from './one_header_{n}.wasm';" for n in numbers)
-    )
+    script = script.replace("@spin@", "const spin = plugin(bad);" if spin else "const spin = null;")
+    script = script.replace("@imports@", "\n".join(imports))
     script = script.replace("@list@", ", ".join(f"p{n}" for n in numbers))
     files = {"config.capnp": _CONF.replace("@modules@", ", ".join(modules)), "wasm.js": script}
-    return Setup(_RUN, files, prepare=write_chain("one_header", count))
+
+    def prepare(folder: Path) -> None:
+        write_chain("one_header", count)(folder)
+        write_chain("spin", int(spin))(folder)
+
+    return Setup(_RUN, files, prepare=prepare)
 
 
 PEERS = [
@@ -44,6 +53,7 @@ PEERS = [
             "proxy": _javascript("proxy"),
             "plugin": _wasm(1),
             "chain3": _wasm(3),
+            "isolation": _wasm(1, spin=True),
         },
         language="WebAssembly (V8, one instance, JavaScript host functions)",
     ),

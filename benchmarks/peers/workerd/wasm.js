@@ -27,11 +27,13 @@ function plugin(module) {
   };
 }
 const plugins = [@list@].map(plugin);
+@spin@
 
 export default {
   fetch(incoming, env) {
     const request = new Request(incoming);
     const path = incoming.url.slice(incoming.url.indexOf('/', 8));
+    if (spin && path.startsWith('/loop')) spin(request, path);
     for (const run of plugins) {
       if (run(request, path) !== 0) return new Response(null, { status: 500 });
     }

@@ -1,1 +1,0 @@
-"""The guest runtime: engine, modules, plugins and instances over the C core. Knows no socket and no clock."""

@@ -1,3 +1,0 @@
-#ifndef BLITZ_WASI_H
-#define BLITZ_WASI_H
-#endif

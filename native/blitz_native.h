@@ -54,11 +54,18 @@ enum {                        /* blitz_field.id: the fields that rules care abou
     BLITZ_F_PROXY_AUTHORIZATION, BLITZ_F_VIA, BLITZ_F_MAX_FORWARDS, BLITZ_F_DATE, BLITZ_F_SERVER,
     BLITZ_F_X_FORWARDED_FOR, BLITZ_F_X_FORWARDED_PROTO, BLITZ_F_X_FORWARDED_HOST, BLITZ_F_FORWARDED,
     BLITZ_F_X_REQUEST_ID, BLITZ_F_ETAG, BLITZ_F_DIGEST, BLITZ_F_CONTENT_ENCODING,
-    BLITZ_F_CONTENT_TYPE, BLITZ_F_HTTP2_SETTINGS, BLITZ_F_COUNT
+    BLITZ_F_CONTENT_TYPE, BLITZ_F_HTTP2_SETTINGS, BLITZ_F_AUTHORIZATION, BLITZ_F_RANGE,
+    BLITZ_F_IF_RANGE, BLITZ_F_IF_MODIFIED_SINCE, BLITZ_F_IF_UNMODIFIED_SINCE, BLITZ_F_CONTENT_RANGE,
+    BLITZ_F_COUNT
 };
 
 typedef struct { uint32_t off, len; } blitz_span;          /* off: top bit set = in the arena */
-typedef struct { blitz_span name, value; uint8_t id; uint8_t gone; } blitz_field;
+typedef struct {
+    blitz_span name, value;
+    uint8_t id;
+    uint8_t gone;             /* removed: no longer part of the head */
+    uint8_t plain;            /* in base the line is exactly: name, ": ", value, CRLF */
+} blitz_field;
 
 typedef struct {
     const uint8_t *base;      /* borrowed until the head is reset; NULL when all is in the arena */
@@ -91,7 +98,10 @@ void blitz_head_free(blitz_head *head);
 /* Forget everything; an arena of up to 4 KiB is kept for the next message. */
 void blitz_head_reset(blitz_head *head, int kind);
 
-/* Builder, for heads that h11 or Python made: copies into the arena, keeps order and case.
+/* Builder, for heads that h11 or Python made: copies into the arena, keeps order and case, takes the
+ * whitespace around a value (and a reason) away. What is passed may point into this head's arena, but
+ * not to start_*, which reset the head first. minor: 0 or 1; any other for a version that is neither
+ * (255 for another major), which blitz_head_check refuses.
  * BLITZ_E_SYNTAX: not a token / not field-content; BLITZ_E_LIMIT: table full. */
 int blitz_head_start_request(blitz_head *head, const uint8_t *method, size_t method_len,
                              const uint8_t *target, size_t target_len, int minor);
@@ -109,8 +119,11 @@ int blitz_head_find(const blitz_head *head, const uint8_t *name, size_t name_len
 /* Address of a span of this head: borrowed until the head is edited or reset. */
 const uint8_t *blitz_head_at(const blitz_head *head, blitz_span span);
 
-/* The rules for a complete table, whoever produced it: framing, Host, Connection, Expect, Upgrade.
- * Fills body, content_length, flags, host. 0, or the negative of a BLITZ_BAD_* below.
+/* The rules for a complete table, whoever produced it: framing, Host, target, Connection, Expect,
+ * Upgrade; head_rules.c lists them. Fills body, content_length, flags, host; an absolute-form target
+ * becomes origin-form; fields that Connection names and ambiguous names ("x_user") leave the table.
+ * Call it again after edits: what was added since stays. 0, or the negative of a BLITZ_BAD_* below, or
+ * BLITZ_E_NOMEM or BLITZ_E_LIMIT.
  * request_method: for a response, the method it answers (HEAD, CONNECT matter); else NULL, 0. */
 int blitz_head_check(blitz_head *head, const uint8_t *request_method, size_t method_len);
 enum {                        /* why a head is refused; http/rules.py has status and sentence */
@@ -118,21 +131,40 @@ enum {                        /* why a head is refused; http/rules.py has status
     BLITZ_BAD_TRANSFER_ENCODING, BLITZ_BAD_TE_IN_10, BLITZ_BAD_HOST_MISSING,
     BLITZ_BAD_HOST_SYNTAX, BLITZ_BAD_HOST_MANY, BLITZ_BAD_TARGET, BLITZ_BAD_TARGET_HOST,
     BLITZ_BAD_METHOD_CONNECT, BLITZ_BAD_EXPECT, BLITZ_BAD_CONNECTION, BLITZ_BAD_STATUS,
-    BLITZ_BAD_SYNTAX, BLITZ_BAD_VERSION, BLITZ_BAD_H2C, BLITZ_BAD_UPGRADE, BLITZ_BAD_LAST
+    BLITZ_BAD_SYNTAX, BLITZ_BAD_VERSION, BLITZ_BAD_H2C, BLITZ_BAD_UPGRADE,
+    BLITZ_BAD_METHOD,         /* not made of A-Z, '-' and '_' */
+    BLITZ_BAD_FIELD_NAME,     /* reads as a framing field with another punctuation: content_length */
+    BLITZ_BAD_DUPLICATE,      /* request: two of a field that has one value (Authorization, Range ...) */
+    BLITZ_BAD_BODY_METHOD,    /* content where it is not allowed: TRACE; GET, HEAD, DELETE in HTTP/1.0 */
+    BLITZ_BAD_LAST
 };
 
 /* Scan a head of the strict subset. buf is borrowed until the head is reset (the table points into
  * it). seen: how many of the bytes an earlier call already saw incomplete (0 at first).
- * -> bytes of the head (> 0, table filled and checked); 0 incomplete; BLITZ_E_DECLINED; BLITZ_E_LIMIT. */
+ * -> bytes of the head (> 0, table filled and checked); 0 incomplete; BLITZ_E_DECLINED; BLITZ_E_LIMIT.
+ * The table is empty unless the result is > 0. The result does not depend on how the bytes were cut
+ * into calls. An empty line before a request (RFC 9112 section 2.2) is for the caller to skip. */
 int64_t blitz_scan_request(blitz_head *head, const uint8_t *buf, size_t len, size_t seen,
                            const blitz_head_limits *limits);
 int64_t blitz_scan_response(blitz_head *head, const uint8_t *buf, size_t len, size_t seen,
                             const blitz_head_limits *limits,
                             const uint8_t *request_method, size_t method_len);
 /* Length of the head at the front of buf (through the empty line, CRLF only), 0 incomplete;
- * BLITZ_E_SYNTAX at a bare CR or LF, NUL or control byte; BLITZ_E_LIMIT. The gate before h11. */
+ * BLITZ_E_SYNTAX at a bare CR or LF, NUL or control byte, a line that begins with whitespace (obs-fold),
+ * an empty first line, or a second Content-Length or one that is a list (h11 would fold them);
+ * BLITZ_E_LIMIT. The gate before h11. */
 int64_t blitz_head_extent(const uint8_t *buf, size_t len, size_t seen,
                           const blitz_head_limits *limits);
+/* The scanner's path on this machine ("avx2", "sse2", "neon", "portable"), and the same calls by name
+ * of the path, for tests; BLITZ_E_STATE when this machine lacks it. */
+const char *blitz_scan_path(void);
+int64_t blitz_scan_request_with(const char *path, blitz_head *head, const uint8_t *buf, size_t len,
+                                size_t seen, const blitz_head_limits *limits);
+int64_t blitz_scan_response_with(const char *path, blitz_head *head, const uint8_t *buf, size_t len,
+                                 size_t seen, const blitz_head_limits *limits,
+                                 const uint8_t *request_method, size_t method_len);
+int64_t blitz_head_extent_with(const char *path, const uint8_t *buf, size_t len, size_t seen,
+                               const blitz_head_limits *limits);
 
 /* Writer: the head as it goes out, hop-by-hop fields removed, ours added, then the first part of
  * the body, in one buffer. */
@@ -151,25 +183,29 @@ typedef struct {
     const uint8_t *extra; size_t extra_len;          /* complete field lines, each ended by CRLF */
     const uint8_t *drop_ids; size_t n_drop_ids;      /* BLITZ_F_* to leave out besides the rules */
 } blitz_write_options;
-/* -> bytes written, or BLITZ_E_SPACE. first may be NULL. */
+/* -> bytes written, or BLITZ_E_SPACE; BLITZ_E_STATE: framing and first do not fit together (a request
+ * cannot end by close, first is longer than content_length ...); BLITZ_E_SYNTAX: host, target or extra is
+ * not clean, or extra has a field that is written here. first may be NULL. A request always gets exactly
+ * one Host, an empty one when nobody named any; body CLOSE implies Connection: close. */
 int64_t blitz_head_write(const blitz_head *head, const blitz_write_options *options,
                          const uint8_t *first, size_t first_len, uint8_t *dst, size_t cap);
 /* Upper bound of what blitz_head_write needs without the first part. */
 size_t blitz_head_write_bound(const blitz_head *head, const blitz_write_options *options);
 
 /* Chunked coding, decoded in place (RFC 9112 section 7.1), strict: CRLF only, sizes of at most 15
- * hex digits, extensions and trailers bounded, forbidden trailer bytes refused. */
+ * hex digits, extensions and trailers well-formed, bounded and dropped. Zero it, set the bounds, go. */
 typedef struct {
     uint64_t remaining;       /* bytes left of the present chunk */
     uint32_t meta_size;       /* bytes of the present size line or of the trailers so far */
-    uint32_t max_line;        /* bound for one size line with its extension */
-    uint32_t max_trailers;    /* bound for the trailer section */
+    uint32_t max_line;        /* bound for one size line with its extension; 0 = 4096 */
+    uint32_t max_trailers;    /* bound for the trailer section; 0 = 16384 */
+    uint32_t excess;          /* what size lines cost beyond the data they brought; at most 4 max_line */
     uint8_t state;            /* 0 at start; 255 done */
-    uint8_t line_start;
     uint8_t digits;
 } blitz_chunks;
 /* Decode buf[0..len) in place: data bytes are moved to the front. *consumed: input bytes used (all,
- * unless the body ended). -> data bytes now at buf, or BLITZ_E_SYNTAX / BLITZ_E_LIMIT.
+ * unless the body ended). -> data bytes now at buf, or BLITZ_E_SYNTAX / BLITZ_E_LIMIT (the
+ * state is then undefined: the body ends here).
  * After state 255 nothing is consumed. */
 int64_t blitz_chunks_decode(blitz_chunks *chunks, uint8_t *buf, size_t len, size_t *consumed);
 
@@ -249,7 +285,7 @@ void blitz_bytes_free(uint8_t *bytes);
 void blitz_module_free(blitz_module *module);
 /* Types are spelt as parameters:results, a letter each: i I f F (i32 i64 f32 f64), v v128,
  * r funcref, x externref, ? other; "iiii:i". A memory is "m<min>,<max or ->" in pages ("m2,-"),
- * suffixed "s" when shared and "l" when 64-bit; a table "t", a global "g<letter>". */
+ * suffixed "s" when shared and "l" when 64-bit; a table "t<letter>", a global "g<letter>". */
 typedef struct { blitz_text module, name; const char *type; } blitz_import;
 typedef struct { blitz_text name; const char *type; } blitz_export;
 uint32_t blitz_module_n_imports(const blitz_module *module);
@@ -286,6 +322,21 @@ int blitz_plugin_grant_env(blitz_plugin *plugin, const uint8_t *name, size_t nam
 /* key "" is the whole config (get_config); others answer get_property("config.<key>"). */
 int blitz_plugin_set_config(blitz_plugin *plugin, const uint8_t *key, size_t key_len,
                             const uint8_t *value, size_t value_len);
+/* Say which export (by index) plays a part. Parts not named are left out of the calls.
+ * BLITZ_E_STATE when the export's type is not one that the part may have:
+ *   MEMORY       a memory, 32-bit and not shared (needed)
+ *   START        ":"       _initialize or __wbindgen_start, once, before INIT
+ *   INIT         ":i"      REQUEST "iiii:i"      RESPONSE "iii:i"      CLEANUP ":i"
+ *   ALLOC        "i:i" (size) or "ii:i" (size, align)
+ *   FREE         "i:" (pointer) or "ii:" (pointer, size): the host frees what it allocated for
+ *                arguments; without it the callee does
+ *   BUFFER       ":i" and BUFFER_SIZE ":i": a fixed area for arguments, asked for once, after INIT
+ *   EXTERNREFS   a table of externref, for BLITZ_BIND_EXTERNREF_TABLE */
+enum {
+    BLITZ_X_MEMORY = 0, BLITZ_X_START, BLITZ_X_INIT, BLITZ_X_REQUEST, BLITZ_X_RESPONSE, BLITZ_X_CLEANUP,
+    BLITZ_X_ALLOC, BLITZ_X_FREE, BLITZ_X_BUFFER, BLITZ_X_BUFFER_SIZE, BLITZ_X_EXTERNREFS, BLITZ_X_COUNT
+};
+int blitz_plugin_use_export(blitz_plugin *plugin, int part, uint32_t index);
 /* After the binds: link. Unbound imports are an error. */
 int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap);
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level);

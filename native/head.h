@@ -11,15 +11,30 @@ static inline const uint8_t *blitz_at(const blitz_head *head, blitz_span span)
     return (span.off & 0x80000000u) ? head->arena + (span.off & 0x7fffffffu) : head->base + span.off;
 }
 
+/* Classes of bytes, the bits of blitz_class. */
+enum {
+    BLITZ_C_TOKEN = 1,      /* RFC 9110 section 5.6.2 tchar */
+    BLITZ_C_CONTENT = 2,    /* RFC 9110 section 5.5: HTAB, SP, VCHAR, obs-text; no other byte */
+    BLITZ_C_ODD = 4,        /* a tchar that is neither alphanumeric nor '-' */
+    BLITZ_C_HOST = 8,       /* RFC 3986 section 2.3 unreserved: what a host name is made of */
+    BLITZ_C_PATH = 16,      /* may stand in a path as it is: see blitz_is_origin_form */
+    BLITZ_C_QUERY = 32      /* may stand in a query as it is */
+};
+extern const uint8_t blitz_class[256];
+
 /* BLITZ_F_* of a field name, whatever its case. */
 uint8_t blitz_field_id(const uint8_t *name, size_t len);
-/* RFC 9110 section 5.6.2 token; section 5.5 field-content (HTAB, SP, VCHAR, obs-text; no other byte). */
-bool blitz_is_token(const uint8_t *bytes, size_t len);
-bool blitz_is_field_content(const uint8_t *bytes, size_t len);
-/* RFC 9112 section 3.2.1 origin-form, as bytes we forward: '/', then visible ASCII without '#', '"', '<',
- * '>', '\\', '^', '`', '{', '|', '}' only where RFC 3986 forbids them and no other server accepts them: see head_rules.c. */
+bool blitz_is_token(const uint8_t *bytes, size_t len);          /* one byte at least */
+bool blitz_is_field_content(const uint8_t *bytes, size_t len);  /* may be empty */
+/* RFC 9112 section 3.2.1 origin-form, strict: see head_target.c. */
 bool blitz_is_origin_form(const uint8_t *bytes, size_t len);
+/* RFC 3986 authority without userinfo, as Host and absolute-form carry it: see head_target.c.
+ * host_len: bytes of the host; port: its number, or -1 when there is none. */
+bool blitz_parse_authority(const uint8_t *bytes, size_t len, size_t *host_len, int32_t *port);
 bool blitz_name_equal(const uint8_t *a, const uint8_t *b, size_t len);   /* ASCII case-insensitive */
 /* Copy into the arena. -> 0 and *out, or BLITZ_E_NOMEM. */
 int blitz_head_store(blitz_head *head, const uint8_t *bytes, size_t len, blitz_span *out);
+
+/* blitz_head_check for a producer that knows whether any name has a byte of class ODD. */
+int blitz_head_rules(blitz_head *head, const uint8_t *request_method, size_t method_len, bool odd_names);
 #endif

@@ -1,0 +1,100 @@
+"""How a module will be driven: which host function serves each import, which export plays which part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from blitz._native import ffi, lib
+
+__all__ = ["Binding", "HostFunction", "How", "Part", "Plan", "host_functions"]
+
+
+class How(IntEnum):
+    """Values equal BLITZ_BIND_*."""
+
+    PLAIN = 0
+    BINDGEN = 1
+    TRAP = 2
+    EXTERNREF_TABLE = 3
+
+
+class Part(IntEnum):
+    """Values equal BLITZ_X_*."""
+
+    MEMORY = 0
+    START = 1
+    INIT = 2
+    REQUEST = 3
+    RESPONSE = 4
+    CLEANUP = 5
+    ALLOC = 6
+    FREE = 7
+    BUFFER = 8
+    BUFFER_SIZE = 9
+    EXTERNREFS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class HostFunction:
+    """A row of ``native/host_calls.def``; ``bindgen_type`` is None where the spelling is the same."""
+
+    row: int
+    name: str
+    plain_type: str
+    bindgen_type: str | None
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What serves import number ``index``. ``function`` is None for a trap and for the externref table."""
+
+    index: int
+    how: How
+    function: HostFunction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The outcome of detection.
+
+    Attributes:
+        abi: ``blitz/1``.
+        spelling: ``plain`` or ``wasm-bindgen``, for people.
+        bindings: one per import.
+        parts: export index by part.
+        minimum_memory: bytes the module's memory has from the start.
+    """
+
+    abi: str
+    spelling: str
+    bindings: tuple[Binding, ...]
+    parts: dict[Part, int]
+    minimum_memory: int
+
+    def calls(self, name: str) -> bool:
+        """The module imports the Blitz host function *name*."""
+        return any(
+            binding.function is not None
+            and binding.function.group == "blitz"
+            and binding.function.name == name
+            for binding in self.bindings
+        )
+
+
+def host_functions() -> tuple[HostFunction, ...]:
+    """Every host function that the C core has."""
+    return tuple(_row(index) for index in range(lib.blitz_host_n()))
+
+
+def _row(index: int) -> HostFunction:
+    raw = lib.blitz_host_at(index)
+    bindgen = None if raw.bindgen_type == ffi.NULL else ffi.string(raw.bindgen_type).decode()
+    return HostFunction(
+        row=index,
+        name=ffi.string(raw.name).decode(),
+        plain_type=ffi.string(raw.plain_type).decode(),
+        bindgen_type=bindgen,
+        group=ffi.string(raw.group).decode(),
+    )

@@ -1,0 +1,107 @@
+"""The engine: compiles and runs guests, owns the slots they live in and the tick that preempts them.
+
+One per process and event loop. It is made after fork, never before: a child has no tick thread and
+its inherited locks are in an unknown state.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from blitz._native import ffi, lib
+from blitz.errors import ConfigError, InternalError
+from blitz.wasm.library import find_library
+
+__all__ = ["Engine", "EngineStatistics"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# Bytes of a slot that stay mapped between two uses: less costs page faults per fresh instance, more
+# costs memory per slot (measured: 64 KiB is the knee).
+KEEP_RESIDENT_SIZE = 64 * KIB
+# The epoch tick: how long a busy guest may hold the event loop.
+TICK_US = 1000
+ERROR_SIZE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatistics:
+    """Counters since the engine was made; ``instances_live``, ``memory_size`` and ``parked`` are as of now.
+
+    Attributes:
+        ticks: epoch ticks so far.
+        calls: guest calls started.
+        pended: time slices that ended before the guest did.
+        instances_live: instances that exist.
+        instances_made: instances ever made.
+        memory_size: bytes of linear memory of all live instances.
+        parked: the tick thread sleeps, because no guest runs.
+    """
+
+    ticks: int
+    calls: int
+    pended: int
+    instances_live: int
+    instances_made: int
+    memory_size: int
+    parked: bool
+
+
+class Engine:
+    """Owns the native engine.
+
+    Args:
+        max_instances: slots for guests, of all plugins together. Costs address space (4 GiB each), no memory.
+        max_memory_size: bytes; the largest linear memory any plugin may have.
+
+    Raises:
+        ConfigError: the library is missing or of another version, or the address space is limited.
+    """
+
+    def __init__(self, max_instances: int = 1024, max_memory_size: int = 256 * MIB) -> None:
+        options = ffi.new("blitz_engine_options *")
+        options.max_instances = max_instances
+        options.max_memory_size = max_memory_size
+        options.keep_resident_size = KEEP_RESIDENT_SIZE
+        options.tick_us = TICK_US
+        error = ffi.new("char[]", ERROR_SIZE)
+        self.max_memory_size = max_memory_size
+        self.modules = 0  # alive; they must go first
+        self._process = os.getpid()
+        self._ptr: Any = lib.blitz_engine_new(os.fsencode(find_library()), options, error, ERROR_SIZE)
+        if self._ptr == ffi.NULL:
+            raise ConfigError(ffi.string(error).decode("utf-8", "replace"))
+
+    @property
+    def ptr(self) -> Any:
+        """The native engine. InternalError after close() or in a forked child."""
+        if self._ptr is None:
+            raise InternalError("the engine is closed")
+        if self._process != os.getpid():
+            raise InternalError("the engine was made before fork: each process makes its own")
+        return self._ptr
+
+    def close(self) -> None:
+        """Stop the tick thread and free everything. All modules must be closed before."""
+        if self._ptr is None or self._process != os.getpid():
+            return
+        if self.modules:
+            raise InternalError(f"the engine is closed while {self.modules} modules are in use")
+        lib.blitz_engine_free(self._ptr)
+        self._ptr = None
+
+    def statistics(self) -> EngineStatistics:
+        raw = ffi.new("blitz_engine_stats *")
+        lib.blitz_engine_statistics(self.ptr, raw)
+        return EngineStatistics(
+            ticks=raw.ticks,
+            calls=raw.calls,
+            pended=raw.pended,
+            instances_live=raw.instances_live,
+            instances_made=raw.instances_made,
+            memory_size=raw.memory_bytes,
+            parked=bool(raw.parked),
+        )

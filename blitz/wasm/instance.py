@@ -1,0 +1,129 @@
+"""One guest: a module in a store of its own, driven call by call.
+
+The functions that run guest code return raw codes (``native/blitz_native.h``): a verdict with flags,
+PENDING (let other tasks run, then ``resume``) or FAULT (see ``fault``; the instance is poisoned).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from blitz._native import ffi, lib
+from blitz.errors import (
+    InternalError,
+    PluginError,
+    PluginLoadError,
+    PluginMemory,
+    PluginTimeout,
+    PluginTrap,
+    PluginVerdict,
+)
+
+if TYPE_CHECKING:
+    from blitz.wasm.plugin import Plugin
+
+__all__ = ["FAULT", "PENDING", "Instance", "LogLine"]
+
+PENDING: int = lib.BLITZ_PENDING
+FAULT: int = lib.BLITZ_FAULT
+
+# level, text, truncated, lines were dropped before it (the text counts them)
+LogLine = tuple[int, str, bool, bool]
+
+_RECORD = struct.Struct("=BBHI")
+_TRUNCATED, _DROPPED = 1, 2
+
+_ERRORS: dict[int, type[PluginError]] = {
+    lib.BLITZ_FAULT_TRAP: PluginTrap,
+    lib.BLITZ_FAULT_EXIT: PluginTrap,
+    lib.BLITZ_FAULT_MEMORY: PluginMemory,
+    lib.BLITZ_FAULT_VERDICT: PluginVerdict,
+    lib.BLITZ_FAULT_HOST: PluginTrap,
+    lib.BLITZ_FAULT_INIT: PluginLoadError,
+    lib.BLITZ_FAULT_CANCELLED: PluginTimeout,
+    lib.BLITZ_FAULT_ENGINE: PluginTrap,
+}
+
+
+class Instance:
+    """Owns the native instance.
+
+    Attributes:
+        ptr: for the calls of ``blitz._native.lib``; None after free().
+        plugin: what it runs.
+        calls: hooks called so far, counted by whoever calls them.
+    """
+
+    __slots__ = ("calls", "plugin", "ptr")
+
+    def __init__(self, ptr: Any, plugin: Plugin) -> None:
+        self.ptr = ptr
+        self.plugin = plugin
+        self.calls = 0
+        plugin.instances += 1
+
+    def start(self) -> int:
+        """Instantiate, run the start functions and init."""
+        return int(lib.blitz_call_start(self.ptr))
+
+    def request(self, exchange: Any) -> int:
+        """Call process_request on a native exchange, which must live until the call is over."""
+        return int(lib.blitz_call_request(self.ptr, exchange))
+
+    def response(self, exchange: Any) -> int:
+        """Call process_response on a native exchange; its body is the hook's argument."""
+        return int(lib.blitz_call_response(self.ptr, exchange))
+
+    def cleanup(self) -> int:
+        """Call cleanup; only free() is allowed afterwards."""
+        return int(lib.blitz_call_cleanup(self.ptr))
+
+    def resume(self) -> int:
+        """Give a pending call its next time slice."""
+        return int(lib.blitz_call_resume(self.ptr))
+
+    def cancel(self) -> None:
+        """Unwind a pending call. The instance is poisoned."""
+        lib.blitz_call_cancel(self.ptr)
+
+    def free(self) -> None:
+        """Give the slot back; a pending call is unwound."""
+        if self.ptr is None:
+            return
+        lib.blitz_instance_free(self.ptr)
+        self.ptr = None
+        self.plugin.instances -= 1
+
+    def fault(self) -> PluginError:
+        """Return why the last call failed, or returned the verdict -1."""
+        raw = lib.blitz_instance_fault(self.ptr)
+        if raw.kind == 0:
+            raise InternalError("the instance has no fault")
+        hook, message = _text(raw.hook), _text(raw.message)
+        frames = tuple("  ".join(frame.split("\t")).rstrip() for frame in _text(raw.frames).splitlines())
+        name = self.plugin.spec.name
+        return _ERRORS[raw.kind](f"{name} failed in {hook}: {message}", plugin=name, hook=hook, frames=frames)
+
+    def take_log(self) -> list[LogLine]:
+        """Return the lines that calls left behind and forget them."""
+        raw = lib.blitz_instance_take_log(self.ptr)
+        data = bytes(ffi.buffer(raw.ptr, raw.len)) if raw.len else b""
+        lines: list[LogLine] = []
+        at = 0
+        while at < len(data):
+            level, flags, _, size = _RECORD.unpack_from(data, at)
+            at += _RECORD.size
+            text = data[at : at + size].decode("utf-8", "replace")
+            lines.append((level, text, bool(flags & _TRUNCATED), bool(flags & _DROPPED)))
+            at += size
+        return lines
+
+    def memory_size(self) -> int:
+        """Bytes of linear memory; as last seen while a call is pending."""
+        return int(lib.blitz_instance_memory_size(self.ptr))
+
+
+def _text(raw: Any) -> str:
+    text: str = ffi.string(raw).decode("utf-8", "replace")
+    return text

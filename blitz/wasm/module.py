@@ -1,0 +1,191 @@
+"""A compiled module and what it imports and exports. Knows nothing of any plugin ABI."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from blitz._native import ffi, lib
+from blitz.errors import InternalError, PluginLoadError
+from blitz.wasm.engine import ERROR_SIZE, Engine
+
+__all__ = ["Export", "Import", "MemoryType", "Module", "spell_type"]
+
+PAGE_SIZE = 65536
+MAGIC = b"\0asm"
+# The preamble's last four bytes: version and layer (component model, Binary.md).
+CORE_VERSION = b"\x01\0\0\0"
+COMPONENT_LAYER = b"\x01\0"
+
+_WORDS = {"i": "i32", "I": "i64", "f": "f32", "F": "f64", "v": "v128", "r": "funcref", "x": "externref"}
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """Something the module wants from the host; ``type`` is spelt as in ``native/blitz_native.h``."""
+
+    index: int
+    module: str
+    name: str
+    type: str
+
+    @property
+    def is_function(self) -> bool:
+        return ":" in self.type
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Something the module offers."""
+
+    index: int
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryType:
+    """Attributes: minimum_size: bytes. maximum_size: bytes, or None. shared, is_64: proposals in use."""
+
+    minimum_size: int
+    maximum_size: int | None
+    shared: bool
+    is_64: bool
+
+    @classmethod
+    def parse(cls, spelt: str) -> MemoryType:
+        body = spelt[1:].rstrip("sl")
+        minimum, maximum = body.split(",")
+        flags = spelt[1 + len(body) :]
+        return cls(
+            minimum_size=int(minimum) * PAGE_SIZE,
+            maximum_size=None if maximum == "-" else int(maximum) * PAGE_SIZE,
+            shared="s" in flags,
+            is_64="l" in flags,
+        )
+
+
+def spell_type(spelt: str) -> str:
+    """Say a type of an import or export in words, for messages: ``"ii:i"`` is ``(i32, i32) -> i32``."""
+    if ":" in spelt:
+        parameters, results = spelt.split(":")
+        left = ", ".join(_WORDS.get(letter, "a reference") for letter in parameters)
+        right = ", ".join(_WORDS.get(letter, "a reference") for letter in results)
+        return f"({left}) -> {right if len(results) == 1 else f'({right})'}"
+    if spelt.startswith("m"):
+        return "a memory"
+    return {"t": "a table", "g": "a global"}.get(spelt[:1], "something else")
+
+
+class Module:
+    """Owns compiled code.
+
+    Attributes:
+        engine: what it was compiled for.
+        source: where it came from, for messages.
+        imports, exports: in the order of the file.
+    """
+
+    def __init__(self, engine: Engine, ptr: Any, source: str) -> None:
+        self.engine = engine
+        self.source = source
+        self.plugins = 0  # alive; they must go first
+        self._ptr: Any = ptr
+        engine.modules += 1
+        self.imports = tuple(_import_at(ptr, index) for index in range(lib.blitz_module_n_imports(ptr)))
+        self.exports = tuple(_export_at(ptr, index) for index in range(lib.blitz_module_n_exports(ptr)))
+
+    @classmethod
+    def compile(cls, engine: Engine, wasm: bytes, source: str) -> Module:
+        """Compile a core module. Slow (milliseconds to seconds by size); may run in another thread.
+
+        Args:
+            wasm: the binary.
+            source: path or name, for messages.
+        Raises:
+            PluginLoadError: not WebAssembly, a component, or code that the engine refuses.
+        """
+        _check_preamble(wasm, source)
+        error = ffi.new("char[]", ERROR_SIZE)
+        ptr = lib.blitz_module_compile(engine.ptr, wasm, len(wasm), error, ERROR_SIZE)
+        if ptr == ffi.NULL:
+            raise PluginLoadError(f"{source} does not compile: {_decode(ffi.string(error))}")
+        return cls(engine, ptr, source)
+
+    @classmethod
+    def load(cls, engine: Engine, path: str | os.PathLike[str], source: str) -> Module:
+        """Load what ``serialize`` made, from a file. The file is native code: trust who could write it.
+
+        Raises:
+            PluginLoadError: damaged, or made by another version, engine setting or processor.
+        """
+        error = ffi.new("char[]", ERROR_SIZE)
+        ptr = lib.blitz_module_load(engine.ptr, os.fsencode(path), error, ERROR_SIZE)
+        if ptr == ffi.NULL:
+            raise PluginLoadError(f"{source}: its compiled form does not load: {_decode(ffi.string(error))}")
+        return cls(engine, ptr, source)
+
+    @property
+    def ptr(self) -> Any:
+        if self._ptr is None:
+            raise InternalError("the module is closed")
+        return self._ptr
+
+    def serialize(self) -> bytes:
+        """Return the compiled form, for ``load`` by the same version on the same kind of processor."""
+        out = ffi.new("uint8_t **")
+        size = lib.blitz_module_serialize(self.ptr, out)
+        if size < 0:
+            raise InternalError(f"{self.source} cannot be serialized (code {size})")
+        try:
+            return bytes(ffi.buffer(out[0], size))
+        finally:
+            lib.blitz_bytes_free(out[0])
+
+    def export(self, name: str) -> Export | None:
+        return next((export for export in self.exports if export.name == name), None)
+
+    def close(self) -> None:
+        """Free the code. All plugins made from it must be closed before."""
+        if self._ptr is None:
+            return
+        if self.plugins:
+            raise InternalError(f"{self.source} is closed while {self.plugins} plugins use it")
+        lib.blitz_module_free(self._ptr)
+        self._ptr = None
+        self.engine.modules -= 1
+
+
+def _check_preamble(wasm: bytes, source: str) -> None:
+    if not wasm:
+        raise PluginLoadError(f"{source} is empty, wanted a WebAssembly module")
+    if wasm[:4] != MAGIC:
+        raise PluginLoadError(
+            f"{source} is not WebAssembly: it begins with {wasm[:4].hex(' ')}, wanted 00 61 73 6d"
+        )
+    if wasm[6:8] == COMPONENT_LAYER:
+        raise PluginLoadError(
+            f"{source} is a WebAssembly component, wanted a core module: "
+            "build for wasm32-unknown-unknown or wasm32-wasip1 instead"
+        )
+    if wasm[4:8] != CORE_VERSION:
+        raise PluginLoadError(f"{source} has WebAssembly version {wasm[4:8].hex(' ')}, wanted 01 00 00 00")
+
+
+def _import_at(ptr: Any, index: int) -> Import:
+    raw = lib.blitz_module_import(ptr, index)
+    return Import(index, _text(raw.module), _text(raw.name), _decode(ffi.string(raw.type)))
+
+
+def _export_at(ptr: Any, index: int) -> Export:
+    raw = lib.blitz_module_export(ptr, index)
+    return Export(index, _text(raw.name), _decode(ffi.string(raw.type)))
+
+
+def _text(raw: Any) -> str:
+    return _decode(bytes(ffi.buffer(raw.ptr, raw.len))) if raw.len else ""
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")

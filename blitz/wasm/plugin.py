@@ -1,0 +1,203 @@
+"""A plugin: a module, linked to the host functions it imports, with its limits, grants and config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from blitz._native import ffi, lib
+from blitz.errors import InternalError, PluginLoadError
+from blitz.wasm.abi import detect
+from blitz.wasm.abi.plan import Part
+from blitz.wasm.engine import ERROR_SIZE, Engine
+from blitz.wasm.instance import Instance
+from blitz.wasm.module import Module
+from blitz.wasm.shared import Shared
+
+__all__ = ["Plugin", "PluginSpec"]
+
+KIB = 1024
+
+# Host memory one call may cause, beyond the bodies that max_body bounds.
+MAX_EDITS = 1000  # a head holds 256 fields; the rest is slack for set-after-set
+MAX_EDITS_SIZE = 256 * KIB  # four heads of the largest size that a client may send
+MAX_LOG_SIZE = 64 * KIB  # of one call
+LOG_LINES_PER_SECOND = 10_000  # of one plugin in one worker: two lines a request at 5,000 requests a second
+LOG_BURST = 2_000
+MAX_TABLE_ELEMENTS = 20_000  # what the engine's slots hold
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSpec:
+    """What the operator says about a plugin.
+
+    Attributes:
+        name: for messages, logs, metrics and the namespace of shared state.
+        source: path of the file.
+        memory: bytes of linear memory per instance.
+        timeout: seconds; one call of one hook.
+        max_body: bytes; what is collected for get_body and process_response.
+        response_body: ``full`` or ``none``.
+        instances: ``pooled``, ``per-request`` or ``single``.
+        max_requests: calls before a pooled instance is replaced.
+        max_instances: per worker.
+        failure: ``closed`` or ``open``.
+        config: what get_config returns.
+        config_values: dotted key to value, for get_property("config.<key>").
+        env: granted environment.
+        log_level: 0 trace .. 4 error, 5 none.
+        version: for messages.
+    """
+
+    name: str
+    source: str
+    memory: int
+    timeout: float
+    max_body: int
+    response_body: str
+    instances: str
+    max_requests: int
+    max_instances: int
+    failure: str
+    config: bytes = b""
+    config_values: dict[str, bytes] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    log_level: int = 2
+    version: str = ""
+
+
+class Plugin:
+    """Owns the native plugin. Instances are made from it.
+
+    Attributes:
+        engine, module, spec: as given; the module must outlive the plugin.
+        plan: how the module is driven.
+        has_request, has_response: the module exports that hook.
+        reads_body, writes_body: the module imports get_body, set_body.
+
+    Raises:
+        PluginLoadError: the module cannot run as this plugin; the message says what was found and wanted.
+    """
+
+    def __init__(
+        self, engine: Engine, module: Module, spec: PluginSpec, shared: Shared | None = None
+    ) -> None:
+        self.engine = engine
+        self.module = module
+        self.spec = spec
+        self.instances = 0  # alive; they must go first
+        self.plan = detect(module)
+        self._check_memory()
+        self._own_shared: Shared | None = None
+        self._shared = shared
+        self._ptr: Any = lib.blitz_plugin_new(module.ptr, spec.name.encode(), self._limits())
+        if self._ptr == ffi.NULL:
+            raise InternalError("out of memory")
+        module.plugins += 1
+        try:
+            self._bind()
+            self._grant()
+            self._link()
+        except BaseException:
+            self.close()
+            raise
+        self.has_request = Part.REQUEST in self.plan.parts
+        self.has_response = Part.RESPONSE in self.plan.parts
+        self.reads_body = self.plan.calls("get_body")
+        self.writes_body = self.plan.calls("set_body")
+
+    @property
+    def needs_response_body(self) -> bool:
+        """process_response wants the body, so the answer is collected before the hook."""
+        return self.has_response and self.spec.response_body == "full"
+
+    @property
+    def ptr(self) -> Any:
+        if self._ptr is None:
+            raise InternalError(f"plugin {self.spec.name} is closed")
+        return self._ptr
+
+    def new_instance(self) -> Instance:
+        """Return a new instance, not started.
+
+        Raises:
+            PluginLoadError: the host is out of memory.
+        """
+        error = ffi.new("char[]", ERROR_SIZE)
+        ptr = lib.blitz_instance_new(self.ptr, error, ERROR_SIZE)
+        if ptr == ffi.NULL:
+            raise PluginLoadError(_decode(error), plugin=self.spec.name)
+        return Instance(ptr, self)
+
+    def set_log_level(self, level: int) -> None:
+        """Drop log lines below *level* (0 trace .. 4 error, 5 none) from now on."""
+        lib.blitz_plugin_set_log_level(self.ptr, level)
+
+    def close(self) -> None:
+        """Free the plugin. All its instances must be freed before."""
+        if self._ptr is None:
+            return
+        if self.instances:
+            raise InternalError(f"plugin {self.spec.name} is closed while {self.instances} instances live")
+        lib.blitz_plugin_free(self._ptr)
+        self._ptr = None
+        self.module.plugins -= 1
+        if self._own_shared is not None:
+            self._own_shared.close()
+
+    def _check_memory(self) -> None:
+        minimum, limit = self.plan.minimum_memory, min(self.spec.memory, self.engine.max_memory_size)
+        if minimum > limit:
+            raise PluginLoadError(
+                f"{self.module.source} needs {minimum} bytes of memory from the start, limit {limit}: "
+                f"raise the memory of plugin {self.spec.name} or build with less",
+                plugin=self.spec.name,
+            )
+
+    def _limits(self) -> Any:
+        limits = ffi.new("blitz_plugin_limits *")
+        limits.max_memory_size = min(self.spec.memory, self.engine.max_memory_size)
+        limits.max_table_elements = MAX_TABLE_ELEMENTS
+        limits.max_edits_size = min(MAX_EDITS_SIZE + self.spec.max_body, 2**31)
+        limits.max_edits = MAX_EDITS
+        limits.max_log_size = MAX_LOG_SIZE
+        limits.log_level = self.spec.log_level
+        limits.log_lines_per_second = LOG_LINES_PER_SECOND
+        limits.log_burst = LOG_BURST
+        return limits
+
+    def _bind(self) -> None:
+        for binding in self.plan.bindings:
+            row = 0 if binding.function is None else binding.function.row
+            _check(lib.blitz_plugin_bind(self._ptr, binding.index, binding.how, row))
+        for part, index in self.plan.parts.items():
+            _check(lib.blitz_plugin_use_export(self._ptr, part, index))
+        if self._shared is None and self.plan.calls("rate_limit"):
+            self._shared = self._own_shared = Shared()
+        if self._shared is not None:
+            lib.blitz_plugin_set_shared(self._ptr, self._shared.ptr)
+
+    def _grant(self) -> None:
+        for name, value in self.spec.env.items():
+            key, text = name.encode(), value.encode("utf-8", "surrogateescape")
+            _check(lib.blitz_plugin_grant_env(self._ptr, key, len(key), text, len(text)))
+        for name, content in {"": self.spec.config, **self.spec.config_values}.items():
+            key = name.encode()
+            _check(lib.blitz_plugin_set_config(self._ptr, key, len(key), content, len(content)))
+
+    def _link(self) -> None:
+        error = ffi.new("char[]", ERROR_SIZE)
+        if lib.blitz_plugin_link(self._ptr, error, ERROR_SIZE) != 0:
+            raise PluginLoadError(
+                f"{self.module.source} does not link: {_decode(error)}", plugin=self.spec.name
+            )
+
+
+def _check(code: int) -> None:
+    if code < 0:
+        raise InternalError(f"the plan of a plugin does not fit its module (code {code})")
+
+
+def _decode(error: Any) -> str:
+    text: str = ffi.string(error).decode("utf-8", "replace")
+    return text

@@ -1,0 +1,145 @@
+/* engine.c: wasmtime's engine as Blitz wants it, and its clock.
+ *
+ * Pooling allocator: a fresh instance costs microseconds, and the number of slots bounds what guests can
+ * take together. Epoch interruption: every loop head and function entry of a guest looks at a counter
+ * that the ticker advances. An engine belongs to the process that made it: after fork its ticker is
+ * not there and its locks are in an unknown state, so each worker makes its own.
+ */
+#include "guest.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <errno.h>
+#include <time.h>
+
+/* Stack of the guest's own frames. A nested call into the guest gets a fresh allowance of it, so the
+ * fiber's stack must hold one allowance per level of nesting (hook, allocator) and our frames. */
+static const size_t MAX_WASM_STACK = 512 * 1024;
+static const size_t FIBER_STACK = 2 * 1024 * 1024;
+static const uint32_t MAX_TABLES = 4;    /* wasm-bindgen modules have two */
+
+static wasmtime_pooling_config_t *pooling(const blitz_engine_options *options)
+{
+    wasmtime_pooling_config_t *pool = blitz_wt.wasmtime_pooling_allocation_config_new();
+    size_t keep = (size_t)options->keep_resident_size;
+    blitz_wt.wasmtime_pooling_allocation_config_total_core_instances_set(pool, options->max_instances);
+    blitz_wt.wasmtime_pooling_allocation_config_total_memories_set(pool, options->max_instances);
+    blitz_wt.wasmtime_pooling_allocation_config_total_stacks_set(pool, options->max_instances);
+    blitz_wt.wasmtime_pooling_allocation_config_total_tables_set(pool, options->max_instances * 2);
+    blitz_wt.wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, MAX_TABLES);
+    blitz_wt.wasmtime_pooling_allocation_config_max_memory_size_set(pool, (size_t)options->max_memory_size);
+    blitz_wt.wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(pool, keep);
+    blitz_wt.wasmtime_pooling_allocation_config_table_keep_resident_set(pool, 4096);
+    return pool;
+}
+
+static wasm_engine_t *configure(const blitz_engine_options *options)
+{
+    wasm_config_t *config = blitz_wt.wasm_config_new();
+    wasmtime_pooling_config_t *pool = pooling(options);
+    blitz_wt.wasmtime_config_epoch_interruption_set(config, true);
+    blitz_wt.wasmtime_config_max_wasm_stack_set(config, MAX_WASM_STACK);
+    blitz_wt.wasmtime_config_async_stack_size_set(config, FIBER_STACK);
+    blitz_wt.wasmtime_pooling_allocation_strategy_set(config, pool);
+    blitz_wt.wasmtime_pooling_allocation_config_delete(pool);
+    return blitz_wt.wasm_engine_new_with_config(config);
+}
+
+/* wasmtime reserves a slot of 4 GiB and a guard for each memory, and ends the process when it cannot:
+ * so ask the kernel first. */
+static bool can_reserve(uint32_t instances)
+{
+    size_t wanted = (size_t)instances * ((((size_t)4 << 30) + ((size_t)64 << 20)) + FIBER_STACK);
+    void *area = mmap(NULL, wanted, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (area == MAP_FAILED)
+        return false;
+    munmap(area, wanted);
+    return true;
+}
+
+static wasm_functype_t *nothing_to_nothing(void)
+{
+    wasm_valtype_vec_t parameters, results;
+    blitz_wt.wasm_valtype_vec_new_empty(&parameters);
+    blitz_wt.wasm_valtype_vec_new_empty(&results);
+    return blitz_wt.wasm_functype_new(&parameters, &results);
+}
+
+blitz_engine *blitz_engine_new(const char *library, const blitz_engine_options *options,
+                               char *error, size_t error_cap)
+{
+    /* Frames of a trap get file and line from the module's DWARF, when it has any; wasmtime reads this
+     * when the configuration is made. */
+    setenv("WASMTIME_BACKTRACE_DETAILS", "1", 0);
+    if (blitz_wasmtime_open(library, error, error_cap) != 0)
+        return NULL;
+    blitz_engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL) {
+        snprintf(error, error_cap, "out of memory");
+        return NULL;
+    }
+    engine->options = *options;
+    if (can_reserve(options->max_instances))
+        engine->wasm = configure(options);
+    if (engine->wasm == NULL) {
+        snprintf(error, error_cap, "cannot reserve address space for %u instances (4 GiB each): "
+                 "raise the limit of address space (ulimit -v) or lower the number of instances",
+                 options->max_instances);
+        free(engine);
+        return NULL;
+    }
+    engine->enter_type = nothing_to_nothing();
+    int failed = blitz_ticker_start(&engine->ticker, engine->wasm, options->tick_us);
+    if (failed != 0) {
+        snprintf(error, error_cap, "cannot start the tick thread: %s", strerror(failed));
+        blitz_engine_free(engine);
+        return NULL;
+    }
+    return engine;
+}
+
+void blitz_engine_free(blitz_engine *engine)
+{
+    if (engine == NULL)
+        return;
+    blitz_ticker_stop(&engine->ticker);
+    blitz_wt.wasm_functype_delete(engine->enter_type);
+    blitz_wt.wasm_engine_delete(engine->wasm);
+    free(engine);
+}
+
+void blitz_engine_statistics(const blitz_engine *engine, blitz_engine_stats *out)
+{
+    memset(out, 0, sizeof *out);
+    out->ticks = atomic_load_explicit(&engine->ticker.ticks, memory_order_relaxed);
+    out->parked = (uint8_t)atomic_load_explicit(&engine->ticker.parked, memory_order_relaxed);
+    out->calls = engine->calls;
+    out->pended = engine->pended;
+    out->instances_live = engine->live;
+    out->instances_made = engine->made;
+    for (const blitz_instance *at = engine->instances; at != NULL; at = at->next)
+        out->memory_bytes += blitz_instance_memory_size(at);
+}
+
+uint64_t blitz_monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int blitz_random(uint8_t *bytes, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = getrandom(bytes, len, 0);
+        if (n < 0 && errno != EINTR)
+            return -1;
+        if (n > 0) {
+            bytes += n;
+            len -= (size_t)n;
+        }
+    }
+    return 0;
+}

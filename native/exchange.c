@@ -1,0 +1,55 @@
+/* exchange.c: what a guest can see of one request and its response. */
+#include "edits.h"
+#include "guest.h"
+#include <stdlib.h>
+#include <string.h>
+
+blitz_exchange *blitz_exchange_new(void)
+{
+    blitz_exchange *exchange = calloc(1, sizeof *exchange);
+    if (exchange == NULL)
+        return NULL;
+    exchange->request = blitz_head_new();
+    exchange->response = blitz_head_new();
+    exchange->edits = blitz_edits_new();
+    if (exchange->request == NULL || exchange->response == NULL || exchange->edits == NULL) {
+        blitz_exchange_free(exchange);
+        return NULL;
+    }
+    return exchange;
+}
+
+void blitz_exchange_free(blitz_exchange *exchange)
+{
+    if (exchange == NULL)
+        return;
+    free((void *)exchange->new_body.ptr);
+    blitz_head_free(exchange->request);
+    blitz_head_free(exchange->response);
+    blitz_edits_free(exchange->edits);
+    free(exchange);
+}
+
+void blitz_exchange_reset(blitz_exchange *exchange)
+{
+    free((void *)exchange->new_body.ptr);
+    blitz_head_reset(exchange->request, BLITZ_REQUEST);
+    blitz_head_reset(exchange->response, BLITZ_RESPONSE);
+    blitz_edits_clear(exchange->edits);
+    blitz_exchange fresh = {.request = exchange->request, .response = exchange->response, .edits = exchange->edits};
+    *exchange = fresh;
+}
+
+const uint8_t *blitz_exchange_id(blitz_exchange *exchange)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t random[16];
+    if (exchange->request_id.ptr == NULL && blitz_random(random, sizeof random) == 0) {
+        for (size_t i = 0; i < sizeof random; i++) {
+            exchange->id[2 * i] = (uint8_t)digits[random[i] >> 4];
+            exchange->id[2 * i + 1] = (uint8_t)digits[random[i] & 15];
+        }
+        exchange->request_id = (blitz_text){exchange->id, sizeof exchange->id};
+    }
+    return exchange->id;
+}

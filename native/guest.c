@@ -1,0 +1,583 @@
+/* guest.c: instances and the calls into them. How a call runs: see guest.h.
+ *
+ *   start:    [instantiate]  then  [START, INIT, BUFFER, BUFFER_SIZE]   two fibers
+ *   request:  [write method and path, REQUEST, free]
+ *   response: [write body, RESPONSE, free]
+ *   cleanup:  [CLEANUP]
+ *
+ * A fiber whose time slice is over makes the poll return false; the instance is then pending and holds
+ * the future. The addresses given to the future (instance->trap, ->error, ->enter) live in the instance.
+ */
+#include "edits.h"
+#include "fault.h"
+#include "guest.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The deadline of a slice: the running tick is already partly over, so two give one full period. */
+enum { FIRST_SLICE_TICKS = 2, NEXT_SLICE_TICKS = 1 };
+/* Log and edit buffers above this are given back between calls. */
+enum { KEEP_LOG = 4096 };
+/* A pointer for strings of no bytes: not null, since a guest may hold it to that. */
+enum { DANGLING = 1 };
+
+typedef wasmtime_val_raw_t raw;
+static raw raw_u32(uint32_t value) { return (raw){.i64 = (int64_t)value}; }
+
+/* ---------------------------------------------------------------- nested calls, inside a fiber */
+
+/* Call one of the guest's functions. false: it trapped or is being cancelled; the reason is kept. */
+static bool call_part(blitz_instance *instance, int part, raw *slots, size_t n)
+{
+    instance->guest_error = blitz_wt.wasmtime_func_call_unchecked(instance->context, &instance->parts[part], slots,
+                                                                  n, &instance->guest_trap);
+    return instance->guest_error == NULL && instance->guest_trap == NULL;
+}
+
+static bool has_part(const blitz_instance *instance, int part) { return instance->plugin->parts[part].used; }
+
+static bool fits(const blitz_instance *instance, uint64_t offset, uint64_t len)
+{
+    size_t size = blitz_wt.wasmtime_memory_data_size(instance->context, &instance->memory);
+    return offset <= size && len <= size - offset;
+}
+
+static uint8_t *memory_at(const blitz_instance *instance, uint32_t offset)
+{
+    return blitz_wt.wasmtime_memory_data(instance->context, &instance->memory) + offset;
+}
+
+/* Turn the nested failure into the trap that goes on upwards. */
+static wasm_trap_t *nested_trap(blitz_instance *instance)
+{
+    blitz_fault_from(instance, instance->guest_trap, instance->guest_error);
+    blitz_fault_drop(&instance->guest_trap, &instance->guest_error);
+    return blitz_wt.wasmtime_trap_new("", 0);
+}
+
+wasm_trap_t *blitz_guest_alloc(blitz_instance *instance, uint32_t len, const char *purpose, uint32_t *offset)
+{
+    if (!has_part(instance, BLITZ_X_ALLOC))
+        return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "%s needs an allocator (blitz_alloc, __wbindgen_malloc "
+                          "or malloc), and the module exports none", purpose);
+    if (instance->allocating > 0)
+        return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "%s needs the guest's allocator, which is the caller",
+                          purpose);
+    raw slots[2] = {raw_u32(len), raw_u32(1)};
+    instance->allocating++;
+    bool good = call_part(instance, BLITZ_X_ALLOC, slots, 2);
+    instance->allocating--;
+    if (!good)
+        return nested_trap(instance);
+    uint32_t at = (uint32_t)slots[0].i32;
+    if (at == 0)
+        return blitz_trap(instance, BLITZ_FAULT_MEMORY, 0, "the guest's allocator returned 0 for %u bytes (%s)", len,
+                          purpose);
+    if (!fits(instance, at, len))
+        return blitz_trap(instance, BLITZ_FAULT_MEMORY, 0, "the guest's allocator returned %u for %u bytes (%s), "
+                          "outside the memory", at, len, purpose);
+    *offset = at;
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- arguments */
+
+typedef struct { uint32_t offset, len; } lent;
+enum { MOST_TEXTS = 2 };
+typedef struct {
+    blitz_text texts[MOST_TEXTS];
+    lent out[MOST_TEXTS];
+    lent blocks[MOST_TEXTS];             /* allocated, for us to free */
+    size_t n, n_blocks;
+    const char *purpose;
+} loan;
+
+void blitz_write_text(uint8_t *dst, size_t size, blitz_text text)
+{
+    size_t valid = text.len <= size ? blitz_utf8_copy(dst, text.ptr, text.len) : 0;
+    if (valid < text.len)
+        blitz_utf8_lossy(dst, size, text.ptr, text.len);
+}
+
+/* Validates through a scratch buffer with the fast copy; only ill-formed text is counted. */
+size_t blitz_utf8_size(blitz_text text)
+{
+    uint8_t scratch[2048];
+    size_t at = 0;
+    while (at < text.len) {
+        size_t part = text.len - at < sizeof scratch ? text.len - at : sizeof scratch;
+        size_t valid = blitz_utf8_copy(scratch, text.ptr + at, part);
+        bool cut = part == sizeof scratch && part - valid < 4;     /* a sequence across the border */
+        if (valid < part && !cut)
+            return blitz_utf8_lossy(NULL, 0, text.ptr, text.len);
+        at += valid;
+    }
+    return text.len;
+}
+
+/* The common case in one pass: everything fits the guest's fixed area and is valid. */
+static bool lend_in_buffer(blitz_instance *instance, loan *loan)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < loan->n; i++)
+        total += loan->texts[i].len;
+    if (total > instance->buffer_size)
+        return false;
+    uint32_t offset = instance->buffer;
+    uint8_t *dst = memory_at(instance, offset);
+    for (size_t i = 0; i < loan->n; i++) {
+        blitz_text text = loan->texts[i];
+        if (blitz_utf8_copy(dst, text.ptr, text.len) != text.len)
+            return false;
+        loan->out[i] = (lent){offset, (uint32_t)text.len};
+        offset += (uint32_t)text.len;
+        dst += text.len;
+    }
+    return true;
+}
+
+static void write_at(blitz_instance *instance, loan *loan, size_t i, uint32_t offset, uint32_t size)
+{
+    loan->out[i] = (lent){offset, size};
+    blitz_write_text(memory_at(instance, offset), size, loan->texts[i]);
+}
+
+static wasm_trap_t *lend_one(blitz_instance *instance, loan *loan, size_t i, uint32_t size)
+{
+    if (size == 0) {
+        loan->out[i] = (lent){DANGLING, 0};
+        return NULL;
+    }
+    uint32_t offset;
+    wasm_trap_t *trap = blitz_guest_alloc(instance, size, loan->purpose, &offset);
+    if (trap != NULL)
+        return trap;
+    if (has_part(instance, BLITZ_X_FREE))
+        loan->blocks[loan->n_blocks++] = (lent){offset, size};
+    write_at(instance, loan, i, offset, size);
+    return NULL;
+}
+
+static wasm_trap_t *lend(blitz_instance *instance, loan *loan)
+{
+    if (instance->buffer_size > 0 && lend_in_buffer(instance, loan))
+        return NULL;
+    uint64_t total = 0;
+    uint32_t sizes[MOST_TEXTS];
+    for (size_t i = 0; i < loan->n; i++) {
+        size_t size = blitz_utf8_size(loan->texts[i]);
+        total += size;
+        sizes[i] = (uint32_t)size;
+        if (total > INT32_MAX)
+            return blitz_trap(instance, BLITZ_FAULT_MEMORY, 0, "%s is larger than 2 GiB", loan->purpose);
+    }
+    bool in_buffer = instance->buffer_size > 0 && total <= instance->buffer_size;
+    if (!in_buffer && instance->buffer_size > 0 && total > 0 && !has_part(instance, BLITZ_X_ALLOC))
+        return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "%s takes %u bytes, blitz_buffer has %u, and the module "
+                          "exports no allocator", loan->purpose, (uint32_t)total, instance->buffer_size);
+    uint32_t offset = instance->buffer;
+    for (size_t i = 0; i < loan->n; i++) {
+        wasm_trap_t *trap = NULL;
+        if (in_buffer)
+            write_at(instance, loan, i, offset, sizes[i]);
+        else
+            trap = lend_one(instance, loan, i, sizes[i]);
+        if (trap != NULL)
+            return trap;
+        offset += sizes[i];
+    }
+    return NULL;
+}
+
+static wasm_trap_t *take_back(blitz_instance *instance, const loan *loan)
+{
+    for (size_t i = loan->n_blocks; i-- > 0;) {
+        raw slots[2] = {raw_u32(loan->blocks[i].offset), raw_u32(loan->blocks[i].len)};
+        if (!call_part(instance, BLITZ_X_FREE, slots, 2))
+            return nested_trap(instance);
+    }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- what runs on the fiber */
+
+static wasm_trap_t *call_hook(blitz_instance *instance, int part, raw *slots, size_t n)
+{
+    if (!call_part(instance, part, slots, n))
+        return nested_trap(instance);
+    instance->verdict = slots[0].i32;
+    return NULL;
+}
+
+static wasm_trap_t *run_request(blitz_instance *instance)
+{
+    const blitz_head *head = instance->exchange->request;
+    loan loan = {.n = 2, .purpose = "process_request's method and path"};
+    loan.texts[0] = (blitz_text){blitz_head_at(head, head->method), head->method.len};
+    loan.texts[1] = (blitz_text){blitz_head_at(head, head->target), head->target.len};
+    wasm_trap_t *trap = lend(instance, &loan);
+    if (trap != NULL)
+        return trap;
+    raw slots[4] = {raw_u32(loan.out[0].offset), raw_u32(loan.out[0].len), raw_u32(loan.out[1].offset),
+                    raw_u32(loan.out[1].len)};
+    trap = call_hook(instance, BLITZ_X_REQUEST, slots, 4);
+    return trap != NULL ? trap : take_back(instance, &loan);
+}
+
+static wasm_trap_t *run_response(blitz_instance *instance)
+{
+    loan loan = {.n = 1, .purpose = "process_response's body"};
+    loan.texts[0] = instance->exchange->body;
+    wasm_trap_t *trap = lend(instance, &loan);
+    if (trap != NULL)
+        return trap;
+    raw slots[3] = {raw_u32(instance->exchange->response->status), raw_u32(loan.out[0].offset),
+                    raw_u32(loan.out[0].len)};
+    trap = call_hook(instance, BLITZ_X_RESPONSE, slots, 3);
+    return trap != NULL ? trap : take_back(instance, &loan);
+}
+
+static wasm_trap_t *ask(blitz_instance *instance, int part, uint32_t *answer)
+{
+    raw slot = raw_u32(0);
+    if (!call_part(instance, part, &slot, 1))
+        return nested_trap(instance);
+    *answer = (uint32_t)slot.i32;
+    return NULL;
+}
+
+static wasm_trap_t *find_buffer(blitz_instance *instance)
+{
+    if (!has_part(instance, BLITZ_X_BUFFER) || !has_part(instance, BLITZ_X_BUFFER_SIZE))
+        return NULL;
+    uint32_t at = 0, size = 0;
+    wasm_trap_t *trap = ask(instance, BLITZ_X_BUFFER, &at);
+    if (trap == NULL)
+        trap = ask(instance, BLITZ_X_BUFFER_SIZE, &size);
+    if (trap != NULL)
+        return trap;
+    if (!fits(instance, at, size))
+        return blitz_trap(instance, BLITZ_FAULT_INIT, 0, "blitz_buffer (%u bytes at %u) is outside the memory", size,
+                          at);
+    instance->buffer = at;
+    instance->buffer_size = size;
+    return NULL;
+}
+
+static wasm_trap_t *run_init(blitz_instance *instance)
+{
+    raw slot = raw_u32(0);
+    if (has_part(instance, BLITZ_X_START) && !call_part(instance, BLITZ_X_START, &slot, 1))
+        return nested_trap(instance);
+    if (has_part(instance, BLITZ_X_INIT)) {
+        wasm_trap_t *trap = call_hook(instance, BLITZ_X_INIT, &slot, 1);
+        if (trap != NULL)
+            return trap;
+    }
+    return instance->verdict == 0 ? find_buffer(instance) : NULL;
+}
+
+static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)caller, (void)slots, (void)n;
+    blitz_instance *instance = env;
+    raw slot = raw_u32(0);
+    switch (instance->hook) {
+    case BLITZ_HOOK_INIT:
+        return run_init(instance);
+    case BLITZ_HOOK_REQUEST:
+        return run_request(instance);
+    case BLITZ_HOOK_RESPONSE:
+        return run_response(instance);
+    default:
+        return call_hook(instance, BLITZ_X_CLEANUP, &slot, 1);
+    }
+}
+
+/* ---------------------------------------------------------------- instances */
+
+static void limit(blitz_instance *instance)
+{
+    const blitz_plugin_limits *limits = &instance->plugin->limits;
+    blitz_wt.wasmtime_store_limiter(instance->store, (int64_t)limits->max_memory_size, limits->max_table_elements, 1,
+                                    4, 1);
+}
+
+blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t error_cap)
+{
+    blitz_engine *engine = plugin->engine;
+    blitz_instance *instance = calloc(1, sizeof *instance);
+    if (instance == NULL || plugin->pre == NULL) {
+        snprintf(error, error_cap, instance == NULL ? "out of memory" : "the plugin is not linked");
+        free(instance);
+        return NULL;
+    }
+    instance->plugin = plugin;
+    instance->store = blitz_wt.wasmtime_store_new(engine->wasm, instance, NULL);
+    instance->context = blitz_wt.wasmtime_store_context(instance->store);
+    limit(instance);
+    blitz_wt.wasmtime_context_epoch_deadline_async_yield_and_update(instance->context, NEXT_SLICE_TICKS);
+    blitz_wt.wasmtime_func_new_unchecked(instance->context, engine->enter_type, enter, instance, NULL,
+                                         &instance->enter);
+    instance->next = engine->instances;
+    if (instance->next != NULL)
+        instance->next->previous = instance;
+    engine->instances = instance;
+    engine->live++;
+    engine->made++;
+    return instance;
+}
+
+static void unlink_from_engine(blitz_instance *instance)
+{
+    blitz_engine *engine = instance->plugin->engine;
+    if (instance->next != NULL)
+        instance->next->previous = instance->previous;
+    if (instance->previous != NULL)
+        instance->previous->next = instance->next;
+    else
+        engine->instances = instance->next;
+    engine->live--;
+}
+
+/* Drop the future; an unfinished fiber is unwound: its nested calls fail and our frames return. */
+static void drop_future(blitz_instance *instance)
+{
+    if (instance->future != NULL)
+        blitz_wt.wasmtime_call_future_delete(instance->future);
+    instance->future = NULL;
+    blitz_fault_drop(&instance->trap, &instance->error);
+    blitz_fault_drop(&instance->guest_trap, &instance->guest_error);
+}
+
+void blitz_instance_free(blitz_instance *instance)
+{
+    if (instance == NULL)
+        return;
+    drop_future(instance);
+    unlink_from_engine(instance);
+    blitz_wt.wasmtime_store_delete(instance->store);
+    free(instance->fault);
+    free(instance->log);
+    free(instance->stdio);
+    free(instance);
+}
+
+uint64_t blitz_instance_memory_size(const blitz_instance *instance)
+{
+    if (!instance->has_memory || instance->state == BLITZ_STATE_PENDING)
+        return instance->memory_size;             /* a store with a fiber in it is not ours to look into */
+    return blitz_wt.wasmtime_memory_data_size(instance->context, &instance->memory);
+}
+
+/* ---------------------------------------------------------------- calls */
+
+static bool find_part(blitz_instance *instance, int part)
+{
+    const blitz_plugin *plugin = instance->plugin;
+    wasmtime_extern_t found;
+    blitz_text name = blitz_module_export(plugin->module, plugin->parts[part].index).name;
+    if (!blitz_wt.wasmtime_instance_export_get(instance->context, &instance->instance, (const char *)name.ptr,
+                                               name.len, &found))
+        return false;
+    if (part == BLITZ_X_MEMORY && found.kind == WASMTIME_EXTERN_MEMORY)
+        instance->memory = found.of.memory;
+    else if (found.kind == WASMTIME_EXTERN_FUNC)
+        instance->parts[part] = found.of.func;
+    else
+        return false;
+    return true;
+}
+
+static bool find_parts(blitz_instance *instance)
+{
+    for (int part = 0; part < BLITZ_X_EXTERNREFS; part++)    /* that table is looked up when it is used */
+        if (instance->plugin->parts[part].used && !find_part(instance, part))
+            return false;
+    instance->has_memory = true;
+    instance->memory_size = blitz_instance_memory_size(instance);
+    return true;
+}
+
+static int fail(blitz_instance *instance)
+{
+    instance->state = BLITZ_STATE_POISONED;
+    instance->exchange = NULL;
+    blitz_log_end_call(instance);
+    return BLITZ_FAULT;
+}
+
+static int fail_because(blitz_instance *instance, int kind, int code, const char *message)
+{
+    blitz_fault_set(instance, kind, code, message);
+    return fail(instance);
+}
+
+static int begin(blitz_instance *instance, int hook);
+
+/* Flags that go beside the verdict. */
+static int done(blitz_instance *instance, int verdict, int flags)
+{
+    instance->state = instance->hook == BLITZ_HOOK_CLEANUP ? BLITZ_STATE_ENDED : BLITZ_STATE_READY;
+    instance->exchange = NULL;
+    if (instance->stdio != NULL || instance->plugin->log_dropped > 0)
+        blitz_log_end_call(instance);
+    return verdict | flags | (instance->log_len > 0 ? BLITZ_R_LOGS : 0);
+}
+
+static int finish_message(blitz_instance *instance)
+{
+    int kind = instance->hook == BLITZ_HOOK_REQUEST ? BLITZ_REQUEST : BLITZ_RESPONSE;
+    char why[160];
+    if (instance->verdict == -1) {
+        blitz_fault_set(instance, BLITZ_FAULT_VERDICT, -1, "the hook returned -1 (error)");
+        return done(instance, BLITZ_V_ERROR, 0);
+    }
+    if (instance->verdict != 0 && instance->verdict != 1) {
+        snprintf(why, sizeof why, "the hook returned %d, which is no verdict (0, 1 or -1)", instance->verdict);
+        return fail_because(instance, BLITZ_FAULT_VERDICT, instance->verdict, why);
+    }
+    int flags = blitz_edits_commit(instance->exchange, kind, instance->verdict == 1, why, sizeof why);
+    if (flags < 0)
+        return fail_because(instance, BLITZ_FAULT_HOST, flags, why);
+    return done(instance, instance->verdict, flags);
+}
+
+static int finish_start(blitz_instance *instance)
+{
+    char why[96];
+    if (instance->verdict != 0) {
+        snprintf(why, sizeof why, "init returned %d, wanted 0", instance->verdict);
+        return fail_because(instance, BLITZ_FAULT_INIT, instance->verdict, why);
+    }
+    return done(instance, BLITZ_V_CONTINUE, 0);
+}
+
+static int finish_instantiate(blitz_instance *instance)
+{
+    if (!find_parts(instance))
+        return fail_because(instance, BLITZ_FAULT_ENGINE, 0, "an export that the module declares is not there");
+    const blitz_part *parts = instance->plugin->parts;
+    if (parts[BLITZ_X_START].used || parts[BLITZ_X_INIT].used || parts[BLITZ_X_BUFFER].used)
+        return begin(instance, BLITZ_HOOK_INIT);
+    return finish_start(instance);
+}
+
+static int finish(blitz_instance *instance)
+{
+    blitz_wt.wasmtime_call_future_delete(instance->future);
+    instance->future = NULL;
+    if (instance->trap != NULL || instance->error != NULL) {
+        blitz_fault_from(instance, instance->trap, instance->error);
+        blitz_fault_drop(&instance->trap, &instance->error);
+        return fail(instance);
+    }
+    switch (instance->hook) {
+    case BLITZ_HOOK_INSTANTIATE:
+        return finish_instantiate(instance);
+    case BLITZ_HOOK_INIT:
+        return finish_start(instance);
+    case BLITZ_HOOK_CLEANUP:
+        return done(instance, instance->verdict == 0 ? BLITZ_V_CONTINUE : BLITZ_V_ERROR, 0);
+    default:
+        return finish_message(instance);
+    }
+}
+
+static int poll(blitz_instance *instance)
+{
+    blitz_engine *engine = instance->plugin->engine;
+    blitz_ticker_enter(&engine->ticker);
+    bool ready = blitz_wt.wasmtime_call_future_poll(instance->future);
+    blitz_ticker_leave(&engine->ticker);
+    if (ready)
+        return finish(instance);
+    instance->state = BLITZ_STATE_PENDING;
+    engine->pended++;
+    return BLITZ_PENDING;
+}
+
+/* Make the fiber of a hook and give it its first slice. */
+static int begin(blitz_instance *instance, int hook)
+{
+    instance->hook = (uint8_t)hook;
+    instance->verdict = 0;
+    blitz_wt.wasmtime_context_set_epoch_deadline(instance->context, FIRST_SLICE_TICKS);
+    if (hook == BLITZ_HOOK_INSTANTIATE)
+        instance->future = blitz_wt.wasmtime_instance_pre_instantiate_async(
+            instance->plugin->pre, instance->context, &instance->instance, &instance->trap, &instance->error);
+    else
+        instance->future = blitz_wt.wasmtime_func_call_async(instance->context, &instance->enter, NULL, 0, NULL, 0,
+                                                             &instance->trap, &instance->error);
+    return poll(instance);
+}
+
+static void prepare(blitz_instance *instance)
+{
+    instance->plugin->engine->calls++;
+    instance->memory_size = blitz_instance_memory_size(instance);
+    instance->log_used = 0;
+    instance->log_len = 0;
+    instance->faulted = false;
+    if (instance->log_cap > KEEP_LOG) {
+        free(instance->log);
+        instance->log = NULL;
+        instance->log_cap = 0;
+    }
+}
+
+int blitz_call_start(blitz_instance *instance)
+{
+    if (instance->state != BLITZ_STATE_NEW)
+        return BLITZ_E_STATE;
+    prepare(instance);
+    return begin(instance, BLITZ_HOOK_INSTANTIATE);
+}
+
+static int call_message(blitz_instance *instance, blitz_exchange *exchange, int hook, int part)
+{
+    if (instance->state != BLITZ_STATE_READY || !has_part(instance, part))
+        return BLITZ_E_STATE;
+    prepare(instance);
+    blitz_edits_clear(exchange->edits);
+    instance->exchange = exchange;
+    return begin(instance, hook);
+}
+
+int blitz_call_request(blitz_instance *instance, blitz_exchange *exchange)
+{
+    return call_message(instance, exchange, BLITZ_HOOK_REQUEST, BLITZ_X_REQUEST);
+}
+
+int blitz_call_response(blitz_instance *instance, blitz_exchange *exchange)
+{
+    return call_message(instance, exchange, BLITZ_HOOK_RESPONSE, BLITZ_X_RESPONSE);
+}
+
+int blitz_call_cleanup(blitz_instance *instance)
+{
+    if (instance->state != BLITZ_STATE_READY)
+        return BLITZ_E_STATE;
+    prepare(instance);
+    instance->hook = BLITZ_HOOK_CLEANUP;
+    if (!has_part(instance, BLITZ_X_CLEANUP))
+        return done(instance, BLITZ_V_CONTINUE, 0);
+    return begin(instance, BLITZ_HOOK_CLEANUP);
+}
+
+int blitz_call_resume(blitz_instance *instance)
+{
+    if (instance->state != BLITZ_STATE_PENDING)
+        return BLITZ_E_STATE;
+    return poll(instance);
+}
+
+void blitz_call_cancel(blitz_instance *instance)
+{
+    if (instance->state == BLITZ_STATE_PENDING)
+        blitz_fault_set(instance, BLITZ_FAULT_CANCELLED, 0, "the call was cancelled before the guest returned");
+    drop_future(instance);
+    if (instance->state != BLITZ_STATE_ENDED)
+        fail(instance);
+}

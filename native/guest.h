@@ -1,0 +1,136 @@
+/* guest.h: the shapes that engine.c, module.c, plugin.c, guest.c and the host functions share.
+ *
+ * Who owns what: an engine outlives its modules, a module its plugins, a plugin its instances; each
+ * keeps a borrowed pointer upwards. An instance owns one wasmtime store with one guest in it.
+ *
+ * How a call runs: every call is one fiber whose entry is a function of ours (enter() in guest.c),
+ * made once per store. Inside it C writes the arguments, calls the hook, and frees, by nested
+ * synchronous calls into the guest. All of that is under the same epoch clock: a nested call whose
+ * time slice ends suspends the whole fiber, C frames included, and a later poll goes on where it was.
+ * When the fiber is dropped instead, the nested call returns an error; our frames then return at once.
+ */
+#ifndef BLITZ_GUEST_H
+#define BLITZ_GUEST_H
+#include "blitz_native.h"
+#include "ticker.h"
+#include "wasmtime_api.h"
+
+struct blitz_engine {
+    wasm_engine_t *wasm;
+    wasm_functype_t *enter_type;         /* () -> () */
+    blitz_engine_options options;
+    blitz_ticker ticker;
+    blitz_instance *instances;           /* list of the living, for statistics */
+    uint64_t calls, pended, made, live;
+};
+
+struct blitz_module {
+    blitz_engine *engine;
+    wasmtime_module_t *wasm;
+    wasm_importtype_vec_t imports;
+    wasm_exporttype_vec_t exports;
+    char **import_types, **export_types; /* owned strings, one each */
+};
+
+typedef struct blitz_host_function blitz_host_function;
+struct blitz_host_function {             /* a row of host_calls.def */
+    blitz_host_row row;
+    wasmtime_func_unchecked_callback_t call;
+};
+const blitz_host_function *blitz_host_function_at(uint32_t index);
+
+typedef struct {                         /* env of a linked host function */
+    blitz_plugin *plugin;
+    uint32_t import;
+    uint8_t how;                         /* BLITZ_BIND_* */
+    bool bound;
+    const blitz_host_function *function; /* NULL for BLITZ_BIND_TRAP and the externref table */
+} blitz_binding;
+
+typedef struct { uint32_t index; bool used; uint8_t parameters; } blitz_part;   /* of an export */
+typedef struct { uint8_t *key; size_t key_len; uint8_t *value; size_t value_len; } blitz_pair;
+typedef struct { blitz_pair *items; size_t n; } blitz_pairs;
+
+struct blitz_plugin {
+    blitz_engine *engine;
+    blitz_module *module;
+    char *name;
+    size_t name_len;
+    blitz_plugin_limits limits;
+    wasmtime_instance_pre_t *pre;
+    blitz_binding *bindings;             /* one per import */
+    blitz_part parts[BLITZ_X_COUNT];
+    blitz_pairs env, config;
+    blitz_shared *shared;                /* borrowed; may be NULL */
+    uint64_t log_tat_ns;                 /* rate limit of log lines: theoretical arrival time */
+    uint64_t log_dropped;                /* lines dropped since the last record that said so */
+    uint64_t log_told_ns;                /* when that was */
+};
+/* NULL when there is none. */
+const blitz_pair *blitz_pairs_find(const blitz_pairs *pairs, const uint8_t *key, size_t key_len);
+
+enum { BLITZ_STATE_NEW, BLITZ_STATE_PENDING, BLITZ_STATE_READY, BLITZ_STATE_ENDED, BLITZ_STATE_POISONED };
+enum { BLITZ_HOOK_NONE, BLITZ_HOOK_INSTANTIATE, BLITZ_HOOK_INIT, BLITZ_HOOK_REQUEST, BLITZ_HOOK_RESPONSE,
+       BLITZ_HOOK_CLEANUP };
+
+typedef struct {                         /* made when the first fault happens */
+    int kind, code;
+    const char *hook;
+    char message[640];
+    char frames[4096];
+} blitz_fault_record;
+
+enum { BLITZ_STDIO_LINE = 512 };
+typedef struct { uint32_t len[2]; uint8_t line[2][BLITZ_STDIO_LINE]; } blitz_stdio;  /* unfinished lines */
+
+struct blitz_instance {
+    blitz_plugin *plugin;
+    wasmtime_store_t *store;
+    wasmtime_context_t *context;
+    wasmtime_call_future_t *future;      /* of the call in progress */
+    wasmtime_func_t enter;
+    wasmtime_func_t parts[BLITZ_X_COUNT];
+    wasmtime_memory_t memory;
+    wasmtime_instance_t instance;
+    bool has_memory;                     /* exports are known; false while a start section runs */
+    uint8_t state, hook;                 /* BLITZ_STATE_*, BLITZ_HOOK_* */
+    uint8_t allocating;                  /* nested calls of the guest's allocator, see BLITZ_MAX_NESTED */
+    uint32_t buffer, buffer_size;        /* the guest's fixed area for arguments; size 0: none */
+    int32_t verdict;                     /* what the hook returned */
+    blitz_exchange *exchange;            /* borrowed for the call; NULL between calls */
+    wasm_trap_t *trap, *guest_trap;      /* outcome of the fiber; of the nested call of the hook */
+    wasmtime_error_t *error, *guest_error;
+    blitz_fault_record *fault;
+    bool faulted;                        /* fault says why this call failed */
+    uint8_t *log;                        /* records, see blitz_instance_take_log */
+    uint32_t log_len, log_cap, log_used; /* log_used: bytes of text of this call */
+    blitz_stdio *stdio;
+    uint64_t memory_size;                /* as last seen */
+    blitz_instance *previous, *next;
+};
+
+/* Record why the call in progress fails and return the trap that ends it. The first reason stays. */
+wasm_trap_t *blitz_trap(blitz_instance *instance, int kind, int code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* The guest's allocator. The memory may have grown, moved or been rewritten afterwards. -> NULL and
+ * *offset, or the trap to return. len > 0. purpose is for the sentence of a refusal. */
+wasm_trap_t *blitz_guest_alloc(blitz_instance *instance, uint32_t len, const char *purpose, uint32_t *offset);
+
+/* Length of text as valid UTF-8 (ill-formed bytes become U+FFFD), and the copy into room for exactly that. */
+size_t blitz_utf8_size(blitz_text text);
+void blitz_write_text(uint8_t *dst, size_t size, blitz_text text);
+
+/* Host functions that are no rows of the table. */
+wasm_trap_t *blitz_call_unserved(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *slots, size_t n);
+wasm_trap_t *blitz_call_externref_table(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *slots, size_t n);
+
+/* log.c */
+void blitz_log_line(blitz_instance *instance, int level, const uint8_t *text, size_t len);
+void blitz_log_stdio(blitz_instance *instance, int stream, const uint8_t *text, size_t len);
+void blitz_log_end_call(blitz_instance *instance);     /* unfinished lines, count of dropped ones */
+
+uint64_t blitz_monotonic_ns(void);
+/* Fill with random bytes of the kernel. 0, or -1. */
+int blitz_random(uint8_t *bytes, size_t len);
+#endif

@@ -1,0 +1,78 @@
+/* head_extent.c: where a head ends, before anyone says what it means: the gate before h11.
+ *
+ * h11 accepts bare LF, obs-fold, control bytes, and folds repeated Content-Length fields into one; none
+ * of that must get through (RFC 9112 sections 2.2, 5.2, 6.3). Lines are found here, CRLF only; what is
+ * in them is for h11 and head_rules.c.
+ *
+ * Incremental: every call starts at the line that was unfinished, so a head that comes byte by byte
+ * costs one look at each line's bytes per call, bounded by the line and head bounds. */
+#define _GNU_SOURCE     /* memrchr */
+#include "head_scan.h"
+
+#include <string.h>
+
+static bool is_content_length(const uint8_t *line, size_t len)
+{
+    static const char name[] = "content-length";
+    return len > 14 && line[14] == ':' && blitz_name_equal(line, (const uint8_t *)name, 14);
+}
+
+/* What needs the whole head: the number of fields, and Content-Length as h11 will not show it. */
+static int64_t check_lines(const uint8_t *buf, const uint8_t *end, const scan_bounds *bounds)
+{
+    uint32_t fields = 0, lengths = 0;
+    const uint8_t *line = (const uint8_t *)memchr(buf, '\n', (size_t)(end - buf)) + 1;
+    while (*line != '\r') {
+        const uint8_t *next = (const uint8_t *)memchr(line, '\n', (size_t)(end - line)) + 1;
+        size_t len = (size_t)(next - line);
+        if (++fields > bounds->fields)
+            return BLITZ_E_LIMIT;
+        if (is_content_length(line, len) && (++lengths > 1 || memchr(line, ',', len)))
+            return BLITZ_E_SYNTAX;
+        line = next;
+    }
+    return end - buf;
+}
+
+int64_t blitz_extent_with(const scan_functions *functions, const uint8_t *buf, size_t len, size_t seen,
+                          const scan_bounds *bounds)
+{
+    bool cut = len >= bounds->head;
+    const uint8_t *end = buf + (cut ? bounds->head : len);
+    if (seen > (size_t)(end - buf))
+        seen = (size_t)(end - buf);
+    const uint8_t *before = seen ? memrchr(buf, '\n', seen) : NULL;
+    const uint8_t *line = before ? before + 1 : buf;
+    for (;;) {
+        size_t bound = line == buf ? bounds->line : bounds->field;
+        const uint8_t *at = functions->content_end(line, end);
+        size_t size = (size_t)(at - line);
+        if (line < end && (*line == ' ' || *line == '\t'))
+            return BLITZ_E_SYNTAX;
+        if (size > bound)                   /* first, so that the answer is the same byte by byte */
+            return BLITZ_E_LIMIT;
+        if (at < end && *at != '\r')
+            return BLITZ_E_SYNTAX;
+        if (end - at < 2)
+            return cut ? BLITZ_E_LIMIT : 0;
+        if (at[1] != '\n')
+            return BLITZ_E_SYNTAX;
+        if (size == 0)
+            return line == buf ? BLITZ_E_SYNTAX : check_lines(buf, at + 2, bounds);
+        line = at + 2;
+    }
+}
+
+int64_t blitz_head_extent(const uint8_t *buf, size_t len, size_t seen, const blitz_head_limits *limits)
+{
+    scan_bounds bounds = blitz_scan_bounds(limits);
+    return blitz_extent_with(blitz_scan_functions(), buf, len, seen, &bounds);
+}
+
+int64_t blitz_head_extent_with(const char *path, const uint8_t *buf, size_t len, size_t seen,
+                               const blitz_head_limits *limits)
+{
+    const scan_functions *functions = blitz_scan_named(path);
+    scan_bounds bounds = blitz_scan_bounds(limits);
+    return functions ? blitz_extent_with(functions, buf, len, seen, &bounds) : BLITZ_E_STATE;
+}

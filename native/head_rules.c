@@ -1,0 +1,558 @@
+/* head_rules.c: what a complete head means, and whether it may mean anything at all.
+ *
+ * One place for heads from either producer. The rules are those of a proxy that rewrites every message
+ * (RFC 9110 section 7, RFC 9112 sections 3, 6 and 9). Where respected servers differ we take the
+ * strictest reading that no honest peer trips over:
+ *
+ *   Content-Length and Transfer-Encoding together, in either direction: refused (RFC 9112 section 6.3
+ *     allows preferring chunked, as h11 does; nginx refuses; HAProxy drops Content-Length).
+ *   Content-Length: one field, one decimal without sign, list, space or leading zero, at most 2^63-1.
+ *     RFC 9110 section 8.6 allows repeated equal values; nginx refuses them, and so do we.
+ *   Transfer-Encoding: one field, exactly "chunked" (any case), never in HTTP/1.0 (RFC 9112 section
+ *     6.1: a fault; HAProxy and Envoy refuse).
+ *   Content of GET, HEAD and DELETE in HTTP/1.0: refused as HAProxy does; old servers never look for
+ *     it, so the content would be read as the next request. Content of TRACE: RFC 9110 section 9.3.8.
+ *   Method: A-Z, '-', '_' (nginx); CONNECT and the HTTP/2 preface are refused.
+ *   Host: exactly one in HTTP/1.1, at most one in 1.0, well-formed and not empty.
+ *   absolute-form: must name the same authority as Host (HAProxy; RFC 9112 section 3.2.2 would let the
+ *     target win silently), is rewritten to origin-form.
+ *   Connection: a list of tokens. The fields it names leave the table here, before any plugin sees
+ *     them, so that a field that a plugin adds can never be taken out by naming it. Naming framing,
+ *     routing or forwarding fields is ignored: they are not the sender's to remove (nginx and HAProxy
+ *     never remove named fields, Envoy answers 400 for X-Forwarded-* and removes the others). More than
+ *     10 such names are refused (Envoy's bound): each costs a pass over the table.
+ *   Names with '_' that would else be ordinary: removed from requests (nginx's default): gateway-style
+ *     upstreams cannot tell X_User from X-User. Names that read as Content-Length or Transfer-Encoding
+ *     but for their punctuation: refused; as any other field we know: removed.
+ *   Singletons (RFC 9110) sent twice in a request: refused, as nginx does for most; a plugin might
+ *     judge one while the upstream obeys the other.
+ *   Expect: only 100-continue; ignored (and removed) in HTTP/1.0 and without content (section 10.1.1).
+ *   Upgrade: a single protocol, not an HTTP version, in HTTP/1.1, named by Connection, without content.
+ *     Otherwise it is no upgrade and the field stays behind (section 7.8 lets a server ignore it), h2c
+ *     included: curl --http2 sends it with every first request.
+ *   101 must name its protocol; a status must be 100..599 (section 15).
+ */
+#include "head.h"
+
+#include <string.h>
+
+enum { MOST_NAMED = 10 };
+
+#define BIT(id) (UINT64_C(1) << (id))
+
+/* Not the sender's to remove: their loss changes what the message is, or hides where it comes from. */
+static const uint64_t PROTECTED =
+    BIT(BLITZ_F_HOST) | BIT(BLITZ_F_CONTENT_LENGTH) | BIT(BLITZ_F_TRANSFER_ENCODING) |
+    BIT(BLITZ_F_CONTENT_TYPE) | BIT(BLITZ_F_CONTENT_ENCODING) | BIT(BLITZ_F_CONTENT_RANGE) |
+    BIT(BLITZ_F_X_FORWARDED_FOR) | BIT(BLITZ_F_X_FORWARDED_PROTO) | BIT(BLITZ_F_X_FORWARDED_HOST) |
+    BIT(BLITZ_F_FORWARDED) | BIT(BLITZ_F_VIA) | BIT(BLITZ_F_MAX_FORWARDS) | BIT(BLITZ_F_X_REQUEST_ID) |
+    BIT(BLITZ_F_CONNECTION);
+
+/* The writer leaves these out whether they are named or not. */
+static const uint64_t ALWAYS_DROPPED =
+    BIT(BLITZ_F_TE) | BIT(BLITZ_F_TRAILER) | BIT(BLITZ_F_KEEP_ALIVE) | BIT(BLITZ_F_UPGRADE) |
+    BIT(BLITZ_F_PROXY_CONNECTION) | BIT(BLITZ_F_PROXY_AUTHENTICATE) |
+    BIT(BLITZ_F_PROXY_AUTHORIZATION) | BIT(BLITZ_F_HTTP2_SETTINGS);
+
+static const uint64_t SINGLETONS =
+    BIT(BLITZ_F_AUTHORIZATION) | BIT(BLITZ_F_PROXY_AUTHORIZATION) | BIT(BLITZ_F_CONTENT_TYPE) |
+    BIT(BLITZ_F_CONTENT_RANGE) | BIT(BLITZ_F_RANGE) | BIT(BLITZ_F_IF_RANGE) |
+    BIT(BLITZ_F_IF_MODIFIED_SINCE) | BIT(BLITZ_F_IF_UNMODIFIED_SINCE) | BIT(BLITZ_F_MAX_FORWARDS);
+
+/* Which known fields are there: seen at all, seen more than once, and where the last one is. */
+typedef struct {
+    uint64_t seen, many;
+    uint16_t at[BLITZ_F_COUNT];     /* valid where seen */
+} presence;
+
+/* What Connection said. */
+typedef struct {
+    bool close, keep_alive, upgrade;
+    uint32_t n_named;               /* options that are none of close, keep-alive, upgrade, te */
+    bool removed;                   /* a named field left the table */
+} options;
+
+typedef struct {
+    const uint8_t *at;
+    size_t len;
+} text;
+
+static text value_of(const blitz_head *head, const presence *fields, int id)
+{
+    blitz_span span = head->fields[fields->at[id]].value;
+    return (text){blitz_at(head, span), span.len};
+}
+
+/* word: lower case. */
+static bool is_word(text value, const char *word)
+{
+    size_t len = strlen(word);
+    return value.len == len && blitz_name_equal(value.at, (const uint8_t *)word, len);
+}
+
+static bool method_is(const blitz_head *head, const char *method)
+{
+    size_t len = strlen(method);
+    return head->method.len == len && memcmp(blitz_at(head, head->method), method, len) == 0;
+}
+
+static void survey(const blitz_head *head, presence *fields)
+{
+    fields->seen = fields->many = 0;
+    for (uint32_t i = 0; i < head->n_fields; i++) {
+        const blitz_field *field = &head->fields[i];
+        if (field->id == BLITZ_F_OTHER || field->gone)
+            continue;
+        fields->many |= fields->seen & BIT(field->id);
+        fields->seen |= BIT(field->id);
+        fields->at[field->id] = (uint16_t)i;
+    }
+}
+
+/* ---------------------------------------------------------------- look-alike names */
+
+/* The id this name would have if all its punctuation were '-'; *odd: how much of it is not. */
+static uint8_t twin(text name, size_t *odd, size_t *underscores)
+{
+    uint8_t plain[32];
+    *odd = *underscores = 0;
+    for (size_t i = 0; i < name.len; i++) {
+        bool here = (blitz_class[name.at[i]] & BLITZ_C_ODD) != 0;
+        *odd += here;
+        *underscores += name.at[i] == '_';
+        if (i < sizeof plain)
+            plain[i] = here ? '-' : name.at[i];
+    }
+    return *odd && name.len <= sizeof plain ? blitz_field_id(plain, name.len) : BLITZ_F_OTHER;
+}
+
+static int remove_twins(blitz_head *head)
+{
+    for (uint32_t i = 0; i < head->n_fields; i++) {
+        blitz_field *field = &head->fields[i];
+        if (field->id != BLITZ_F_OTHER || field->gone)
+            continue;
+        size_t odd, underscores;
+        text name = {blitz_at(head, field->name), field->name.len};
+        uint8_t id = twin(name, &odd, &underscores);
+        if (id == BLITZ_F_CONTENT_LENGTH || id == BLITZ_F_TRANSFER_ENCODING)
+            return -BLITZ_BAD_FIELD_NAME;
+        bool ambiguous = head->kind == BLITZ_REQUEST && underscores > 0 && odd == underscores;
+        if (id != BLITZ_F_OTHER || ambiguous)
+            field->gone = 1;
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------- Connection (RFC 9110 section 7.6.1) */
+
+/* Take the next element of a comma-separated list; false at its end. Empty elements are skipped
+ * (RFC 9110 section 5.6.1). */
+static bool next_element(text *list, text *element)
+{
+    while (list->len) {
+        const uint8_t *comma = memchr(list->at, ',', list->len);
+        size_t len = comma ? (size_t)(comma - list->at) : list->len;
+        *element = (text){list->at, len};
+        size_t used = len + (comma != NULL);
+        list->at += used;
+        list->len -= used;
+        while (element->len && (element->at[0] == ' ' || element->at[0] == '\t')) {
+            element->at++;
+            element->len--;
+        }
+        while (element->len && (element->at[element->len - 1] == ' ' || element->at[element->len - 1] == '\t'))
+            element->len--;
+        if (element->len)
+            return true;
+    }
+    return false;
+}
+
+static void remove_named(blitz_head *head, text name, options *found)
+{
+    uint8_t id = blitz_field_id(name.at, name.len);
+    if ((PROTECTED | ALWAYS_DROPPED) & BIT(id))
+        return;
+    if (blitz_head_remove(head, name.at, name.len) > 0)
+        found->removed = true;
+}
+
+static int read_options(blitz_head *head, text list, options *found)
+{
+    text option;
+    while (next_element(&list, &option)) {
+        if (!blitz_is_token(option.at, option.len))
+            return -BLITZ_BAD_CONNECTION;
+        if (is_word(option, "close"))
+            found->close = true;
+        else if (is_word(option, "keep-alive"))
+            found->keep_alive = true;
+        else if (is_word(option, "upgrade"))
+            found->upgrade = true;
+        else if (!is_word(option, "te")) {
+            if (++found->n_named > MOST_NAMED)
+                return -BLITZ_BAD_CONNECTION;
+            remove_named(head, option, found);
+        }
+    }
+    return 0;
+}
+
+/* After its names were obeyed Connection says only what is left, so that a second check finds the same
+ * and takes out nothing that was added since. */
+static int rewrite_connection(blitz_head *head, const options *found)
+{
+    char left[32] = "";
+    if (found->close)
+        strcat(left, ", close");
+    if (found->keep_alive)
+        strcat(left, ", keep-alive");
+    if (found->upgrade)
+        strcat(left, ", upgrade");
+    if (left[0] == '\0') {
+        blitz_head_remove(head, (const uint8_t *)"connection", 10);
+        return 0;
+    }
+    return blitz_head_set(head, (const uint8_t *)"connection", 10, (const uint8_t *)left + 2, strlen(left) - 2);
+}
+
+static int obey_connection(blitz_head *head, presence *fields, options *found)
+{
+    if (!(fields->seen & BIT(BLITZ_F_CONNECTION)))
+        return 0;
+    for (uint32_t i = 0; i < head->n_fields; i++) {
+        const blitz_field *field = &head->fields[i];
+        if (field->id != BLITZ_F_CONNECTION || field->gone)
+            continue;
+        text list = {blitz_at(head, field->value), field->value.len};
+        int result = read_options(head, list, found);
+        if (result < 0)
+            return result;
+    }
+    if (found->n_named == 0)
+        return 0;
+    int result = rewrite_connection(head, found);
+    if (result < 0)
+        return result;
+    head->flags |= BLITZ_HEAD_NAMED_OPTIONS;
+    survey(head, fields);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- framing (RFC 9112 section 6) */
+
+/* -> the length, or -1 when it is not one canonical decimal. */
+static int64_t canonical_length(text value)
+{
+    if (value.len == 0 || value.len > 19 || (value.len > 1 && value.at[0] == '0'))
+        return -1;
+    uint64_t number = 0;                    /* 19 digits fit in 64 bits */
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.at[i] < '0' || value.at[i] > '9')
+            return -1;
+        number = number * 10 + (uint64_t)(value.at[i] - '0');
+    }
+    return number <= INT64_MAX ? (int64_t)number : -1;
+}
+
+/* body and content_length as the fields say, the message's kind and status aside. */
+static int read_framing(blitz_head *head, const presence *fields)
+{
+    bool length = (fields->seen & BIT(BLITZ_F_CONTENT_LENGTH)) != 0;
+    bool coding = (fields->seen & BIT(BLITZ_F_TRANSFER_ENCODING)) != 0;
+    if (length && coding)
+        return -BLITZ_BAD_FRAMING_BOTH;
+    if (coding) {
+        if (head->minor == 0)
+            return -BLITZ_BAD_TE_IN_10;
+        if ((fields->many & BIT(BLITZ_F_TRANSFER_ENCODING)) ||
+            !is_word(value_of(head, fields, BLITZ_F_TRANSFER_ENCODING), "chunked"))
+            return -BLITZ_BAD_TRANSFER_ENCODING;
+        head->body = BLITZ_BODY_CHUNKED;
+    } else if (length) {
+        int64_t number = canonical_length(value_of(head, fields, BLITZ_F_CONTENT_LENGTH));
+        if ((fields->many & BIT(BLITZ_F_CONTENT_LENGTH)) || number < 0)
+            return -BLITZ_BAD_CONTENT_LENGTH;
+        head->body = BLITZ_BODY_LENGTH;
+        head->content_length = number;
+    }
+    return 0;
+}
+
+static void no_body(blitz_head *head)
+{
+    head->body = BLITZ_BODY_NONE;
+    head->content_length = -1;
+}
+
+/* ---------------------------------------------------------------- Upgrade (RFC 9110 section 7.8) */
+
+static bool is_http_name(text name)
+{
+    return is_word(name, "h2c") || is_word(name, "h2") || is_word(name, "h3") || is_word(name, "http");
+}
+
+/* Is this an upgrade that may go on to the other side? */
+static int read_upgrade(blitz_head *head, const presence *fields, const options *connection)
+{
+    if (!(fields->seen & BIT(BLITZ_F_UPGRADE)))
+        return 0;
+    text list = value_of(head, fields, BLITZ_F_UPGRADE), protocol;
+    bool allowed = !(fields->many & BIT(BLITZ_F_UPGRADE));
+    unsigned protocols = 0;
+    while (next_element(&list, &protocol)) {
+        const uint8_t *slash = memchr(protocol.at, '/', protocol.len);
+        size_t len = slash ? (size_t)(slash - protocol.at) : protocol.len;
+        if (!blitz_is_token(protocol.at, len) || (slash && !blitz_is_token(slash + 1, protocol.len - len - 1)))
+            return -BLITZ_BAD_UPGRADE;
+        allowed &= !is_http_name((text){protocol.at, len});
+        protocols++;
+    }
+    if (allowed && protocols == 1 && connection->upgrade && head->minor >= 1 && head->body == BLITZ_BODY_NONE)
+        head->flags |= BLITZ_HEAD_UPGRADE;
+    return 0;
+}
+
+/* ---------------------------------------------------------------- requests */
+
+static int check_method(const blitz_head *head)
+{
+    const uint8_t *method = blitz_at(head, head->method);
+    if (method_is(head, "CONNECT"))
+        return -BLITZ_BAD_METHOD_CONNECT;
+    if (method_is(head, "PRI"))
+        return -BLITZ_BAD_H2C;
+    for (uint32_t i = 0; i < head->method.len; i++)
+        if ((method[i] < 'A' || method[i] > 'Z') && method[i] != '-' && method[i] != '_')
+            return -BLITZ_BAD_METHOD;
+    return head->method.len ? 0 : -BLITZ_BAD_METHOD;
+}
+
+static int check_singletons(const presence *fields)
+{
+    if (fields->many & SINGLETONS)
+        return -BLITZ_BAD_DUPLICATE;
+    return 0;
+}
+
+static int check_request_body(const blitz_head *head)
+{
+    bool content = head->body == BLITZ_BODY_CHUNKED || head->content_length > 0;
+    if (!content)
+        return 0;
+    if (method_is(head, "TRACE"))
+        return -BLITZ_BAD_BODY_METHOD;
+    if (head->minor == 0 && (method_is(head, "GET") || method_is(head, "HEAD") || method_is(head, "DELETE")))
+        return -BLITZ_BAD_BODY_METHOD;
+    return 0;
+}
+
+static int check_host(blitz_head *head, const presence *fields)
+{
+    if (!(fields->seen & BIT(BLITZ_F_HOST)))
+        return head->minor == 0 ? 0 : -BLITZ_BAD_HOST_MISSING;
+    if (fields->many & BIT(BLITZ_F_HOST))
+        return -BLITZ_BAD_HOST_MANY;
+    size_t host_len;
+    int32_t port;
+    text host = value_of(head, fields, BLITZ_F_HOST);
+    if (!blitz_parse_authority(host.at, host.len, &host_len, &port))
+        return -BLITZ_BAD_HOST_SYNTAX;
+    head->host = head->fields[fields->at[BLITZ_F_HOST]].value;
+    return 0;
+}
+
+/* Scheme of an absolute-form: its default port and the bytes through "//"; 0 when it is none. */
+static size_t scheme_length(text target, int32_t *default_port)
+{
+    static const char http[] = "http://", https[] = "https://";
+    if (target.len >= 7 && blitz_name_equal(target.at, (const uint8_t *)http, 7)) {
+        *default_port = 80;
+        return 7;
+    }
+    if (target.len >= 8 && blitz_name_equal(target.at, (const uint8_t *)https, 8)) {
+        *default_port = 443;
+        return 8;
+    }
+    return 0;
+}
+
+static bool same_authority(text a, text b, int32_t default_port)
+{
+    size_t a_len, b_len;
+    int32_t a_port, b_port;
+    if (!blitz_parse_authority(a.at, a.len, &a_len, &a_port) ||
+        !blitz_parse_authority(b.at, b.len, &b_len, &b_port))
+        return false;
+    a_port = a_port < 0 ? default_port : a_port;
+    b_port = b_port < 0 ? default_port : b_port;
+    return a_port == b_port && a_len == b_len && blitz_name_equal(a.at, b.at, a_len);
+}
+
+/* RFC 9112 section 3.2.2, 3.2.4: the target becomes the origin-form of what was asked for. */
+static int store_origin_form(blitz_head *head, blitz_span rest)
+{
+    if (rest.len && blitz_at(head, rest)[0] == '/') {
+        head->target = rest;
+        return 0;
+    }
+    if (rest.len == 0)
+        return blitz_head_store(head, (const uint8_t *)(method_is(head, "OPTIONS") ? "*" : "/"), 1, &head->target);
+    blitz_span slash;
+    int result = blitz_head_store(head, (const uint8_t *)"/", 1, &slash);
+    if (result == 0)
+        result = blitz_head_store(head, blitz_at(head, rest), rest.len, &rest);
+    if (result < 0)
+        return result;
+    head->target = (blitz_span){slash.off, rest.len + 1};       /* the two are neighbours */
+    return 0;
+}
+
+static int check_absolute_form(blitz_head *head, presence *fields)
+{
+    text target = {blitz_at(head, head->target), head->target.len};
+    int32_t default_port = 0;
+    size_t start = scheme_length(target, &default_port), end = start;
+    if (start == 0)
+        return -BLITZ_BAD_TARGET;
+    while (end < target.len && target.at[end] != '/' && target.at[end] != '?')
+        end++;
+    text authority = {target.at + start, end - start};
+    size_t host_len;
+    int32_t port;
+    if (!blitz_parse_authority(authority.at, authority.len, &host_len, &port))
+        return -BLITZ_BAD_TARGET;
+    blitz_span authority_span = {head->target.off + (uint32_t)start, (uint32_t)(end - start)};
+    blitz_span rest = {head->target.off + (uint32_t)end, (uint32_t)(target.len - end)};
+    if (head->host.len) {
+        text host = {blitz_at(head, head->host), head->host.len};
+        if (!same_authority(authority, host, default_port))
+            return -BLITZ_BAD_TARGET_HOST;
+    } else {                                /* HTTP/1.0 without Host: now it has one */
+        int result = blitz_head_add(head, (const uint8_t *)"Host", 4, authority.at, authority.len);
+        if (result < 0)
+            return result;
+        head->host = authority_span;
+        survey(head, fields);               /* a full table moves its entries to take one more */
+    }
+    return store_origin_form(head, rest);
+}
+
+static int check_target(blitz_head *head, presence *fields)
+{
+    const uint8_t *target = blitz_at(head, head->target);
+    if (head->target.len == 1 && target[0] == '*')
+        return method_is(head, "OPTIONS") ? 0 : -BLITZ_BAD_TARGET;
+    if (head->target.len && target[0] != '/') {
+        int result = check_absolute_form(head, fields);
+        if (result < 0)
+            return result;
+        target = blitz_at(head, head->target);
+        if (head->target.len == 1 && target[0] == '*')
+            return 0;
+    }
+    return blitz_is_origin_form(target, head->target.len) ? 0 : -BLITZ_BAD_TARGET;
+}
+
+/* RFC 9110 section 10.1.1. */
+static int read_expect(blitz_head *head, const presence *fields)
+{
+    if (!(fields->seen & BIT(BLITZ_F_EXPECT)))
+        return 0;
+    bool content = head->body == BLITZ_BODY_CHUNKED || head->content_length > 0;
+    if (head->minor >= 1 &&
+        ((fields->many & BIT(BLITZ_F_EXPECT)) || !is_word(value_of(head, fields, BLITZ_F_EXPECT), "100-continue")))
+        return -BLITZ_BAD_EXPECT;
+    if (head->minor >= 1 && content)
+        head->flags |= BLITZ_HEAD_EXPECT_CONTINUE;
+    else
+        blitz_head_remove(head, (const uint8_t *)"expect", 6);
+    return 0;
+}
+
+static int check_request(blitz_head *head, presence *fields, const options *connection)
+{
+    int result = check_method(head);
+    if (result == 0)
+        result = check_singletons(fields);
+    if (result == 0)
+        result = read_framing(head, fields);
+    if (result == 0)
+        result = check_request_body(head);
+    if (result == 0)
+        result = check_host(head, fields);
+    if (result == 0)
+        result = check_target(head, fields);
+    if (result == 0)
+        result = read_expect(head, fields);
+    if (result == 0)
+        result = read_upgrade(head, fields, connection);
+    return result;
+}
+
+/* ---------------------------------------------------------------- responses */
+
+/* RFC 9112 section 6.3, in its order. */
+static int check_response_body(blitz_head *head, const presence *fields, text request_method)
+{
+    int result = read_framing(head, fields);
+    if (result < 0)
+        return result;
+    bool to_head = request_method.len == 4 && memcmp(request_method.at, "HEAD", 4) == 0;
+    bool never = head->status < 200 || head->status == 204;
+    if (never && (head->body == BLITZ_BODY_CHUNKED || head->content_length > 0))
+        head->flags &= (uint8_t)~BLITZ_HEAD_KEEP_ALIVE;     /* it may mean to send some all the same */
+    if (never || to_head || head->status == 304) {
+        no_body(head);
+    } else if (head->body == BLITZ_BODY_NONE) {
+        head->body = BLITZ_BODY_CLOSE;
+        head->flags &= (uint8_t)~BLITZ_HEAD_KEEP_ALIVE;
+    }
+    return 0;
+}
+
+static int check_response(blitz_head *head, presence *fields, const options *connection, text request_method)
+{
+    if (head->status < 100 || head->status > 599)
+        return -BLITZ_BAD_STATUS;
+    if (request_method.len == 7 && memcmp(request_method.at, "CONNECT", 7) == 0)
+        return -BLITZ_BAD_METHOD_CONNECT;       /* we never ask for a tunnel */
+    int result = check_response_body(head, fields, request_method);
+    if (result == 0)
+        result = read_upgrade(head, fields, connection);
+    if (result == 0 && head->status == 101 && !(head->flags & BLITZ_HEAD_UPGRADE))
+        return -BLITZ_BAD_UPGRADE;
+    return result;
+}
+
+/* ---------------------------------------------------------------- both */
+
+int blitz_head_rules(blitz_head *head, const uint8_t *request_method, size_t method_len, bool odd_names)
+{
+    head->flags &= BLITZ_HEAD_HAS_BODY_EDIT;
+    head->host = (blitz_span){0, 0};
+    no_body(head);
+    if (head->minor > 1)
+        return -BLITZ_BAD_VERSION;
+    int result = odd_names ? remove_twins(head) : 0;
+    if (result < 0)
+        return result;
+    presence fields;
+    options connection = {0};
+    survey(head, &fields);
+    result = obey_connection(head, &fields, &connection);
+    if (result < 0)
+        return result;
+    bool lasts = head->minor >= 1 ? !connection.close : connection.keep_alive && !connection.close;
+    if (lasts)
+        head->flags |= BLITZ_HEAD_KEEP_ALIVE;
+    if (head->kind == BLITZ_REQUEST)
+        return check_request(head, &fields, &connection);
+    return check_response(head, &fields, &connection, (text){request_method, method_len});
+}
+
+int blitz_head_check(blitz_head *head, const uint8_t *request_method, size_t method_len)
+{
+    return blitz_head_rules(head, request_method, method_len, true);
+}

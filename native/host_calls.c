@@ -1,0 +1,564 @@
+/* host_calls.c: the functions of the Blitz ABI that a guest imports (table: host_calls.def).
+ *
+ * Two spellings share one function. A string result goes
+ *   plain:         to a caller's buffer (.., buf, cap) -> full length, or -1 when there is no value;
+ *   wasm-bindgen:  (retptr, ..): into memory of the guest's allocator, with pointer and length stored
+ *                  at retptr and retptr + 4; no value is 0, 0 (None; the empty String).
+ * A bad pointer or a value that may not leave the gateway traps with a sentence that names function and
+ * argument: a guest cannot go on after it, and its edits are thrown away.
+ */
+#define _GNU_SOURCE
+#include "host_calls.h"
+#include "edits.h"
+#include <stdio.h>
+#include <strings.h>
+#include <time.h>
+
+typedef wasmtime_val_raw_t raw;
+enum { MAX_RANDOM = 65536, MAX_RATE_KEY = 256, LEVEL_INFO = 2 };
+
+/* ---------------------------------------------------------------- arguments and results */
+
+static bool find_memory(blitz_instance *instance, wasmtime_caller_t *caller, wasmtime_memory_t *out)
+{
+    const blitz_plugin *plugin = instance->plugin;
+    blitz_text name = blitz_module_export(plugin->module, plugin->parts[BLITZ_X_MEMORY].index).name;
+    wasmtime_extern_t found;
+    if (!blitz_wt.wasmtime_caller_export_get(caller, (const char *)name.ptr, name.len, &found) ||
+        found.kind != WASMTIME_EXTERN_MEMORY)
+        return false;
+    *out = found.of.memory;
+    return true;
+}
+
+bool blitz_call_open(blitz_call *call, void *env, wasmtime_caller_t *caller)
+{
+    wasmtime_context_t *context = blitz_wt.wasmtime_caller_context(caller);
+    blitz_instance *instance = blitz_wt.wasmtime_context_get_data(context);
+    call->instance = instance;
+    call->binding = env;
+    call->trap = NULL;
+    if (!instance->has_memory && !find_memory(instance, caller, &instance->memory)) {
+        call->trap = blitz_trap(instance, BLITZ_FAULT_HOST, 0, "%s: the memory is not exported",
+                                blitz_call_name(call));
+        return false;
+    }
+    call->memory = blitz_wt.wasmtime_memory_data(context, &instance->memory);
+    call->size = blitz_wt.wasmtime_memory_data_size(context, &instance->memory);
+    return true;
+}
+
+static void outside(blitz_call *call, uint32_t pointer, uint64_t len, const char *argument)
+{
+    call->trap = blitz_trap(call->instance, BLITZ_FAULT_HOST, 0,
+                            "%s: %s (pointer %u, %llu bytes) is outside the memory of %zu bytes",
+                            blitz_call_name(call), argument, pointer, (unsigned long long)len, call->size);
+}
+
+bool blitz_call_bytes(blitz_call *call, raw pointer, raw len, const char *argument, blitz_text *out)
+{
+    uint32_t at = (uint32_t)pointer.i32, n = (uint32_t)len.i32;
+    if (at > call->size || n > call->size - at) {
+        outside(call, at, n, argument);
+        return false;
+    }
+    *out = (blitz_text){call->memory + at, n};
+    return true;
+}
+
+static wasm_trap_t *refuse(blitz_call *call, const char *why)
+{
+    return blitz_trap(call->instance, BLITZ_FAULT_HOST, 0, "%s: %s", blitz_call_name(call), why);
+}
+
+static void store_u32(uint8_t *at, uint32_t value)
+{
+    uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16), (uint8_t)(value >> 24)};
+    memcpy(at, bytes, sizeof bytes);
+}
+
+/* buf and cap are slots[0] and slots[1]; the result goes to *result. */
+static wasm_trap_t *give_plain(blitz_call *call, const raw *slots, raw *result, blitz_text value)
+{
+    blitz_text buffer;
+    if (!blitz_call_bytes(call, slots[0], slots[1], "buf", &buffer))
+        return call->trap;
+    size_t n = value.len < buffer.len ? value.len : buffer.len;
+    if (n > 0)
+        memcpy(call->memory + (uint32_t)slots[0].i32, value.ptr, n);
+    result->i64 = value.ptr == NULL ? (uint32_t)-1 : (int64_t)(uint32_t)value.len;
+    return NULL;
+}
+
+static wasm_trap_t *give_bindgen(blitz_call *call, uint32_t retptr, blitz_text value)
+{
+    blitz_instance *instance = call->instance;
+    uint32_t at = value.ptr == NULL ? 0 : 1, size = (uint32_t)blitz_utf8_size(value);
+    if (blitz_call_area(call, retptr, 8, "retptr") == NULL)
+        return call->trap;
+    if (size > 0) {
+        wasm_trap_t *trap = blitz_guest_alloc(instance, size, blitz_call_name(call), &at);
+        if (trap != NULL)
+            return trap;
+        call->memory = blitz_wt.wasmtime_memory_data(instance->context, &instance->memory);
+        blitz_write_text(call->memory + at, size, value);
+    }
+    store_u32(call->memory + retptr, at);
+    store_u32(call->memory + retptr + 4, size);
+    return NULL;
+}
+
+/* Give a string result in the caller's spelling. value.ptr NULL: no such value. first: index of buf
+ * among the plain arguments. */
+static wasm_trap_t *give(blitz_call *call, raw *slots, size_t first, blitz_text value)
+{
+    if (value.len > INT32_MAX)
+        value.len = INT32_MAX;
+    if (call->binding->how == BLITZ_BIND_BINDGEN)
+        return give_bindgen(call, (uint32_t)slots[0].i32, value);
+    return give_plain(call, slots + first, slots, value);
+}
+
+/* Where the arguments begin: behind retptr in wasm-bindgen's spelling of a string result. */
+static const raw *arguments(const blitz_call *call, const raw *slots)
+{
+    return call->binding->how == BLITZ_BIND_BINDGEN ? slots + 1 : slots;
+}
+
+/* ---------------------------------------------------------------- log, environment, config */
+
+static int level_of(blitz_text level)
+{
+    static const char *const names[] = {"trace", "debug", "info", "warn", "error"};
+    for (int i = 0; i < 5; i++)
+        if (level.len == strlen(names[i]) && strncasecmp((const char *)level.ptr, names[i], level.len) == 0)
+            return i;
+    return LEVEL_INFO;
+}
+
+static wasm_trap_t *call_log(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    blitz_text level, message;
+    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], "level", &level) ||
+        !blitz_call_bytes(&call, slots[2], slots[3], "message", &message))
+        return call.trap;
+    blitz_log_line(call.instance, level_of(level), message.ptr, message.len);
+    return NULL;
+}
+
+static blitz_text value_of(const blitz_pairs *pairs, const uint8_t *key, size_t len)
+{
+    const blitz_pair *pair = blitz_pairs_find(pairs, key, len);
+    return pair == NULL ? (blitz_text){NULL, 0} : (blitz_text){pair->value, pair->value_len};
+}
+
+static wasm_trap_t *call_get_env(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    blitz_text name;
+    if (!blitz_call_open(&call, env, caller))
+        return call.trap;
+    const raw *arguments_ = arguments(&call, slots);
+    if (!blitz_call_bytes(&call, arguments_[0], arguments_[1], "name", &name))
+        return call.trap;
+    return give(&call, slots, 2, value_of(&call.instance->plugin->env, name.ptr, name.len));
+}
+
+static wasm_trap_t *call_get_config(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    if (!blitz_call_open(&call, env, caller))
+        return call.trap;
+    return give(&call, slots, 0, value_of(&call.instance->plugin->config, NULL, 0));
+}
+
+/* ---------------------------------------------------------------- reading the message in hand */
+
+/* NULL while there is none (init, cleanup). */
+static const blitz_head *head_in_hand(const blitz_instance *instance)
+{
+    if (instance->exchange == NULL)
+        return NULL;
+    return instance->hook == BLITZ_HOOK_REQUEST ? instance->exchange->request : instance->exchange->response;
+}
+
+static blitz_text span_of(const blitz_head *head, blitz_span span)
+{
+    return (blitz_text){blitz_at(head, span), span.len};
+}
+
+static blitz_text field_value(const blitz_head *head, blitz_text name)
+{
+    int found = head == NULL ? -1 : blitz_head_find(head, name.ptr, name.len, 0);
+    return found < 0 ? (blitz_text){NULL, 0} : span_of(head, head->fields[found].value);
+}
+
+static wasm_trap_t *call_get_header(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    blitz_text name;
+    if (!blitz_call_open(&call, env, caller))
+        return call.trap;
+    const raw *arguments_ = arguments(&call, slots);
+    if (!blitz_call_bytes(&call, arguments_[0], arguments_[1], "name", &name))
+        return call.trap;
+    return give(&call, slots, 2, field_value(head_in_hand(call.instance), name));
+}
+
+static wasm_trap_t *call_get_body(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    if (!blitz_call_open(&call, env, caller))
+        return call.trap;
+    const blitz_exchange *exchange = call.instance->exchange;
+    return give(&call, slots, 0, exchange == NULL ? (blitz_text){NULL, 0} : exchange->body);
+}
+
+/* ---------------------------------------------------------------- properties */
+
+typedef enum {
+    P_CLIENT_ADDRESS, P_CLIENT_PORT, P_REQUEST_ID, P_REQUEST_METHOD, P_REQUEST_PATH, P_REQUEST_HOST,
+    P_RESPONSE_STATUS, P_ROUTE_NAME, P_UPSTREAM_ADDRESS, P_TLS_VERSION, P_TLS_CIPHER, P_TLS_SNI,
+    P_TLS_CLIENT_SUBJECT, P_TLS_CLIENT_SHA256, P_PLUGIN_NAME, P_PLUGIN_CONFIG, P_BODY_TRUNCATED, P_COUNT
+} property;
+
+static const char *const PROPERTIES[P_COUNT] = {
+    "client.address", "client.port", "request.id", "request.method", "request.path", "request.host",
+    "response.status", "route.name", "upstream.address", "tls.version", "tls.cipher", "tls.sni",
+    "tls.client_subject", "tls.client_sha256", "plugin.name", "plugin.config", "body.truncated",
+};
+
+static property property_named(blitz_text name)
+{
+    int at = 0;
+    while (at < P_COUNT && (strlen(PROPERTIES[at]) != name.len || memcmp(PROPERTIES[at], name.ptr, name.len) != 0))
+        at++;
+    return (property)at;
+}
+
+static blitz_text peer_property(const blitz_peer *peer, property which)
+{
+    if (peer == NULL)
+        return (blitz_text){NULL, 0};
+    switch (which) {
+    case P_CLIENT_ADDRESS: return peer->address;
+    case P_CLIENT_PORT: return peer->port;
+    case P_TLS_VERSION: return peer->tls_version;
+    case P_TLS_CIPHER: return peer->tls_cipher;
+    case P_TLS_SNI: return peer->tls_sni;
+    case P_TLS_CLIENT_SUBJECT: return peer->tls_client_subject;
+    default: return peer->tls_client_sha256;
+    }
+}
+
+static blitz_text exchange_property(const blitz_instance *instance, property which, char number[12])
+{
+    blitz_exchange *exchange = instance->exchange;
+    const blitz_head *request = exchange->request;
+    switch (which) {
+    case P_REQUEST_ID:
+        blitz_exchange_id(exchange);
+        return exchange->request_id;
+    case P_REQUEST_METHOD: return span_of(request, request->method);
+    case P_REQUEST_PATH: return span_of(request, request->target);
+    case P_REQUEST_HOST: return span_of(request, request->host);
+    case P_ROUTE_NAME: return exchange->route;
+    case P_UPSTREAM_ADDRESS: return exchange->upstream;
+    case P_BODY_TRUNCATED: return (blitz_text){(const uint8_t *)(exchange->body_truncated ? "1" : "0"), 1};
+    case P_RESPONSE_STATUS:
+        if (instance->hook != BLITZ_HOOK_RESPONSE)
+            return (blitz_text){NULL, 0};
+        int n = snprintf(number, 12, "%u", exchange->response->status);
+        return (blitz_text){(const uint8_t *)number, (size_t)n};
+    default: return peer_property(exchange->peer, which);
+    }
+}
+
+static blitz_text property_value(const blitz_instance *instance, blitz_text name, char number[12])
+{
+    static const char config[] = "config.";
+    const blitz_plugin *plugin = instance->plugin;
+    const size_t prefix = sizeof config - 1;
+    if (name.len > prefix && memcmp(name.ptr, config, prefix) == 0)
+        return value_of(&plugin->config, name.ptr + prefix, name.len - prefix);
+    property which = property_named(name);
+    if (which == P_PLUGIN_NAME)
+        return (blitz_text){(const uint8_t *)plugin->name, plugin->name_len};
+    if (which == P_PLUGIN_CONFIG)
+        return value_of(&plugin->config, NULL, 0);
+    if (which == P_COUNT || instance->exchange == NULL)
+        return (blitz_text){NULL, 0};
+    return exchange_property(instance, which, number);
+}
+
+static wasm_trap_t *call_get_property(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    blitz_text name;
+    char number[12];
+    if (!blitz_call_open(&call, env, caller))
+        return call.trap;
+    const raw *arguments_ = arguments(&call, slots);
+    if (!blitz_call_bytes(&call, arguments_[0], arguments_[1], "name", &name))
+        return call.trap;
+    return give(&call, slots, 2, property_value(call.instance, name, number));
+}
+
+/* ---------------------------------------------------------------- editing the message in hand */
+
+/* The edit log of the call, or NULL with a trap: start-up and clean-up have no message. */
+static blitz_edits *edits_of(blitz_call *call)
+{
+    if (call->instance->exchange != NULL)
+        return call->instance->exchange->edits;
+    call->trap = refuse(call, "there is no message outside process_request and process_response");
+    return NULL;
+}
+
+static wasm_trap_t *refused(blitz_call *call, blitz_edit_refusal refusal, blitz_text what)
+{
+    if (refusal == BLITZ_EDIT_OK)
+        return NULL;
+    bool memory = refusal == BLITZ_EDIT_TOO_BIG || refusal == BLITZ_EDIT_TOO_MANY || refusal == BLITZ_EDIT_NOMEM;
+    int shown = what.len < 64 ? (int)what.len : 64;
+    return blitz_trap(call->instance, memory ? BLITZ_FAULT_MEMORY : BLITZ_FAULT_HOST, 0, "%s(%.*s): %s",
+                      blitz_call_name(call), shown, what.len > 0 ? (const char *)what.ptr : "",
+                      blitz_edit_why(refusal));
+}
+
+static const blitz_plugin_limits *limits_of(const blitz_call *call) { return &call->instance->plugin->limits; }
+
+static int kind_of(const blitz_call *call)
+{
+    return call->instance->hook == BLITZ_HOOK_REQUEST ? BLITZ_REQUEST : BLITZ_RESPONSE;
+}
+
+static wasm_trap_t *edit_field(void *env, wasmtime_caller_t *caller, const raw *slots, int op)
+{
+    blitz_call call;
+    blitz_text name, value = {NULL, 0};
+    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], "name", &name) ||
+        (op != BLITZ_EDIT_REMOVE && !blitz_call_bytes(&call, slots[2], slots[3], "value", &value)))
+        return call.trap;
+    blitz_edits *edits = edits_of(&call);
+    if (edits == NULL)
+        return call.trap;
+    return refused(&call, blitz_edits_field(edits, limits_of(&call), kind_of(&call), op, name, value), name);
+}
+
+static wasm_trap_t *call_set_header(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    return edit_field(env, caller, slots, BLITZ_EDIT_SET);
+}
+
+static wasm_trap_t *call_add_header(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    return edit_field(env, caller, slots, BLITZ_EDIT_ADD);
+}
+
+static wasm_trap_t *call_remove_header(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    return edit_field(env, caller, slots, BLITZ_EDIT_REMOVE);
+}
+
+static wasm_trap_t *call_set_status(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    blitz_edits *edits = blitz_call_open(&call, env, caller) ? edits_of(&call) : NULL;
+    if (edits == NULL)
+        return call.trap;
+    char digits[12];
+    int len = snprintf(digits, sizeof digits, "%d", slots[0].i32);
+    return refused(&call, blitz_edits_status(edits, slots[0].i32), (blitz_text){(uint8_t *)digits, (size_t)len});
+}
+
+static wasm_trap_t *call_set_body(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    blitz_text body;
+    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], "body", &body))
+        return call.trap;
+    blitz_edits *edits = edits_of(&call);
+    if (edits == NULL)
+        return call.trap;
+    return refused(&call, blitz_edits_body(edits, limits_of(&call), body), (blitz_text){NULL, 0});
+}
+
+/* Path and method are the request's alone. */
+static blitz_edits *request_edits(blitz_call *call)
+{
+    blitz_edits *edits = edits_of(call);
+    if (edits == NULL || call->instance->hook == BLITZ_HOOK_REQUEST)
+        return edits;
+    call->trap = refuse(call, "only process_request can change it: the request is already on its way");
+    return NULL;
+}
+
+static wasm_trap_t *call_set_path(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    blitz_text path;
+    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], "path", &path))
+        return call.trap;
+    blitz_edits *edits = request_edits(&call);
+    if (edits == NULL)
+        return call.trap;
+    return refused(&call, blitz_edits_target(edits, limits_of(&call), path), path);
+}
+
+static wasm_trap_t *call_set_method(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    blitz_text method;
+    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], "method", &method))
+        return call.trap;
+    blitz_edits *edits = request_edits(&call);
+    if (edits == NULL)
+        return call.trap;
+    return refused(&call, blitz_edits_method(edits, limits_of(&call), method), method);
+}
+
+/* ---------------------------------------------------------------- clock, chance, shared state */
+
+static wasm_trap_t *call_now_ms(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)env, (void)caller, (void)n;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    slots[0].i64 = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return NULL;
+}
+
+static wasm_trap_t *call_random(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    blitz_text area;
+    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], "buf", &area))
+        return call.trap;
+    if (area.len > MAX_RANDOM)
+        return refuse(&call, "more than 65536 bytes in one call");
+    if (blitz_random(call.memory + (uint32_t)slots[0].i32, area.len) != 0)
+        return refuse(&call, "the kernel gave no random bytes");
+    return NULL;
+}
+
+/* One namespace per plugin: its name and a NUL, which no name contains, before the key. */
+static wasm_trap_t *call_rate_limit(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    blitz_text key;
+    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], "key", &key))
+        return call.trap;
+    const blitz_plugin *plugin = call.instance->plugin;
+    int32_t per_minute = slots[2].i32, burst = slots[3].i32;
+    uint8_t full[2 * MAX_RATE_KEY + 1];
+    if (plugin->shared == NULL)
+        return refuse(&call, "the plugin was given no shared state");
+    if (key.len > MAX_RATE_KEY || plugin->name_len > MAX_RATE_KEY)
+        return refuse(&call, "the key is longer than 256 bytes");
+    if (per_minute < 1 || burst < 1)
+        return refuse(&call, "per_minute and burst must be at least 1");
+    memcpy(full, plugin->name, plugin->name_len + 1);
+    if (key.len > 0)
+        memcpy(full + plugin->name_len + 1, key.ptr, key.len);
+    slots[0].i64 = (uint32_t)blitz_shared_rate_limit(plugin->shared, full, plugin->name_len + 1 + key.len,
+                                                     (uint32_t)per_minute, (uint32_t)burst,
+                                                     blitz_monotonic_ns() / 1000);
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- wasm-bindgen's own imports */
+
+static wasm_trap_t *call_bindgen_throw(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    blitz_text message;
+    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], "message", &message))
+        return call.trap;
+    int shown = message.len < 512 ? (int)message.len : 512;
+    return blitz_trap(call.instance, BLITZ_FAULT_TRAP, 0, "the guest threw: %.*s", shown, (const char *)message.ptr);
+}
+
+static wasm_trap_t *call_bindgen_rethrow(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)slots, (void)n;
+    blitz_call call;
+    if (!blitz_call_open(&call, env, caller))
+        return call.trap;
+    return blitz_trap(call.instance, BLITZ_FAULT_TRAP, 0, "the guest threw a JavaScript value");
+}
+
+/* Handles of JavaScript values are never given out, so there is nothing to drop. */
+static wasm_trap_t *call_bindgen_drop(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)env, (void)caller, (void)slots, (void)n;
+    return NULL;
+}
+
+/* An import that a module links and need not call. */
+wasm_trap_t *blitz_call_unserved(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)slots, (void)n;
+    const blitz_binding *binding = env;
+    blitz_instance *instance = blitz_wt.wasmtime_context_get_data(blitz_wt.wasmtime_caller_context(caller));
+    blitz_import import = blitz_module_import(binding->plugin->module, binding->import);
+    return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "the guest called %.*s.%.*s, which this host does not serve",
+                      (int)import.module.len, (const char *)import.module.ptr, (int)import.name.len,
+                      (const char *)import.name.ptr);
+}
+
+/* __wbindgen_init_externref_table: four slots for undefined, null, true, false. No JavaScript value is
+ * ever passed, so null stands for all of them. */
+wasm_trap_t *blitz_call_externref_table(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)slots, (void)n;
+    const blitz_binding *binding = env;
+    const blitz_part *part = &binding->plugin->parts[BLITZ_X_EXTERNREFS];
+    wasmtime_context_t *context = blitz_wt.wasmtime_caller_context(caller);
+    blitz_instance *instance = blitz_wt.wasmtime_context_get_data(context);
+    if (!part->used)
+        return NULL;
+    blitz_text name = blitz_module_export(binding->plugin->module, part->index).name;
+    wasmtime_extern_t found;
+    wasmtime_val_t null = {.kind = WASMTIME_KIND_EXTERNREF};
+    uint64_t before;
+    if (!blitz_wt.wasmtime_caller_export_get(caller, (const char *)name.ptr, name.len, &found) ||
+        found.kind != WASMTIME_EXTERN_TABLE)
+        return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "the table of externrefs is not exported");
+    wasmtime_error_t *failed = blitz_wt.wasmtime_table_grow(context, &found.of.table, 4, &null, &before);
+    if (failed == NULL)
+        return NULL;
+    blitz_wt.wasmtime_error_delete(failed);
+    return blitz_trap(instance, BLITZ_FAULT_MEMORY, 0, "the table of externrefs cannot grow");
+}
+
+/* ---------------------------------------------------------------- the table */
+
+#include "wasi.h"
+
+static const blitz_host_function FUNCTIONS[] = {
+#define HOST(name, plain, bindgen, group, function) {{#name, plain, bindgen, group}, function},
+#include "host_calls.def"
+#undef HOST
+};
+
+uint32_t blitz_host_n(void) { return sizeof FUNCTIONS / sizeof *FUNCTIONS; }
+const blitz_host_function *blitz_host_function_at(uint32_t index) { return &FUNCTIONS[index]; }
+blitz_host_row blitz_host_at(uint32_t index) { return FUNCTIONS[index].row; }

@@ -1,0 +1,141 @@
+/* log.c: what a guest says, bounded and unforgeable.
+ *
+ * A line is escaped while it is copied into the instance's record buffer. Three bounds: the plugin's
+ * level, the plugin's rate (all instances together; GCRA), and the bytes one call may leave. Lines that
+ * a bound swallowed are counted, and the count is told in a record of its own. */
+#include "guest.h"
+#include "text.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RECORD_HEAD = 8, LEVEL_WARN = 3, LEVEL_ERROR = 4, FLAG_TRUNCATED = 1, FLAG_DROPPED = 2 };
+enum { LONGEST_ESCAPE = 6, TOLD = 64 };           /* TOLD: room for the record that counts */
+static const uint64_t TELL_AFTER_NS = 1000000000u;
+
+static bool may_speak(blitz_plugin *plugin)
+{
+    uint32_t rate = plugin->limits.log_lines_per_second;
+    if (rate == 0)
+        return true;
+    uint64_t now = blitz_monotonic_ns(), interval = 1000000000u / rate;
+    uint32_t burst = plugin->limits.log_burst > 0 ? plugin->limits.log_burst : 1;
+    uint64_t tat = plugin->log_tat_ns > now ? plugin->log_tat_ns : now;
+    if (tat - now > interval * (burst - 1))
+        return false;
+    plugin->log_tat_ns = tat + interval;
+    return true;
+}
+
+static bool reserve(blitz_instance *instance, size_t more)
+{
+    size_t wanted = instance->log_len + more;
+    if (wanted <= instance->log_cap)
+        return true;
+    size_t cap = instance->log_cap > 0 ? instance->log_cap : 512;
+    while (cap < wanted)
+        cap *= 2;
+    uint8_t *grown = realloc(instance->log, cap);
+    if (grown == NULL)
+        return false;
+    instance->log = grown;
+    instance->log_cap = (uint32_t)cap;
+    return true;
+}
+
+/* Escape text into a new record of at most room bytes. */
+static void append(blitz_instance *instance, int level, uint8_t flags, const uint8_t *text, size_t len, size_t room)
+{
+    size_t most = len < room / LONGEST_ESCAPE ? len * LONGEST_ESCAPE : room;
+    if (!reserve(instance, RECORD_HEAD + most)) {
+        instance->plugin->log_dropped++;
+        return;
+    }
+    uint8_t *record = instance->log + instance->log_len;
+    size_t used;
+    uint32_t written = (uint32_t)blitz_text_escape(record + RECORD_HEAD, most, text, len, &used);
+    memset(record, 0, RECORD_HEAD);
+    record[0] = (uint8_t)level;
+    record[1] = used < len ? flags | FLAG_TRUNCATED : flags;
+    memcpy(record + 4, &written, sizeof written);
+    instance->log_len += RECORD_HEAD + written;
+    instance->log_used += RECORD_HEAD + written;
+}
+
+static void tell_dropped(blitz_instance *instance)
+{
+    blitz_plugin *plugin = instance->plugin;
+    char text[TOLD];
+    int n = snprintf(text, sizeof text, "%" PRIu64 " lines dropped", plugin->log_dropped);
+    plugin->log_dropped = 0;
+    plugin->log_told_ns = blitz_monotonic_ns();
+    append(instance, LEVEL_WARN, FLAG_DROPPED, (const uint8_t *)text, (size_t)n, sizeof text);
+}
+
+void blitz_log_line(blitz_instance *instance, int level, const uint8_t *text, size_t len)
+{
+    blitz_plugin *plugin = instance->plugin;
+    if (level < plugin->limits.log_level)
+        return;
+    size_t budget = plugin->limits.max_log_size;
+    if (instance->log_used + RECORD_HEAD >= budget || !may_speak(plugin)) {
+        plugin->log_dropped++;
+        return;
+    }
+    if (plugin->log_dropped > 0)
+        tell_dropped(instance);
+    size_t room = instance->log_used + RECORD_HEAD < budget ? budget - instance->log_used - RECORD_HEAD : 0;
+    append(instance, level, 0, text, len, room);
+}
+
+/* ---------------------------------------------------------------- standard output and error */
+
+static void end_line(blitz_instance *instance, int stream)
+{
+    blitz_stdio *stdio = instance->stdio;
+    blitz_log_line(instance, stream == 0 ? 2 : LEVEL_ERROR, stdio->line[stream], stdio->len[stream]);
+    stdio->len[stream] = 0;
+}
+
+/* Lines as they end; what does not fit a line buffer is cut into lines of that size. */
+void blitz_log_stdio(blitz_instance *instance, int stream, const uint8_t *text, size_t len)
+{
+    if (instance->stdio == NULL)
+        instance->stdio = calloc(1, sizeof *instance->stdio);
+    blitz_stdio *stdio = instance->stdio;
+    if (stdio == NULL)
+        return;
+    while (len > 0) {
+        const uint8_t *newline = memchr(text, '\n', len);
+        size_t part = newline != NULL ? (size_t)(newline - text) : len;
+        size_t room = BLITZ_STDIO_LINE - stdio->len[stream];
+        size_t take = part < room ? part : room;
+        memcpy(stdio->line[stream] + stdio->len[stream], text, take);
+        stdio->len[stream] += (uint32_t)take;
+        bool ended = newline != NULL && take == part;
+        if (ended || take == room)
+            end_line(instance, stream);
+        text += take + ended;
+        len -= take + ended;
+    }
+}
+
+void blitz_log_end_call(blitz_instance *instance)
+{
+    for (int stream = 0; instance->stdio != NULL && stream < 2; stream++)
+        if (instance->stdio->len[stream] > 0)
+            end_line(instance, stream);
+    free(instance->stdio);
+    instance->stdio = NULL;
+    blitz_plugin *plugin = instance->plugin;
+    if (plugin->log_dropped > 0 && blitz_monotonic_ns() - plugin->log_told_ns >= TELL_AFTER_NS)
+        tell_dropped(instance);
+}
+
+blitz_text blitz_instance_take_log(blitz_instance *instance)
+{
+    blitz_text taken = {instance->log, instance->log_len};
+    instance->log_len = 0;
+    return taken;
+}

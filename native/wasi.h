@@ -1,0 +1,3 @@
+#ifndef BLITZ_WASI_H
+#define BLITZ_WASI_H
+#endif

@@ -90,6 +90,9 @@ class Timeouts(Model, frozen=True):
         Seconds, Meta(description="a whole exchange; off, because streams have no natural end")
     ] = 0.0
     send_idle: Annotated[Seconds, Meta(description="a peer that accepts no byte of what we send")] = 30.0
+    tunnel_idle: Annotated[
+        Seconds, Meta(description="a tunnel, such as a WebSocket, in which neither side says anything")
+    ] = 300.0
     drain: Annotated[Seconds, Meta(description="what is in flight after SIGTERM")] = 30.0
 
 

@@ -26,7 +26,7 @@ CASES = {
         f"timeouts.{name}": SECONDS
         for name in (
             *("head", "body_idle", "keepalive", "connect", "first_byte"),
-            *("response_idle", "total", "send_idle", "drain"),
+            *("response_idle", "total", "send_idle", "tunnel_idle", "drain"),
         )
     },
     "limits.max_head_size": ('"128KiB"', 131072, "1", "the least is 256"),

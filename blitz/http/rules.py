@@ -1,0 +1,48 @@
+"""What the refusals of ``blitz_head_check`` mean: status and sentence for each.
+
+The rules themselves are in ``native/head_rules.c``, once, for heads from either producer; this is
+their Python face.
+"""
+
+from __future__ import annotations
+
+from blitz._native import lib
+from blitz.errors import ClientError, UpstreamError
+
+__all__ = ["REFUSALS", "client_refusal", "upstream_refusal"]
+
+# code -> (status for a client's request, what was wrong)
+REFUSALS: dict[int, tuple[int, str]] = {
+    lib.BLITZ_BAD_FRAMING_BOTH: (400, "content-length and transfer-encoding in one message"),
+    lib.BLITZ_BAD_CONTENT_LENGTH: (400, "content-length is not one plain decimal number"),
+    lib.BLITZ_BAD_TRANSFER_ENCODING: (501, "transfer-encoding is not a lone 'chunked'"),
+    lib.BLITZ_BAD_TE_IN_10: (400, "transfer-encoding in an HTTP/1.0 message"),
+    lib.BLITZ_BAD_HOST_MISSING: (400, "host is missing"),
+    lib.BLITZ_BAD_HOST_SYNTAX: (400, "host is not a valid authority"),
+    lib.BLITZ_BAD_HOST_MANY: (400, "more than one host"),
+    lib.BLITZ_BAD_TARGET: (400, "request target is malformed"),
+    lib.BLITZ_BAD_TARGET_HOST: (400, "host differs from the authority of the request target"),
+    lib.BLITZ_BAD_METHOD_CONNECT: (405, "CONNECT is not served here"),
+    lib.BLITZ_BAD_EXPECT: (417, "expect is not 100-continue"),
+    lib.BLITZ_BAD_CONNECTION: (400, "connection field is malformed"),
+    lib.BLITZ_BAD_STATUS: (400, "status code is not one this message may have"),
+    lib.BLITZ_BAD_SYNTAX: (400, "head is malformed"),
+    lib.BLITZ_BAD_VERSION: (505, "HTTP version is neither 1.0 nor 1.1"),
+    lib.BLITZ_BAD_H2C: (400, "upgrade to h2c is not served here"),
+    lib.BLITZ_BAD_UPGRADE: (400, "upgrade field is malformed"),
+    lib.BLITZ_BAD_METHOD: (400, "method is not made of capital letters, '-' and '_'"),
+    lib.BLITZ_BAD_FIELD_NAME: (400, "a field name looks like a framing field and is none"),
+    lib.BLITZ_BAD_DUPLICATE: (400, "two of a field that has one value"),
+    lib.BLITZ_BAD_BODY_METHOD: (400, "a body where this method has none"),
+}
+
+
+def client_refusal(code: int) -> ClientError:
+    """The error for a request that ``blitz_head_check`` refused with *code* (negative)."""
+    status, sentence = REFUSALS.get(-code, (400, f"head refused with code {code}"))
+    return ClientError(sentence, status=status)
+
+
+def upstream_refusal(code: int) -> UpstreamError:
+    """The error for a response that was refused: always 502, whatever was wrong with it."""
+    return UpstreamError(f"bad response head: {REFUSALS.get(-code, (502, f'code {code}'))[1]}")

@@ -1,0 +1,1 @@
+"""Which route serves a request, and which endpoint of its upstream."""

@@ -74,6 +74,7 @@ class Plugin:
         plan: how the module is driven.
         has_request, has_response: the module exports that hook.
         reads_body, writes_body: the module imports get_body, set_body.
+        needs_response_body: process_response wants the body: the answer is collected before the hook.
 
     Raises:
         PluginLoadError: the module cannot run as this plugin; the message says what was found and wanted.
@@ -105,11 +106,7 @@ class Plugin:
         self.has_response = Part.RESPONSE in self.plan.parts
         self.reads_body = self.plan.calls("get_body")
         self.writes_body = self.plan.calls("set_body")
-
-    @property
-    def needs_response_body(self) -> bool:
-        """process_response wants the body, so the answer is collected before the hook."""
-        return self.has_response and self.spec.response_body == "full"
+        self.needs_response_body = self.has_response and spec.response_body == "full"
 
     @property
     def ptr(self) -> Any:

@@ -1,0 +1,1 @@
+"""Sockets, connections, exchanges: the one part of Blitz that waits."""

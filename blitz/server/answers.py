@@ -1,0 +1,78 @@
+"""Answers that the gateway makes itself: errors, and routes with a fixed answer."""
+
+from __future__ import annotations
+
+import http
+import logging
+from typing import TYPE_CHECKING, Any
+
+from blitz._native import ffi, lib
+from blitz.errors import BlitzError, ClientError
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["build_answer", "error_answer", "reason"]
+
+_log = logging.getLogger("blitz.server")
+
+
+def reason(status: int) -> bytes:
+    """The standard reason phrase, or an empty one (RFC 9112 section 4)."""
+    try:
+        return http.HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""
+
+
+def error_body(status: int, request_id: bytes) -> bytes:
+    # The reason and the id under which the operator finds the cause; never the cause itself.
+    return b"%d %b\nrequest %b\n" % (status, reason(status), request_id)
+
+
+def build_answer(cdata: Any, status: int, body: bytes | None) -> bytes:
+    """Put an answer of ours into ``cdata.response``; returns its body (None: the error text)."""
+    response = cdata.response
+    if body is None:
+        body = error_body(status, ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:])
+    phrase = reason(status)
+    lib.blitz_head_reset(response, lib.BLITZ_RESPONSE)
+    lib.blitz_head_start_response(response, status, phrase, len(phrase), 1)
+    kind = b"text/plain; charset=utf-8"
+    lib.blitz_head_add(response, b"content-type", 12, kind, len(kind))
+    return body
+
+
+async def error_answer(connection: Connection, error: BlitzError) -> None:
+    """Last answer on a connection that is about to close, if one can still be given."""
+    context = connection.context
+    exchange = connection.exchange
+    if exchange is not None:
+        exchange.drop_upstream()
+        if exchange.head_sent:
+            return
+        cdata = exchange.cdata
+    else:
+        cdata = context.take_exchange()
+    if isinstance(error, ClientError):
+        context.counters.client_errors += 1
+    status = error.status_hint
+    if not status:
+        return
+    _log.info("%s: %s (answered %d)", connection.peer.address, error, status)
+    body = build_answer(cdata, status, None)
+    options = connection.client_options
+    options.body = lib.BLITZ_BODY_LENGTH
+    options.content_length = len(body)
+    options.close = 1
+    options.keep_alive_10 = options.keep_length = options.upgrade = 0
+    options.first_is_last = 1
+    if exchange is not None and exchange.method == b"HEAD":
+        body = b""
+    size = context.write_head(cdata.response, options, ffi.from_buffer("uint8_t[]", body), len(body))
+    if exchange is None:
+        context.give_exchange(cdata)
+    data = bytes(context.scratch.view[:size])
+    sent = connection.stream.send_nowait(data)
+    if sent < size:
+        await connection.stream.send_rest(memoryview(data)[sent:])

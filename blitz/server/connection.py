@@ -1,0 +1,308 @@
+"""One client connection: heads in, exchanges run, answers out, until one side has had enough.
+
+``serve_connection`` opens the connection's nursery, which owns all that the connection starts. What
+goes wrong in here ends here: an error becomes one answer if no head was sent yet, then the
+connection closes; nothing reaches the accept loop or another connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from blitz._native import ffi
+from blitz.errors import BlitzError, ClientError, ClientGone, InternalError
+from blitz.http.buffer import Buffer
+
+from .answers import error_answer
+from .deadline import Timer
+from .exchange import Exchange
+from .forward import UNTRUSTED_FIELDS
+
+if TYPE_CHECKING:
+    from .context import ServerContext
+    from .stream import ByteStream
+
+__all__ = ["Connection", "Peer", "serve_connection"]
+
+_log = logging.getLogger("blitz.server")
+
+LINGER_TIME = 2.0  # seconds we go on reading after a last answer, so that a reset cannot destroy it
+LINGER_SIZE = 1024 * 1024  # and at most so many bytes
+GOODBYE_TIME = 5.0  # seconds for sending an error answer after a deadline
+
+
+class Peer:
+    """Who is at the other end, as guests and upstreams see it.
+
+    Attributes:
+        struct: cffi ``blitz_peer *`` whose texts point into this object.
+        forwarded: field lines that say it to upstreams.
+    """
+
+    __slots__ = ("_keep", "address", "forwarded", "struct")
+
+    def __init__(self, address: str, port: int = 0, *, scheme: str = "http", **tls: str) -> None:
+        self.address = address
+        self.struct: Any = ffi.new("blitz_peer *")
+        self._keep: list[Any] = []
+        self._set("address", address)
+        self._set("port", str(port) if port else "")
+        for name, value in tls.items():
+            self._set(name, value)
+        self.forwarded = b"Via: 1.1 blitz\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (
+            address.encode() or b"unknown",
+            scheme.encode(),
+        )
+
+    def _set(self, name: str, value: str) -> None:
+        data = ffi.from_buffer(value.encode())
+        self._keep.append(data)
+        text = getattr(self.struct, name)
+        text.ptr = ffi.cast("const uint8_t *", data)
+        text.len = len(data)
+
+
+class Connection:
+    """State of one client connection.
+
+    Attributes:
+        buffer: receive buffer with the present head and what follows it; None while idle.
+        timer: the deadline of the present wait; cancels the connection's nursery.
+        busy: an exchange is running (drain lets it finish).
+    """
+
+    __slots__ = (
+        "buffer",
+        "busy",
+        "client_options",
+        "context",
+        "exchange",
+        "nursery",
+        "peer",
+        "served",
+        "stream",
+        "surplus",
+        "timer",
+        "upstream_options",
+    )
+
+    def __init__(self, context: ServerContext, stream: ByteStream, peer: Peer, nursery: trio.Nursery) -> None:
+        self.context = context
+        self.stream = stream
+        self.peer = peer
+        self.nursery = nursery
+        self.timer = Timer(context.wheel, nursery.cancel_scope.cancel)
+        self.buffer: Buffer | None = None
+        self.client_options: Any = None
+        self.upstream_options: Any = None
+        self.surplus = b""
+        self.exchange: Exchange | None = None
+        self.busy = False
+        self.served = 0
+
+    async def run(self) -> None:
+        """Serve exchanges until the connection ends. Raises what the last exchange raised."""
+        context = self.context
+        while True:
+            if self.buffer is None and not await self._first_bytes():
+                return
+            if self.client_options is None:
+                self._make_options()
+            cdata = context.take_exchange()
+            try:
+                if not await self._next_head(cdata):
+                    return
+            finally:
+                if not self.busy:
+                    context.give_exchange(cdata)
+            exchange = self.exchange = Exchange(self, cdata)
+            context.counters.exchanges += 1
+            keep = await exchange.run()
+            exchange.close()
+            self.exchange = None
+            context.give_exchange(cdata)
+            self.busy = False
+            self.served += 1
+            if not keep:
+                if exchange.must_linger:
+                    await linger(self.stream, context)
+                return
+            self._settle_buffer()
+
+    def _make_options(self) -> None:
+        """Writer options, made with the first request: an idle connection needs none."""
+        self.client_options = ffi.new("blitz_write_options *")
+        options = self.upstream_options = ffi.new("blitz_write_options *")
+        forwarded = self.peer.forwarded
+        options.extra = ffi.from_buffer("uint8_t[]", forwarded)
+        options.extra_len = len(forwarded)
+        options.drop_ids = UNTRUSTED_FIELDS
+        options.n_drop_ids = len(UNTRUSTED_FIELDS)
+
+    async def _next_head(self, cdata: Any) -> bool:
+        """Read a request head; its first bytes are there. False when the client closed instead."""
+        runtime = self.context.runtime
+        buffer = self.buffer
+        assert buffer is not None
+        head = cdata.request
+        seen = 0
+        while True:
+            if buffer.end > buffer.start:
+                if not seen:
+                    self._skip_empty_line(buffer)
+                size = runtime.reader.read_request(head, buffer, seen)
+                if size:
+                    buffer.start += size
+                    self.busy = True
+                    return True
+                if not seen:
+                    # One deadline for the whole head, from its first byte (slow-loris).
+                    self.timer.arm(runtime.timeouts.head, "head")
+                seen = buffer.end - buffer.start
+            if buffer.end == buffer.size:
+                buffer = self._make_room(buffer, runtime.limits.max_head_size)
+            got = await self.stream.receive_into(buffer.view[buffer.end :])
+            if not got:
+                if buffer.end > buffer.start:
+                    raise ClientError("request head cut short")
+                return False
+            buffer.end += got
+
+    async def _first_bytes(self) -> bool:
+        """Wait for a request without holding a buffer, then read into one. False at end of stream."""
+        context = self.context
+        stream = self.stream
+        timeouts = context.runtime.timeouts
+        if self.served:
+            self.timer.arm(timeouts.keepalive, "keepalive")
+        else:
+            self.timer.arm(timeouts.head, "first request")
+        await stream.wait_readable()
+        buffer = self.buffer = context.buffers.take()
+        got = stream.receive_nowait(buffer.view)
+        if got < 0:
+            got = await stream.receive_into(buffer.view)
+        buffer.end = got
+        return got > 0
+
+    @staticmethod
+    def _skip_empty_line(buffer: Buffer) -> None:
+        # RFC 9112 section 2.2: ignore an empty line before the request line; one, as nginx does.
+        start = buffer.start
+        if buffer.data[start] == 13 and buffer.data[start : start + 2] == b"\r\n":
+            buffer.start = start + 2
+
+    def _make_room(self, buffer: Buffer, max_head_size: int) -> Buffer:
+        if buffer.start:
+            buffer.compact()
+            return buffer
+        bigger = buffer.grown(min(buffer.size * 4, max(max_head_size + 4096, buffer.size + 4096)))
+        self.buffer = bigger
+        return bigger
+
+    def _settle_buffer(self) -> None:
+        """Between exchanges: pipelined bytes move to the front, an empty buffer goes back."""
+        buffer = self.buffer
+        if buffer is None:
+            return
+        surplus = self.surplus
+        if surplus:
+            self.surplus = b""
+            buffer.compact()
+            if len(surplus) > buffer.size - buffer.end:
+                buffer = buffer.grown(buffer.end + len(surplus) + 4096)
+                self.buffer = buffer
+            buffer.view[buffer.end : buffer.end + len(surplus)] = surplus
+            buffer.end += len(surplus)
+        if buffer.start == buffer.end:
+            self.buffer = None
+            self.context.buffers.give(buffer)
+
+    async def send(self, data: memoryview | bytes) -> None:
+        """Send all of *data*; it may be overwritten as soon as this waits."""
+        sent = self.stream.send_nowait(data)
+        if sent < len(data):
+            self.timer.arm(self.context.runtime.timeouts.send_idle, "send")
+            await self.stream.send_rest(memoryview(bytes(data[sent:])))
+
+
+async def linger(stream: ByteStream, context: ServerContext) -> None:
+    part = context.parts.take()
+    try:
+        with trio.move_on_after(LINGER_TIME):
+            await stream.send_eof()
+            left = LINGER_SIZE
+            while left > 0:
+                got = await stream.receive_into(part.view)
+                if not got:
+                    break
+                left -= got
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    finally:
+        context.parts.give(part)
+
+
+async def serve_connection(context: ServerContext, stream: ByteStream, peer: Peer) -> None:
+    """Serve one client connection and close it. Never raises but on cancellation from outside."""
+    connection: Connection | None = None
+    error: BlitzError | None = None
+    context.counters.connections += 1
+    try:
+        async with trio.open_nursery() as nursery:
+            connection = Connection(context, stream, peer, nursery)
+            context.connections.add(connection)
+            try:
+                await connection.run()
+            except ClientGone:
+                pass
+            except BlitzError as exc:
+                error = exc
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            except Exception as exc:
+                context.counters.internal_errors += 1
+                _log.exception("internal error on a connection from %s", peer.address)
+                error = InternalError(str(exc))
+            nursery.cancel_scope.cancel()
+        assert connection is not None
+        if connection.timer.expired and error is None:
+            error = _late(connection)
+        if error is not None:
+            with trio.move_on_after(GOODBYE_TIME):
+                await error_answer(connection, error)
+                await linger(stream, context)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    finally:
+        if connection is not None:
+            context.closed(connection)
+            connection.timer.disarm()
+            _release(connection)
+        stream.close()
+
+
+def _late(connection: Connection) -> BlitzError | None:
+    """What a passed deadline means for the client; None: close without a word."""
+    connection.context.counters.timeouts += 1
+    what = connection.timer.what
+    if what in ("keepalive", "first request", "send"):
+        return None
+    if what == "head":
+        return ClientError("request head took too long", status=408)
+    assert connection.exchange is not None
+    return connection.exchange.late(what)
+
+
+def _release(connection: Connection) -> None:
+    exchange = connection.exchange
+    if exchange is not None:
+        exchange.close()
+        connection.context.give_exchange(exchange.cdata)
+        connection.exchange = None
+    if connection.buffer is not None:
+        connection.context.buffers.give(connection.buffer)
+        connection.buffer = None

@@ -1,0 +1,104 @@
+"""What all connections of one gateway share: the running configuration, clocks, buffers, counters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from blitz._native import ffi, lib
+from blitz.errors import InternalError
+from blitz.http.buffer import (
+    HEAD_BUFFER_SIZE,
+    PART_HEADROOM,
+    PART_SIZE,
+    PART_TAILROOM,
+    Buffer,
+    BufferPool,
+)
+
+from .deadline import DeadlineWheel
+from .runtime import Runtime
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["Counters", "ServerContext"]
+
+SCRATCH_SIZE = 256 * 1024  # one outgoing head (64 KiB and what we add) with a first part behind it
+MAX_IDLE_BUFFERS = 256  # 4 MiB of head buffers ...
+MAX_IDLE_PARTS = 16  # ... and 4 MiB of part buffers kept for reuse, per worker
+
+
+@dataclass(slots=True)
+class Counters:
+    connections: int = 0
+    refused: int = 0
+    exchanges: int = 0
+    client_errors: int = 0
+    upstream_errors: int = 0
+    plugin_faults: int = 0
+    internal_errors: int = 0
+    timeouts: int = 0
+    by_status: dict[int, int] = field(default_factory=dict)
+
+
+class ServerContext:
+    """One per gateway; belongs to one trio run."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.wheel = DeadlineWheel()
+        self.buffers = BufferPool(HEAD_BUFFER_SIZE, MAX_IDLE_BUFFERS)
+        self.parts = BufferPool(PART_HEADROOM + PART_SIZE + PART_TAILROOM, MAX_IDLE_PARTS)
+        self.scratch = Buffer(SCRATCH_SIZE)
+        self.guest_turn = trio.Lock()  # fair: resumed guests take one slice each in turn
+        self.counters = Counters()
+        self.connections: set[Connection] = set()
+        self.per_address: Counter[str] = Counter()
+        self.draining = False
+        self._idle_exchanges: list[Any] = []
+        self._empty: trio.Event | None = None
+
+    def closed(self, connection: Connection) -> None:
+        """*connection* has ended."""
+        self.connections.discard(connection)
+        if not self.connections and self._empty is not None:
+            self._empty.set()
+
+    async def wait_no_connections(self) -> None:
+        """Wait until the last connection has ended."""
+        if self.connections:
+            self._empty = trio.Event()
+            await self._empty.wait()
+
+    def take_exchange(self) -> Any:
+        """A reset cffi ``blitz_exchange *``."""
+        if self._idle_exchanges:
+            return self._idle_exchanges.pop()
+        exchange = lib.blitz_exchange_new()
+        if exchange == ffi.NULL:
+            raise InternalError("out of memory for an exchange")
+        return ffi.gc(exchange, lib.blitz_exchange_free)
+
+    def give_exchange(self, exchange: Any) -> None:
+        lib.blitz_exchange_reset(exchange)
+        if len(self._idle_exchanges) < MAX_IDLE_BUFFERS:
+            self._idle_exchanges.append(exchange)
+
+    def write_head(self, head: Any, options: Any, first: Any, first_size: int) -> int:
+        """Write an outgoing head and its first body part into the scratch buffer.
+
+        Returns: bytes written; use or copy them before the next await.
+        """
+        scratch = self.scratch
+        size: int = lib.blitz_head_write(head, options, first, first_size, scratch.ptr, scratch.size)
+        if size == lib.BLITZ_E_SPACE:
+            need = lib.blitz_head_write_bound(head, options) + first_size + 64
+            scratch = self.scratch = Buffer(need)
+            size = lib.blitz_head_write(head, options, first, first_size, scratch.ptr, scratch.size)
+        if size < 0:
+            raise InternalError(f"writing a head failed with code {size}")
+        return size

@@ -1,0 +1,113 @@
+"""One deadline wheel for all connections of a gateway, instead of a cancel scope per wait.
+
+Operations wanted, by frequency: *arm* (several times a request: must cost two attribute stores),
+*expire* (rare), *add* and *forget* a timer (once a connection).
+
+So arming only stores the new deadline. A timer sits in the slot of the earliest moment it must be
+looked at; when that slot comes up and the deadline has moved on, the timer is put into a later slot.
+Only a deadline that comes *before* the next look needs a new entry. Resolution is one tick: timeouts
+fire up to ``TICK`` seconds late, never early.
+
+The time is read once a tick (``now``); armed deadlines are relative to it, which again errs to the
+late side by at most one tick.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["TICK", "DeadlineWheel", "Timer"]
+
+TICK = 0.05  # seconds: far below the shortest sane timeout, far above the cost of a wake-up
+
+NEVER = math.inf
+
+
+class Timer:
+    """A deadline with what to do when it passes. ``what`` names the present wait for the error text."""
+
+    __slots__ = ("_next_look", "deadline", "expire", "expired", "what", "wheel")
+
+    def __init__(self, wheel: DeadlineWheel, expire: Callable[[], object]) -> None:
+        self.wheel = wheel
+        self.expire = expire
+        self.deadline = NEVER
+        self.expired = False
+        self.what = ""
+        self._next_look = NEVER
+
+    def arm(self, seconds: float, what: str) -> None:
+        """Expire *seconds* from now unless armed again or disarmed; 0 disarms."""
+        self.what = what
+        if not seconds:
+            self.deadline = NEVER
+            return
+        self.deadline = deadline = self.wheel.now + seconds
+        if deadline < self._next_look:
+            self.wheel.look_at(self, deadline)
+
+    def disarm(self) -> None:
+        self.deadline = NEVER
+
+
+class DeadlineWheel:
+    """Start ``run`` once in the gateway's nursery."""
+
+    def __init__(self) -> None:
+        self.now = trio.current_time()
+        self._slots: dict[int, list[Timer]] = {}
+        self._tick = int(self.now / TICK)
+        self._wanted = trio.Event()
+
+    def look_at(self, timer: Timer, when: float) -> None:
+        if not self._slots:
+            # The wheel was parked: its clock stood still.
+            late = trio.current_time() - self.now
+            self.now += late
+            self._tick = int(self.now / TICK)
+            timer.deadline += late
+            when += late
+            self._wanted.set()
+        tick = max(int(when / TICK) + 1, self._tick + 1)
+        timer._next_look = tick * TICK
+        self._slots.setdefault(tick, []).append(timer)
+
+    async def run(self) -> None:
+        """Turn for ever; parked while no timer waits."""
+        while True:
+            if not self._slots:
+                self._wanted = trio.Event()
+                await self._wanted.wait()
+            await trio.sleep_until((self._tick + 1) * TICK)
+            self.now = trio.current_time()
+            target = int(self.now / TICK)
+            if target - self._tick > len(self._slots):
+                due = sorted(tick for tick in self._slots if tick <= target)
+            else:
+                due = [tick for tick in range(self._tick + 1, target + 1) if tick in self._slots]
+            self._tick = target
+            for tick in due:
+                self._look(self._slots.pop(tick), tick)
+
+    def _look(self, timers: list[Timer], tick: int) -> None:
+        for timer in timers:
+            if timer._next_look != tick * TICK:
+                continue  # a nearer look replaced this one
+            timer._next_look = NEVER
+            if timer.deadline <= self.now:
+                timer.deadline = NEVER
+                timer.expired = True
+                timer.expire()
+            elif timer.deadline != NEVER:
+                self.look_at_later(timer)
+
+    def look_at_later(self, timer: Timer) -> None:
+        tick = max(int(timer.deadline / TICK) + 1, self._tick + 1)
+        timer._next_look = tick * TICK
+        self._slots.setdefault(tick, []).append(timer)

@@ -1,0 +1,363 @@
+"""One exchange: a request through its chain to an upstream and the answer back.
+
+Reads as the request travels: ``run`` asks the plugins and the router, ``forward.py`` sends the request,
+``relay.py`` reads the answer, asks the plugins again and sends it on. Answers of our own (a plugin's, a
+route's, an error) end here. A part of a body never waits for the next one: head and first part leave
+together, then each part as it comes.
+
+A second task exists only while a request body is still coming in (``upload.py``): the answer may arrive
+before it has all been sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from blitz._native import ffi, lib
+from blitz.errors import BlitzError, ClientError, InternalError, PluginError, UpstreamError
+from blitz.http.body import body_reader
+from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
+
+from .answers import build_answer
+from .forward import forward
+from .guests import drive, wait_for_instance
+from .incoming import IncomingBody, collect
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .runtime import RouteEntry
+    from .upload import Upload
+    from .upstream import UpstreamConnection
+
+__all__ = ["Exchange"]
+
+_log = logging.getLogger("blitz.server")
+
+NULL = ffi.NULL
+_NONE = lib.BLITZ_BODY_NONE
+_LENGTH = lib.BLITZ_BODY_LENGTH
+_CHUNKED = lib.BLITZ_BODY_CHUNKED
+_CLOSE = lib.BLITZ_BODY_CLOSE
+_KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
+_EXPECT = lib.BLITZ_HEAD_EXPECT_CONTINUE
+
+CONTINUE_HEAD = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def span_bytes(head: Any, span: Any) -> bytes:
+    """The bytes of a span of *head*."""
+    size = span.len
+    return ffi.buffer(lib.blitz_head_at(head, span), size)[:] if size else b""
+
+
+class Exchange:
+    """All mutable state of one request and its answer.
+
+    Attributes:
+        cdata: cffi ``blitz_exchange *``, ours until ``close``.
+        method: of the request as the client sent it.
+        body: the request's body; None when it has none.
+        collected: what of the body a plugin made us collect.
+        chain_run: the plugins' way; None without plugins.
+        upstream: the connection in use.
+        upload: the task that sends the rest of the body.
+        head_sent: the final answer has begun; no error answer is possible any more.
+        must_linger: close with a goodbye, because the client may still be sending.
+    """
+
+    __slots__ = (
+        "_answer_body",
+        "_continue_sent",
+        "body",
+        "cdata",
+        "chain_run",
+        "collected",
+        "connection",
+        "context",
+        "entry",
+        "expects_continue",
+        "head_sent",
+        "method",
+        "must_linger",
+        "request",
+        "runtime",
+        "status",
+        "upload",
+        "upstream",
+    )
+
+    def __init__(self, connection: Connection, cdata: Any) -> None:
+        self.connection = connection
+        self.context = context = connection.context
+        self.runtime = runtime = context.runtime
+        runtime.users += 1
+        self.cdata = cdata
+        cdata.peer = connection.peer.struct
+        self.request = request = cdata.request
+        self.method = span_bytes(request, request.method)
+        self.expects_continue = bool(request.flags & _EXPECT)
+        self._continue_sent = False
+        self.collected: bytes | None = None
+        self._answer_body = b""
+        self.body = None if request.body == _NONE else self._incoming(request)
+        self.chain_run: ChainRun | None = None
+        self.entry: RouteEntry | None = None
+        self.upstream: UpstreamConnection | None = None
+        self.upload: Upload | None = None
+        self.head_sent = False
+        self.must_linger = False
+        self.status = 0
+
+    def _incoming(self, request: Any) -> IncomingBody:
+        limits = self.runtime.limits
+        connection = self.connection
+        assert connection.buffer is not None
+        reader = body_reader(
+            request,
+            ClientError,
+            max_chunk_line=limits.max_chunk_line_size,
+            max_trailers=limits.max_trailer_size,
+        )
+        return IncomingBody(
+            reader,
+            connection.buffer,
+            connection.stream,
+            self.context.parts,
+            connection.timer,
+            self.runtime.timeouts.body_idle,
+            "request body",
+        )
+
+    # -- the request's way
+
+    async def run(self) -> bool:
+        """Serve the exchange. True when the client connection can carry another one.
+
+        Raises:
+            ClientError: the client's message is bad: answer and close.
+            BlitzError: something failed after the answer had begun: close.
+        """
+        self.connection.timer.arm(self.runtime.timeouts.total, "total")
+        try:
+            self._check_size()
+            before = self.runtime.before
+            if before.pools and await self._ask(ChainRun(before, self.cdata, trio.current_time)) == ANSWER:
+                return await self._answer_from_plugin()
+            entry = self._find_route()
+            run = self.chain_run
+            if run is not None:
+                run.extend(entry.chain)
+            elif entry.chain.pools:
+                run = ChainRun(entry.chain, self.cdata, trio.current_time)
+            if run is not None and await self._ask(run) == ANSWER:
+                return await self._answer_from_plugin()
+            if entry.cluster is None:
+                assert entry.answer is not None
+                self._answer_body = build_answer(self.cdata, *entry.answer)
+                return await self._answer(None)
+            return await forward(self, entry.cluster)
+        except (UpstreamError, PluginError) as error:
+            if self.head_sent:
+                raise
+            return await self._fail(error)
+
+    def _check_size(self) -> None:
+        limit = self.runtime.limits.max_body_size
+        if limit and self.request.content_length > limit:
+            raise ClientError(
+                f"request body is {self.request.content_length} bytes, limit {limit}", status=413
+            )
+
+    def _find_route(self) -> RouteEntry:
+        router = self.runtime.router
+        entry = router.only
+        if entry is None:
+            request = self.request
+            entry = router.find(span_bytes(request, request.host), span_bytes(request, request.target))
+            if entry is None:
+                raise UpstreamError("no route matches the request", status=404)
+        self.entry = entry
+        self.cdata.route = entry.name_text
+        return entry
+
+    async def _ask(self, run: ChainRun) -> int:
+        """Run the request hooks that are left; CONTINUE or ANSWER."""
+        self.chain_run = run
+        run.on_fault = self._note_fault
+        step = run.request()
+        return step if step <= ANSWER else await self.go_on(step, run.request, self._collect_request_body)
+
+    async def go_on(self, step: int, again: Callable[[], int], collect: Callable[[], Awaitable[None]]) -> int:
+        """Do what the chain waits for until it has come to an end; returns CONTINUE or ANSWER."""
+        run = self.chain_run
+        assert run is not None
+        while step > ANSWER:
+            if step == PENDING:
+                step = await drive(run, self.context.guest_turn)
+            elif step == NEED_BODY:
+                await collect()
+                run.body_ready = True
+                step = again()
+            else:
+                assert step == NEED_INSTANCE
+                await wait_for_instance(run)
+                step = again()
+        return step
+
+    def _note_fault(self, error: PluginError) -> None:
+        self.context.counters.plugin_faults += 1
+        frames = "".join(f"\n    {frame}" for frame in error.frames)
+        _log.warning("[WASM Plugin] %s (request %s)%s", error, self.request_id, frames)
+
+    @property
+    def request_id(self) -> str:
+        octets: bytes = ffi.buffer(lib.blitz_exchange_id(self.cdata), 32)[:]
+        return octets.decode()
+
+    async def _collect_request_body(self) -> None:
+        run, body = self.chain_run, self.body
+        assert run is not None
+        if body is None:
+            return
+        limit, must_have_all = run.wanted_body_size(response=False)
+        if self.collected is None:
+            await self.say_continue()
+            self.collected = await collect(body, limit)
+        self.lend_body(self.collected, limit, complete=body.done)
+        if self.cdata.body_truncated and must_have_all:
+            raise ClientError(f"request body is over the plugin's max_body of {limit} bytes", status=413)
+
+    def lend_body(self, data: bytes, limit: int, *, complete: bool) -> None:
+        """Let guests see *data*, at most *limit* bytes of it; keep it alive while they may."""
+        cdata = self.cdata
+        cdata.body.ptr = ffi.from_buffer("uint8_t[]", data)
+        cdata.body.len = min(len(data), limit)
+        cdata.body_truncated = not complete or len(data) > limit
+
+    async def say_continue(self) -> None:
+        """Ask the client for the body it is holding back (RFC 9110 section 10.1.1)."""
+        assert self.body is not None
+        if self.expects_continue and not self._continue_sent and not self.body.done and self.request.minor:
+            self._continue_sent = True
+            await self.connection.send(CONTINUE_HEAD)
+
+    # -- the answer
+
+    def answer_options(self, kind: int, content_length: int) -> Any:
+        """Options for the answer's head: framing for this client, and whether the connection stays."""
+        request = self.request
+        options = self.connection.client_options
+        if kind in (_CHUNKED, _CLOSE):
+            kind = _CHUNKED if request.minor else _CLOSE
+        if self.body is not None and not self.body.done and self.upload is None:
+            self.body.buffered()  # what came along may complete it
+        read = self.request_read()
+        close = not read or kind == _CLOSE or not request.flags & _KEEP_ALIVE or self.context.draining
+        self.must_linger = not read
+        options.body = kind
+        options.content_length = content_length
+        options.close = close
+        options.keep_alive_10 = not close and not request.minor
+        options.keep_length = kind == _NONE
+        options.first_is_last = 0
+        return options
+
+    def request_read(self) -> bool:
+        """The whole request has come in, and went on if it goes anywhere."""
+        return self.body is None or (self.body.done and (self.upload is None or self.upload.finished))
+
+    async def _fail(self, error: BlitzError) -> bool:
+        """Answer with the error's status; the connection may go on."""
+        if isinstance(error, UpstreamError):
+            self.context.counters.upstream_errors += 1
+            _log.warning("%s (request %s)", error, self.request_id)
+        self.drop_upstream()
+        self._answer_body = build_answer(self.cdata, error.status_hint, None)
+        return await self._answer(error)
+
+    async def _answer_from_plugin(self) -> bool:
+        text = self.cdata.new_body
+        self._answer_body = ffi.buffer(text.ptr, text.len)[:] if text.len else b""
+        self.cdata.body_edited = 0
+        return await self._answer(None)
+
+    async def _answer(self, error: BlitzError | None) -> bool:
+        """Send the answer that is in ``cdata.response`` and ``_answer_body``, plugins asked first."""
+        if self.chain_run is not None:
+            try:
+                await self._ask_about_own_answer(self.chain_run)
+            except PluginError as exc:
+                if error is not None:
+                    raise InternalError("a plugin failed on an error answer") from exc
+                self.cdata.body_edited = 0
+                self._answer_body = build_answer(self.cdata, exc.status_hint, None)
+        return await self.send_whole()
+
+    async def _ask_about_own_answer(self, run: ChainRun) -> None:
+        run.begin_response()
+        run.body_ready = True
+        self.lend_body(self._answer_body, len(self._answer_body), complete=True)
+        step = run.response()
+        if step != CONTINUE:
+            await self.go_on(step, run.response, _nothing)
+
+    async def send_whole(self) -> bool:
+        """Send ``cdata.response`` with a body that we hold whole; True when the connection stays."""
+        cdata = self.cdata
+        response = cdata.response
+        data = self._answer_body
+        if cdata.body_edited:
+            data = ffi.buffer(cdata.new_body.ptr, cdata.new_body.len)[:] if cdata.new_body.len else b""
+        status = response.status
+        if status in (204, 304):
+            data = b""
+        options = self.answer_options(_NONE if status in (204, 304) else _LENGTH, len(data))
+        options.first_is_last = 1
+        close = options.close
+        first = b"" if self.method == b"HEAD" else data
+        size = self.context.write_head(response, options, ffi.from_buffer("uint8_t[]", first), len(first))
+        self.head_sent = True
+        self.status = status
+        await self.connection.send(self.context.scratch.view[:size])
+        return not close
+
+    # -- ends
+
+    def late(self, what: str) -> BlitzError | None:
+        """The connection's deadline passed while this exchange waited for *what*."""
+        if self.head_sent:
+            return None
+        if what == "request body":
+            return ClientError("request body stalled", status=408)
+        if what == "total":
+            return UpstreamError("exchange took too long", status=504)
+        if self.upstream is not None:
+            return UpstreamError(f"{self.upstream.endpoint.address}: {what} took too long", status=504)
+        return ClientError(f"{what} took too long", status=408)
+
+    def drop_upstream(self) -> None:
+        """The upstream connection cannot be used again; whoever sends on it stops."""
+        if self.upload is not None:
+            self.upload.stop()
+        if self.upstream is not None:
+            self.upstream.close()
+            self.upstream = None
+
+    def close(self) -> None:
+        """Give everything back but ``cdata``."""
+        self.drop_upstream()
+        if self.chain_run is not None:
+            self.chain_run.close()
+            self.chain_run = None
+        if self.body is not None:
+            self.connection.surplus = self.body.surplus
+            self.body.close()
+        self.runtime.users -= 1
+
+
+async def _nothing() -> None:
+    return

@@ -1,0 +1,165 @@
+"""The request on its way to an upstream: a connection, the head with the first part, the rest behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from blitz._native import ffi, lib
+from blitz.errors import UpstreamError
+
+from .relay import DeadUpstream, read_answer, relay
+from .upload import Upload
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+    from .upstream import Cluster, UpstreamConnection
+
+__all__ = ["UNTRUSTED_FIELDS", "forward"]
+
+NULL = ffi.NULL
+_NONE = lib.BLITZ_BODY_NONE
+_LENGTH = lib.BLITZ_BODY_LENGTH
+_CHUNKED = lib.BLITZ_BODY_CHUNKED
+_UPGRADE = lib.BLITZ_HEAD_UPGRADE
+
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110 section 9.2.2
+# Forwarding information that a client sent is not believed: these are dropped and written anew.
+UNTRUSTED_FIELDS = ffi.new(
+    "uint8_t[]",
+    [
+        lib.BLITZ_F_X_FORWARDED_FOR,
+        lib.BLITZ_F_X_FORWARDED_PROTO,
+        lib.BLITZ_F_X_FORWARDED_HOST,
+        lib.BLITZ_F_FORWARDED,
+    ],
+)
+
+
+@dataclass(slots=True)
+class FirstPart:
+    """What of the request's body is here when its head is sent.
+
+    Attributes:
+        ptr, size: the data; keep holds it.
+        is_all: nothing follows.
+        kind, content_length: framing of the message to the upstream.
+    """
+
+    ptr: Any
+    size: int
+    is_all: bool
+    kind: int
+    content_length: int
+    keep: Any = None
+
+
+NO_BODY = FirstPart(NULL, 0, True, _NONE, 0)
+
+
+async def forward(exchange: Exchange, cluster: Cluster) -> bool:
+    """Send the request to *cluster*, relay the answer; True when the client connection stays.
+
+    A reused connection that turns out dead before a byte of the answer gets one more try on a fresh
+    one, if the method allows it and the whole request is still here (RFC 9112 section 9.3.1).
+
+    Raises: UpstreamError; what the client's body raises.
+    """
+    context = exchange.context
+    first = _first_part(exchange)
+    fresh = False
+    while True:
+        upstream = exchange.upstream = await _acquire(exchange, cluster, fresh=fresh)
+        try:
+            await _send_request(exchange, cluster, upstream, first)
+            buffer = await read_answer(exchange, upstream)
+            break
+        except DeadUpstream:
+            exchange.drop_upstream()
+            if fresh or not upstream.used or not first.is_all or exchange.method not in IDEMPOTENT:
+                raise
+            fresh = True
+    try:
+        return await relay(exchange, upstream, buffer)
+    finally:
+        context.buffers.give(buffer)
+
+
+def _first_part(exchange: Exchange) -> FirstPart:
+    request = exchange.request
+    cdata = exchange.cdata
+    if cdata.body_edited:
+        data = ffi.buffer(cdata.new_body.ptr, cdata.new_body.len)[:] if cdata.new_body.len else b""
+        cdata.body_edited = 0
+        return _whole(data)
+    body = exchange.body
+    if body is None:
+        return NO_BODY
+    kind: int = request.body
+    data = exchange.collected
+    if data is None:
+        start, end = body.buffered()
+        return FirstPart(body.head_buffer.ptr + start, end - start, body.done, kind, request.content_length)
+    if body.done:
+        return _whole(data)
+    return FirstPart(ffi.from_buffer("uint8_t[]", data), len(data), False, kind, request.content_length, data)
+
+
+def _whole(data: bytes) -> FirstPart:
+    return FirstPart(ffi.from_buffer("uint8_t[]", data), len(data), True, _LENGTH, len(data), data)
+
+
+async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> UpstreamConnection:
+    """A connection to one of the cluster's endpoints, tried in turn."""
+    now = exchange.context.wheel.now
+    failure: UpstreamError | None = None
+    for endpoint in cluster.order(now):
+        connection = None if fresh else endpoint.take_idle(now)
+        if connection is not None:
+            return connection
+        try:
+            return await endpoint.connect(exchange.runtime.timeouts.connect)
+        except UpstreamError as exc:
+            failure = exc
+    assert failure is not None
+    raise failure
+
+
+async def _send_request(
+    exchange: Exchange, cluster: Cluster, upstream: UpstreamConnection, first: FirstPart
+) -> None:
+    connection = exchange.connection
+    context = exchange.context
+    request = exchange.request
+    cdata = exchange.cdata
+    name = upstream.endpoint.name
+    cdata.upstream.ptr = upstream.endpoint.name_ptr
+    cdata.upstream.len = len(name)
+    options = connection.upstream_options
+    options.body = first.kind
+    options.content_length = first.content_length
+    options.first_is_last = first.is_all
+    options.strip_expect = exchange.expects_continue
+    options.upgrade = bool(request.flags & _UPGRADE)
+    if cluster.host:
+        options.host = ffi.from_buffer("uint8_t[]", cluster.host)
+        options.host_len = len(cluster.host)
+    elif options.host_len:
+        options.host = NULL
+        options.host_len = 0
+    size = context.write_head(request, options, first.ptr, first.size)
+    data = context.scratch.view[:size]
+    stream = upstream.stream
+    try:
+        sent = stream.send_nowait(data)
+        if sent < size:
+            connection.timer.arm(exchange.runtime.timeouts.send_idle, "send to upstream")
+            await stream.send_rest(memoryview(bytes(data[sent:])))
+    except trio.BrokenResourceError:
+        return  # it may have answered before it closed: reading will tell
+    if not first.is_all:
+        await exchange.say_continue()
+        exchange.upload = Upload(exchange, upstream, chunked=first.kind == _CHUNKED)
+        connection.nursery.start_soon(exchange.upload.run)

@@ -1,0 +1,148 @@
+"""A message body as it comes in, part by part, from either side.
+
+The first part is what arrived together with the head and lies in the head's own buffer; the others
+come into large part buffers. Whatever arrives behind the end of the body is kept in ``surplus``: on
+a client connection it is the next request, on an upstream connection it is a reason never to use
+that connection again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blitz.http.body import BodyReader
+from blitz.http.buffer import PART_HEADROOM, PART_SIZE, Buffer, BufferPool
+
+if TYPE_CHECKING:
+    from .deadline import Timer
+    from .stream import ByteStream
+
+__all__ = ["IncomingBody", "collect", "frame_chunk"]
+
+
+class IncomingBody:
+    """
+    Attributes:
+        reader: framing of this body.
+        head_buffer: holds the head; bytes behind the head are the first of the body.
+        received: data bytes so far.
+        surplus: bytes that arrived behind the end in a part buffer.
+    """
+
+    __slots__ = (
+        "_idle_timeout",
+        "_parts",
+        "_stream",
+        "_timer",
+        "_what",
+        "head_buffer",
+        "part",
+        "reader",
+        "received",
+        "surplus",
+    )
+
+    def __init__(
+        self,
+        reader: BodyReader,
+        head_buffer: Buffer,
+        stream: ByteStream,
+        parts: BufferPool,
+        timer: Timer,
+        idle_timeout: float,
+        what: str,
+    ) -> None:
+        self.reader = reader
+        self.head_buffer = head_buffer
+        self.received = 0
+        self.surplus = b""
+        self.part: Buffer | None = None
+        self._stream = stream
+        self._parts = parts
+        self._timer = timer
+        self._idle_timeout = idle_timeout
+        self._what = what
+
+    @property
+    def done(self) -> bool:
+        return self.reader.done
+
+    def buffered(self) -> tuple[int, int]:
+        """``(start, end)`` of the data in ``head_buffer`` that came with the head; no waiting.
+
+        The rest of the buffer, from ``head_buffer.start`` on, belongs to what comes next.
+        """
+        buffer = self.head_buffer
+        start, size = buffer.start, buffer.end - buffer.start
+        if not size or self.reader.done:
+            return start, start
+        data, consumed = self.reader.feed(buffer.ptr + start, size)
+        buffer.start = start + consumed
+        self.received += data
+        return start, start + data
+
+    async def next_part(self) -> tuple[int, int]:
+        """Wait for more data; it lies in ``part.data[start:end]`` with headroom and tailroom around.
+
+        Returns ``(start, end)``; equal when the body ended without further data. The part is
+        valid until the next call.
+        Raises: what the reader raises; trio.BrokenResourceError when the peer is gone.
+        """
+        part = self.part
+        if part is None:
+            part = self.part = self._parts.take()
+        reader = self.reader
+        first = PART_HEADROOM
+        while not reader.done:
+            room = PART_SIZE
+            if 0 < reader.remaining < room:
+                room = reader.remaining
+            self._timer.arm(self._idle_timeout, self._what)
+            size = await self._stream.receive_into(part.view[first : first + room])
+            if not size:
+                reader.feed_eof()
+                break
+            data, consumed = reader.feed(part.ptr + first, size)
+            if consumed < size:
+                self.surplus = bytes(part.view[first + consumed : first + size])
+            if data:
+                self.received += data
+                return first, first + data
+        return first, first
+
+    def use_timer(self, timer: Timer) -> None:
+        """Another task reads from now on: its waits are bounded by its own deadline."""
+        self._timer = timer
+
+    def close(self) -> None:
+        """Give the part buffer back. Nothing may still use it."""
+        if self.part is not None:
+            self._parts.give(self.part)
+            self.part = None
+
+
+def frame_chunk(part: Buffer, start: int, end: int, *, last: bool) -> memoryview:
+    """Put the chunked coding around ``part.data[start:end]`` in its headroom and tailroom.
+
+    Returns the bytes to send: size line, data, CRLF and, when *last*, the last chunk.
+    """
+    if start == end:
+        return memoryview(b"0\r\n\r\n" if last else b"")
+    line = b"%x\r\n" % (end - start)
+    first = start - len(line)
+    view = part.view
+    view[first:start] = line
+    tail = b"\r\n0\r\n\r\n" if last else b"\r\n"
+    view[end : end + len(tail)] = tail
+    return view[first : end + len(tail)]
+
+
+async def collect(body: IncomingBody, limit: int) -> bytes:
+    """Read *body* until it ends or more than *limit* bytes are there."""
+    start, end = body.buffered()
+    collected = bytearray(body.head_buffer.view[start:end])
+    while not body.done and len(collected) <= limit:
+        start, end = await body.next_part()
+        assert body.part is not None
+        collected += body.part.view[start:end]
+    return bytes(collected)

@@ -1,0 +1,279 @@
+"""The upstream's answer: its head read, the plugins asked, head and body sent on to the client.
+
+The upstream is not trusted: heads are read by the same strict rules as a client's, interim answers
+are counted, and its connection is used again only when the exchange ended cleanly on both sides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from blitz._native import ffi, lib
+from blitz.errors import BlitzError, UpstreamError
+from blitz.http.body import body_reader
+from blitz.wasm.chain import CONTINUE, ChainRun
+
+from .incoming import IncomingBody, collect, frame_chunk
+from .tunnel import tunnel
+
+if TYPE_CHECKING:
+    from blitz.http.buffer import Buffer
+
+    from .exchange import Exchange
+    from .upstream import UpstreamConnection
+
+__all__ = ["DeadUpstream", "read_answer", "relay"]
+
+NULL = ffi.NULL
+_NONE = lib.BLITZ_BODY_NONE
+_CHUNKED = lib.BLITZ_BODY_CHUNKED
+_KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
+_UPGRADE = lib.BLITZ_HEAD_UPGRADE
+_RESPONSE = lib.BLITZ_RESPONSE
+
+SWITCHING = 101
+
+
+class DeadUpstream(UpstreamError):
+    """The connection ended before a byte of the answer: on a reused one, a safe moment to try again."""
+
+
+async def read_answer(exchange: Exchange, upstream: UpstreamConnection) -> Buffer:
+    """Read heads until the final one is in the exchange; returns the buffer it points into.
+
+    Raises:
+        DeadUpstream: nothing came at all.
+        UpstreamError: what came is not an answer.
+        BlitzError: the upload failed, and nothing will come.
+    """
+    context = exchange.context
+    runtime = exchange.runtime
+    response = exchange.cdata.response
+    reader = runtime.reader
+    buffer = context.buffers.take()
+    interim = 0
+    seen = 0
+    try:
+        exchange.connection.timer.arm(runtime.timeouts.first_byte, "first byte")
+        while True:
+            if buffer.end > buffer.start:
+                lib.blitz_head_reset(response, _RESPONSE)
+                size = reader.read_response(response, buffer, seen, exchange.method)
+                if size:
+                    buffer.start += size
+                    if response.status >= 200 or response.status == SWITCHING:
+                        return buffer
+                    interim += 1
+                    if interim > runtime.limits.max_interim_responses:
+                        raise UpstreamError(f"more than {interim - 1} interim answers")
+                    await _relay_interim(exchange, response)
+                    seen = 0
+                    continue
+                seen = buffer.end - buffer.start
+            if buffer.end == buffer.size:
+                buffer = _make_room(buffer, runtime.limits.max_head_size)
+            buffer.end += await _receive(exchange, upstream, buffer, untouched=not interim)
+    except BaseException:
+        context.buffers.give(buffer)
+        raise
+
+
+def _make_room(buffer: Buffer, max_head_size: int) -> Buffer:
+    if buffer.start:
+        buffer.compact()
+        return buffer
+    return buffer.grown(min(buffer.size * 4, max(max_head_size, buffer.size) + 4096))
+
+
+async def _receive(
+    exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer, *, untouched: bool
+) -> int:
+    address = upstream.endpoint.address
+    untouched = untouched and buffer.end == buffer.start
+    try:
+        got = await upstream.stream.receive_into(buffer.view[buffer.end :] if buffer.end else buffer.view)
+    except trio.BrokenResourceError as exc:
+        if untouched:
+            raise DeadUpstream(f"{address}: connection reset before an answer") from exc
+        raise UpstreamError(f"{address}: connection reset in the head") from exc
+    except trio.ClosedResourceError:
+        raise _why_closed(exchange) from None
+    if got:
+        return got
+    if untouched:
+        raise DeadUpstream(f"{address}: connection closed before an answer")
+    raise UpstreamError(f"{address}: connection closed in the head")
+
+
+def _why_closed(exchange: Exchange) -> BlitzError:
+    # Only the upload closes the connection under us; its error is the cause.
+    assert exchange.upload is not None
+    assert exchange.upload.error is not None
+    return exchange.upload.error
+
+
+async def _relay_interim(exchange: Exchange, response: Any) -> None:
+    # RFC 9110 section 15.2: forward 1xx to HTTP/1.1 clients, but not a 100 that we asked for.
+    if response.status != 100 and exchange.request.minor:
+        await _send_bodiless(exchange, response, upgrade=False)
+
+
+async def _send_bodiless(exchange: Exchange, response: Any, *, upgrade: bool) -> None:
+    options = exchange.connection.client_options
+    options.body = _NONE
+    options.close = options.keep_alive_10 = options.keep_length = options.first_is_last = 0
+    options.upgrade = upgrade
+    size = exchange.context.write_head(response, options, NULL, 0)
+    options.upgrade = 0
+    await exchange.connection.send(exchange.context.scratch.view[:size])
+
+
+async def relay(exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer) -> bool:
+    """Ask the plugins about the answer and send it on; True when the client connection stays."""
+    response = exchange.cdata.response
+    if response.status == SWITCHING:
+        return await _switch(exchange, upstream, buffer)
+    runtime = exchange.runtime
+    reader = body_reader(
+        response,
+        UpstreamError,
+        max_chunk_line=runtime.limits.max_chunk_line_size,
+        max_trailers=runtime.limits.max_trailer_size,
+    )
+    body = IncomingBody(
+        reader,
+        buffer,
+        upstream.stream,
+        exchange.context.parts,
+        exchange.connection.timer,
+        runtime.timeouts.response_idle,
+        "answer body",
+    )
+    try:
+        collected = None
+        run = exchange.chain_run
+        if run is not None:
+            collected = await _ask_plugins(exchange, run, body)
+        if exchange.cdata.body_edited:
+            keep = await exchange.send_whole()
+        else:
+            keep = await _send_answer(exchange, body, collected)
+        _finish_upstream(exchange, upstream, body)
+        return keep
+    finally:
+        body.close()
+
+
+async def _ask_plugins(exchange: Exchange, run: ChainRun, body: IncomingBody | None) -> bytes | None:
+    """Run the response hooks; returns the body as far as it had to be collected for them."""
+    run.begin_response()
+    cdata = exchange.cdata
+    cdata.body.ptr = NULL
+    cdata.body.len = 0
+    cdata.body_truncated = 0
+    collected: bytes | None = None
+
+    async def collect_answer() -> None:
+        nonlocal collected
+        if body is None or body.done or _streams_by_nature(cdata.response):
+            return
+        limit, must_have_all = run.wanted_body_size(response=True)
+        collected = await collect(body, limit)
+        exchange.lend_body(collected, limit, complete=body.done)
+        if cdata.body_truncated and must_have_all:
+            raise UpstreamError(f"answer is over the plugin's max_body of {limit} bytes")
+
+    step = run.response()
+    if step != CONTINUE:
+        await exchange.go_on(step, run.response, collect_answer)
+    return collected
+
+
+def _streams_by_nature(response: Any) -> bool:
+    """Server-sent events have no end to wait for."""
+    index = lib.blitz_head_find(response, b"content-type", 12, 0)
+    if index < 0:
+        return False
+    span = response.fields[index].value
+    value = ffi.buffer(lib.blitz_head_at(response, span), span.len)[:] if span.len else b""
+    return value.lower().startswith(b"text/event-stream")
+
+
+async def _send_answer(exchange: Exchange, body: IncomingBody, collected: bytes | None) -> bool:
+    """Head and first part in one send, then part by part as they come."""
+    context = exchange.context
+    response = exchange.cdata.response
+    options = exchange.answer_options(response.body, response.content_length)
+    close = options.close
+    chunked = options.body == _CHUNKED
+    if collected is None:
+        start, end = body.buffered()
+        first, first_size = body.head_buffer.ptr + start, end - start
+    else:
+        first, first_size = ffi.from_buffer("uint8_t[]", collected), len(collected)
+    options.first_is_last = body.done
+    size = context.write_head(response, options, first, first_size)
+    exchange.head_sent = True
+    exchange.status = response.status
+    await exchange.connection.send(context.scratch.view[:size])
+    if not body.done:
+        await _send_parts(exchange, body, chunked=chunked)
+    return not close
+
+
+async def _send_parts(exchange: Exchange, body: IncomingBody, *, chunked: bool) -> None:
+    stream = exchange.connection.stream
+    timer = exchange.connection.timer
+    send_idle = exchange.runtime.timeouts.send_idle
+    while not body.done:
+        try:
+            start, end = await body.next_part()
+        except trio.BrokenResourceError as exc:
+            raise UpstreamError("connection reset in the answer's body") from exc
+        except trio.ClosedResourceError:
+            raise _why_closed(exchange) from None
+        part = body.part
+        assert part is not None
+        data = frame_chunk(part, start, end, last=body.done) if chunked else part.view[start:end]
+        # The part stays ours until it is sent: no copy.
+        sent = stream.send_nowait(data) if data else 0
+        if sent < len(data):
+            timer.arm(send_idle, "send")
+            await stream.send_rest(data[sent:])
+
+
+def _finish_upstream(exchange: Exchange, upstream: UpstreamConnection, body: IncomingBody) -> None:
+    """Back to the pool when provably clean, else closed."""
+    buffer = body.head_buffer
+    clean = (
+        body.done
+        and not body.surplus
+        and buffer.start == buffer.end
+        and exchange.cdata.response.flags & _KEEP_ALIVE
+        and exchange.request_read()
+    )
+    if clean:
+        exchange.upstream = None
+        upstream.endpoint.give(upstream, exchange.context.wheel.now)
+    else:
+        exchange.drop_upstream()
+
+
+async def _switch(exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer) -> bool:
+    """A 101 that was asked for: bytes both ways until either side ends (RFC 9110 section 7.8)."""
+    if not exchange.request.flags & _UPGRADE or not exchange.request.minor:
+        raise UpstreamError("101 without an upgrade that was asked for")
+    if exchange.chain_run is not None:
+        await _ask_plugins(exchange, exchange.chain_run, None)
+    exchange.head_sent = True
+    exchange.status = SWITCHING
+    await _send_bodiless(exchange, exchange.cdata.response, upgrade=True)
+    client_buffer = exchange.connection.buffer
+    assert client_buffer is not None
+    ahead_up = bytes(client_buffer.view[client_buffer.start : client_buffer.end])
+    ahead_down = bytes(buffer.view[buffer.start : buffer.end])
+    await tunnel(exchange, upstream.stream, ahead_up, ahead_down)
+    exchange.drop_upstream()
+    return False

@@ -1,0 +1,190 @@
+"""What one configuration compiled to: routes, chains, pools, clusters. A value that is swapped whole."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blitz._native import ffi
+from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute
+from blitz.errors import PluginLoadError
+from blitz.http.h1 import HeadReader, head_limits
+from blitz.routing.match import Router, Rule
+from blitz.wasm.chain import Chain
+from blitz.wasm.engine import Engine
+from blitz.wasm.module import Module
+from blitz.wasm.plugin import Plugin, PluginSpec
+from blitz.wasm.pool import PluginPool
+from blitz.wasm.shared import Shared
+
+from .upstream import Cluster, Endpoint, EndpointAddress
+
+__all__ = ["RouteEntry", "Runtime", "assemble", "load_plugin"]
+
+_log = logging.getLogger("blitz.server")
+
+PLUGIN_LEVELS = {"trace": 0, "debug": 1, "info": 2, "warn": 3, "error": 4, "off": 5}
+PREPROCESSING = "request_preprocessing"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteEntry:
+    """One route, ready to run.
+
+    Attributes:
+        name: for logs and guests; name_text points into it.
+        name_text: cffi ``blitz_text``.
+        chain: begins with the plugins that run before routing.
+        cluster: None when ``answer`` (status, body) is given at once.
+    """
+
+    name: bytes
+    name_text: Any
+    chain: Chain
+    cluster: Cluster | None
+    answer: tuple[int, bytes] | None = None
+
+
+class Runtime:
+    """Everything a gateway runs on. An exchange keeps the one it started with.
+
+    Attributes:
+        before: plugins that run before a route is chosen, and may change what it is chosen by.
+        users: exchanges that run on it now.
+    """
+
+    def __init__(
+        self,
+        resolved: Resolved,
+        router: Router[RouteEntry],
+        before: Chain,
+        pools: list[PluginPool],
+        clusters: dict[str, Cluster],
+    ) -> None:
+        self.resolved = resolved
+        self.timeouts = resolved.timeouts
+        self.limits = limits = resolved.limits
+        self.router = router
+        self.before = before
+        self.pools = pools
+        self.clusters = clusters
+        self._head_limits = head_limits(
+            limits.max_head_size, limits.max_line_size, limits.max_field_size, limits.max_fields
+        )
+        self.reader = HeadReader(self._head_limits, resolved.http.parser)
+        self.users = 0
+
+    def retire(self) -> None:
+        """No new exchange starts on it: idle upstream connections and instances end now."""
+        for cluster in self.clusters.values():
+            cluster.close_idle()
+        for pool in self.pools:
+            pool.close()
+
+    @property
+    def finished(self) -> bool:
+        """Retired, and nothing runs on it any more."""
+        return self.users == 0 and all(pool.closed for pool in self.pools)
+
+    def free(self) -> None:
+        for pool in self.pools:
+            pool.plugin.close()
+            pool.plugin.module.close()
+
+
+def load_plugin(
+    engine: Engine, resolved: ResolvedPlugin, log_level: str, shared: Shared | None = None
+) -> Plugin:
+    """Read, check, compile and bind one plugin. Slow: compiles.
+
+    Raises:
+        PluginLoadError: with one sentence that names the file.
+    """
+    path = Path(resolved.file)
+    try:
+        wasm = path.read_bytes()
+    except OSError as exc:
+        raise PluginLoadError(
+            f"{resolved.file}: cannot be read: {exc.strerror}; check the path and its permissions",
+            plugin=resolved.name,
+        ) from exc
+    digest = hashlib.sha256(wasm).hexdigest()
+    if resolved.sha256 and digest != resolved.sha256:
+        raise PluginLoadError(
+            f"{resolved.file}: sha256 is {digest}, and the configuration pins {resolved.sha256}",
+            plugin=resolved.name,
+        )
+    spec = PluginSpec(
+        name=resolved.name,
+        source=resolved.file,
+        memory=resolved.memory,
+        timeout=resolved.timeout,
+        max_body=resolved.max_body,
+        response_body=resolved.response_body,
+        instances=resolved.instances,
+        max_requests=resolved.max_requests,
+        max_instances=resolved.max_instances,
+        failure=resolved.failure,
+        config=resolved.config,
+        config_values={key: value.encode() for key, value in resolved.config_values.items()},
+        env=resolved.env,
+        log_level=PLUGIN_LEVELS[log_level],
+        version=resolved.version,
+    )
+    return Plugin(engine, Module.compile(engine, wasm, resolved.file), spec, shared)
+
+
+def assemble(resolved: Resolved, plugins: dict[str, Plugin]) -> Runtime:
+    """Put loaded plugins and a configuration together. Quick; does not start anything."""
+    pools = {name: PluginPool(plugin) for name, plugin in plugins.items()}
+    clusters = {name: _cluster(resolved, name) for name in resolved.upstreams}
+    early = _before_routing(resolved)
+    rules = []
+    for route in resolved.routes:
+        entry = _entry(route, early, pools, clusters)
+        rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry))
+    before = Chain([pools[name] for name in early])
+    return Runtime(resolved, Router(rules), before, list(pools.values()), clusters)
+
+
+def _before_routing(resolved: Resolved) -> list[str]:
+    """Names of the request-preprocessing plugins that run before routing: those of every route.
+
+    One that only some routes have cannot run before the route is known; it runs in its route's chain.
+    """
+    names = [plugin.name for plugin in resolved.plugins if plugin.type == PREPROCESSING]
+    early = []
+    for plugin in resolved.plugins:
+        if plugin.name not in names or not all(plugin.name in route.plugins for route in resolved.routes):
+            break  # order is kept: nothing may overtake a plugin that has to wait
+        early.append(plugin.name)
+    return early
+
+
+def _entry(
+    route: ResolvedRoute, early: list[str], pools: dict[str, PluginPool], clusters: dict[str, Cluster]
+) -> RouteEntry:
+    name = route.name.encode()
+    text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
+    late = [plugin for plugin in route.plugins if plugin not in early]
+    chain = Chain([pools[plugin] for plugin in [*early, *late]])
+    if route.answer is not None:
+        return RouteEntry(name, text[0], chain, None, (route.answer.status, route.answer.body.encode()))
+    return RouteEntry(name, text[0], chain, clusters[route.upstream])
+
+
+def _cluster(resolved: Resolved, name: str) -> Cluster:
+    upstream = resolved.upstreams[name]
+    endpoints = [
+        Endpoint(
+            EndpointAddress(endpoint.host, endpoint.port),
+            upstream.max_connections,
+            upstream.max_idle,
+            upstream.idle_timeout,
+        )
+        for endpoint in upstream.endpoints
+    ]
+    return Cluster(name, endpoints, upstream.host)

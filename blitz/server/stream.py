@@ -1,0 +1,246 @@
+"""The byte streams a connection reads and writes.
+
+``SocketStream`` is a trio stream over a non-blocking socket. Beside trio's contract it has three
+methods for the request path that skip what the contract costs there: ``receive_into`` (no bytes
+object), ``send_nowait`` (one system call, no checkpoint) and ``send_rest``. ``AnyStream`` gives any
+other trio stream (TLS, memory, a tunnel) the same face.
+
+Why not ``trio.SocketStream``: a checkpoint before and after each call, 5 µs over the raw socket, and
+a new bytes object for each read (design: measured 12.2k requests/s against 7.4k with h11 on top).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+from typing import Protocol
+
+import trio
+from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+
+__all__ = ["AnyStream", "ByteStream", "SocketStream"]
+
+DEFAULT_RECEIVE_SIZE = 64 * 1024
+_CLOSED_ERRNOS = {errno.EBADF, errno.ENOTSOCK}
+
+
+class ByteStream(Protocol):
+    """What connections use. All methods raise ``trio.BrokenResourceError`` when the peer is gone and
+    ``trio.ClosedResourceError`` after ``close``."""
+
+    async def wait_readable(self) -> None:
+        """Wait until something is there to read; a stream that cannot tell returns at once."""
+        ...
+
+    async def receive_into(self, view: memoryview) -> int:
+        """Bytes received, 0 at end of stream."""
+        ...
+
+    def receive_nowait(self, view: memoryview) -> int:
+        """The same without waiting; -1 when nothing is there, or when the stream cannot tell."""
+        ...
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        """Bytes the stream took at once; 0 when it would block."""
+        ...
+
+    async def send_rest(self, data: memoryview) -> None:
+        """Send all of *data*, waiting as needed."""
+        ...
+
+    async def send_eof(self) -> None: ...
+
+    def close(self) -> None:
+        """Close at once, without a goodbye; whoever waits on the stream gets ``ClosedResourceError``."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close as the protocol wants it (TLS: after close_notify)."""
+        ...
+
+    def fileno(self) -> int:
+        """The socket's descriptor, or -1: splice and readiness checks need one."""
+        ...
+
+
+class SocketStream(trio.abc.HalfCloseableStream):
+    """A connected, non-blocking ``socket.socket``; owns it."""
+
+    __slots__ = ("_sending", "socket")
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self._sending = False
+
+    # -- the request path
+
+    async def wait_readable(self) -> None:
+        await wait_readable(self.socket)
+
+    async def receive_into(self, view: memoryview) -> int:
+        # Wait first: on keep-alive connections a read before waiting nearly always fails (5 % slower).
+        sock = self.socket
+        while True:
+            await wait_readable(sock)
+            try:
+                return sock.recv_into(view)
+            except BlockingIOError:
+                continue
+            except OSError as exc:
+                raise self._error(exc) from exc
+
+    def receive_nowait(self, view: memoryview) -> int:
+        try:
+            return self.socket.recv_into(view)
+        except BlockingIOError:
+            return -1
+        except OSError as exc:
+            raise self._error(exc) from exc
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        try:
+            return self.socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            raise self._error(exc) from exc
+
+    async def send_rest(self, data: memoryview) -> None:
+        sock = self.socket
+        while data:
+            await wait_writable(sock)
+            try:
+                data = data[sock.send(data) :]
+            except BlockingIOError:
+                continue
+            except OSError as exc:
+                raise self._error(exc) from exc
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        if self.socket.fileno() >= 0:
+            notify_closing(self.socket)
+            self.socket.close()
+
+    def _error(self, exc: OSError) -> Exception:
+        if exc.errno in _CLOSED_ERRNOS:
+            return trio.ClosedResourceError("this socket was already closed")
+        return trio.BrokenResourceError(f"socket connection broken: {exc.strerror}")
+
+    # -- trio's stream contract
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        with self._one_sender(), memoryview(data) as view:
+            if self.socket.fileno() < 0:
+                await checkpoint()
+                raise trio.ClosedResourceError("this socket was already closed")
+            await checkpoint()
+            if not view:
+                return
+            with view.cast("B") as octets:
+                sent = self.send_nowait(octets)
+                await self.send_rest(octets[sent:])
+
+    async def wait_send_all_might_not_block(self) -> None:
+        with self._one_sender():
+            await checkpoint()
+            if self.socket.fileno() < 0:
+                raise trio.ClosedResourceError("this socket was already closed")
+            await wait_writable(self.socket)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if max_bytes is None:
+            max_bytes = DEFAULT_RECEIVE_SIZE
+        if max_bytes < 1:
+            raise ValueError("max_bytes must be >= 1")
+        await checkpoint()
+        if self.socket.fileno() < 0:
+            raise trio.ClosedResourceError("this socket was already closed")
+        while True:
+            try:
+                return self.socket.recv(max_bytes)
+            except BlockingIOError:
+                await wait_readable(self.socket)
+            except OSError as exc:
+                raise self._error(exc) from exc
+
+    async def send_eof(self) -> None:
+        with self._one_sender():
+            await checkpoint()
+            if self.socket.fileno() < 0:
+                raise trio.ClosedResourceError("this socket was already closed")
+            # The peer may have reset the connection already: then there is nobody to tell.
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+
+    async def aclose(self) -> None:
+        self.close()
+        await checkpoint()
+
+    @contextlib.contextmanager
+    def _one_sender(self) -> Iterator[None]:
+        if self._sending:
+            raise trio.BusyResourceError("another task is using this stream for send")
+        self._sending = True
+        try:
+            yield
+        finally:
+            self._sending = False
+
+
+class AnyStream:
+    """Any trio stream with the face of ``ByteStream``; owns it."""
+
+    __slots__ = ("_closed", "stream")
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self._closed = False
+
+    async def wait_readable(self) -> None:
+        return
+
+    async def receive_into(self, view: memoryview) -> int:
+        data = await self.stream.receive_some(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def receive_nowait(self, view: memoryview) -> int:
+        return -1
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        return 0
+
+    async def send_rest(self, data: memoryview) -> None:
+        if data:
+            await self.stream.send_all(data)
+
+    async def send_eof(self) -> None:
+        # TLS and memory streams may lack half-close: then the close that follows says it.
+        if isinstance(self.stream, trio.abc.HalfCloseableStream):
+            await self.stream.send_eof()
+
+    def close(self) -> None:
+        self._closed = True
+        transport = self.stream
+        while isinstance(transport, trio.SSLStream):
+            transport = transport.transport_stream
+        if isinstance(transport, SocketStream) or hasattr(transport, "close"):
+            transport.close()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+    def fileno(self) -> int:
+        return -1
+
+
+def set_nodelay(sock: socket.socket) -> None:
+    """Heads and parts are sent whole: Nagle's wait would only add latency."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

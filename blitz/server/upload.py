@@ -1,0 +1,92 @@
+"""The rest of a request body on its way to the upstream, while the answer may already be coming."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from blitz.errors import BlitzError, ClientError, ClientGone
+
+from .deadline import Timer
+from .incoming import frame_chunk
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+    from .upstream import UpstreamConnection
+
+__all__ = ["Upload"]
+
+
+class Upload:
+    """Runs as a task of the connection's nursery; never raises.
+
+    Attributes:
+        finished: the whole body was sent.
+        error: what ended it early; the upstream connection is closed then, so that whoever waits for
+            the answer wakes up and finds this.
+    """
+
+    __slots__ = ("_chunked", "_exchange", "_scope", "_timer", "_upstream", "error", "finished")
+
+    def __init__(self, exchange: Exchange, upstream: UpstreamConnection, *, chunked: bool) -> None:
+        self._exchange = exchange
+        self._upstream = upstream
+        self._chunked = chunked
+        self._scope = trio.CancelScope()
+        self._timer = Timer(exchange.context.wheel, self._scope.cancel)
+        self.finished = False
+        self.error: BlitzError | None = None
+
+    async def run(self) -> None:
+        exchange = self._exchange
+        with self._scope:
+            try:
+                await self._pump()
+                self.finished = True
+            except BlitzError as exc:
+                self._fail(exc)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._fail(ClientGone("client connection broke in the request body"))
+        self._timer.disarm()
+        if self._scope.cancelled_caught and self._timer.expired:
+            self._fail(ClientError("request body stalled", status=408))
+        if self.finished:
+            # From now on the wait is the upstream's.
+            exchange.connection.timer.arm(exchange.runtime.timeouts.first_byte, "first byte")
+
+    def stop(self) -> None:
+        """The answer is over or failed: nobody needs the rest."""
+        self._scope.cancel()
+
+    async def _pump(self) -> None:
+        exchange = self._exchange
+        body = exchange.body
+        assert body is not None
+        body.use_timer(self._timer)
+        stream = self._upstream.stream
+        limit = exchange.runtime.limits.max_body_size
+        while not body.done:
+            start, end = await body.next_part()
+            if limit and body.received > limit:
+                raise ClientError(f"request body is over {limit} bytes", status=413)
+            part = body.part
+            assert part is not None
+            if self._chunked:
+                data = frame_chunk(part, start, end, last=body.done)
+            else:
+                data = part.view[start:end]
+            if not data:
+                continue
+            try:
+                sent = stream.send_nowait(data)
+                if sent < len(data):
+                    self._timer.arm(exchange.runtime.timeouts.send_idle, "send to upstream")
+                    await stream.send_rest(data[sent:])
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                # The upstream takes no more. It may have answered early: the reader will tell.
+                await trio.sleep_forever()
+
+    def _fail(self, error: BlitzError) -> None:
+        self.error = error
+        self._upstream.stream.close()

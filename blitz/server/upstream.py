@@ -1,0 +1,249 @@
+"""Connections to upstreams: a pool per endpoint, and clusters of endpoints.
+
+A connection goes back to the pool only when it is provably clean: the last answer was complete, the
+request was sent whole, nothing is left in its buffer, both sides agreed to keep it. Before it is used
+again the socket is asked once more: anything readable (data nobody asked for, or the end) makes it unfit.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import select
+import socket
+from collections import deque
+from dataclasses import dataclass
+
+import trio
+from trio.lowlevel import ParkingLot, wait_writable
+
+from blitz._native import ffi
+from blitz.errors import UpstreamError
+
+from .stream import ByteStream, SocketStream, set_nodelay
+
+__all__ = ["Cluster", "Endpoint", "EndpointAddress", "UpstreamConnection"]
+
+_log = logging.getLogger("blitz.upstream")
+
+FAILURE_PAUSE = 1.0  # seconds an endpoint that refused a connection is tried last
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAddress:
+    """``host`` and ``port``, or ``path`` of a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class UpstreamConnection:
+    """One connection to an endpoint; ``used`` counts the exchanges it has served."""
+
+    __slots__ = ("_poll", "endpoint", "idle_since", "stream", "used")
+
+    def __init__(self, endpoint: Endpoint, stream: ByteStream) -> None:
+        self.endpoint = endpoint
+        self.stream = stream
+        self.used = 0
+        self.idle_since = 0.0
+        self._poll: select.poll | None = None
+
+    def is_quiet(self) -> bool:
+        """Open, and nothing has arrived that nobody asked for."""
+        fd = self.stream.fileno()
+        if fd < 0:
+            return False
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(fd, select.POLLIN | select.POLLHUP | select.POLLERR)
+        return not self._poll.poll(0)
+
+    def close(self) -> None:
+        self.stream.close()
+        self.endpoint.closed_one()
+
+
+class Endpoint:
+    """One address of a cluster with its connections.
+
+    Attributes:
+        live: open connections, idle ones included.
+        idle: the last used one is on the right.
+    """
+
+    __slots__ = (
+        "_idle_timeout",
+        "_lot",
+        "_max_idle",
+        "_max_live",
+        "address",
+        "failed_at",
+        "failures",
+        "idle",
+        "live",
+        "name",
+        "name_ptr",
+    )
+
+    def __init__(self, address: EndpointAddress, max_live: int, max_idle: int, idle_timeout: float) -> None:
+        self.address = address
+        self.name = str(address).encode()
+        self.name_ptr = ffi.from_buffer("uint8_t[]", self.name)  # for exchanges: guests may ask for it
+        self.idle: deque[UpstreamConnection] = deque()
+        self.live = 0
+        self.failures = 0
+        self.failed_at = float("-inf")
+        self._max_live = max_live
+        self._max_idle = max_idle
+        self._idle_timeout = idle_timeout
+        self._lot = ParkingLot()
+
+    def take_idle(self, now: float) -> UpstreamConnection | None:
+        """An idle connection that is still clean, or None. Unfit ones are closed on the way."""
+        while self.idle:
+            connection = self.idle.pop()
+            if now - connection.idle_since < self._idle_timeout and connection.is_quiet():
+                return connection
+            connection.close()
+        return None
+
+    def give(self, connection: UpstreamConnection, now: float) -> None:
+        """Take back a connection whose last exchange ended cleanly."""
+        if len(self.idle) >= self._max_idle:
+            connection.close()
+            return
+        connection.idle_since = now
+        connection.used += 1
+        self.idle.append(connection)
+        self._lot.unpark()
+
+    async def connect(self, timeout: float) -> UpstreamConnection:
+        """A new connection; waits for a place when ``max_connections`` are open.
+
+        Raises:
+            UpstreamError: 503 when no place became free in *timeout* seconds, 502 when refused or
+                unreachable, 504 when there was no answer in time. All retryable: nothing was sent.
+        """
+        with trio.move_on_after(timeout or float("inf")) as scope:
+            while self._max_live and self.live >= self._max_live:
+                await self._lot.park()
+                connection = self.take_idle(trio.current_time())
+                if connection is not None:
+                    return connection
+            self.live += 1
+            try:
+                stream = await self._open()
+            except BaseException:
+                self.live -= 1
+                self._lot.unpark()
+                raise
+            return UpstreamConnection(self, stream)
+        assert scope.cancelled_caught
+        self.note_failure()
+        if self._max_live and self.live >= self._max_live:
+            raise UpstreamError(
+                f"{self.address}: all {self._max_live} connections are busy", status=503, retryable=True
+            )
+        raise UpstreamError(f"{self.address}: no connection within {timeout:g} s", status=504, retryable=True)
+
+    def closed_one(self) -> None:
+        self.live -= 1
+        self._lot.unpark()
+
+    def note_failure(self) -> None:
+        self.failures += 1
+        self.failed_at = trio.current_time()
+
+    def close_idle(self) -> None:
+        while self.idle:
+            self.idle.pop().close()
+
+    def expire_idle(self, now: float) -> None:
+        """Close connections that have been idle for too long; the oldest are on the left."""
+        while self.idle and now - self.idle[0].idle_since >= self._idle_timeout:
+            self.idle.popleft().close()
+
+    async def _open(self) -> ByteStream:
+        address = self.address
+        try:
+            if address.path:
+                return await _connect(socket.AF_UNIX, address.path)
+            return await self._open_tcp(address.host, address.port)
+        except OSError as exc:
+            self.note_failure()
+            raise UpstreamError(
+                f"{address}: cannot connect: {_reason(exc)}", status=502, retryable=True
+            ) from exc
+
+    async def _open_tcp(self, host: str, port: int) -> ByteStream:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        last: OSError = OSError(errno.EADDRNOTAVAIL, f"no address for {host}")
+        for family, _, _, _, sockaddr in found:
+            try:
+                return await _connect(family, sockaddr)
+            except OSError as exc:
+                last = exc
+        raise last
+
+
+class Cluster:
+    """Endpoints that are interchangeable, taken in turn; one that just failed is tried last."""
+
+    __slots__ = ("_next", "endpoints", "host", "name")
+
+    def __init__(self, name: str, endpoints: list[Endpoint], host: str = "") -> None:
+        self.name = name
+        self.endpoints = endpoints
+        self.host = host.encode()
+        self._next = 0
+
+    def order(self, now: float) -> list[Endpoint]:
+        """Endpoints in the order in which this exchange should try them."""
+        endpoints = self.endpoints
+        if len(endpoints) == 1:
+            return endpoints
+        self._next = (self._next + 1) % len(endpoints)
+        turned = endpoints[self._next :] + endpoints[: self._next]
+        return sorted(turned, key=lambda endpoint: now - endpoint.failed_at < FAILURE_PAUSE)
+
+    def close_idle(self) -> None:
+        for endpoint in self.endpoints:
+            endpoint.close_idle()
+
+
+async def _connect(family: int, sockaddr: object) -> ByteStream:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if family != socket.AF_UNIX:
+            set_nodelay(sock)
+        try:
+            sock.connect(sockaddr)  # type: ignore[arg-type]
+        except BlockingIOError:
+            await wait_writable(sock)
+            failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if failed:
+                raise OSError(failed, errno.errorcode.get(failed, "error")) from None
+    except BaseException:
+        sock.close()
+        raise
+    return SocketStream(sock)
+
+
+def _reason(exc: OSError) -> str:
+    if isinstance(exc, socket.gaierror):
+        return f"name not resolved ({exc.strerror})"
+    return {
+        errno.ECONNREFUSED: "connection refused",
+        errno.EHOSTUNREACH: "no route to host",
+        errno.ENETUNREACH: "network unreachable",
+        errno.ENOENT: "no such socket file",
+        errno.EACCES: "permission denied",
+    }.get(exc.errno or 0, exc.strerror or str(exc))

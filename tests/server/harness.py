@@ -1,0 +1,254 @@
+"""A raw client, a scripted upstream and a gateway between them, all over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import h11
+import trio
+
+import blitz
+from blitz.config import Config, Http, Limits, Route, Timeouts, Upstream
+
+Script = Callable[["Served"], Awaitable[None]]
+
+
+@dataclass
+class Served:
+    """One connection at the upstream: what arrived on it, and the stream to answer on."""
+
+    stream: trio.SocketStream
+    received: bytearray = field(default_factory=bytearray)
+
+    async def head(self) -> bytes:
+        """Read through the next empty line; what follows stays in ``received``."""
+        while b"\r\n\r\n" not in self.received:
+            data = await self.stream.receive_some()
+            if not data:
+                raise EOFError(bytes(self.received))
+            self.received += data
+        end = self.received.index(b"\r\n\r\n") + 4
+        head = bytes(self.received[:end])
+        del self.received[:end]
+        return head
+
+    async def exactly(self, size: int) -> bytes:
+        while len(self.received) < size:
+            data = await self.stream.receive_some()
+            if not data:
+                raise EOFError(bytes(self.received))
+            self.received += data
+        data = bytes(self.received[:size])
+        del self.received[:size]
+        return data
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+
+class FakeUpstream:
+    """Runs *script* for every connection; keeps what it was sent."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.connections: list[Served] = []
+        self.heads: list[bytes] = []
+        self.port = 0
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(trio.serve_tcp, self._serve, 0)
+            self.port = listeners[0].socket.getsockname()[1]
+            task_status.started()
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        served = Served(stream)
+        self.connections.append(served)
+        with contextlib.suppress(
+            trio.BrokenResourceError, trio.ClosedResourceError, EOFError, h11.ProtocolError
+        ):
+            await self.script(served)
+        await stream.aclose()
+
+
+def answering(answer: bytes) -> Script:
+    """Read a head (no body), send *answer*, again and again."""
+
+    async def script(served: Served) -> None:
+        while True:
+            await served.head()
+            await served.send(answer)
+
+    return script
+
+
+async def echo(served: Served) -> None:
+    """An h11 server that answers with what reached it: request line, headers, body."""
+    connection = h11.Connection(h11.SERVER)
+    if served.received:
+        connection.receive_data(bytes(served.received))
+    request: Any = None
+    body = b""
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            if connection.they_are_waiting_for_100_continue:
+                await served.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            connection.receive_data(await served.stream.receive_some())
+        elif isinstance(event, h11.Request):
+            request, body = event, b""
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+        elif isinstance(event, h11.EndOfMessage):
+            lines = [request.method + b" " + request.target]
+            lines += [name + b": " + value for name, value in request.headers]
+            answer = b"\n".join(lines) + b"\n\n" + body
+            for part in (
+                h11.Response(status_code=200, headers=[("Content-Length", str(len(answer)))]),
+                h11.Data(data=answer),
+                h11.EndOfMessage(),
+            ):
+                data = connection.send(part)
+                if data:
+                    await served.send(data)
+            if connection.our_state is h11.MUST_CLOSE:
+                return
+            connection.start_next_cycle()
+        else:
+            return
+
+
+class Client:
+    """A raw client: bytes out, parsed answers in."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.buffer = bytearray()
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def _more(self) -> bool:
+        data = await self.stream.receive_some()
+        self.buffer += data
+        return bool(data)
+
+    async def head(self) -> tuple[int, dict[str, str]]:
+        while b"\r\n\r\n" not in self.buffer:
+            if not await self._more():
+                raise EOFError(bytes(self.buffer))
+        end = self.buffer.index(b"\r\n\r\n")
+        lines = self.buffer[:end].decode("latin-1").split("\r\n")
+        del self.buffer[: end + 4]
+        fields = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            fields[name.lower()] = value.strip()
+        return int(lines[0].split()[1]), fields
+
+    async def answer(self, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+        status, fields = await self.head()
+        if method == "HEAD" or status in (204, 304) or status < 200:
+            return status, fields, b""
+        if fields.get("transfer-encoding") == "chunked":
+            return status, fields, await self._chunked()
+        if "content-length" in fields:
+            return status, fields, await self._exactly(int(fields["content-length"]))
+        return status, fields, await self.rest()
+
+    async def rest(self) -> bytes:
+        while await self._more():
+            pass
+        data = bytes(self.buffer)
+        self.buffer.clear()
+        return data
+
+    async def _exactly(self, size: int) -> bytes:
+        while len(self.buffer) < size:
+            if not await self._more():
+                raise EOFError(bytes(self.buffer))
+        data = bytes(self.buffer[:size])
+        del self.buffer[:size]
+        return data
+
+    async def _chunked(self) -> bytes:
+        body = b""
+        while True:
+            while b"\r\n" not in self.buffer:
+                if not await self._more():
+                    raise EOFError(bytes(self.buffer))
+            line, _, rest = bytes(self.buffer).partition(b"\r\n")
+            self.buffer[:] = rest
+            size = int(line, 16)
+            body += await self._exactly(size)
+            assert await self._exactly(2) == b"\r\n"
+            if not size:
+                return body
+
+    async def closed(self) -> bool:
+        """The gateway has closed, and nothing more came."""
+        try:
+            return not self.buffer and not await self.stream.receive_some()
+        except trio.BrokenResourceError:
+            return True
+
+
+@dataclass
+class Rig:
+    gateway: blitz.Gateway
+    upstream: FakeUpstream
+    nursery: trio.Nursery
+    clients: list[Client] = field(default_factory=list)
+
+    async def connect(self) -> Client:
+        host, port = self.gateway.addresses[0]
+        client = Client(await trio.open_tcp_stream(host, port))
+        self.clients.append(client)
+        return client
+
+    async def close(self) -> None:
+        for client in self.clients:
+            await client.stream.aclose()
+
+    async def get(self, target: str = "/", **headers: str) -> tuple[int, dict[str, str], bytes]:
+        client = await self.connect()
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+        await client.send(f"GET {target} HTTP/1.1\r\nHost: test\r\n{lines}\r\n".encode())
+        answer = await client.answer()
+        await client.stream.aclose()
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def rig(
+    script: Script = echo,
+    *,
+    parser: str = "auto",
+    timeouts: Timeouts | None = None,
+    limits: Limits | None = None,
+    **config: Any,
+) -> AsyncIterator[Rig]:
+    """A gateway in front of one fake upstream."""
+    upstream = FakeUpstream(script)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(upstream.run)
+        config.setdefault("routes", [Route(upstream="main")])
+        config.setdefault("upstreams", {"main": Upstream(endpoints=[f"http://127.0.0.1:{upstream.port}"])})
+        whole = Config(
+            listen=["127.0.0.1:0"],
+            http=Http(parser=parser),  # type: ignore[arg-type]
+            timeouts=timeouts or Timeouts(),
+            limits=limits or Limits(),
+            **config,
+        )
+        async with blitz.open_gateway(whole) as gateway:
+            test = Rig(gateway, upstream, nursery)
+            try:
+                yield test
+            finally:
+                with trio.CancelScope(shield=True):
+                    await test.close()
+        nursery.cancel_scope.cancel()

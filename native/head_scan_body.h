@@ -24,10 +24,10 @@ typedef struct {
     int64_t result;
 } scan;
 
-/* The line that began at line has no end yet. */
+/* The line that began at line has no CR yet. */
 SCAN_TARGET static const uint8_t *unfinished(scan *s, const uint8_t *line, size_t bound)
 {
-    s->result = (size_t)(s->end - line) > bound + 1 ? BLITZ_E_LIMIT : incomplete(s->cut);
+    s->result = (size_t)(s->end - line) > bound ? BLITZ_E_LIMIT : incomplete(s->cut);
     return NULL;
 }
 
@@ -48,8 +48,10 @@ SCAN_TARGET static inline const uint8_t *line_end(scan *s, const uint8_t *at, co
         s->result = BLITZ_E_LIMIT;
         return NULL;
     }
-    if (s->end - at < 2)
-        return unfinished(s, line, bound);
+    if (s->end - at < 2) {
+        s->result = incomplete(s->cut);
+        return NULL;
+    }
     return at[1] == '\n' ? at + 2 : decline(s);
 }
 

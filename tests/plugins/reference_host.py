@@ -47,10 +47,11 @@ def config_text(value: Any) -> str:
 
 @dataclass
 class Message:
-    """A head that a hook sees: header names are lower-case."""
+    """What a hook sees: header names are lower-case."""
 
     headers: list[tuple[str, str]] = field(default_factory=list)
     properties: dict[str, str] = field(default_factory=dict)
+    body: str = ""
 
 
 @dataclass
@@ -125,7 +126,7 @@ class ReferencePlugin:
     def response(self, status: int, message: Message) -> Outcome:
         if "process_response" not in self.exports:
             return Outcome(0, message.headers)
-        return self._hook(message, "process_response", [status], [b""])
+        return self._hook(message, "process_response", [status], [message.body.encode()])
 
     def fuel_of(self, method: str, path: str, message: Message) -> int:
         """Instructions that one request hook takes."""

@@ -1,20 +1,34 @@
-"""Every case of every built-in plugin's table, on each host that we have."""
+"""Every case of every built-in plugin's table, in Blitz and in the reference host."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
+from blitz.wasm.engine import Engine
+
+from .blitz_host import BlitzPlugin
 from .cases import Case, load_cases, run_case
 from .reference_host import ReferencePlugin
 
-HOSTS: dict[str, Callable[[Path, dict[str, Any], dict[str, str]], Any]] = {"reference": ReferencePlugin}
+CASES = pytest.mark.parametrize("case", load_cases(), ids=lambda case: f"{case.plugin}: {case.name}")
 
 
-@pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("case", load_cases(), ids=lambda case: f"{case.plugin}: {case.name}")
-def test_plugin_does_as_its_table_says(case: Case, host: str) -> None:
-    run_case(case, HOSTS[host])
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    engine = Engine(max_instances=16, max_memory_size=2 * 1024 * 1024)
+    yield engine
+    engine.close()
+
+
+@CASES
+def test_plugin_does_as_its_table_says_in_blitz(case: Case, engine: Engine) -> None:
+    with ExitStack() as stack:
+        run_case(case, lambda *given: stack.enter_context(BlitzPlugin(engine, *given)))
+
+
+@CASES
+def test_plugin_does_as_its_table_says_in_the_reference_host(case: Case) -> None:
+    run_case(case, ReferencePlugin)

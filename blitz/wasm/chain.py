@@ -145,7 +145,8 @@ class ChainRun:
         if response:
             takers = [p.plugin for p in self._pools[: self._index + 1] if p.plugin.needs_response_body]
         else:
-            takers = [p.plugin for p in self._pools if p.plugin.reads_body or p.plugin.writes_body]
+            # One that writes and does not read (an answer's body, say) has nothing to see whole.
+            takers = [p.plugin for p in self._pools if p.plugin.reads_body]
         size = max((plugin.spec.max_body for plugin in takers), default=0)
         return size, any(plugin.writes_body for plugin in takers)
 

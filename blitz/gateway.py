@@ -30,6 +30,7 @@ from blitz.server.listen import accept_loop, bind, close_listener
 from blitz.server.runtime import Runtime, assemble, load_plugin
 from blitz.server.stream import AnyStream, SocketStream
 from blitz.wasm.engine import Engine
+from blitz.wasm.plugin import Plugin
 from blitz.wasm.pool import PoolStatistics
 from blitz.wasm.shared import Shared
 
@@ -177,10 +178,11 @@ async def serve(
         runtime = await _build(config, engine, shared)
         context = ServerContext(runtime)
         gateway = Gateway(context, engine, shared)
-        listeners = list(sockets) if sockets is not None else bind_all(runtime.resolved)
-        gateway._listeners = listeners
-        gateway.addresses = [listener.getsockname()[:2] for listener in listeners]
+        listeners: list[socket.socket] = []
         try:
+            listeners += sockets if sockets is not None else bind_all(runtime.resolved)
+            gateway._listeners = listeners
+            gateway.addresses = [listener.getsockname()[:2] for listener in listeners]
             await _run(gateway, context, listeners, task_status)
         finally:
             for listener in listeners:
@@ -239,12 +241,18 @@ async def _serve_with(
 
 async def _build(config: Config | Resolved, engine: Engine, shared: Shared | None) -> Runtime:
     resolved = config if isinstance(config, Resolved) else resolve(config)
-    plugins = {}
-    for plugin in resolved.plugins:
-        # In a thread: compiling takes milliseconds to seconds, and other connections are being served.
-        plugins[plugin.name] = await trio.to_thread.run_sync(
-            load_plugin, engine, plugin, resolved.log.plugins, shared
-        )
+    plugins: dict[str, Plugin] = {}
+    try:
+        for plugin in resolved.plugins:
+            # In a thread: compiling takes milliseconds to seconds, and other connections are being served.
+            plugins[plugin.name] = await trio.to_thread.run_sync(
+                load_plugin, engine, plugin, resolved.log.plugins, shared
+            )
+    except BaseException:
+        for loaded in plugins.values():
+            loaded.close()
+            loaded.module.close()
+        raise
     for warning in resolved.warnings:
         _log.warning("%s", warning)
     runtime = assemble(resolved, plugins)

@@ -134,7 +134,12 @@ def load_plugin(
         log_level=PLUGIN_LEVELS[log_level],
         version=resolved.version,
     )
-    return Plugin(engine, Module.compile(engine, wasm, resolved.file), spec, shared)
+    module = Module.compile(engine, wasm, resolved.file)
+    try:
+        return Plugin(engine, module, spec, shared)
+    except BaseException:
+        module.close()
+        raise
 
 
 def assemble(resolved: Resolved, plugins: dict[str, Plugin]) -> Runtime:

@@ -1,21 +1,29 @@
-"""Blitz: an edge gateway on trio that runs untrusted WebAssembly plugins on every request."""
+"""Blitz: an edge gateway on trio that runs untrusted WebAssembly plugins on every request.
 
-from blitz.config import Config, load_config
-from blitz.embed import AppliedChain, Continue, Request, Respond, Response, open_chain
-from blitz.errors import (
-    BlitzError,
-    ClientError,
-    ConfigError,
-    InternalError,
-    PluginError,
-    PluginLoadError,
-    PluginMemory,
-    PluginTimeout,
-    PluginTrap,
-    PluginVerdict,
-    UpstreamError,
-)
-from blitz.gateway import Gateway, Statistics, open_gateway, serve
+Names are imported when they are first used: ``import blitz`` costs nothing, and ``blitz --help`` does not
+wait for an event loop and an engine.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blitz.config import Config, load_config
+    from blitz.embed import AppliedChain, Continue, Request, Respond, Response, open_chain
+    from blitz.errors import (
+        BlitzError,
+        ClientError,
+        ConfigError,
+        InternalError,
+        PluginError,
+        PluginLoadError,
+        PluginMemory,
+        PluginTimeout,
+        PluginTrap,
+        PluginVerdict,
+        UpstreamError,
+    )
+    from blitz.gateway import Gateway, Statistics, open_gateway, serve
 
 __all__ = [
     "AppliedChain",
@@ -42,3 +50,41 @@ __all__ = [
     "open_gateway",
     "serve",
 ]
+
+# Where each name lives.
+_HOMES = {
+    "AppliedChain": "blitz.embed",
+    "BlitzError": "blitz.errors",
+    "ClientError": "blitz.errors",
+    "Config": "blitz.config",
+    "ConfigError": "blitz.errors",
+    "Continue": "blitz.embed",
+    "Gateway": "blitz.gateway",
+    "InternalError": "blitz.errors",
+    "PluginError": "blitz.errors",
+    "PluginLoadError": "blitz.errors",
+    "PluginMemory": "blitz.errors",
+    "PluginTimeout": "blitz.errors",
+    "PluginTrap": "blitz.errors",
+    "PluginVerdict": "blitz.errors",
+    "Request": "blitz.embed",
+    "Respond": "blitz.embed",
+    "Response": "blitz.embed",
+    "Statistics": "blitz.gateway",
+    "UpstreamError": "blitz.errors",
+    "load_config": "blitz.config",
+    "open_chain": "blitz.embed",
+    "open_gateway": "blitz.gateway",
+    "serve": "blitz.gateway",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

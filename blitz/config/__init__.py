@@ -19,6 +19,7 @@ from blitz.config.resolve import resolve
 from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
 from blitz.config.schema import json_schema
 from blitz.config.source import Document
+from blitz.config.units import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
     "Address",
@@ -39,10 +40,14 @@ __all__ = [
     "Route",
     "Timeouts",
     "Upstream",
+    "format_duration",
+    "format_size",
     "json_schema",
     "load_config",
     "parse_address",
+    "parse_duration",
     "parse_endpoint",
+    "parse_size",
     "plugin_name",
     "read_config",
     "resolve",

@@ -39,7 +39,8 @@ def build(model: type[_M], document: Document) -> _M:
 def nearest(name: str, known: list[str]) -> str:
     """A hint such as ``; did you mean "auth"?``, or the names there are, or nothing."""
     spelled = {item.lower(): item for item in known}
-    close = difflib.get_close_matches(name.lower(), list(spelled), n=1, cutoff=0.6)
+    close = [item for item in spelled if item.startswith(name.lower()) and len(name) > 2]
+    close += difflib.get_close_matches(name.lower(), list(spelled), n=1, cutoff=0.6)
     if close:
         return f"; did you mean `{spelled[close[0]]}`?"
     return f"; known here: {', '.join(known)}" if known else ""
@@ -150,9 +151,10 @@ class _Checker:
         if value is None and any(isinstance(member, inspect.NoneType) for member in wanted.types):
             return None
         members = [member for member in wanted.types if not isinstance(member, inspect.NoneType)]
-        if isinstance(value, dict):
+        shaped = _toml_value(value) if isinstance(value, Given | Expanded) else value
+        if isinstance(shaped, dict):
             members = _of_kind(members, inspect.DictType, inspect.StructType)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
+        elif isinstance(shaped, int | float) and not isinstance(shaped, bool):
             members = _of_kind(members, inspect.IntType, inspect.FloatType)
         wrongs = []
         for member in sorted(members, key=lambda m: isinstance(_plain(m), inspect.StrType)):

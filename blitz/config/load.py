@@ -69,11 +69,14 @@ def read_config(
     environ: Mapping[str, str] | None = None,
     overrides: Sequence[str] = (),
     *,
+    flags: Sequence[tuple[str, str]] = (),
     start: Document | None = None,
 ) -> Loaded:
     """Read a configuration and say everything that is wrong with it, without raising.
 
-    *start* stands in for the file where a command makes one up.
+    Args:
+        flags: (name of a command-line flag, ``dotted.key=value``), for flags other than ``--set``.
+        start: stands in for the file where a command makes one up.
     """
     environ = os.environ if environ is None else environ
     document = start if start is not None else Document()
@@ -82,7 +85,7 @@ def read_config(
     unreadable = bool(document.problems)
     expand_document(document, environ)
     apply_environment(document, environ)
-    apply_overrides(document, overrides)
+    apply_overrides(document, overrides, flags)
     config = build(Config, document)
     if not unreadable:
         check_rules(config, document)
@@ -96,7 +99,9 @@ def read_config(
 
 
 def _sorted(document: Document) -> list[ConfigProblem]:
-    """By line, the configuration file first; what has no line keeps its order."""
-    return sorted(
-        document.problems, key=lambda problem: (problem.file != document.file, problem.file, problem.line)
-    )
+    """By line and key, the configuration file first."""
+
+    def place(problem: ConfigProblem) -> tuple[bool, str, int, str]:
+        return (problem.file != document.file, problem.file, problem.line, problem.key)
+
+    return sorted(document.problems, key=place)

@@ -37,10 +37,15 @@ class _Refused(ValueError):
     pass
 
 
-def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
-    """Put each ``key=value`` into *document*, later ones over earlier ones; report what is malformed."""
-    for text in overrides:
-        origin = f"--set {text.partition('=')[0]}"
+def apply_overrides(
+    document: Document, overrides: Sequence[str], flags: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Put each ``key=value`` into *document*, later ones over earlier ones; report what is malformed.
+
+    *flags* are those that have a name of their own, such as ``("--workers", "workers=2")``; ``--set`` wins.
+    """
+    named = [(f"--set {text.partition('=')[0]}", text) for text in overrides]
+    for origin, text in [*flags, *named]:
         try:
             key, equals, value = text.partition("=")
             if not equals:

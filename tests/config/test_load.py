@@ -282,6 +282,7 @@ def test_an_override_reaches_any_key(write, tmp_path, override, read, expected):
     ("override", "expected"),
     [
         ("timeouts.head", "--set timeouts.head: `timeouts.head` has no `=`"),
+        ("workers=0", "--set workers: workers: 0 is too small; the least is 1"),
         ("=5", "--set : `` is not a key"),
         ("timeouts..head=5", "--set timeouts..head: `timeouts..head` is not a key"),
         ("timeouts.haed=5", "--set timeouts.haed: timeouts.haed: unknown key; did you mean `head`?"),

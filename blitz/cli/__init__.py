@@ -1,0 +1,47 @@
+"""The ``blitz`` command. Thin: each command reads its words, calls public names, prints.
+
+Exit codes: 0 done, 1 failed, 2 the input is wrong (what click uses for a wrong command line, too).
+Commands are imported when they are called, so that ``blitz --help`` does not wait for an engine.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+__all__ = ["main"]
+
+# name -> (module:attribute, one line for --help)
+COMMANDS = {
+    "run": ("blitz.cli.run:run", "Run the gateway that a file describes."),
+    "proxy": ("blitz.cli.run:proxy", "Put plugins in front of one upstream, without a file."),
+    "demo": ("blitz.cli.demo:demo", "Run a demo: an upstream, the built-in plugins, three routes."),
+    "validate": ("blitz.cli.check:validate", "List every mistake in a file, and load its plugins."),
+    "schema": ("blitz.cli.check:schema", "Print the JSON schema of blitz.toml."),
+    "plugin": ("blitz.cli.plugin:plugin", "Look at plugin files."),
+    "version": ("blitz.cli.check:version", "Print what is installed."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that knows its commands' names and summaries without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Blitz, an edge gateway that runs WebAssembly plugins on every request."""

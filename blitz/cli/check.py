@@ -1,0 +1,122 @@
+"""``blitz validate``, ``blitz schema``, ``blitz version``: commands that look and do not serve."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+import click
+import trio
+
+from blitz.cli.output import EXIT_BAD_INPUT, print_json, print_problem
+from blitz.cli.run import config_options, flags_of
+from blitz.config import Loaded, json_schema, read_config
+from blitz.errors import ConfigProblem
+
+__all__ = ["schema", "validate", "version"]
+
+
+@click.command()
+@click.argument("file", required=False)
+@click.option("-c", "--config", "named", metavar="FILE", help="The same, as in blitz run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@config_options
+def validate(
+    file: str | None,
+    named: str | None,
+    as_json: bool,
+    plugin_dir: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """List every mistake in FILE (default: blitz.toml) with its line, and load its plugins.
+
+    Exit code 0: it would run. 2: it would not.
+    """
+    file = file or named or "blitz.toml"
+    loaded = read_config(file, overrides=overrides, flags=flags_of(plugin_dir=plugin_dir))
+    problems = [*loaded.problems, *_plugin_problems(loaded)]
+    if as_json:
+        print_json(_report(file, loaded, problems))
+    else:
+        _print_report(file, loaded, problems)
+    raise SystemExit(EXIT_BAD_INPUT if problems else 0)
+
+
+def _plugin_problems(loaded: Loaded) -> list[ConfigProblem]:
+    """What is wrong with the plugins themselves; those that could not be found have been reported."""
+    if not loaded.resolved.plugins:
+        return []
+    from blitz.examine import check_plugins  # loads the engine
+
+    found = []
+    for plugin, message in trio.run(check_plugins, loaded.resolved):
+        if not any(plugin.file in problem.message for problem in loaded.problems):
+            said = message.removeprefix(plugin.file).lstrip(": ")
+            found.append(ConfigProblem(said, file=plugin.file))
+    return found
+
+
+def _report(file: str, loaded: Loaded, problems: list[ConfigProblem]) -> dict[str, Any]:
+    return {
+        "file": file,
+        "ok": not problems,
+        "problems": [
+            {"file": problem.file, "line": problem.line, "key": problem.key, "message": problem.message}
+            for problem in problems
+        ],
+        "warnings": list(loaded.resolved.warnings),
+    }
+
+
+def _print_report(file: str, loaded: Loaded, problems: list[ConfigProblem]) -> None:
+    for problem in problems:
+        print_problem(problem)
+    for warning in loaded.resolved.warnings:
+        click.echo(click.style("warning: ", fg="yellow") + warning, err=True)
+    if problems:
+        click.echo(f"{file}: {_count(len(problems), 'problem')}", err=True)
+        return
+    resolved = loaded.resolved
+    counts = [
+        _count(len(resolved.routes), "route"),
+        _count(len(resolved.upstreams), "upstream"),
+        _count(len(resolved.plugins), "plugin"),
+    ]
+    click.echo(f"{file}: ok: {', '.join(counts)}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of blitz.toml, for completion and checks in editors."""
+    print_json(json_schema())
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def version(as_json: bool) -> None:
+    """Print the versions of Blitz and of what it runs on."""
+    versions = {
+        "blitz": _installed("blitz-gateway"),
+        "wasmtime": _installed("wasmtime"),
+        "trio": _installed("trio"),
+        "python": platform.python_version(),
+        "platform": f"{sys.platform}-{platform.machine()}",
+    }
+    if as_json:
+        print_json(versions)
+    else:
+        for name, text in versions.items():
+            click.echo(f"{name} {text}")
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"

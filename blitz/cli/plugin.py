@@ -1,0 +1,110 @@
+"""``blitz plugin``: commands for people who write or judge plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from blitz.cli.output import EXIT_BAD_INPUT, fail_on_errors, print_json
+from blitz.config import format_duration, format_size
+
+if TYPE_CHECKING:
+    from blitz.examine import Inspection
+
+__all__ = ["plugin"]
+
+
+@click.group()
+def plugin() -> None:
+    """Look at plugin files."""
+
+
+@plugin.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def inspect(file: str, as_json: bool) -> None:
+    """Show what is in FILE: ABI, hooks, imports, memory, and what its manifest asks for.
+
+    Exit code 2 when it cannot run as a plugin.
+    """
+    from blitz.examine import inspect_plugin  # loads the engine
+
+    with fail_on_errors():
+        found = inspect_plugin(file)
+    if as_json:
+        print_json(_as_json(found))
+    else:
+        _print(found)
+    raise SystemExit(EXIT_BAD_INPUT if found.refused or found.problems else 0)
+
+
+def _as_json(found: Inspection) -> dict[str, Any]:
+    shown = {name: value for name, value in _fields(found).items() if name not in ("asks", "problems")}
+    shown["imports"] = [asdict(entry) for entry in found.imports]
+    shown["exports"] = [{"name": entry.name, "type": entry.type} for entry in found.exports]
+    return shown | {"asks": _asks(found), "problems": [str(problem) for problem in found.problems]}
+
+
+def _fields(found: Inspection) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in found.__dataclass_fields__}
+
+
+def _asks(found: Inspection) -> dict[str, Any]:
+    """What the manifest says, without what it leaves out."""
+    asks = found.asks
+    if asks is None:
+        return {}
+    limits = asks.limits
+    said = {
+        "name": asks.plugin.name,
+        "version": asks.plugin.version,
+        "license": asks.plugin.license,
+        "description": asks.plugin.description,
+        "type": asks.plugin.type,
+        "order": asks.plugin.order,
+        "memory": None if limits.memory is None else format_size(limits.memory),
+        "timeout": None if limits.timeout is None else format_duration(limits.timeout),
+        "max_body": None if limits.max_body is None else format_size(limits.max_body),
+        "response_body": asks.hooks.response_body,
+        "instances": limits.instances,
+        "failure": asks.failure.policy,
+        "env": asks.capabilities.env,
+        "env_optional": asks.capabilities.env_optional,
+        "clock": asks.capabilities.clock,
+        "random": asks.capabilities.random,
+        "config": list(asks.config.defaults),
+    }
+    return {name: value for name, value in said.items() if value not in (None, "", [], False)}
+
+
+def _print(found: Inspection) -> None:
+    rows = list(_rows(found))
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {text}")
+
+
+def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
+    yield "file", found.file
+    yield "size", f"{found.size} bytes"
+    yield "sha256", found.sha256
+    if found.refused:
+        yield "refused", click.style(found.refused, fg="red")
+    else:
+        yield "abi", f"{found.abi}, {found.spelling}"
+    yield "hooks", ", ".join(found.hooks) or "none"
+    most = "no maximum" if found.memory_max is None else f"at most {format_size(found.memory_max)}"
+    yield "memory", f"{format_size(found.memory_min)} from the start, {most}"
+    for position, entry in enumerate(found.imports):
+        yield "" if position else "imports", f"{entry.module}.{entry.name} {entry.type}"
+    for position, entry in enumerate(found.exports):
+        yield "" if position else "exports", f"{entry.name} {entry.type}"
+    yield "manifest", found.manifest or "none: defaults apply"
+    for name, value in _asks(found).items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        yield f"  {name}", "yes" if value is True else text
+    for problem in found.problems:
+        yield "problem", click.style(str(problem), fg="red")

@@ -1,0 +1,131 @@
+"""``blitz run`` and ``blitz proxy``: the commands that serve."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from blitz.cli.output import fail_on_errors, refuse, set_up_logging
+from blitz.config import Document, Loaded, Resolved, plugin_name, read_config
+from blitz.errors import ConfigError
+
+if TYPE_CHECKING:
+    from blitz.gateway import Gateway
+
+__all__ = ["config_options", "proxy", "run"]
+
+_log = logging.getLogger("blitz.cli")
+
+Command = Callable[..., None]
+
+
+def config_options(command: Command) -> Command:
+    """Options that every command shares that reads a configuration."""
+    options = (
+        click.option(
+            "--plugin-dir", metavar="DIR", help="Every *.wasm in DIR is a plugin (as PLUGIN_DIR says)."
+        ),
+        click.option(
+            "--set",
+            "overrides",
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="Override one key, such as timeouts.head=5s; may be repeated.",
+        ),
+    )
+    for option in options:
+        command = option(command)
+    return command
+
+
+def flags_of(*, plugin_dir: str | None, workers: str | None = None) -> list[tuple[str, str]]:
+    """The flags that were given, with the keys that they set."""
+    given = {"plugin_dir": ("--plugin-dir", plugin_dir), "workers": ("--workers", workers)}
+    return [(flag, f"{key}={value}") for key, (flag, value) in given.items() if value is not None]
+
+
+@click.command()
+@click.option("-c", "--config", "file", metavar="FILE", default="blitz.toml", show_default=True)
+@click.option("--workers", metavar="N", help='Processes, or "auto": one per CPU.')
+@config_options
+def run(file: str, workers: str | None, plugin_dir: str | None, overrides: tuple[str, ...]) -> None:
+    """Run the gateway that FILE describes, until SIGTERM or SIGINT; SIGHUP reads FILE again."""
+    flags = flags_of(plugin_dir=plugin_dir, workers=workers)
+    _serve(lambda: read_config(file, overrides=overrides, flags=flags), reloads=True)
+
+
+@click.command()
+@click.argument("listen")
+@click.argument("upstream")
+@click.option("--plugin", "files", metavar="FILE", multiple=True, help="A .wasm to run; may be repeated.")
+@click.option("--workers", metavar="N", help='Processes, or "auto": one per CPU.')
+@config_options
+def proxy(
+    listen: str,
+    upstream: str,
+    files: tuple[str, ...],
+    workers: str | None,
+    plugin_dir: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Listen on LISTEN and forward to UPSTREAM through plugins, without a file.
+
+    LISTEN is :8080 (every interface) or 127.0.0.1:8080. UPSTREAM is http://127.0.0.1:9000 or
+    127.0.0.1:9000.
+    """
+    flags = flags_of(plugin_dir=plugin_dir, workers=workers)
+
+    def read() -> Loaded:
+        start = _proxy_document(listen, upstream, files)
+        return read_config(None, overrides=overrides, flags=flags, start=start)
+
+    _serve(read)
+
+
+def _proxy_document(listen: str, upstream: str, files: Sequence[str]) -> Document:
+    """What the command line says, in the form of a file."""
+    endpoint = upstream if "://" in upstream else f"http://{upstream}"
+    data: dict[str, Any] = {
+        "listen": [listen],
+        "upstreams": {"default": {"endpoints": [endpoint]}},
+        "plugins": [{"name": plugin_name(file), "file": file} for file in files],
+        "routes": [{"name": "default", "upstream": "default"}],
+    }
+    return Document(
+        data=data, origins={("listen",): "LISTEN", ("upstreams",): "UPSTREAM", ("plugins",): "--plugin"}
+    )
+
+
+def _serve(read: Callable[[], Loaded], *, reloads: bool = False) -> None:
+    loaded = read()
+    if loaded.problems:
+        refuse(loaded.problems)
+    resolved = loaded.resolved
+    set_up_logging(resolved.log.level, resolved.log.plugins)
+
+    def read_again() -> Resolved:
+        again = read()
+        if again.problems:
+            raise ConfigError(again.problems)
+        return again.resolved
+
+    from blitz.workers import run as run_workers  # loads the engine
+
+    def greet(gateway: Gateway) -> None:
+        _greet(resolved, gateway)
+
+    with fail_on_errors():
+        code = run_workers(resolved, read_again=read_again if reloads else None, on_ready=greet)
+    raise SystemExit(code)
+
+
+def _greet(resolved: Resolved, gateway: Gateway) -> None:
+    addresses = ", ".join(
+        f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        for host, port in gateway.addresses
+    )
+    names = ", ".join(plugin.name for plugin in resolved.plugins) or "none"
+    _log.info("listening on %s; workers: %d; plugins: %s", addresses, resolved.workers, names)

@@ -1,0 +1,149 @@
+"""Look at plugin files without serving: does each of them load, and what is in one.
+
+For ``blitz validate`` and ``blitz plugin inspect``, and for embedders. What is made here is gone when a
+function returns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from blitz.config import Resolved, ResolvedPlugin
+from blitz.config.manifest import Manifest, find_manifest, read_manifest
+from blitz.errors import BlitzError, ConfigProblem, PluginLoadError
+from blitz.server.guests import probe
+from blitz.server.runtime import load_plugin
+from blitz.wasm.abi import detect
+from blitz.wasm.engine import Engine
+from blitz.wasm.module import MemoryType, Module, spell_type
+from blitz.wasm.pool import PluginPool
+
+__all__ = ["Entry", "Inspection", "check_plugins", "inspect_plugin"]
+
+HOOKS = ("init", "process_request", "process_response", "cleanup")
+
+
+async def check_plugins(resolved: Resolved) -> list[tuple[ResolvedPlugin, str]]:
+    """Load and start every plugin as a gateway would; return those that cannot run, each with its reason."""
+    refused = []
+    engine = Engine()
+    try:
+        for plugin in resolved.plugins:
+            try:
+                await _start(engine, plugin)
+            except BlitzError as error:
+                refused.append((plugin, str(error)))
+    finally:
+        engine.close()
+    return refused
+
+
+async def _start(engine: Engine, plugin: ResolvedPlugin) -> None:
+    """One plugin, one instance, and all of it freed again."""
+    loaded = await trio.to_thread.run_sync(load_plugin, engine, plugin, "off")
+    pool = PluginPool(loaded)
+    try:
+        await probe([pool], trio.Lock())
+    finally:
+        pool.close()
+        for instance in pool.take_leaving():
+            pool.end(instance)
+        loaded.close()
+        loaded.module.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An import or an export; type in words, such as ``(i32, i32) -> i32``. module "" for an export."""
+
+    module: str
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What is in a plugin file.
+
+    Attributes:
+        size: bytes of the file. sha256: hex digest.
+        refused: why it cannot run as a plugin, or "".
+        abi, spelling: such as ``blitz/1`` and ``plain``; "" when refused.
+        hooks: those of the Blitz hooks that it exports.
+        memory_min, memory_max: bytes of linear memory that it declares; None for no maximum.
+        manifest: path of the one beside it, or ""; asks: what that says.
+        problems: what is wrong with the manifest.
+    """
+
+    file: str
+    size: int
+    sha256: str
+    refused: str
+    abi: str
+    spelling: str
+    hooks: tuple[str, ...]
+    imports: tuple[Entry, ...]
+    exports: tuple[Entry, ...]
+    memory_min: int
+    memory_max: int | None
+    manifest: str
+    asks: Manifest | None
+    problems: tuple[ConfigProblem, ...]
+
+
+def inspect_plugin(file: str) -> Inspection:
+    """Say what is in *file*, whether or not it can run.
+
+    Raises:
+        PluginLoadError: it cannot be read, or is not a WebAssembly module.
+    """
+    path = Path(file)
+    try:
+        wasm = path.read_bytes()
+    except OSError as error:
+        raise PluginLoadError(f"{file}: cannot be read: {error.strerror}") from error
+    beside = find_manifest(path)
+    asks, problems = None, []
+    if beside is not None:
+        asks, document = read_manifest(beside)
+        problems = document.problems
+    engine = Engine()
+    try:
+        module = Module.compile(engine, wasm, file)
+        abi, spelling, refused = _plan(module)
+        imports = tuple(Entry(one.module, one.name, spell_type(one.type)) for one in module.imports)
+        exports = tuple(Entry("", one.name, spell_type(one.type)) for one in module.exports)
+        memory = next((MemoryType.parse(one.type) for one in module.exports if one.type[:1] == "m"), None)
+        module.close()
+    finally:
+        engine.close()
+    names = {entry.name for entry in exports}
+    return Inspection(
+        file=file,
+        size=len(wasm),
+        sha256=hashlib.sha256(wasm).hexdigest(),
+        refused=refused,
+        abi=abi,
+        spelling=spelling,
+        hooks=tuple(hook for hook in HOOKS if hook in names),
+        imports=imports,
+        exports=exports,
+        memory_min=memory.minimum_size if memory else 0,
+        memory_max=memory.maximum_size if memory else None,
+        manifest=str(beside or ""),
+        asks=asks,
+        problems=tuple(problems),
+    )
+
+
+def _plan(module: Module) -> tuple[str, str, str]:
+    """(ABI, spelling, why refused)"""
+    try:
+        plan = detect(module)
+    except PluginLoadError as error:
+        return "", "", str(error)
+    return plan.abi, plan.spelling, ""

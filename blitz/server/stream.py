@@ -68,12 +68,13 @@ class ByteStream(Protocol):
 class SocketStream(trio.abc.HalfCloseableStream):
     """A connected, non-blocking ``socket.socket``; owns it."""
 
-    __slots__ = ("_sending", "socket")
+    __slots__ = ("_eof_sent", "_sending", "socket")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
         self._sending = False
+        self._eof_sent = False
 
     # -- the request path
 
@@ -136,10 +137,9 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         with self._one_sender(), memoryview(data) as view:
-            if self.socket.fileno() < 0:
-                await checkpoint()
-                raise trio.ClosedResourceError("this socket was already closed")
             await checkpoint()
+            if self.socket.fileno() < 0 or self._eof_sent:
+                raise trio.ClosedResourceError("this socket was already closed for sending")
             if not view:
                 return
             with view.cast("B") as octets:
@@ -174,6 +174,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
             await checkpoint()
             if self.socket.fileno() < 0:
                 raise trio.ClosedResourceError("this socket was already closed")
+            self._eof_sent = True
             # The peer may have reset the connection already: then there is nobody to tell.
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_WR)

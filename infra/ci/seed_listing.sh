@@ -46,6 +46,9 @@ install_packages() {
         sudo=sudo
     fi
     $sudo apt-get -qq update
+    for package in "${missing[@]}"; do
+        [[ -n $(apt-cache madison "$package") ]] || cannot "this release has no package $package"
+    done
     $sudo env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
 }

@@ -106,8 +106,7 @@ class Head:
         """
         name = path.encode() or lib.blitz_scan_path()
         where = limits.c if limits is not None else ffi.NULL
-        self._bytes = ffi.from_buffer("uint8_t[]", data)
-        return int(lib.blitz_scan_request_with(name, self.c, self._bytes, len(data), 0, where))
+        return int(lib.blitz_scan_request_with(name, self.c, self.borrow(data), len(data), 0, where))
 
     def scan_response(
         self, data: bytes, request_method: bytes = b"GET", *, limits: HeadLimits | None = None, path: str = ""
@@ -115,12 +114,17 @@ class Head:
         """Scan the response head at the front of *data*; see ``scan_request``."""
         name = path.encode() or lib.blitz_scan_path()
         where = limits.c if limits is not None else ffi.NULL
-        self._bytes = ffi.from_buffer("uint8_t[]", data)
+        raw = self.borrow(data)
         return int(
             lib.blitz_scan_response_with(
-                name, self.c, self._bytes, len(data), 0, where, request_method, len(request_method)
+                name, self.c, raw, len(data), 0, where, request_method, len(request_method)
             )
         )
+
+    def borrow(self, data: bytes | bytearray | memoryview) -> Any:
+        """Keep *data* alive until the next reset; its address, for scans through ``lib`` into ``c``."""
+        self._bytes = ffi.from_buffer("uint8_t[]", data)
+        return self._bytes
 
     def check(self, request_method: bytes = b"") -> int:
         """Apply the rules of ``native/head_rules.c``: framing, Host, target, Connection and the rest.

@@ -3,6 +3,8 @@ that compare them. A result is (bytes used, head) or a negative code; 0 when mor
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import h11
 
 from blitz._native import ffi, lib
@@ -15,6 +17,16 @@ PATHS = [
     if lib.blitz_head_extent_with(path.encode(), b"", 0, 0, ffi.NULL) != lib.BLITZ_E_STATE
 ]
 REFUSED_BY_H11 = -1000
+HEADS = Path(__file__).parents[1] / "corpus" / "heads"
+
+
+def corpus(folder: str) -> list[tuple[str, bytes, bytes | None]]:
+    """Real heads: (name, bytes, None for a request or the method that a response answers)."""
+    files = sorted((HEADS / folder).glob("*.http"))
+    return [
+        (path.stem, path.read_bytes(), b"GET" if path.stem.startswith("response") else None) for path in files
+    ]
+
 
 CODES = {
     value: name
@@ -35,6 +47,22 @@ def scan(data: bytes, method: bytes | None, path: str = "", limits: HeadLimits |
         result = head.scan_request(data, path=path, limits=limits)
     else:
         result = head.scan_response(data, method, path=path, limits=limits)
+    return head if result > 0 else result
+
+
+def scan_in_parts(data: bytes, method: bytes | None, path: str, step: int) -> int | Head:
+    """The same, *step* more bytes per call, as a connection does. A positive result ends it."""
+    head, name, seen, result = Head(), path.encode(), 0, 0
+    raw = head.borrow(data)
+    while result == 0 and seen < len(data):
+        size = min(seen + step, len(data))
+        if method is None:
+            result = lib.blitz_scan_request_with(name, head.c, raw, size, seen, ffi.NULL)
+        else:
+            result = lib.blitz_scan_response_with(
+                name, head.c, raw, size, seen, ffi.NULL, method, len(method)
+            )
+        seen = size
     return head if result > 0 else result
 
 
@@ -96,9 +124,9 @@ def meaning(head: Head) -> dict[str, object]:
         "host": head.host,
         "framing": (head.body, head.content_length),
         "flags": head.c.flags,
-        "fields": [(name, _as_h11_shows(name, value)) for name, value in head.fields()],
+        "fields": [(name, as_h11_shows(name, value)) for name, value in head.fields()],
     }
 
 
-def _as_h11_shows(name: bytes, value: bytes) -> bytes:
+def as_h11_shows(name: bytes, value: bytes) -> bytes:
     return value.lower() if name.lower() == b"transfer-encoding" else value

@@ -105,6 +105,7 @@ void blitz_head_reset(blitz_head *head, int kind);
  * BLITZ_E_SYNTAX: not a token / not field-content; BLITZ_E_LIMIT: table full. */
 int blitz_head_start_request(blitz_head *head, const uint8_t *method, size_t method_len,
                              const uint8_t *target, size_t target_len, int minor);
+/* reason NULL: the standard phrase of the status. */
 int blitz_head_start_response(blitz_head *head, int status, const uint8_t *reason,
                               size_t reason_len, int minor);
 int blitz_head_add(blitz_head *head, const uint8_t *name, size_t name_len,

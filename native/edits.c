@@ -341,8 +341,11 @@ static int commit_message(blitz_exchange *exchange, blitz_head *head, char *why,
     if (code < 0)
         return code;
     if (head->kind == BLITZ_RESPONSE && edits->status != 0) {
+        const char *reason = blitz_reason(edits->status);
         head->status = edits->status;
-        head->reason = (blitz_span){0, 0};
+        code = blitz_head_store(head, (const uint8_t *)reason, strlen(reason), &head->reason);
+        if (code < 0)
+            return code;
     }
     if (replace) {
         move_body(exchange);

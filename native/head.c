@@ -319,11 +319,15 @@ int blitz_head_start_request(blitz_head *head, const uint8_t *method, size_t met
 int blitz_head_start_response(blitz_head *head, int status, const uint8_t *reason, size_t reason_len,
                               int minor)
 {
-    if (clean_value(&reason, &reason_len) < 0 || minor < 0 || minor > 255 || status < 0 || status > 999)
+    if ((reason != NULL && clean_value(&reason, &reason_len) < 0) || minor < 0 || minor > 255 || status < 0 || status > 999)
         return BLITZ_E_SYNTAX;
     blitz_head_reset(head, BLITZ_RESPONSE);
     head->minor = (uint8_t)minor;
     head->status = (uint32_t)status;
+    if (reason == NULL) {
+        reason = (const uint8_t *)blitz_reason(head->status);
+        reason_len = strlen((const char *)reason);
+    }
     return blitz_head_store(head, reason, reason_len, &head->reason);
 }
 

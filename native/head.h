@@ -32,6 +32,8 @@ bool blitz_is_origin_form(const uint8_t *bytes, size_t len);
  * host_len: bytes of the host; port: its number, or -1 when there is none. */
 bool blitz_parse_authority(const uint8_t *bytes, size_t len, size_t *host_len, int32_t *port);
 bool blitz_name_equal(const uint8_t *a, const uint8_t *b, size_t len);   /* ASCII case-insensitive */
+/* The standard reason phrase of a status, NUL-terminated; "" for one that is not registered. */
+const char *blitz_reason(uint32_t status);
 /* Copy into the arena. -> 0 and *out, or BLITZ_E_NOMEM. */
 int blitz_head_store(blitz_head *head, const uint8_t *bytes, size_t len, blitz_span *out);
 

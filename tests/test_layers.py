@@ -60,7 +60,9 @@ LAYERS = {
     "public": Layer(("blitz",), (*CORES, "gateway", "workers")),
     "testing": Layer(("blitz.testing",), ("public", *CORES, "gateway"), TRIO),
     "demo": Layer(("blitz.demo",), ("public", "foundation", "config", "gateway"), TRIO | {"h11"}),
-    "cli": Layer(("blitz.cli",), ("public", "workers", "testing", "demo"), TRIO | {"click", "rich"}),
+    "cli": Layer(
+        ("blitz.cli", "blitz.__main__"), ("public", "workers", "testing", "demo"), TRIO | {"click", "rich"}
+    ),
 }
 # The command line may use what these export, not what they are made of.
 CLI_MAY_IMPORT = {

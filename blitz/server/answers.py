@@ -35,9 +35,7 @@ def build_answer(cdata: Any, status: int, body: bytes | None) -> bytes:
     response = cdata.response
     if body is None:
         body = error_body(status, ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:])
-    phrase = reason(status)
-    lib.blitz_head_reset(response, lib.BLITZ_RESPONSE)
-    lib.blitz_head_start_response(response, status, phrase, len(phrase), 1)
+    lib.blitz_head_start_response(response, status, ffi.NULL, 0, 1)
     kind = b"text/plain; charset=utf-8"
     lib.blitz_head_add(response, b"content-type", 12, kind, len(kind))
     return body

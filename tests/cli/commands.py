@@ -26,7 +26,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def blitz(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run to the end."""
-    command = [sys.executable, "-m", "blitz.cli", *words]
+    command = [sys.executable, "-m", "blitz", *words]
     return subprocess.run(
         command,
         cwd=cwd,
@@ -88,7 +88,7 @@ class Running:
 def serving(*words: str, cwd: Path | None = None, **env: str) -> Iterator[Running]:
     """A running command; killed at the end if it still runs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "blitz.cli", *words],
+        [sys.executable, "-m", "blitz", *words],
         cwd=cwd,
         env=environment(**env),
         stdout=subprocess.PIPE,

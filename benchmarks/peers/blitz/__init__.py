@@ -13,7 +13,7 @@ __all__ = ["PEERS", "blitz", "blitz_isolation", "blitz_setup"]
 
 # The idle job holds more connections than the default allows.
 _ROOM = "limits.max_connections=12000"
-_RUN = "@python@ -m blitz.cli proxy 127.0.0.1:@port@ http://127.0.0.1:@origin@ --set " + _ROOM
+_RUN = "@python@ -m blitz proxy 127.0.0.1:@port@ http://127.0.0.1:@origin@ --set " + _ROOM
 _VERSION = (
     "@python@",
     "-c",
@@ -49,7 +49,7 @@ def blitz_isolation(timeout: str) -> Setup:
         write_chain("spin", 1)(folder)
 
     text = (Path(__file__).parent / "isolation.toml").read_text().replace("@timeout@", timeout)
-    return Setup(argv("@python@ -m blitz.cli run -c @folder@/blitz.toml"), {"blitz.toml": text}, prepare)
+    return Setup(argv("@python@ -m blitz run -c @folder@/blitz.toml"), {"blitz.toml": text}, prepare)
 
 
 def _needs() -> str | None:

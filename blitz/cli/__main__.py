@@ -1,5 +1,0 @@
-"""``python -m blitz.cli``: the command without an installed script."""
-
-from blitz.cli import main
-
-main(prog_name="blitz")

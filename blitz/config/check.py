@@ -38,12 +38,18 @@ def build(model: type[_M], document: Document) -> _M:
 
 def nearest(name: str, known: list[str]) -> str:
     """A hint such as ``; did you mean "auth"?``, or the names there are, or nothing."""
+    close = closest(name, known)
+    if close:
+        return f"; did you mean `{close}`?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def closest(name: str, known: list[str]) -> str:
+    """The one of *known* that *name* may have meant, or ""."""
     spelled = {item.lower(): item for item in known}
     close = [item for item in spelled if item.startswith(name.lower()) and len(name) > 2]
     close += difflib.get_close_matches(name.lower(), list(spelled), n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean `{spelled[close[0]]}`?"
-    return f"; known here: {', '.join(known)}" if known else ""
+    return spelled[close[0]] if close else ""
 
 
 @cache
@@ -67,16 +73,19 @@ class _Checker:
             return wanted.cls(
                 **{name: _stand_in(field) for name, field in fields.items() if _replaced(field)}
             )
+        made: dict[str, Any] = {}
         for key in value:
             if key not in fields:
                 self.document.report((*path, key), f"unknown key{nearest(str(key), list(fields))}")
-        made = {}
+                meant = fields.get(closest(str(key), list(fields)))
+                if meant is not None and meant.encode_name not in value and _replaced(meant):
+                    made[meant.name] = _stand_in(meant)  # it was misspelt, not left out
         for key, field in fields.items():
             if key in value:
                 found = self.field(field, value[key], (*path, key))
                 if found is not msgspec.NODEFAULT:
                     made[field.name] = found
-            elif field.required:
+            elif field.required and field.name not in made:
                 self.document.report((*path, key), f"`{key}` is missing: {_about(field)}")
             if field.required and field.name not in made:
                 made[field.name] = _stand_in(field)

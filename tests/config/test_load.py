@@ -96,6 +96,14 @@ def test_one_mistake_does_not_cause_another_report(write):
     assert [key for _, key, _ in problems(path)] == ["routes[0].upstream", "routes[0].path_prefix"]
 
 
+def test_a_misspelt_key_is_not_missing_too(write):
+    path = write('[[routes]]\nupstraem = "http://h"\n[upstreams.a]\nendpoint = ["http://h"]\n')
+    assert [(key, message) for _, key, message in problems(path)] == [
+        ("routes[0].upstraem", "unknown key; did you mean `upstream`?"),
+        ("upstreams.a.endpoint", "unknown key; did you mean `endpoints`?"),
+    ]
+
+
 def test_relative_names_count_from_the_file_that_has_them(write, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir("/")

@@ -1,0 +1,71 @@
+"""What README.md shows is what happens: its config loads, its programs run, its links lead somewhere."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .cli.commands import PLUGINS, ROOT, blitz, environment
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A directory with plugins/ and the README's blitz.toml, listening on a free port."""
+    shutil.copytree(PLUGINS, tmp_path / "plugins", ignore=shutil.ignore_patterns("src", "sdk"))
+    (config,) = blocks("toml")
+    (tmp_path / "blitz.toml").write_text(config.replace("127.0.0.1:8080", "127.0.0.1:0"))
+    return tmp_path
+
+
+def python(program: str, cwd: Path) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_configuration_is_right(checkout: Path) -> None:
+    result = blitz("validate", cwd=checkout)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "blitz.toml: ok: 2 routes, 1 upstream, 3 plugins\n"
+
+
+def test_validate_says_what_the_readme_says(checkout: Path) -> None:
+    (shown,) = (block for block in blocks("console") if "blitz validate" in block)
+    text = (checkout / "blitz.toml").read_text()
+    for right, wrong in (("workers = 2", 'workers = "two"'), ('"20ms"', '"20 milis"')):
+        text = text.replace(right, wrong)
+    head, _, tail = text.rpartition("upstream =")
+    (checkout / "blitz.toml").write_text(f"{head}upstraem ={tail}")
+    assert blitz("validate", "blitz.toml", cwd=checkout).stderr == shown.partition("\n")[2]
+
+
+def test_a_gateway_runs_inside_a_program(checkout: Path) -> None:
+    program, _ = blocks("python")
+    assert re.fullmatch(r"\[\('127\.0\.0\.1', \d+\)\]\n", python(program, checkout))
+
+
+def test_a_chain_runs_inside_a_program(checkout: Path) -> None:
+    _, program = blocks("python")
+    said = [line.split("  # ")[1] for line in program.splitlines() if "print(" in line]
+    assert python(program, checkout).splitlines() == said
+
+
+def test_links_lead_to_files() -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target

@@ -181,6 +181,7 @@ async def open_chain(
             for instance in pool.take_leaving():
                 pool.end(instance)
             pool.plugin.close()
+            pool.plugin.module.close()
         engine.close()
 
 

@@ -201,6 +201,7 @@ class Rig:
     gateway: blitz.Gateway
     upstream: FakeUpstream
     nursery: trio.Nursery
+    config: Config
     clients: list[Client] = field(default_factory=list)
 
     async def connect(self) -> Client:
@@ -245,7 +246,7 @@ async def rig(
             **config,
         )
         async with blitz.open_gateway(whole) as gateway:
-            test = Rig(gateway, upstream, nursery)
+            test = Rig(gateway, upstream, nursery, whole)
             try:
                 yield test
             finally:

@@ -14,23 +14,63 @@ enum {
     MAX_HEADERS = 64,
 };
 
-static blitz_str config_headers; /* one name per line */
-static blitz_str config_mask;
+typedef enum { SHOWN, SHOWN_AS_URI, MASKED } header_kind;
+
+typedef struct {
+    blitz_str name;
+    header_kind kind; /* by its name alone, so judged once, in init */
+} logged_header;
+
+static logged_header headers[MAX_HEADERS];
+static uint32_t header_count;
+static blitz_str config_mask; /* one name per line */
 static blitz_str config_level;
 
 static char line_bytes[MAX_LINE];
 
-/* A list of field names from the config; false, with a line in the log, when one is no name. */
-static bool read_names(blitz_str key, blitz_str *names)
+static bool is_name(blitz_str key, blitz_str name)
 {
-    *names = blitz_config_value(key).text;
-    blitz_str rest = *names, name;
-    uint32_t count = 0;
+    if (!blitz_is_token(name)) {
+        BLITZ_CONFIG_COMPLAINT(key, name, "a list of field names such as \"user-agent\"");
+        return false;
+    }
+    return true;
+}
+
+static bool read_mask(void)
+{
+    blitz_str key = BLITZ_STR("mask");
+    config_mask = blitz_config_value(key).text;
+    blitz_str rest = config_mask, name;
     while (blitz_split(&rest, '\n', &name)) {
-        if (!blitz_is_token(name) || ++count > MAX_HEADERS) {
-            BLITZ_CONFIG_COMPLAINT(key, name, "a list of at most 64 field names such as \"user-agent\"");
+        if (!is_name(key, name)) {
             return false;
         }
+    }
+    return true;
+}
+
+static header_kind judge_header(blitz_str name)
+{
+    if (is_secret_header(name, config_mask)) {
+        return MASKED;
+    }
+    return is_in(name, BLITZ_STR(mask_uri_headers)) ? SHOWN_AS_URI : SHOWN;
+}
+
+static bool read_headers(void)
+{
+    blitz_str key = BLITZ_STR("headers");
+    blitz_str rest = blitz_config_value(key).text, name;
+    while (blitz_split(&rest, '\n', &name)) {
+        if (!is_name(key, name)) {
+            return false;
+        }
+        if (header_count == MAX_HEADERS) {
+            blitz_log(BLITZ_STR("error"), BLITZ_STR("config headers has more than 64 names"));
+            return false;
+        }
+        headers[header_count++] = (logged_header){name, judge_header(name)};
     }
     return true;
 }
@@ -49,8 +89,7 @@ static bool read_level(void)
 
 BLITZ_INIT()
 {
-    bool ok = read_names(BLITZ_STR("headers"), &config_headers) && read_names(BLITZ_STR("mask"), &config_mask) &&
-              read_level();
+    bool ok = read_mask() && read_headers() && read_level();
     return ok ? 0 : -1;
 }
 
@@ -82,34 +121,37 @@ static void put_property(blitz_writer *line, blitz_str label, blitz_str name)
     }
 }
 
-static void put_header(blitz_writer *line, blitz_str name)
+static void put_header(blitz_writer *line, const logged_header *header)
 {
     char buf[MAX_VALUE];
-    int32_t full = blitz_host_get_header(name.ptr, name.len, buf, sizeof buf);
+    int32_t full = blitz_host_get_header(header->name.ptr, header->name.len, buf, sizeof buf);
     if (full < 0) {
         return;
     }
     blitz_str value = blitz_slice(blitz_view(buf, sizeof buf), 0, (uint32_t)full);
     blitz_put(line, BLITZ_STR(" header."));
-    blitz_put(line, name);
+    blitz_put(line, header->name);
     blitz_put(line, BLITZ_STR("=\""));
-    if (is_secret_header(name, config_mask)) {
+    switch (header->kind) {
+    case MASKED:
         blitz_put(line, MASK);
-    } else if (is_in(name, BLITZ_STR(mask_uri_headers))) {
+        break;
+    case SHOWN_AS_URI:
         put_masked_uri(line, value, config_mask);
         put_cut_mark(line, full > MAX_VALUE);
-    } else {
+        break;
+    case SHOWN:
         put_escaped(line, value);
         put_cut_mark(line, full > MAX_VALUE);
+        break;
     }
     blitz_put_char(line, '"');
 }
 
 static void put_headers(blitz_writer *line)
 {
-    blitz_str rest = config_headers, name;
-    while (blitz_split(&rest, '\n', &name)) {
-        put_header(line, name);
+    for (uint32_t i = 0; i < header_count; i++) {
+        put_header(line, &headers[i]);
     }
 }
 

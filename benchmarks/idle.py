@@ -32,7 +32,9 @@ _COLUMNS = [
 def run(bench: Bench) -> list[Table]:
     table = Table("idle", QUESTION, _COLUMNS, METHOD, plot="each")
     count = _SMOKE_COUNT if bench.settings.smoke else _COUNT
-    with bench.contenders(table, "proxy") as contenders:
+    peers = [peer for peer in bench.peers if "idle" not in peer.cannot]
+    table.left_out = {peer.name: peer.cannot["idle"] for peer in bench.peers if peer not in peers}
+    with bench.contenders(table, "proxy", peers=peers) as contenders:
         for contender in contenders:
             try:
                 table.rows.append(_measure(contender, count))

@@ -13,13 +13,13 @@ from .peers.blitz import blitz, blitz_isolation
 
 QUESTION = "what do guests that loop for ever do to everybody else?"
 METHOD = """
-One connection sends 200 requests per second through the one-header plugin, paced, and is measured:
+One connection sends 50 requests per second through the one-header plugin, paced, and is measured:
 first alone, then while 16 other connections send requests whose plugin never returns (as soon as one
 is answered, the next is sent). Blitz cancels such a call after 500 ms. "Failed" are measured requests
 that got no answer or a wrong one; a latency counts from the moment the request was due. The peers run
 one round: most do not come back from it.
 """
-RATE = 200
+RATE = 50  # far apart: a request that takes several passes of a busy event loop must not queue the next
 LOOPING = 16
 
 _COLUMNS = [
@@ -52,8 +52,7 @@ def run(bench: Bench) -> list[Table]:
 
 
 def _round(bench: Bench, contender: Contender, row: Row) -> None:
-    # Long enough for a p99 that is not one request: 200 a second, 3 s.
-    seconds = bench.settings.seconds * 3
+    seconds = bench.settings.seconds * 5  # so that a p99 is not one request
     cores = [bench.cores.load]
     measured = Shape(length=FIXED_SIZE, headers=HEADERS, rate=RATE, connections=1, patience=2)
     looping = Shape(path="/loop", status=0, connections=LOOPING, patience=0.2)

@@ -55,6 +55,7 @@ PEERS = [
             "chain3": _wasm(3),
             "isolation": _wasm(1, spin=True),
         },
+        cannot={"idle": "it closes a connection that is idle for 5 s"},
         language="WebAssembly (V8, one instance, JavaScript host functions)",
     ),
 ]

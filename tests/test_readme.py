@@ -2,13 +2,14 @@
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from .cli.commands import PLUGINS, ROOT, blitz, environment
+from .cli.commands import PLUGINS, ROOT, blitz, environment, serving
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -69,3 +70,22 @@ def test_a_chain_runs_inside_a_program(checkout: Path) -> None:
 def test_links_lead_to_files() -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", README):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def shown_by(command: str) -> str:
+    """What the README shows below *command*."""
+    (block,) = (block for block in blocks("console") if command in block.partition("\n")[0])
+    return block.partition("\n")[2]
+
+
+def test_the_demo_answers_what_the_readme_shows() -> None:
+    request = "GET /hello HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n"
+    with serving("demo", "--port", "0") as demo:
+        for command, fields in (("curl -i ", ""), ("curl -H 'x-api-key", "x-api-key: demo-key\r\n")):
+            with socket.create_connection(("127.0.0.1", demo.port), timeout=60) as connection:
+                connection.sendall(f"{request}{fields}Connection: close\r\n\r\n".encode())
+                answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode().replace("\r\n", "\n")
+            head, _, body = answer.partition("\n\n")
+            head = head.replace("\nConnection: close", "")
+            expected = shown_by(command)
+            assert expected == (f"{head}\n\n{body}" if expected.startswith("HTTP/") else body)

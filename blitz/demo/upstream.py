@@ -10,6 +10,7 @@ It trusts its clients: no limits, no timeouts. Not for production.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -44,20 +45,30 @@ async def serve_upstream(
 
 async def _serve_connection(stream: trio.SocketStream) -> None:
     machine = h11.Connection(h11.SERVER)
+    wire = _Wire(stream, machine)
     async with stream:
         try:
-            while await _serve_exchange(_Wire(stream, machine)):
+            while await _serve_exchange(wire):
                 machine.start_next_cycle()
-        except (h11.ProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
-            return  # the peer broke off or does not speak HTTP: nobody is there to tell
+        except h11.RemoteProtocolError as error:
+            if machine.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await _send(wire, 400, "text/plain; charset=utf-8", f"{error}\n".encode())
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # the peer broke off: nobody is there to tell
 
 
 class _Wire:
-    """One connection: h11's machine and the stream under it."""
+    """One connection: h11's machine and the stream under it.
+
+    Attributes:
+        bodiless: the request was HEAD: an answer's length is told, its body is not sent.
+    """
 
     def __init__(self, stream: trio.SocketStream, machine: h11.Connection) -> None:
         self.stream = stream
         self.machine = machine
+        self.bodiless = False
 
     async def receive(self) -> Any:
         """Next h11 event from the peer."""
@@ -70,6 +81,8 @@ class _Wire:
             self.machine.receive_data(await self.stream.receive_some(READ_SIZE))
 
     async def send(self, event: Any) -> None:
+        if self.bodiless and isinstance(event, h11.Data):
+            return
         data = self.machine.send(event)
         if data:
             await self.stream.send_all(data)
@@ -88,6 +101,7 @@ async def _serve_exchange(wire: _Wire) -> bool:
     request = await wire.receive()
     if not isinstance(request, h11.Request):
         return False
+    wire.bodiless = request.method == b"HEAD"
     size, digest = 0, hashlib.sha256()
     async for part in wire.body():
         size += len(part)
@@ -147,7 +161,7 @@ async def _send(wire: _Wire, status: int, kind: str, body: bytes) -> None:
 async def _send_big(wire: _Wire, size: int) -> None:
     headers = [SERVER, (b"content-type", b"application/octet-stream"), _length(size)]
     await wire.send(h11.Response(status_code=200, headers=headers, reason=b"OK"))
-    while size:
+    while size and not wire.bodiless:
         part = PATTERN[:size]
         await wire.send(h11.Data(data=part))
         size -= len(part)

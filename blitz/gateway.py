@@ -212,6 +212,7 @@ async def _run(
 
 
 def _tear_down(gateway: Gateway) -> None:
+    gateway._context.pipes.close()
     for runtime in [gateway._context.runtime, *gateway._old]:
         runtime.retire()
         _end_leaving(runtime)

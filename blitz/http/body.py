@@ -74,6 +74,11 @@ class LengthBody:
         self.done = True
         return data, data
 
+    def pass_by(self, size: int) -> None:
+        """*size* data bytes went another way; at most ``remaining``."""
+        self.remaining -= size
+        self.done = not self.remaining
+
     def feed_eof(self) -> None:
         if not self.done:
             raise self._error(f"body cut short: {self.remaining} bytes of its content-length are missing")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blitz.http.body import BodyReader
+from blitz.http.body import BodyReader, LengthBody
 from blitz.http.buffer import PART_HEADROOM, PART_SIZE, Buffer, BufferPool
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class IncomingBody:
     """
     Attributes:
         reader: framing of this body.
+        stream: where more of it comes from.
         head_buffer: holds the head; bytes behind the head are the first of the body.
         received: data bytes so far.
         surplus: bytes that arrived behind the end in a part buffer.
@@ -32,13 +33,13 @@ class IncomingBody:
     __slots__ = (
         "_idle_timeout",
         "_parts",
-        "_stream",
         "_timer",
         "_what",
         "head_buffer",
         "part",
         "reader",
         "received",
+        "stream",
         "surplus",
     )
 
@@ -57,7 +58,7 @@ class IncomingBody:
         self.received = 0
         self.surplus = b""
         self.part: Buffer | None = None
-        self._stream = stream
+        self.stream = stream
         self._parts = parts
         self._timer = timer
         self._idle_timeout = idle_timeout
@@ -97,8 +98,8 @@ class IncomingBody:
             room = PART_SIZE
             if 0 < reader.remaining < room:
                 room = reader.remaining
-            self._timer.arm(self._idle_timeout, self._what)
-            size = await self._stream.receive_into(part.view[first : first + room])
+            self.arm()
+            size = await self.stream.receive_into(part.view[first : first + room])
             if not size:
                 reader.feed_eof()
                 break
@@ -109,6 +110,16 @@ class IncomingBody:
                 self.received += data
                 return first, first + data
         return first, first
+
+    def arm(self) -> None:
+        """The deadline for the next part begins now."""
+        self._timer.arm(self._idle_timeout, self._what)
+
+    def pass_by(self, size: int) -> None:
+        """*size* data bytes went past this object (splice)."""
+        assert isinstance(self.reader, LengthBody)
+        self.reader.pass_by(size)
+        self.received += size
 
     def use_timer(self, timer: Timer) -> None:
         """Another task reads from now on: its waits are bounded by its own deadline."""

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from blitz._native import ffi, lib
-from blitz.errors import BlitzError, UpstreamError
+from blitz.errors import BlitzError, ClientGone, UpstreamError
 from blitz.http.body import body_reader
 from blitz.wasm.chain import CONTINUE, ChainRun
 
 from .incoming import IncomingBody, collect, frame_chunk
+from .splice import SinkBroken, can_splice, splice_body
 from .tunnel import tunnel
 
 if TYPE_CHECKING:
@@ -227,6 +228,9 @@ async def _send_parts(exchange: Exchange, body: IncomingBody, *, chunked: bool) 
     stream = exchange.connection.stream
     timer = exchange.connection.timer
     send_idle = exchange.runtime.timeouts.send_idle
+    if not chunked and can_splice(body, stream):
+        await _splice_parts(exchange, body)
+        return
     while not body.done:
         try:
             start, end = await body.next_part()
@@ -242,6 +246,21 @@ async def _send_parts(exchange: Exchange, body: IncomingBody, *, chunked: bool) 
         if sent < len(data):
             timer.arm(send_idle, "send")
             await stream.send_rest(data[sent:])
+
+
+async def _splice_parts(exchange: Exchange, body: IncomingBody) -> None:
+    connection = exchange.connection
+    send_idle = exchange.runtime.timeouts.send_idle
+    try:
+        await splice_body(
+            body, connection.stream, exchange.context.pipes, lambda: connection.timer.arm(send_idle, "send")
+        )
+    except SinkBroken as exc:
+        raise ClientGone from exc
+    except trio.BrokenResourceError as exc:
+        raise UpstreamError("connection reset in the answer's body") from exc
+    except trio.ClosedResourceError:
+        raise _why_closed(exchange) from None
 
 
 def _finish_upstream(exchange: Exchange, upstream: UpstreamConnection, body: IncomingBody) -> None:

@@ -10,9 +10,11 @@ from blitz.errors import BlitzError, ClientError, ClientGone
 
 from .deadline import Timer
 from .incoming import frame_chunk
+from .splice import SinkBroken, can_splice, splice_body
 
 if TYPE_CHECKING:
     from .exchange import Exchange
+    from .incoming import IncomingBody
     from .upstream import UpstreamConnection
 
 __all__ = ["Upload"]
@@ -66,6 +68,9 @@ class Upload:
         body.use_timer(self._timer)
         stream = self._upstream.stream
         limit = exchange.runtime.limits.max_body_size
+        if not self._chunked and can_splice(body, stream):
+            await self._splice(body)
+            return
         while not body.done:
             start, end = await body.next_part()
             if limit and body.received > limit:
@@ -84,8 +89,25 @@ class Upload:
                     self._timer.arm(exchange.runtime.timeouts.send_idle, "send to upstream")
                     await stream.send_rest(data[sent:])
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                # The upstream takes no more. It may have answered early: the reader will tell.
-                await trio.sleep_forever()
+                await self._wait_for_the_reader()
+
+    async def _splice(self, body: IncomingBody) -> None:
+        exchange = self._exchange
+        send_idle = exchange.runtime.timeouts.send_idle
+        try:
+            await splice_body(
+                body,
+                self._upstream.stream,
+                exchange.context.pipes,
+                lambda: self._timer.arm(send_idle, "send to upstream"),
+            )
+        except SinkBroken:
+            await self._wait_for_the_reader()
+
+    async def _wait_for_the_reader(self) -> None:
+        # The upstream takes no more. It may have answered early: whoever reads its answer will tell.
+        self._timer.disarm()
+        await trio.sleep_forever()
 
     def _fail(self, error: BlitzError) -> None:
         self.error = error

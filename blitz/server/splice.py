@@ -1,0 +1,136 @@
+"""Body bytes from socket to socket inside the kernel, when nobody here wants to see them.
+
+Only for bodies of known length between two plain sockets: chunked coding must be understood, TLS and plugins
+want the bytes. Half the CPU per byte of receiving and sending (splice(2); zero copies in user space).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+import trio
+from trio.lowlevel import wait_readable, wait_writable
+
+from blitz.http.body import LengthBody
+
+from .stream import SocketStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .incoming import IncomingBody
+    from .stream import ByteStream
+
+__all__ = ["PipePool", "SinkBroken", "can_splice", "splice_body"]
+
+PIPE_SIZE = 256 * 1024  # as a part; the kernel's default of 64 KiB costs four times the wake-ups
+MIN_SPLICE = 128 * 1024  # below this the pipe costs more than the copy
+_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+
+class PipePool:
+    """Empty pipes for reuse; one that may hold bytes is closed, never reused."""
+
+    __slots__ = ("_idle", "_max_idle")
+
+    def __init__(self, max_idle: int) -> None:
+        self._idle: list[tuple[int, int]] = []
+        self._max_idle = max_idle
+
+    def take(self) -> tuple[int, int]:
+        """(read end, write end). Raises OSError when descriptors run out."""
+        if self._idle:
+            return self._idle.pop()
+        ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Refused beyond the user's share of pipe memory: then it stays small, and slower.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        return ends
+
+    def give(self, pipe: tuple[int, int], *, empty: bool) -> None:
+        if empty and len(self._idle) < self._max_idle:
+            self._idle.append(pipe)
+        else:
+            _close(pipe)
+
+    def close(self) -> None:
+        while self._idle:
+            _close(self._idle.pop())
+
+
+def can_splice(body: IncomingBody, sink: ByteStream) -> bool:
+    """The rest of *body* can go to *sink* without passing through here."""
+    return (
+        isinstance(body.reader, LengthBody)
+        and body.reader.remaining >= MIN_SPLICE
+        and isinstance(body.stream, SocketStream)
+        and isinstance(sink, SocketStream)
+    )
+
+
+async def splice_body(
+    body: IncomingBody, sink: ByteStream, pipes: PipePool, before_send_wait: Callable[[], object]
+) -> None:
+    """Move the rest of *body* to *sink*.
+
+    Args:
+        before_send_wait: called before each wait for the sink: arms its deadline.
+    Raises:
+        SinkBroken: the receiving side takes no more.
+        trio.BrokenResourceError, trio.ClosedResourceError: the sending side broke or was closed.
+        what the body's reader raises when the body is cut short.
+    """
+    assert isinstance(body.reader, LengthBody)
+    pipe = pipes.take()
+    inside = 0
+    try:
+        while not body.reader.done:
+            inside = await _fill(body, pipe[1], body.reader.remaining)
+            if not inside:
+                body.reader.feed_eof()
+            body.pass_by(inside)
+            inside = await _drain(pipe[0], sink, inside, before_send_wait)
+    finally:
+        pipes.give(pipe, empty=not inside)
+
+
+class SinkBroken(Exception):
+    """The side that receives a spliced body takes no more."""
+
+
+async def _fill(body: IncomingBody, write_end: int, remaining: int) -> int:
+    """Bytes that went into the pipe; 0 at end of stream."""
+    while True:
+        try:
+            return os.splice(body.stream.fileno(), write_end, min(remaining, PIPE_SIZE), flags=_FLAGS)
+        except BlockingIOError:
+            body.arm()
+            await wait_readable(body.stream.fileno())
+        except (OSError, ValueError) as exc:
+            if body.stream.fileno() < 0:
+                raise trio.ClosedResourceError("this socket was already closed") from None
+            raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
+
+
+async def _drain(read_end: int, sink: ByteStream, inside: int, before_wait: Callable[[], object]) -> int:
+    """Empty the pipe into the sink; returns 0."""
+    while inside:
+        try:
+            inside -= os.splice(read_end, sink.fileno(), inside, flags=_FLAGS)
+        except BlockingIOError:
+            before_wait()
+            try:
+                await wait_writable(sink.fileno())
+            except (trio.ClosedResourceError, ValueError, OSError) as exc:
+                raise SinkBroken from exc
+        except (OSError, ValueError) as exc:
+            raise SinkBroken from exc
+    return inside
+
+
+def _close(pipe: tuple[int, int]) -> None:
+    for end in pipe:
+        os.close(end)

@@ -1,0 +1,126 @@
+"""Large bodies: whole, in order, both ways at once, in constant memory, however they are framed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import pytest
+import trio
+
+from .harness import Served, rig
+
+SIZE = 24 * 1024 * 1024
+BLOCK = os.urandom(1024 * 1024)
+DIGEST = hashlib.sha256(BLOCK * (SIZE // len(BLOCK))).hexdigest()
+
+
+async def digest_of(stream: trio.SocketStream, ahead: bytes, size: int) -> str:
+    digest = hashlib.sha256(ahead)
+    left = size - len(ahead)
+    while left:
+        data = await stream.receive_some(min(left, 1 << 20))
+        assert data, f"{left} bytes missing"
+        digest.update(data)
+        left -= len(data)
+    return digest.hexdigest()
+
+
+async def receive_chunked(served: Served) -> str:
+    digest = hashlib.sha256()
+    while True:
+        line = b""
+        while not line.endswith(b"\r\n"):
+            line += await served.exactly(1)
+        size = int(line, 16)
+        digest.update(await served.exactly(size))
+        assert await served.exactly(2) == b"\r\n"
+        if not size:
+            return digest.hexdigest()
+
+
+@pytest.mark.parametrize("parser", ["auto", "h11"])
+async def test_large_upload_arrives_intact(parser: str) -> None:
+    async def script(served: Served) -> None:
+        await served.head()
+        ahead = bytes(served.received)
+        digest = await digest_of(served.stream, ahead, SIZE)
+        await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n" + digest.encode())
+
+    async with rig(script, parser=parser) as test:
+        client = await test.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        for _ in range(SIZE // len(BLOCK)):
+            await client.send(BLOCK)
+        assert (await client.answer())[2].decode() == DIGEST
+
+
+async def test_large_chunked_upload_arrives_intact() -> None:
+    async def script(served: Served) -> None:
+        await served.head()
+        digest = await receive_chunked(served)
+        await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n" + digest.encode())
+
+    async with rig(script) as test:
+        client = await test.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(SIZE // len(BLOCK)):
+            await client.send(b"%x\r\n%b\r\n" % (len(BLOCK), BLOCK))
+        await client.send(b"0\r\n\r\n")
+        assert (await client.answer())[2].decode() == DIGEST
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+async def test_large_download_arrives_intact(framing: str) -> None:
+    head = {
+        "length": b"Content-Length: %d\r\n\r\n" % SIZE,
+        "chunked": b"Transfer-Encoding: chunked\r\n\r\n",
+        "close": b"\r\n",
+    }[framing]
+
+    async def script(served: Served) -> None:
+        await served.head()
+        await served.send(b"HTTP/1.1 200 OK\r\n" + head)
+        for _ in range(SIZE // len(BLOCK)):
+            await served.send(b"%x\r\n%b\r\n" % (len(BLOCK), BLOCK) if framing == "chunked" else BLOCK)
+        if framing == "chunked":
+            await served.send(b"0\r\n\r\n")
+
+    async with rig(script) as test:
+        _, _, body = await test.get()
+        assert hashlib.sha256(body).hexdigest() == DIGEST
+
+
+async def test_a_cut_spliced_answer_is_visibly_cut() -> None:
+    async def script(served: Served) -> None:
+        await served.head()
+        await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        await served.send(BLOCK)
+
+    async with rig(script) as test:
+        client = await test.connect()
+        await client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        status, fields = await client.head()
+        assert (status, fields["content-length"]) == (200, str(SIZE))
+        assert len(await client.rest()) == len(BLOCK)
+
+
+async def test_a_client_that_leaves_in_a_download_leaves_nothing_behind() -> None:
+    async def script(served: Served) -> None:
+        await served.head()
+        await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        while True:
+            await served.send(BLOCK)
+
+    async with rig(script) as test:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            client = await test.connect()
+            await client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            await client.head()
+            await client.stream.aclose()
+        with trio.fail_after(5):
+            while test.gateway.statistics().connections:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        await trio.sleep(0.05)
+        assert len(os.listdir("/proc/self/fd")) <= before + 2

@@ -19,6 +19,7 @@ from .peers import ABSENT, PEERS
 
 QUESTIONS = (
     "hook",
+    "head",
     "fixed",
     "proxy",
     "plugin",

@@ -1,4 +1,4 @@
-/* head_scan_avx2.c: the scanner, 32 bytes at a time. Compiled for AVX2 whatever the rest is compiled
+/* head_scan_avx2.c: the scanner, 16 bytes and then 32 at a time. Compiled for AVX2 whatever the rest is compiled
  * for; head_scan.c calls it only where the processor has it. */
 #include "head_scan.h"
 
@@ -46,6 +46,42 @@ SCAN_TARGET static inline mask_t mask_plain(const uint8_t *at)
     __m256i digit = in_range(bytes, '0', 9);
     __m256i hyphen = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('-'));
     return ~(mask_t)_mm256_movemask_epi8(_mm256_or_si256(_mm256_or_si256(letter, digit), hyphen));
+}
+
+#define FIRST_BYTES 16
+
+SCAN_TARGET static inline __m128i load16(const uint8_t *at)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)at);
+}
+
+SCAN_TARGET static inline __m128i in_range16(__m128i bytes, char low, char span)
+{
+    __m128i from = _mm_sub_epi8(bytes, _mm_set1_epi8(low));
+    return _mm_cmpeq_epi8(_mm_min_epu8(from, _mm_set1_epi8(span)), from);
+}
+
+SCAN_TARGET static inline mask_t first_content(const uint8_t *at)
+{
+    __m128i bytes = load16(at);
+    __m128i control = in_range16(bytes, 0, 0x1f);
+    __m128i tab = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t'));
+    __m128i del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
+    return (mask_t)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, control), del));
+}
+
+SCAN_TARGET static inline mask_t first_visible(const uint8_t *at)
+{
+    return (mask_t)_mm_movemask_epi8(in_range16(load16(at), 0x21, 0x7e - 0x21)) ^ 0xffffu;
+}
+
+SCAN_TARGET static inline mask_t first_plain(const uint8_t *at)
+{
+    __m128i bytes = load16(at);
+    __m128i letter = in_range16(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), 'a', 25);
+    __m128i digit = in_range16(bytes, '0', 9);
+    __m128i hyphen = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('-'));
+    return (mask_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(letter, digit), hyphen)) ^ 0xffffu;
 }
 
 #include "head_scan_find.h"

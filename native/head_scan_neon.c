@@ -45,6 +45,10 @@ static inline mask_t mask_plain(const uint8_t *at)
     return to_mask(vmvnq_u8(vorrq_u8(vorrq_u8(letter, digit), hyphen)));
 }
 
+#define FIRST_BYTES MASK_BYTES
+#define first_content mask_content
+#define first_visible mask_visible
+#define first_plain mask_plain
 #include "head_scan_find.h"
 #include "head_scan_body.h"
 #endif

@@ -47,6 +47,10 @@ static inline mask_t mask_plain(const uint8_t *at)
     return (mask_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(letter, digit), hyphen)) ^ 0xffffu;
 }
 
+#define FIRST_BYTES MASK_BYTES
+#define first_content mask_content
+#define first_visible mask_visible
+#define first_plain mask_plain
 #include "head_scan_find.h"
 #include "head_scan_body.h"
 #endif

@@ -14,7 +14,7 @@ struct blitz_edits {
     uint8_t *bytes;               /* names and values, one after another */
     uint8_t *body;                /* owned until committed */
     uint32_t n, cap, len, bytes_cap, body_len, status;
-    bool has_body, has_host;      /* has_host: the checks of the whole head are due at the commit */
+    bool has_body;
     uint64_t size;                /* counted against max_edits_size */
 };
 enum { KEEP_EDITS = 64, KEEP_BYTES = 4096 };
@@ -125,6 +125,8 @@ static bool is_connection_level(uint8_t id)
 blitz_edit_refusal blitz_edits_field(blitz_edits *edits, const blitz_plugin_limits *limits, int kind, int op,
                                      blitz_text name, blitz_text value)
 {
+    if ((uint64_t)name.len + value.len > limits->max_edits_size)      /* before a scan of megabytes */
+        return BLITZ_EDIT_TOO_BIG;
     if (!blitz_is_token(name.ptr, name.len))
         return BLITZ_EDIT_NAME;
     if (op == BLITZ_EDIT_REMOVE)
@@ -143,6 +145,8 @@ blitz_edit_refusal blitz_edits_field(blitz_edits *edits, const blitz_plugin_limi
 
 blitz_edit_refusal blitz_edits_target(blitz_edits *edits, const blitz_plugin_limits *limits, blitz_text target)
 {
+    if (target.len > limits->max_edits_size)
+        return BLITZ_EDIT_TOO_BIG;
     if (!blitz_is_origin_form(target.ptr, target.len))
         return BLITZ_EDIT_TARGET;
     return append(edits, limits, (edit){.op = BLITZ_EDIT_PATH}, (blitz_text){NULL, 0}, target);
@@ -150,6 +154,8 @@ blitz_edit_refusal blitz_edits_target(blitz_edits *edits, const blitz_plugin_lim
 
 blitz_edit_refusal blitz_edits_method(blitz_edits *edits, const blitz_plugin_limits *limits, blitz_text method)
 {
+    if (method.len > limits->max_edits_size)
+        return BLITZ_EDIT_TOO_BIG;
     if (!blitz_is_token(method.ptr, method.len))
         return BLITZ_EDIT_METHOD_NAME;
     return append(edits, limits, (edit){.op = BLITZ_EDIT_METHOD}, (blitz_text){NULL, 0}, method);

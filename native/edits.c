@@ -291,8 +291,10 @@ static int edit_head(blitz_head *head, const blitz_edits *edits, bool describe, 
         code = apply(head, edits, what);
         routed = routed || what->id == BLITZ_F_HOST || what->op == BLITZ_EDIT_PATH || what->op == BLITZ_EDIT_METHOD;
     }
-    if (code >= 0 && routed)
+    if (code >= 0 && routed) {
         code = blitz_head_check(head, NULL, 0);
+        head->flags |= saved.head.flags & BLITZ_HEAD_HAS_BODY_EDIT;
+    }
     if (code >= 0 && describe)
         code = describe_body(head, edits);
     if (code >= 0)

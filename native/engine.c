@@ -40,6 +40,7 @@ static wasm_engine_t *configure(const blitz_engine_options *options)
     wasm_config_t *config = blitz_wt.wasm_config_new();
     wasmtime_pooling_config_t *pool = pooling(options);
     blitz_wt.wasmtime_config_epoch_interruption_set(config, true);
+    blitz_wt.wasmtime_config_wasm_threads_set(config, false);
     blitz_wt.wasmtime_config_max_wasm_stack_set(config, MAX_WASM_STACK);
     blitz_wt.wasmtime_config_async_stack_size_set(config, FIBER_STACK);
     blitz_wt.wasmtime_pooling_allocation_strategy_set(config, pool);

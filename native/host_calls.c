@@ -20,15 +20,24 @@ enum { MAX_RANDOM = 65536, MAX_RATE_KEY = 256, LEVEL_INFO = 2 };
 
 /* ---------------------------------------------------------------- arguments and results */
 
-static bool find_memory(blitz_instance *instance, wasmtime_caller_t *caller, wasmtime_memory_t *out)
+/* An export by the part it plays. A start section runs before the instance is known: then only its
+ * caller knows the exports. Otherwise the caller may be the host (a host function that is re-exported). */
+static bool find_export(blitz_instance *instance, wasmtime_caller_t *caller, int part, wasmtime_extern_t *out)
 {
     const blitz_plugin *plugin = instance->plugin;
-    blitz_text name = blitz_module_export(plugin->module, plugin->parts[BLITZ_X_MEMORY].index).name;
+    blitz_text name = blitz_module_export(plugin->module, plugin->parts[part].index).name;
+    const char *text = (const char *)name.ptr;
+    if (instance->has_memory)
+        return blitz_wt.wasmtime_instance_export_get(instance->context, &instance->instance, text, name.len, out);
+    return blitz_wt.wasmtime_caller_export_get(caller, text, name.len, out);
+}
+
+static bool find_memory(blitz_instance *instance, wasmtime_caller_t *caller)
+{
     wasmtime_extern_t found;
-    if (!blitz_wt.wasmtime_caller_export_get(caller, (const char *)name.ptr, name.len, &found) ||
-        found.kind != WASMTIME_EXTERN_MEMORY)
+    if (!find_export(instance, caller, BLITZ_X_MEMORY, &found) || found.kind != WASMTIME_EXTERN_MEMORY)
         return false;
-    *out = found.of.memory;
+    instance->memory = found.of.memory;
     return true;
 }
 
@@ -39,7 +48,7 @@ bool blitz_call_open(blitz_call *call, void *env, wasmtime_caller_t *caller)
     call->instance = instance;
     call->binding = env;
     call->trap = NULL;
-    if (!instance->has_memory && !find_memory(instance, caller, &instance->memory)) {
+    if (!instance->has_memory && !find_memory(instance, caller)) {
         call->trap = blitz_trap(instance, BLITZ_FAULT_HOST, 0, "%s: the memory is not exported",
                                 blitz_call_name(call));
         return false;
@@ -531,17 +540,14 @@ wasm_trap_t *blitz_call_externref_table(void *env, wasmtime_caller_t *caller, ra
 {
     (void)slots, (void)n;
     const blitz_binding *binding = env;
-    const blitz_part *part = &binding->plugin->parts[BLITZ_X_EXTERNREFS];
     wasmtime_context_t *context = blitz_wt.wasmtime_caller_context(caller);
     blitz_instance *instance = blitz_wt.wasmtime_context_get_data(context);
-    if (!part->used)
+    if (!binding->plugin->parts[BLITZ_X_EXTERNREFS].used)
         return NULL;
-    blitz_text name = blitz_module_export(binding->plugin->module, part->index).name;
     wasmtime_extern_t found;
     wasmtime_val_t null = {.kind = WASMTIME_KIND_EXTERNREF};
     uint64_t before;
-    if (!blitz_wt.wasmtime_caller_export_get(caller, (const char *)name.ptr, name.len, &found) ||
-        found.kind != WASMTIME_EXTERN_TABLE)
+    if (!find_export(instance, caller, BLITZ_X_EXTERNREFS, &found) || found.kind != WASMTIME_EXTERN_TABLE)
         return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "the table of externrefs is not exported");
     wasmtime_error_t *failed = blitz_wt.wasmtime_table_grow(context, &found.of.table, 4, &null, &before);
     if (failed == NULL)

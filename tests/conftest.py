@@ -1,0 +1,39 @@
+"""Fixtures for every test that runs guests: one engine, and the .wat files of tests/guests compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from blitz.wasm.engine import Engine
+
+GUESTS = Path(__file__).resolve().parent / "guests"
+
+
+@cache
+def compile_wat(text: str) -> bytes:
+    from wasmtime import wat2wasm
+
+    return bytes(wat2wasm(text))
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    engine = Engine(max_instances=200)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def guest_wasm() -> Callable[[str], bytes]:
+    """The binary of ``tests/guests/<name>.wat``."""
+    return lambda name: compile_wat((GUESTS / f"{name}.wat").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def wat() -> Callable[[str], bytes]:
+    """The binary of a module in text form."""
+    return compile_wat

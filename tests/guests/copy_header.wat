@@ -1,0 +1,17 @@
+;; Reads x-user and sets x-out to its value, in both hooks.
+(module
+  (import "blitz" "get_header" (func $get_header (param i32 i32 i32 i32) (result i32)))
+  (import "blitz" "set_header" (func $set_header (param i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "x-user")
+  (data (i32.const 16) "x-out")
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func $copy (result i32) (local $n i32)
+    (local.set $n (call $get_header (i32.const 0) (i32.const 6) (i32.const 8192) (i32.const 256)))
+    (if (i32.gt_s (local.get $n) (i32.const 256)) (then (local.set $n (i32.const 256))))
+    (if (i32.ge_s (local.get $n) (i32.const 0))
+      (then (call $set_header (i32.const 16) (i32.const 5) (i32.const 8192) (local.get $n))))
+    (i32.const 0))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) (call $copy))
+  (func (export "process_response") (param i32 i32 i32) (result i32) (call $copy)))

@@ -1,0 +1,16 @@
+;; Sets x-method, x-path (request) or x-body (response) to the argument as it arrived; fixed area only.
+(module
+  (import "env" "set_header" (func $set_header (param i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "x-method")
+  (data (i32.const 16) "x-path")
+  (data (i32.const 32) "x-body")
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 64))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (call $set_header (i32.const 0) (i32.const 8) (local.get 0) (local.get 1))
+    (call $set_header (i32.const 16) (i32.const 6) (local.get 2) (local.get 3))
+    (i32.const 0))
+  (func (export "process_response") (param i32 i32 i32) (result i32)
+    (call $set_header (i32.const 32) (i32.const 6) (local.get 1) (local.get 2))
+    (i32.const 0)))

@@ -1,0 +1,17 @@
+;; Edits the head, then returns what the path says: /0, /1, /e is -1, anything else is 7.
+(module
+  (import "env" "set_header" (func $set_header (param i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "x-edit")
+  (data (i32.const 16) "made")
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32) (param $path i32) (param i32) (result i32) (local $c i32)
+    (call $set_header (i32.const 0) (i32.const 6) (i32.const 16) (i32.const 4))
+    (local.set $c (i32.load8_u offset=1 (local.get $path)))
+    (if (i32.eq (local.get $c) (i32.const 101)) (then (return (i32.const -1))))
+    (if (i32.gt_u (local.get $c) (i32.const 49)) (then (return (i32.const 7))))
+    (i32.sub (local.get $c) (i32.const 48)))
+  (func (export "process_response") (param $status i32) (param i32 i32) (result i32)
+    (call $set_header (i32.const 0) (i32.const 6) (i32.const 16) (i32.const 4))
+    (i32.sub (local.get $status) (i32.const 200))))

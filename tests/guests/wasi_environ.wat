@@ -1,0 +1,18 @@
+;; Logs the whole environment that WASI gives it.
+(module
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $environ (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
+  (import "env" "log" (func $log (param i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "info")
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (if (call $args (i32.const 64) (i32.const 68)) (then (unreachable)))
+    (if (i64.ne (i64.load (i32.const 64)) (i64.const 0)) (then (unreachable)))
+    (if (call $sizes (i32.const 64) (i32.const 68)) (then (unreachable)))
+    (if (call $environ (i32.const 128) (i32.const 8192)) (then (unreachable)))
+    (if (i32.ne (i32.load (i32.const 128)) (i32.const 8192)) (then (unreachable)))
+    (call $log (i32.const 0) (i32.const 4) (i32.const 8192) (i32.load (i32.const 68)))
+    (i32.const 0)))

@@ -1,0 +1,284 @@
+"""What is refused at load, each with one sentence: what was found, what was wanted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from blitz.errors import ConfigError, InternalError, PluginLoadError
+from blitz.wasm import library
+from blitz.wasm.engine import Engine
+from blitz.wasm.module import Module
+from blitz.wasm.plugin import Plugin
+
+from .support import exchanging, running, spec
+
+Wasm = Callable[[str], bytes]
+HOOK = '(func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))'
+BUFFER = (
+    '(func (export "blitz_buffer") (result i32) (i32.const 0))'
+    '(func (export "blitz_buffer_size") (result i32) (i32.const 64))'
+)
+MEMORY = '(memory (export "memory") 1)'
+
+BYTES = [
+    pytest.param(b"", "x.wasm is empty, wanted a WebAssembly module", id="empty"),
+    pytest.param(b"#!/bin/sh\n", "x.wasm is not WebAssembly: it begins with 23 21 2f 62", id="script"),
+    pytest.param(b"\0as", "x.wasm is not WebAssembly", id="short"),
+    pytest.param(
+        b"\0asm\x0d\0\1\0", "x.wasm is a WebAssembly component, wanted a core module", id="component"
+    ),
+    pytest.param(b"\0asm\2\0\0\0", "x.wasm has WebAssembly version 02 00 00 00", id="version"),
+    pytest.param(b"\0asm\1\0\0\0\1", "x.wasm does not compile: ", id="cut"),
+    pytest.param(b"\0asm\1\0\0\0" + bytes(range(99)), "x.wasm does not compile: ", id="garbage"),
+]
+
+
+@pytest.mark.parametrize(("data", "sentence"), BYTES)
+def test_bytes_that_are_no_module(engine: Engine, data: bytes, sentence: str) -> None:
+    with pytest.raises(PluginLoadError) as caught:
+        Module.compile(engine, data, "x.wasm")
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
+MODULES = [
+    pytest.param("(module)", "x.wasm has no hook: it exports nothing, wanted process_request", id="empty"),
+    pytest.param(
+        f'(module {MEMORY} (func (export "init") (result i32) (i32.const 0)))',
+        "x.wasm has no hook: it exports init, memory, wanted process_request or process_response",
+        id="no hook",
+    ),
+    pytest.param(
+        f'(module {MEMORY} (func (export "_start")))',
+        "x.wasm is a command (it exports _start and no hook), wanted a reactor",
+        id="command",
+    ),
+    pytest.param(
+        '(module (func (export "proxy_abi_version_0_2_1")))',
+        "x.wasm is a Proxy-Wasm module (it exports proxy_abi_version_0_2_1)",
+        id="proxy-wasm",
+    ),
+    pytest.param(
+        '(module (import "http_handler" "next" (func))'
+        '(func (export "handle_request") (result i64) (i64.const 1)))',
+        "x.wasm is an http-wasm module (http_handler)",
+        id="http-wasm",
+    ),
+    pytest.param(
+        f'(module {MEMORY} {BUFFER}(func (export "process_request") (param i32) (result i32) (i32.const 0)))',
+        "x.wasm exports process_request as (i32) -> i32, wanted (i32, i32, i32, i32) -> i32",
+        id="hook type",
+    ),
+    pytest.param(
+        f'(module {MEMORY} {BUFFER} (global (export "process_response") i32 (i32.const 0)))',
+        "x.wasm exports process_response as a global, wanted (i32, i32, i32) -> i32",
+        id="hook that is a global",
+    ),
+    pytest.param(
+        f'(module {MEMORY} {BUFFER} {HOOK} (func (export "cleanup")))',
+        "x.wasm exports cleanup as () -> (), wanted () -> i32",
+        id="cleanup type",
+    ),
+    pytest.param(
+        f'(module {MEMORY} {BUFFER} {HOOK} (func (export "init") (result i64) (i64.const 0)))',
+        "x.wasm exports init as () -> i64, wanted () -> i32",
+        id="init type",
+    ),
+    pytest.param(
+        f"(module {BUFFER} {HOOK})",
+        "x.wasm exports no memory, wanted its linear memory under the name memory",
+        id="no memory",
+    ),
+    pytest.param(
+        f'(module (func (export "memory")) {BUFFER} {HOOK})',
+        "x.wasm exports memory as () -> (), wanted its linear memory",
+        id="memory that is a function",
+    ),
+    pytest.param(
+        f'(module (memory (export "memory") i64 1) {BUFFER} {HOOK})',
+        "x.wasm has a 64-bit memory, wanted a 32-bit one",
+        id="memory64",
+    ),
+    pytest.param(
+        f'(module (import "env" "memory" (memory 1)) (export "memory" (memory 0)) {BUFFER} {HOOK})',
+        "x.wasm imports a memory (env.memory), wanted functions only",
+        id="imported memory",
+    ),
+    pytest.param(
+        f"(module {MEMORY} {HOOK})",
+        "x.wasm exports process_request, which takes strings, but no allocator: wanted blitz_alloc",
+        id="no allocator",
+    ),
+    pytest.param(
+        f'(module {MEMORY} {HOOK} (func (export "malloc") (param i32) (result i32) (i32.const 8)))',
+        "but no allocator: wanted blitz_alloc, __wbindgen_malloc, malloc with free",
+        id="malloc without free",
+    ),
+    pytest.param(
+        f'(module {MEMORY} {HOOK} (func (export "blitz_alloc") (param i64) (result i32) (i32.const 8)))',
+        "x.wasm exports blitz_alloc as (i64) -> i32, wanted (i32) -> i32",
+        id="allocator type",
+    ),
+    pytest.param(
+        f'(module {MEMORY} {HOOK} (func (export "blitz_buffer") (result i32) (i32.const 8)))',
+        "x.wasm exports one of blitz_buffer and blitz_buffer_size, wanted both or none",
+        id="half a buffer",
+    ),
+    pytest.param(
+        f'(module (import "env" "get_heeder" (func (param i32 i32))) {MEMORY} {BUFFER} {HOOK})',
+        "x.wasm imports env.get_heeder (i32, i32) -> (), which is no host function; did you mean get_header?",
+        id="unknown import",
+    ),
+    pytest.param(
+        f'(module (import "env" "log" (func (param i32 i32))) {MEMORY} {BUFFER} {HOOK})',
+        "x.wasm imports env.log as (i32, i32) -> (), wanted (i32, i32, i32, i32) -> ()",
+        id="import type",
+    ),
+    pytest.param(
+        f'(module (import "wasi_snapshot_preview1" "fd_wrote" (func)) {MEMORY} {BUFFER} {HOOK})',
+        "x.wasm imports wasi_snapshot_preview1.fd_wrote () -> (), "
+        "which is no host function; did you mean fd_write?",
+        id="unknown wasi",
+    ),
+    pytest.param(
+        f'(module (import "env" "fd_write" (func (param i32 i32 i32 i32) (result i32)))'
+        f"{MEMORY} {BUFFER} {HOOK})",
+        "x.wasm imports env.fd_write (i32, i32, i32, i32) -> i32, which is no host function",
+        id="wasi under another name",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), MODULES)
+def test_modules_that_are_no_plugin(engine: Engine, wat: Wasm, text: str, sentence: str) -> None:
+    module = Module.compile(engine, wat(text), "x.wasm")
+    with pytest.raises(PluginLoadError) as caught:
+        Plugin(engine, module, spec())
+    module.close()  # nothing was kept
+    assert sentence in str(caught.value)
+
+
+REFUSED_BY_THE_ENGINE = [
+    pytest.param(
+        f'(module (memory (export "memory") 1 2 shared) {BUFFER} {HOOK})', "shared memories", id="shared"
+    ),
+    pytest.param(f"(module {MEMORY} (memory 1) {BUFFER} {HOOK})", "memories", id="two memories"),
+    pytest.param(
+        f'(module (import "env" "log" (func (param (ref func)))) {MEMORY} {BUFFER} {HOOK})',
+        "x.wasm",
+        id="reference",
+    ),
+    pytest.param(f"(module {MEMORY} (table 100000000 funcref) {BUFFER} {HOOK})", "table", id="huge table"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), REFUSED_BY_THE_ENGINE)
+def test_what_the_slots_of_the_engine_do_not_hold(
+    engine: Engine, wat: Wasm, text: str, sentence: str
+) -> None:
+    with pytest.raises(PluginLoadError) as caught:
+        module = Module.compile(engine, wat(text), "x.wasm")
+        try:
+            Plugin(engine, module, spec())
+        finally:
+            module.close()
+    assert sentence in str(caught.value)
+    assert str(caught.value).startswith("x.wasm")
+
+
+def test_a_memory_larger_than_the_limit_of_the_plugin(engine: Engine, wat: Wasm) -> None:
+    module = Module.compile(engine, wat(f'(module (memory (export "memory") 3) {BUFFER} {HOOK})'), "x.wasm")
+    with pytest.raises(PluginLoadError) as caught:
+        Plugin(engine, module, spec("auth", memory=2 * 65536))
+    assert str(caught.value) == (
+        "x.wasm needs 196608 bytes of memory from the start, limit 131072: "
+        "raise the memory of plugin auth or build with less"
+    )
+    Plugin(engine, module, spec("auth", memory=3 * 65536)).close()
+    module.close()
+
+
+def test_both_names_of_wasi_and_any_module_name_for_host_functions(engine: Engine, wat: Wasm) -> None:
+    text = f"""(module
+      (import "wasi_unstable" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+      (import "env" "log" (func (param i32 i32 i32 i32)))
+      (import "blitz" "log" (func (param i32 i32 i32 i32)))
+      (import "any thing" "log" (func (param i32 i32 i32 i32)))
+      {MEMORY} {BUFFER} {HOOK})"""
+    with running(engine, wat(text)) as guest, exchanging() as exchange:
+        assert guest.request(exchange) == 0
+
+
+def test_what_a_plugin_needs_is_read_off_its_imports(engine: Engine, guest_wasm: Wasm) -> None:
+    with running(engine, guest_wasm("edit_all")) as guest:
+        plugin = guest.plugin
+        assert (plugin.has_request, plugin.has_response) == (True, True)
+        assert (plugin.reads_body, plugin.writes_body, plugin.needs_response_body) == (False, True, True)
+    with running(engine, guest_wasm("bindgen_new"), response_body="none") as guest:
+        plugin = guest.plugin
+        assert (plugin.reads_body, plugin.writes_body, plugin.needs_response_body) == (True, False, False)
+
+
+def test_a_serialized_module_loads_and_runs(engine: Engine, guest_wasm: Wasm, tmp_path: Path) -> None:
+    module = Module.compile(engine, guest_wasm("copy_header"), "x.wasm")
+    compiled = module.serialize()
+    file = tmp_path / "x.cwasm"
+    file.write_bytes(compiled)
+    loaded = Module.load(engine, file, "x.wasm")
+    assert loaded.exports == module.exports and loaded.imports == module.imports
+    module.close()
+    plugin = Plugin(engine, loaded, spec())
+    instance = plugin.new_instance()
+    assert instance.start() == 0
+    instance.free()
+    plugin.close()
+    loaded.close()
+    for damage in (compiled[:100], b"\0asm" + compiled[4:], b""):
+        file.write_bytes(damage)
+        with pytest.raises(PluginLoadError, match=r"x\.wasm: its compiled form does not load: "):
+            Module.load(engine, file, "x.wasm")
+
+
+def test_things_are_closed_in_their_order(wat: Wasm) -> None:
+    engine = Engine(max_instances=1)
+    module = Module.compile(engine, wat(f"(module {MEMORY} {BUFFER} {HOOK})"), "x.wasm")
+    plugin = Plugin(engine, module, spec())
+    instance = plugin.new_instance()
+    with pytest.raises(InternalError, match="1 modules are in use"):
+        engine.close()
+    with pytest.raises(InternalError, match="1 plugins use it"):
+        module.close()
+    with pytest.raises(InternalError, match="1 instances live"):
+        plugin.close()
+    for owned in (instance.free, plugin.close, module.close, engine.close):
+        owned()
+        owned()
+    with pytest.raises(InternalError, match="closed"):
+        engine.statistics()
+
+
+def test_wasmtime_itself_is_not_imported() -> None:
+    code = (
+        "import sys, blitz.wasm.engine as e; e.Engine(max_instances=1).close();"
+        "assert 'wasmtime' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[2])
+
+
+def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(library, "_package_directory", lambda: tmp_path / "wasmtime")
+    with pytest.raises(ConfigError, match="dist-info directory is missing"):
+        library.find_library()
+    (tmp_path / "wasmtime-49.0.0.dist-info").mkdir()
+    with pytest.raises(ConfigError, match=r"wasmtime 49\.0\.0 is installed, version 50 is wanted"):
+        library.find_library()
+    (tmp_path / "wasmtime-49.0.0.dist-info").rename(tmp_path / "wasmtime-50.1.0.dist-info")
+    with pytest.raises(ConfigError, match="wasmtime has no library for linux-"):
+        library.find_library()

@@ -270,6 +270,15 @@ static int describe_body(blitz_head *head, const blitz_edits *edits)
     return code;
 }
 
+static int set_status(blitz_head *head, const blitz_edits *edits)
+{
+    if (head->kind != BLITZ_RESPONSE || edits->status == 0)
+        return 0;
+    const char *reason = blitz_reason(edits->status);
+    head->status = edits->status;
+    return blitz_head_store(head, (const uint8_t *)reason, strlen(reason), &head->reason);
+}
+
 static void sentence(char *why, size_t why_cap, int code, const char *message)
 {
     snprintf(why, why_cap, "the edits cannot be applied: the %s head %s", message,
@@ -295,6 +304,8 @@ static int edit_head(blitz_head *head, const blitz_edits *edits, bool describe, 
         code = blitz_head_check(head, NULL, 0);
         head->flags |= saved.head.flags & BLITZ_HEAD_HAS_BODY_EDIT;
     }
+    if (code >= 0)
+        code = set_status(head, edits);
     if (code >= 0 && describe)
         code = describe_body(head, edits);
     if (code >= 0)
@@ -348,13 +359,6 @@ static int commit_message(blitz_exchange *exchange, blitz_head *head, char *why,
     int code = edit_head(head, edits, replace, why, why_cap);
     if (code < 0)
         return code;
-    if (head->kind == BLITZ_RESPONSE && edits->status != 0) {
-        const char *reason = blitz_reason(edits->status);
-        head->status = edits->status;
-        code = blitz_head_store(head, (const uint8_t *)reason, strlen(reason), &head->reason);
-        if (code < 0)
-            return code;
-    }
     if (replace) {
         move_body(exchange);
         exchange->body = exchange->new_body;      /* what the next plugin reads */

@@ -92,6 +92,10 @@ class Exchange:
     def method(self) -> bytes:
         return span(self.c.request, self.c.request.method)
 
+    @property
+    def reason(self) -> bytes:
+        return span(self.c.response, self.c.response.reason)
+
     def request_fields(self) -> list[tuple[bytes, bytes]]:
         return fields_of(self.c.request)
 

@@ -125,7 +125,9 @@ static int check_options(const blitz_head *head, const blitz_write_options *opti
     if (options->body == BLITZ_BODY_LENGTH) {
         if (options->content_length < 0 || first_len > (uint64_t)options->content_length)
             return BLITZ_E_STATE;
-        if (options->first_is_last && first_len != (uint64_t)options->content_length)
+        /* An answer of nothing but a head: to HEAD it says the length and brings no byte. */
+        bool head_only = !request && first_len == 0;
+        if (options->first_is_last && first_len != (uint64_t)options->content_length && !head_only)
             return BLITZ_E_STATE;
     }
     if (request && options->host && !is_authority(options->host, options->host_len))

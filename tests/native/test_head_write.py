@@ -155,6 +155,12 @@ CASES: list[tuple[str, Head, dict[str, Any], bytes]] = [
         b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encodings: x\r\n\r\n",
     ),
     (
+        "our own response to HEAD says the length",
+        Head.response(200, [(b"A", b"b")], reason=b"OK"),
+        {"body": Body.LENGTH, "content_length": 99, "last": True},
+        b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 99\r\n\r\n",
+    ),
+    (
         "204 says none",
         scanned(b"Content-Length: 0", line=b"HTTP/1.1 204 OK"),
         {},

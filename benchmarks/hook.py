@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +13,10 @@ from .harness.bench import Bench, say
 from .harness.compile import program
 from .harness.errors import BenchError
 from .harness.guests import assemble
-from .harness.places import BENCHMARKS, PYTHON, ROOT, VENV_PYTHON
+from .harness.host import HOSTS, Host, open_host
+from .harness.places import PYTHON, VENV_PYTHON
 from .harness.table import Claim, Column, Row, Table, ratio
+from .peers.blitz import native_missing
 
 QUESTION = "what does one call of a guest cost, from Python?"
 METHOD = """
@@ -32,33 +33,12 @@ _COLUMNS = [
     Column("fresh", "fresh instance and call", "µs", 1, compare=True),
     Column("load", "load from cache", "µs", compare=True),
 ]
-_HOSTS = BENCHMARKS / "hosts"
-_START_TIMEOUT = 60.0
-
-
-@dataclass(frozen=True)
-class _Host:
-    name: str
-    process: subprocess.Popen[str]
-    measures: tuple[str, ...]
-
-    def measure(self, what: str, seconds: float) -> float:
-        """Microseconds per call."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(f"{what} {seconds}\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        try:
-            return float(line) / 1e3
-        except ValueError:
-            raise BenchError(f"{self.name} answered {line!r} (status {self.process.poll()})") from None
 
 
 def run(bench: Bench) -> list[Table]:
     table = Table("hook", QUESTION, _COLUMNS, METHOD, plot="call")
     with contextlib.ExitStack() as stack:
-        hosts = list(_start_all(bench, table, stack))
+        hosts = _start_all(bench, table, stack)
         rows = {host.name: Row(host.name) for host in hosts}
         for number in range(-1 if not bench.settings.smoke else 0, bench.settings.rounds):
             for host in hosts:
@@ -68,12 +48,12 @@ def run(bench: Bench) -> list[Table]:
     return [table]
 
 
-def _round(bench: Bench, table: Table, host: _Host, rows: dict[str, Row], *, keep: bool) -> None:
-    for what in host.measures:
+def _round(bench: Bench, table: Table, host: Host, rows: dict[str, Row], *, keep: bool) -> None:
+    for what in _MEASURES[host.name]:
         if host.name in table.broken:
             return
         try:
-            value = host.measure(what, bench.settings.seconds / 2)
+            value = host.ask(what, bench.settings.seconds / 2) / 1e3
         except BenchError as exc:
             table.broken[host.name] = str(exc)
             say(f"    {exc}")
@@ -99,83 +79,64 @@ def _claims(table: Table) -> Iterator[Claim]:
 # ---------------------------------------------------------------- the hosts
 
 
-def _start_all(bench: Bench, table: Table, stack: contextlib.ExitStack) -> Iterator[_Host]:
+@dataclass(frozen=True)
+class _Offer:
+    name: str
+    measures: tuple[str, ...]
+    command: Callable[[Path], list[str]]  # from a folder with one_header.wasm and extism.wasm
+    missing: Callable[[], str | None] = lambda: None
+
+
+def _start_all(bench: Bench, table: Table, stack: contextlib.ExitStack) -> list[Host]:
     folder = bench.scratch("hook")
-    guest, extism_guest = folder / "one_header.wasm", folder / "extism.wasm"
-    guest.write_bytes(assemble("one_header"))
-    extism_guest.write_bytes(assemble("extism"))
-    python, venv, every = [PYTHON], [str(VENV_PYTHON)], ("call", "fresh", "load")
-    offers: list[tuple[str, list[str], tuple[str, ...], str | None]] = [
-        ("C loop", [str(program("hosts/floor.c")), _library(), str(guest)], ("call",), None),
-        ("blitz", [*python, str(_HOSTS / "blitz_hook.py"), str(guest), str(folder)], every, _blitz_missing()),
-        (
-            "wasmtime-py",
-            [*python, str(_HOSTS / "wasmtime_py.py"), str(guest), str(folder / "py")],
-            every,
-            None,
-        ),
-        ("extism", [*venv, str(_HOSTS / "extism_sdk.py"), str(extism_guest)], every[:2], _extism_missing()),
-    ]
-    for name, command, measures, missing in offers:
-        if missing:
-            table.left_out[name] = missing
+    for guest in ("one_header", "extism"):
+        (folder / f"{guest}.wasm").write_bytes(assemble(guest))
+    hosts = []
+    for offer in _OFFERS:
+        if missing := offer.missing():
+            table.left_out[offer.name] = missing
             continue
         try:
-            yield _Host(name, stack.enter_context(_process(bench, name, command)), measures)
+            hosts.append(stack.enter_context(open_host(bench, offer.name, offer.command(folder))))
         except BenchError as exc:
-            table.broken[name] = str(exc)
+            table.broken[offer.name] = str(exc)
             say(f"    {exc}")
+    return hosts
 
 
-@contextlib.contextmanager
-def _process(bench: Bench, name: str, command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    log = bench.scratch(name) / "log"
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{_HOSTS}"},
-            preexec_fn=lambda: os.sched_setaffinity(0, [bench.cores.server]),
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            if process.stdout.readline() != "ready\n":
-                process.wait(_START_TIMEOUT)
-                raise BenchError(f"{name} did not start: {log.read_text()[-1500:]}")
-            yield process
-        finally:
-            process.kill()
-
-
-def _library() -> str:
-    """wasmtime's shared library, from the installed package."""
+def _floor(folder: Path) -> list[str]:
+    """The program and wasmtime's shared library out of the installed package."""
     spec = importlib.util.find_spec("wasmtime")
     found = sorted(Path(spec.origin).parent.glob("*/_libwasmtime.so")) if spec and spec.origin else []
     if not found:
         raise BenchError("the wasmtime package of this interpreter has no _libwasmtime.so; install wasmtime")
-    return str(found[0])
+    return [str(program("hosts/floor.c")), str(found[0]), str(folder / "one_header.wasm")]
 
 
-def _blitz_missing() -> str | None:
-    spec = importlib.util.find_spec("blitz")
-    if spec is None or not (ROOT / "blitz/wasm").is_dir():
-        return "this tree has no blitz.wasm yet"
-    return None if list((ROOT / "blitz").glob("_native*.so")) else "the native part is not built"
+def _blitz(folder: Path) -> list[str]:
+    return [PYTHON, str(HOSTS / "blitz_hook.py"), str(folder / "one_header.wasm"), str(folder)]
+
+
+def _wasmtime_py(folder: Path) -> list[str]:
+    return [PYTHON, str(HOSTS / "wasmtime_py.py"), str(folder / "one_header.wasm"), str(folder / "compiled")]
+
+
+def _extism(folder: Path) -> list[str]:
+    return [str(VENV_PYTHON), str(HOSTS / "extism_sdk.py"), str(folder / "extism.wasm")]
 
 
 def _extism_missing() -> str | None:
-    done = (
-        subprocess.run([str(VENV_PYTHON), "-c", "import extism"], capture_output=True)
-        if VENV_PYTHON.exists()
-        else None
-    )
-    return (
-        None
-        if done and done.returncode == 0
-        else "the Extism SDK is not installed (benchmarks/setup.sh pypi)"
-    )
+    if VENV_PYTHON.exists():
+        done = subprocess.run([str(VENV_PYTHON), "-c", "import extism"], capture_output=True)
+        if done.returncode == 0:
+            return None
+    return "the Extism SDK is not installed (benchmarks/setup.sh pypi)"
+
+
+_OFFERS = [
+    _Offer("C loop", ("call",), _floor),
+    _Offer("blitz", ("call", "fresh", "load"), _blitz, native_missing),
+    _Offer("wasmtime-py", ("call", "fresh", "load"), _wasmtime_py),
+    _Offer("extism", ("call", "fresh"), _extism, _extism_missing),
+]
+_MEASURES = {offer.name: offer.measures for offer in _OFFERS}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from ...harness.guests import write_chain
 from ...harness.peer import Peer, Setup, argv
 from ...harness.places import PYTHON, ROOT
 
-__all__ = ["PEERS", "blitz", "blitz_isolation", "blitz_setup"]
+__all__ = ["PEERS", "blitz", "blitz_isolation", "blitz_setup", "native_missing"]
 
 # The idle job holds more connections than the default allows.
 _ROOM = "limits.max_connections=12000"
@@ -52,12 +51,17 @@ def blitz_isolation(timeout: str) -> Setup:
     return Setup(argv("@python@ -m blitz run -c @folder@/blitz.toml"), {"blitz.toml": text}, prepare)
 
 
+def native_missing() -> str | None:
+    """Why guests cannot run from this tree, or None."""
+    if list((ROOT / "blitz").glob("_native*.so")):
+        return None
+    return "the native part is not built (make bench builds it)"
+
+
 def _needs() -> str | None:
     if not (ROOT / "blitz/cli/__init__.py").exists():
         return "this tree has no blitz.cli yet"
-    if importlib.util.find_spec("blitz._native") is None:
-        return "the native part is not built"
-    return None
+    return native_missing()
 
 
 PEERS = [

@@ -16,6 +16,7 @@ from .harness.plot import write_svg
 from .harness.report import write_json, write_markdown
 from .harness.table import Table
 from .peers import ABSENT, PEERS
+from .peers.blitz import beside
 
 QUESTIONS = (
     "hook",
@@ -42,7 +43,8 @@ def main() -> int:
         smoke=args.smoke,
         only=tuple(args.only),
     )
-    bench = Bench(settings, choose_cores(), PEERS, ABSENT)
+    others = [beside(name, path) for name, path in args.beside]
+    bench = Bench(settings, choose_cores(), [*PEERS, *others], ABSENT)
     tables: list[Table] = []
     try:
         for question in args.question or QUESTIONS:
@@ -72,6 +74,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", default=[], metavar="PEER", help="only peers so named, and Blitz"
     )
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="NAME=TREE",
+        type=_tree,
+        help="compare with the Blitz of another checkout, built in place",
+    )
     parser.add_argument("--out", type=Path, default=BENCHMARKS / "results", help="folder of the report")
     parser.add_argument(
         "--name", default="", help="name of the report's files (latest; with --smoke local-smoke)"
@@ -79,6 +89,13 @@ def _arguments() -> argparse.Namespace:
     args = parser.parse_args()
     args.name = args.name or ("local-smoke" if args.smoke else "latest")
     return args
+
+
+def _tree(text: str) -> tuple[str, Path]:
+    name, found, path = text.partition("=")
+    if not found or not (Path(path) / "blitz").is_dir():
+        raise argparse.ArgumentTypeError(f"wants NAME=TREE, the tree with a folder blitz in it; got {text}")
+    return name, Path(path).resolve()
 
 
 def _write(out: Path, name: str, bench: Bench, tables: list[Table]) -> None:

@@ -23,7 +23,8 @@ def write_markdown(
     lines = ["# Benchmarks", "", *_setting(machine, bench)]
     if plot:
         lines += [f"![requests per second]({plot})", ""]
-    if claims := [(table, claim) for table in tables for claim in table.claims]:
+    claims = [(table, claim) for table in tables for claim in table.claims]
+    if claims and not bench.settings.smoke:
         lines += ["## What is promised", "", *_claims(claims), ""]
     for table in tables:
         lines += _table(table)

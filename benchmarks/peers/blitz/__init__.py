@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...harness.guests import write_chain
 from ...harness.peer import Peer, Setup, argv
 from ...harness.places import PYTHON, ROOT
 
-__all__ = ["PEERS", "blitz", "blitz_isolation", "blitz_setup", "native_missing"]
+__all__ = ["PEERS", "beside", "blitz", "blitz_isolation", "blitz_setup", "native_missing"]
 
 # The idle job holds more connections than the default allows.
 _ROOM = "limits.max_connections=12000"
@@ -26,18 +27,28 @@ def blitz_setup(guest: str = "", count: int = 0, *more: str) -> Setup:
     return Setup((*argv(_RUN), *plugins, *more), prepare=write_chain(guest, count))
 
 
-def blitz(name: str, jobs: dict[str, Setup], *, checks: str = "") -> Peer:
-    """A variant of Blitz; checks: the job whose check it must pass, where that is not the job's own."""
+def blitz(name: str, jobs: Mapping[str, Setup], *, checks: str = "", tree: Path = ROOT) -> Peer:
+    """A variant of Blitz.
+
+    Args:
+        checks: the job whose check it must pass, where that is not the job's own.
+        tree: another checkout, built in place, to compare this one with.
+    """
     return Peer(
         name=name,
         program=PYTHON,
         version=_VERSION,
         jobs=jobs,
         language="WebAssembly (wasmtime, sandboxed, preempted)",
-        env={"PYTHONPATH": str(ROOT)},
-        needs=_needs,
+        env={"PYTHONPATH": str(tree)},
+        needs=lambda: native_missing(tree),
         checks=checks,
     )
+
+
+def beside(name: str, tree: Path) -> Peer:
+    """The Blitz of another checkout, for before and after in the same run."""
+    return blitz(f"blitz ({name})", PEERS[0].jobs, tree=tree)
 
 
 def blitz_isolation(timeout: str) -> Setup:
@@ -51,17 +62,11 @@ def blitz_isolation(timeout: str) -> Setup:
     return Setup(argv("@python@ -m blitz run -c @folder@/blitz.toml"), {"blitz.toml": text}, prepare)
 
 
-def native_missing() -> str | None:
+def native_missing(tree: Path = ROOT) -> str | None:
     """Why guests cannot run from this tree, or None."""
-    if list((ROOT / "blitz").glob("_native*.so")):
+    if list((tree / "blitz").glob("_native*.so")):
         return None
-    return "the native part is not built (make bench builds it)"
-
-
-def _needs() -> str | None:
-    if not (ROOT / "blitz/cli/__init__.py").exists():
-        return "this tree has no blitz.cli yet"
-    return native_missing()
+    return f"the native part of {tree} is not built (make bench builds it)"
 
 
 PEERS = [

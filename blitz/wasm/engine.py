@@ -61,7 +61,7 @@ class Engine:
         ConfigError: the library is missing or of another version, or the address space is limited.
     """
 
-    def __init__(self, max_instances: int = 1024, max_memory_size: int = 256 * MIB) -> None:
+    def __init__(self, max_instances: int = 1024, max_memory_size: int = 4096 * MIB) -> None:
         options = ffi.new("blitz_engine_options *")
         options.max_instances = max_instances
         options.max_memory_size = max_memory_size

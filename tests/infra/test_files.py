@@ -87,6 +87,14 @@ def test_image_runs_as_a_user_without_rights_and_without_a_compiler() -> None:
     assert 'ENTRYPOINT ["blitz"]' in final
 
 
+def test_files_that_the_image_copies_exist() -> None:
+    text = (INFRA / "container" / "Containerfile").read_text(encoding="utf-8")
+    for line in re.findall(r"^COPY (?!--)(.*)$", text, re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists(), source
+            assert f"!{source}" in (ROOT / ".dockerignore").read_text().split() or source.startswith("infra/")
+
+
 # (id, arguments, part of the command)
 COMMANDS = [
     ("dev", ["dev", "up"], r"docker compose -f \S+/compose/dev\.yml up$"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -120,10 +121,15 @@ def _element(items: list[Any], part: str, path: Path) -> int:
     if len(path) != 1 or path[0] not in NAMED_LISTS:
         raise _Refused(f"`{path_text(path)}` is a list; name an element by its position, from 0")
     for index, item in enumerate(items):
-        if isinstance(item, dict) and item.get("name") == part:
+        if isinstance(item, dict) and _name_of(item) == part:
             return index
     items.append({"name": part})
     return len(items) - 1
+
+
+def _name_of(item: dict[str, Any]) -> str:
+    """The name of an element; a plugin that has none goes by its file's."""
+    return str(item.get("name") or PurePath(str(item.get("file", ""))).stem)
 
 
 def _forget(document: Document, path: Path) -> None:

@@ -277,12 +277,17 @@ def test_a_wrong_variable_is_named(write, name, value, expected):
         ("plugins.p.config.list=[1, 2]", lambda c: c.plugins[0].config, {"list": [1, 2]}),
         ("plugins.p.config=text", lambda c: c.plugins[0].config, "text"),
         ("plugins.p.env=['A']", lambda c: c.plugins[0].env, ["A"]),
+        ("plugins.nameless.config=x", lambda c: [p.config for p in c.plugins], ["", "x"]),
         ("plugins.q.enabled=false", lambda c: [p.name for p in c.plugins], ["p", "q"]),
     ],
 )
 def test_an_override_reaches_any_key(write, tmp_path, override, read, expected):
     (tmp_path / "p.wasm").write_bytes(b"\0asm\1\0\0\0")
-    path = write('[[plugins]]\nname = "p"\nfile = "p.wasm"\n' + MINIMAL + 'path_prefix = "/x"\n')
+    text = '[[plugins]]\nname = "p"\nfile = "p.wasm"\n' + MINIMAL + 'path_prefix = "/x"\n'
+    if "nameless" in override:
+        (tmp_path / "nameless.wasm").write_bytes(b"\0asm\1\0\0\0")
+        text += '[[plugins]]\nfile = "nameless.wasm"\n'
+    path = write(text)
     assert read(load_config(path, {}, [override])) == expected
 
 

@@ -13,6 +13,9 @@ from types import ModuleType
 
 import pytest
 
+from blitz.wasm.engine import Engine
+
+from .blitz_host import BlitzPlugin
 from .cases import PLUGINS
 from .reference_host import Message, ReferencePlugin
 
@@ -69,6 +72,15 @@ BLITZ_REQUEST(method, path)
     }
     blitz_set_header(BLITZ_STR("numbers"), blitz_written(&writer));
     return BLITZ_STOP;
+}
+
+BLITZ_RESPONSE(status, body)
+{
+    (void)status;
+    uint8_t digest[32];
+    blitz_sha256_of(body, digest);
+    answer(BLITZ_STR("sha256"), digest);
+    return BLITZ_CONTINUE;
 }
 """
 
@@ -139,3 +151,17 @@ def test_header_of_any_length_is_read_whole_and_memory_stays_flat(probe: Path, l
         sizes.add(plugin.memory.size(plugin.store))
     assert len(sizes) == 1
     assert ("x-found", "no") in plugin.request("GET", "/", Message()).headers
+
+
+def test_bodies_larger_than_the_buffer_go_through_the_allocator(probe: Path) -> None:
+    engine = Engine(max_instances=4, max_memory_size=2 * 1024 * 1024)
+    with BlitzPlugin(engine, probe, {}, {}) as plugin:
+        sizes = set()
+        for length in [300_000, 0, 70_001, 70_000, 1, 300_000] * 20:
+            text = "b" * length
+            plugin.request("GET", "/", Message())
+            answer = plugin.response(200, Message(body=text))
+            assert dict(answer.headers)["sha256"] == hashlib.sha256(text.encode()).hexdigest()
+            sizes.add(plugin.memory_size())
+        assert len(sizes) == 1
+    engine.close()

@@ -112,6 +112,20 @@ static void challenge(blitz_str scheme, blitz_str parameters)
     blitz_add_header(BLITZ_STR("www-authenticate"), blitz_written(&value));
 }
 
+/* One line per refusal, with what ties it to the other lines of the request; no part of a credential. */
+static void log_refusal(blitz_str reason)
+{
+    char bytes[256], buf[64];
+    blitz_writer line = blitz_writer_on(bytes, sizeof bytes);
+    blitz_put(&line, BLITZ_STR("refused: "));
+    blitz_put(&line, reason);
+    blitz_put(&line, BLITZ_STR(", client="));
+    blitz_put(&line, blitz_property_into(BLITZ_STR("client.address"), buf, sizeof buf).text);
+    blitz_put(&line, BLITZ_STR(" id="));
+    blitz_put(&line, blitz_property_into(BLITZ_STR("request.id"), buf, sizeof buf).text);
+    blitz_log(BLITZ_STR("info"), blitz_written(&line));
+}
+
 /* bearer: what the Bearer challenge adds (RFC 6750 section 3.1). reason: for the log and the client;
  * it never says which part of a credential was wrong. */
 static int32_t refuse(blitz_str bearer, blitz_str reason)
@@ -120,8 +134,8 @@ static int32_t refuse(blitz_str bearer, blitz_str reason)
     blitz_writer text = blitz_writer_on(bytes, sizeof bytes);
     blitz_put(&text, BLITZ_STR("unauthorized: "));
     blitz_put(&text, reason);
-    blitz_log(BLITZ_STR("info"), blitz_written(&text));
     blitz_put_char(&text, '\n');
+    log_refusal(reason);
     blitz_set_status(401);
     if (api_key_count > 0 || hmac_secret_count == 0) {
         challenge(BLITZ_STR("ApiKey"), BLITZ_STR(""));

@@ -1,0 +1,17 @@
+use blitz_plugin::{self as blitz, Plugin, Verdict};
+
+struct Hello;
+
+impl Plugin for Hello {
+    fn request(_method: &str, path: &str) -> Verdict {
+        if path.starts_with("/private/") {
+            blitz::set_status(403);
+            blitz::set_body(b"not for you\n");
+            return Verdict::Stop;
+        }
+        blitz::set_header("x-hello", "from Rust");
+        Verdict::Continue
+    }
+}
+
+blitz::export!(Hello: request);

@@ -1,0 +1,288 @@
+//! Write plugins for the Blitz gateway in Rust, without wasm-bindgen.
+//!
+//! A plugin is a type that implements [`Plugin`], and one line, [`export!`], that makes it the module's.
+//! The gateway calls its hooks; they read the message in hand and note edits through the functions of
+//! this crate, and return a [`Verdict`]. Nothing changes before a hook returns.
+//!
+//! ```ignore
+//! use blitz_plugin::{self as blitz, Plugin, Verdict};
+//!
+//! struct Hello;
+//!
+//! impl Plugin for Hello {
+//!     fn request(_method: &str, path: &str) -> Verdict {
+//!         if path.starts_with("/private/") {
+//!             blitz::set_status(403);
+//!             blitz::set_body(b"not for you\n");
+//!             return Verdict::Stop;
+//!         }
+//!         blitz::set_header("x-hello", "from Rust");
+//!         Verdict::Continue
+//!     }
+//! }
+//!
+//! blitz::export!(Hello: request);
+//! ```
+//!
+//! The crate needs `alloc`, not `std`. Which host functions a module imports is what it calls: one that
+//! calls [`body`] makes the gateway collect request bodies.
+#![no_std]
+
+extern crate alloc;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+mod raw;
+
+/// What a hook decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Verdict {
+    /// The edits apply to the message passing through; the next plugin runs.
+    Continue = 0,
+    /// Request hook: the edits are the answer. Response hook: the remaining ones are skipped.
+    Stop = 1,
+    /// The edits are thrown away; the plugin's failure policy decides.
+    Error = -1,
+}
+
+/// The hooks of a plugin; each may be left out, and [`export!`] names those that are there. They have no `self`: which instance of the module serves
+/// which exchange is no promise, so what must outlive a call belongs to the host.
+pub trait Plugin {
+    /// Runs once per instance. An error is logged, and the plugin does not load.
+    fn init() -> Result<(), String> {
+        Ok(())
+    }
+    /// A request's head is there. `path` is the request-target, with its query.
+    fn request(_method: &str, _path: &str) -> Verdict {
+        Verdict::Continue
+    }
+    /// A response's head is there. `body` is empty with `response_body = "none"` in the manifest.
+    fn response(_status: u16, _body: &str) -> Verdict {
+        Verdict::Continue
+    }
+    /// The instance ends in good health.
+    fn cleanup() {}
+}
+
+/// Severity of a line in the gateway's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+pub fn log(level: Level, message: &str) {
+    let name = match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    };
+    unsafe { raw::log(name.as_ptr(), name.len(), message.as_ptr(), message.len()) }
+}
+
+/// First value of a header of the message in hand, as the bytes that came.
+pub fn header_bytes(name: &str) -> Option<Vec<u8>> {
+    read(|buf, cap| unsafe { raw::get_header(name.as_ptr(), name.len(), buf, cap) })
+}
+
+/// The same as text; bytes that are no UTF-8 become U+FFFD.
+pub fn header(name: &str) -> Option<String> {
+    header_bytes(name).map(text)
+}
+
+/// Replace all values of a header. A name that is no token, or a control character in the value, traps.
+pub fn set_header(name: &str, value: impl AsRef<[u8]>) {
+    let value = value.as_ref();
+    unsafe { raw::set_header(name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
+}
+
+pub fn add_header(name: &str, value: impl AsRef<[u8]>) {
+    let value = value.as_ref();
+    unsafe { raw::add_header(name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
+}
+
+pub fn remove_header(name: &str) {
+    unsafe { raw::remove_header(name.as_ptr(), name.len()) }
+}
+
+/// The body of the message in hand; calling it makes the gateway collect request bodies.
+pub fn body() -> Option<Vec<u8>> {
+    read(|buf, cap| unsafe { raw::get_body(buf, cap) })
+}
+
+pub fn set_body(body: impl AsRef<[u8]>) {
+    let body = body.as_ref();
+    unsafe { raw::set_body(body.as_ptr(), body.len()) }
+}
+
+pub fn set_status(status: u16) {
+    unsafe { raw::set_status(status.into()) }
+}
+
+pub fn set_path(path: &str) {
+    unsafe { raw::set_path(path.as_ptr(), path.len()) }
+}
+
+pub fn set_method(method: &str) {
+    unsafe { raw::set_method(method.as_ptr(), method.len()) }
+}
+
+/// `client.address`, `request.id`, `request.method`, `request.path`, `request.host`, `response.status`,
+/// `route.name`, `upstream.address`, `plugin.name`, `body.truncated`, `config.<key>` ...
+pub fn property(name: &str) -> Option<String> {
+    read(|buf, cap| unsafe { raw::get_property(name.as_ptr(), name.len(), buf, cap) }).map(text)
+}
+
+/// One value of the plugin's config as text; a list has one item per line.
+pub fn config_value(key: &str) -> Option<String> {
+    let mut name = String::from("config.");
+    name.push_str(key);
+    property(&name)
+}
+
+/// The whole config: JSON for a table.
+pub fn config() -> Option<String> {
+    read(|buf, cap| unsafe { raw::get_config(buf, cap) }).map(text)
+}
+
+/// An environment variable that the operator granted.
+pub fn env(name: &str) -> Option<String> {
+    read(|buf, cap| unsafe { raw::get_env(name.as_ptr(), name.len(), buf, cap) }).map(text)
+}
+
+/// Milliseconds since 1970-01-01 UTC.
+pub fn now_ms() -> i64 {
+    unsafe { raw::now_ms() }
+}
+
+pub fn random(out: &mut [u8]) {
+    unsafe { raw::random(out.as_mut_ptr(), out.len()) }
+}
+
+/// What [`rate_limit`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// One was taken; so many are left.
+    Left(u32),
+    /// None was there; the next one comes in so many milliseconds.
+    WaitMs(u32),
+}
+
+/// Take one token of the bucket named `key`. The state is the host's.
+pub fn rate_limit(key: &str, per_minute: u32, burst: u32) -> Tokens {
+    match unsafe { raw::rate_limit(key.as_ptr(), key.len(), per_minute, burst) } {
+        left if left >= 0 => Tokens::Left(left.unsigned_abs()),
+        wait => Tokens::WaitMs(wait.unsigned_abs()),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(bad) => String::from_utf8_lossy(bad.as_bytes()).into_owned(),
+    }
+}
+
+/// Read a value of any length: into a small buffer first, once more if it was longer.
+fn read(call: impl Fn(*mut u8, usize) -> i32) -> Option<Vec<u8>> {
+    let mut buffer: Vec<u8> = Vec::with_capacity(128);
+    loop {
+        let len = usize::try_from(call(buffer.as_mut_ptr(), buffer.capacity())).ok()?;
+        if len <= buffer.capacity() {
+            // The host has written len bytes into the capacity that we gave it.
+            unsafe { buffer.set_len(len) };
+            return Some(buffer);
+        }
+        buffer.reserve_exact(len);
+    }
+}
+
+/// Make a type that implements [`Plugin`] the plugin of this module, with the hooks that are named.
+///
+/// Only these are exported: a module with a response hook makes the gateway collect response bodies
+/// (unless its manifest says `response_body = "none"`), one without it does not.
+///
+/// ```ignore
+/// blitz_plugin::export!(Hello: init, request, response, cleanup);
+/// ```
+#[macro_export]
+macro_rules! export {
+    ($plugin:ty: $($hook:ident),+ $(,)?) => {
+        $($crate::export!(@$hook $plugin);)+
+    };
+    (@init $plugin:ty) => {
+        #[no_mangle]
+        pub extern "C" fn init() -> i32 {
+            $crate::hooks::init::<$plugin>()
+        }
+    };
+    (@request $plugin:ty) => {
+        #[no_mangle]
+        pub unsafe extern "C" fn process_request(
+            method: *const u8,
+            method_len: usize,
+            path: *const u8,
+            path_len: usize,
+        ) -> i32 {
+            $crate::hooks::request::<$plugin>(method, method_len, path, path_len)
+        }
+    };
+    (@response $plugin:ty) => {
+        #[no_mangle]
+        pub unsafe extern "C" fn process_response(status: i32, body: *const u8, body_len: usize) -> i32 {
+            $crate::hooks::response::<$plugin>(status, body, body_len)
+        }
+    };
+    (@cleanup $plugin:ty) => {
+        #[no_mangle]
+        pub extern "C" fn cleanup() -> i32 {
+            <$plugin as $crate::Plugin>::cleanup();
+            0
+        }
+    };
+}
+
+/// What [`export!`] calls; not for anybody else.
+#[doc(hidden)]
+pub mod hooks {
+    use super::{log, Level, Plugin};
+    use core::{slice, str};
+
+    /// # Safety
+    /// As the ABI says: valid UTF-8, lent for the call.
+    unsafe fn lent<'a>(ptr: *const u8, len: usize) -> &'a str {
+        if len == 0 {
+            return "";
+        }
+        str::from_utf8_unchecked(slice::from_raw_parts(ptr, len))
+    }
+
+    pub fn init<P: Plugin>() -> i32 {
+        match P::init() {
+            Ok(()) => 0,
+            Err(why) => {
+                log(Level::Error, &why);
+                -1
+            }
+        }
+    }
+
+    /// # Safety
+    /// The arguments are the host's.
+    pub unsafe fn request<P: Plugin>(m: *const u8, m_len: usize, p: *const u8, p_len: usize) -> i32 {
+        P::request(lent(m, m_len), lent(p, p_len)) as i32
+    }
+
+    /// # Safety
+    /// The arguments are the host's.
+    pub unsafe fn response<P: Plugin>(status: i32, body: *const u8, len: usize) -> i32 {
+        P::response(status as u16, lent(body, len)) as i32
+    }
+}

@@ -143,9 +143,13 @@ async def _send_request(
     options.first_is_last = first.is_all
     options.strip_expect = exchange.expects_continue
     options.upgrade = bool(request.flags & _UPGRADE)
-    if cluster.host:
-        options.host = ffi.from_buffer("uint8_t[]", cluster.host)
-        options.host_len = len(cluster.host)
+    host = cluster.host
+    if not host and not request.host.len:
+        # HTTP/1.0 without Host: ours must have one (RFC 9112 section 3.2); the endpoint's, as nginx does.
+        host = b"localhost" if upstream.endpoint.address.path else name
+    if host:
+        options.host = ffi.from_buffer("uint8_t[]", host)
+        options.host_len = len(host)
     elif options.host_len:
         options.host = NULL
         options.host_len = 0

@@ -142,6 +142,15 @@ async def test_http10_client_gets_a_close_delimited_answer(parser: str) -> None:
         assert fields["connection"] == "close"
 
 
+async def test_request_without_host_goes_on_with_the_endpoints(parser: str) -> None:
+    async with rig(parser=parser) as test:
+        client = await test.connect()
+        await client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        assert f"host: 127.0.0.1:{test.upstream.port}\n".encode() in (await client.answer())[2]
+        await client.send(b"GET / HTTP/1.0\r\nHost: example.org\r\n\r\n")
+        assert b"host: example.org\n" in (await client.answer())[2]
+
+
 async def test_head_request_has_no_body_and_keeps_its_length(parser: str) -> None:
     async with rig(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n"), parser=parser) as test:
         client = await test.connect()

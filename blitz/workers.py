@@ -1,10 +1,17 @@
-"""Processes: a parent that owns nothing but children, and the signals operators send.
+"""The parent process: it owns the listening sockets and the workers, and serves nothing itself.
 
-One worker runs in the parent's own process. Several are forked before any engine, thread or event loop
-exists (an engine does not survive a fork); each binds with SO_REUSEPORT, so the kernel spreads
-connections evenly. State that must be one truth, the rate limits, is shared memory made before the fork.
+Theory of operation. Every worker is forked before any engine, thread or event loop exists in its process (an
+engine does not survive a fork). The sockets are the parent's: made before the first worker, one queue
+per worker (SO_REUSEPORT), so that the kernel spreads connections evenly; a worker that dies or is
+replaced leaves its queue to its successor, and no connection is refused meanwhile. Rate limits live in
+memory shared by all (``Shared``).
 
-SIGTERM, SIGINT: drain; a second one: stop now. SIGHUP: reload. SIGCHLD: restart what died, with back-off.
+Signals arrive one at a time through ``sigtimedwait``: no handler runs in the middle of anything.
+
+    SIGTERM, SIGINT   workers drain, then the parent ends; a second one hurries them
+    SIGHUP            workers reload their configuration
+    SIGUSR2           new workers start beside the old ones; once all of them serve, the old ones drain
+    SIGCHLD           a worker that died is replaced, after a pause that doubles while it keeps dying
 """
 
 from __future__ import annotations
@@ -16,230 +23,338 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 import trio
 
+from blitz import systemd
 from blitz.config import Address, Config, Resolved, resolve
-from blitz.errors import BlitzError
-from blitz.gateway import Gateway, Shared, bind_all, serve
+from blitz.errors import BlitzError, ConfigError
+from blitz.gateway import Gateway, Shared, bind_all
+from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, Reader, WorkerStart, work
 
 __all__ = ["run"]
 
 _log = logging.getLogger("blitz.workers")
 
-RESTART_FIRST_PAUSE = 0.1  # seconds before a crashed worker is replaced; doubles with each quick crash
+SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD))
+RESTART_FIRST_PAUSE = 0.1  # seconds before a dead worker is replaced; doubles while it keeps dying ...
 RESTART_MAX_PAUSE = 10.0
-RESTART_STABLE = 10.0  # a worker that lived this long did not crash at once
-EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
+RESTART_STABLE = 10.0  # ... and starts anew for one that lived this long
+START_TIMEOUT = 60.0  # seconds a generation may take until it serves: compiling plugins takes seconds
+POLL = 0.05  # seconds between looks at the readiness pipe while workers start
+IDLE_POLL = 1.0
 
-Reader = Callable[[], Config | Resolved]
+OnReady = Callable[[Gateway], None]
 
 
 def run(
-    config: Config | Resolved,
-    *,
-    read_again: Reader | None = None,
-    on_ready: Callable[[Gateway], None] | None = None,
+    config: Config | Resolved, *, read_again: Reader | None = None, on_ready: OnReady | None = None
 ) -> int:
-    """Serve *config* until a signal ends it; blocks. Installs signal handlers: command line only.
+    """Serve *config* until a signal ends it; blocks. Takes over signals: for the command line only.
 
     Args:
-        read_again: gives the configuration for a reload (SIGHUP); None: a reload is refused.
-        on_ready: called in each worker once it listens.
+        read_again: gives the configuration for SIGHUP and SIGUSR2; None: SIGHUP is refused.
+        on_ready: called in the first worker once it serves.
     Returns:
-        The exit code: 0 after a clean drain, 1 when something had to be cut off or failed.
+        The exit code: 0 after a clean drain, 1 when something was cut off or failed.
     Raises:
-        ConfigError, PluginLoadError: nothing was started.
+        ConfigError: the configuration cannot run; nothing was served.
     """
     resolved = config if isinstance(config, Resolved) else resolve(config)
     shared = Shared()
     try:
-        if resolved.workers == 1:
-            return trio.run(_work, resolved, None, shared, read_again, on_ready)
         return _Parent(resolved, shared, read_again, on_ready).run()
     finally:
         shared.close()
 
 
-async def _work(
-    resolved: Resolved,
-    sockets: list[socket.socket] | None,
-    shared: Shared,
-    read_again: Reader | None,
-    on_ready: Callable[[Gateway], None] | None,
-) -> int:
-    """One worker: a gateway and the signals it obeys."""
-    clean = True
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+class _Report(msgspec.Struct):
+    """What a worker tells its parent: that it serves, or why it cannot. Below PIPE_BUF: one write."""
 
-            async def start(task_status: trio.TaskStatus[Gateway]) -> None:
-                await serve(resolved, sockets=sockets, shared=shared, task_status=task_status)
-
-            gateway: Gateway = await nursery.start(start)
-            if on_ready is not None:
-                on_ready(gateway)
-            async for number in signals:
-                if number == signal.SIGHUP:
-                    nursery.start_soon(_reload, gateway, read_again)
-                    continue
-                clean = await _drain(gateway, signals)
-                break
-        nursery.cancel_scope.cancel()
-    return EXIT_OK if clean else EXIT_FAILED
+    pid: int
+    error: str = ""
 
 
-async def _drain(gateway: Gateway, signals: Any) -> bool:
-    """Drain; another SIGTERM or SIGINT ends the grace."""
-    clean = False
-    async with trio.open_nursery() as nursery:
-
-        async def hurry() -> None:
-            async for number in signals:
-                if number != signal.SIGHUP:
-                    nursery.cancel_scope.cancel()
-
-        nursery.start_soon(hurry)
-        clean = await gateway.drain()
-        nursery.cancel_scope.cancel()
-    return clean
-
-
-async def _reload(gateway: Gateway, read_again: Reader | None) -> None:
-    if read_again is None:
-        _log.warning("SIGHUP: there is no configuration file to read again")
-        return
-    try:
-        await gateway.reload(read_again())
-    except BlitzError as exc:
-        _log.error("reload refused, the old configuration goes on: %s", exc)
+@dataclass(slots=True)
+class _Child:
+    place: int
+    generation: int
+    started: float
+    ready: bool = False
+    told_to_end: bool = False
+    error: str = ""
 
 
 class _Parent:
-    """Starts workers, passes signals on, replaces what dies."""
-
     def __init__(
-        self,
-        resolved: Resolved,
-        shared: Shared,
-        read_again: Reader | None,
-        on_ready: Callable[[Gateway], None] | None,
+        self, resolved: Resolved, shared: Shared, read_again: Reader | None, on_ready: OnReady | None
     ) -> None:
         self.resolved = resolved
         self.shared = shared
         self.read_again = read_again
         self.on_ready = on_ready
-        self.children: dict[int, tuple[int, float]] = {}  # pid -> (place, started)
+        self.children: dict[int, _Child] = {}
+        self.due: dict[int, float] = {}  # place -> when its next worker starts
         self.pauses: dict[int, float] = {}
-        self.sockets: list[list[socket.socket]] = []
+        self.generation = 1
+        self.generation_deadline = 0.0
+        self.replacing = False
         self.stopping = False
-        self.failed = False
+        self.code = EXIT_OK
         self.restarts = 0
+        self.error = ""
+        self.ready_in, self.ready_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.alive_in, self.alive_out = os.pipe2(os.O_CLOEXEC)
+        self.groups: list[list[socket.socket]] = []
 
     def run(self) -> int:
-        # Every worker's queue exists before the first worker does: nothing is refused while they start,
-        # and a worker that is replaced leaves its queue to the next one.
-        self.sockets = _bind_groups(self.resolved)
-        with self._signals():
-            for place in range(self.resolved.workers):
-                self._start(place)
+        old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self.groups = _socket_groups(self.resolved)
+            self._start(0)  # alone: what is wrong with a configuration is said once
             self._supervise()
-        self._close_sockets()
-        return EXIT_FAILED if self.failed else EXIT_OK
+        finally:
+            self._close_sockets()
+            for fd in (self.ready_in, self.ready_out, self.alive_in, self.alive_out):
+                os.close(fd)
+            signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+        if self.error:
+            raise ConfigError(self.error)
+        return self.code
 
-    def _close_sockets(self) -> None:
-        for group in self.sockets:
-            for listener in group:
-                listener.close()
+    # -- the loop
+
+    def _supervise(self) -> None:
+        watchdog = systemd.watchdog_interval()
+        next_beat = time.monotonic()
+        while self.children or self.due:
+            info = signal.sigtimedwait(SIGNALS, self._patience(watchdog))
+            self._note_ready()
+            self._reap()
+            if info is not None:
+                self._obey(signal.Signals(info.si_signo))
+            now = time.monotonic()
+            for place in [place for place, when in self.due.items() if when <= now]:
+                del self.due[place]
+                self._start(place)
+            if self.replacing and now > self.generation_deadline:
+                self._give_up_replacing("did not serve in time")
+            if watchdog and now >= next_beat:
+                systemd.notify("WATCHDOG=1")
+                next_beat = now + watchdog
+
+    def _patience(self, watchdog: float) -> float:
+        starting = self.due or any(not child.ready for child in self.children.values())
+        patience = POLL if starting else IDLE_POLL
+        return min(patience, watchdog) if watchdog else patience
+
+    def _obey(self, number: signal.Signals) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            if not self.stopping:
+                systemd.notify("STOPPING=1")
+            self._stop()
+        elif number == signal.SIGHUP and not self.stopping:
+            systemd.notify_reloading()
+            self._tell(signal.SIGHUP, self.children)
+            systemd.notify("READY=1")
+        elif number == signal.SIGUSR2 and not self.stopping:
+            self._replace_all()
+
+    def _stop(self) -> None:
+        self.stopping = True
+        self.due.clear()
+        self._close_sockets()
+        self._tell(signal.SIGTERM, self.children)
+
+    def _tell(self, number: signal.Signals, children: dict[int, _Child]) -> None:
+        for pid, child in children.items():
+            child.told_to_end = child.told_to_end or number == signal.SIGTERM
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    # -- workers that begin
 
     def _start(self, place: int) -> None:
         pid = os.fork()
         if pid:
-            self.children[pid] = (place, time.monotonic())
+            self.children[pid] = _Child(place, self.generation, time.monotonic())
             return
         code = EXIT_FAILED
         try:
-            code = self._child(place)
+            code = self._be_a_worker(place)
         except BlitzError as exc:
-            print(exc, file=sys.stderr)
+            self._report(_Report(os.getpid(), str(exc)))
             code = EXIT_BAD_INPUT
         except BaseException:
-            logging.getLogger("blitz.workers").exception("worker %d failed", place)
+            _log.exception("worker %d failed", place)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(code)
 
-    def _child(self, place: int) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        for other, group in enumerate(self.sockets):
-            if other != place:
-                for listener in group:
-                    listener.close()
-        on_ready = self.on_ready if place == 0 else None
-        return trio.run(_work, self.resolved, self.sockets[place], self.shared, self.read_again, on_ready)
+    def _be_a_worker(self, place: int) -> int:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGUSR2 else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        os.close(self.ready_in)
+        os.close(self.alive_out)
+        greeter = self.on_ready if place == 0 and self.generation == 1 and not self.restarts else None
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        old = {
-            number: signal.signal(number, self._pass_on)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+        def ready(gateway: Gateway) -> None:
+            if greeter is not None:
+                greeter(gateway)
+            self._report(_Report(os.getpid()))
 
-    def _pass_on(self, number: int, frame: object) -> None:
-        if number != signal.SIGHUP:
-            self.stopping = True
-            self._close_sockets()
-        for pid in list(self.children):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def _supervise(self) -> None:
-        while self.children:
-            try:
-                pid, status = os.wait()
-            except InterruptedError:
-                continue
-            place, started = self.children.pop(pid)
-            code = os.waitstatus_to_exitcode(status)
-            if self.stopping:
-                self.failed = self.failed or code != EXIT_OK
-                continue
-            if code == EXIT_BAD_INPUT:
-                # It said why; the others would fail the same way.
-                self.failed = True
-                self._pass_on(signal.SIGTERM, None)
-                continue
-            self._replace(place, started, code)
-
-    def _replace(self, place: int, started: float, code: int) -> None:
-        lived = time.monotonic() - started
-        pause = (
-            0.0
-            if lived > RESTART_STABLE
-            else min(max(self.pauses.get(place, 0.0) * 2, RESTART_FIRST_PAUSE), RESTART_MAX_PAUSE)
+        start = WorkerStart(
+            self.resolved, self.groups[place], self.shared, self.read_again, ready, self.alive_in
         )
-        self.pauses[place] = pause
+        return _flat(trio.run, work, start)
+
+    def _report(self, report: _Report) -> None:
+        os.write(self.ready_out, msgspec.json.encode(report) + b"\n")
+
+    def _note_ready(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for line in os.read(self.ready_in, 65536).splitlines():
+                report = msgspec.json.decode(line, type=_Report)
+                child = self.children.get(report.pid)
+                if child is None:
+                    continue
+                child.error = report.error
+                if not report.error:
+                    child.ready = True
+                    self._one_more(child)
+
+    def _one_more(self, child: _Child) -> None:
+        current = [other for other in self.children.values() if other.generation == self.generation]
+        if child.generation != self.generation or self.stopping:
+            return
+        places = {other.place for other in current} | set(self.due)
+        for place in range(self.resolved.workers):
+            if place not in places:
+                self._start(place)
+        current = [other for other in self.children.values() if other.generation == self.generation]
+        if len(current) == self.resolved.workers and all(other.ready for other in current):
+            self._all_ready()
+
+    def _all_ready(self) -> None:
+        systemd.notify(f"READY=1\nSTATUS=generation {self.generation}, {self.resolved.workers} workers")
+        if self.replacing:
+            self.replacing = False
+            _log.info("generation %d serves; the one before drains", self.generation)
+            old = {pid: child for pid, child in self.children.items() if child.generation < self.generation}
+            self._tell(signal.SIGTERM, old)
+
+    # -- a new generation (SIGUSR2)
+
+    def _replace_all(self) -> None:
+        if self.replacing:
+            _log.warning("SIGUSR2: a replacement is under way already")
+            return
+        if self.read_again is not None:
+            try:
+                config = self.read_again()
+                fresh = config if isinstance(config, Resolved) else resolve(config)
+            except BlitzError as exc:
+                _log.error("SIGUSR2 refused, the old workers go on: %s", exc)
+                return
+            # Addresses and the number of workers are the sockets', and those stay.
+            self.resolved = msgspec.structs.replace(
+                fresh, listen=self.resolved.listen, workers=self.resolved.workers
+            )
+        self.generation += 1
+        self.replacing = True
+        self.generation_deadline = time.monotonic() + START_TIMEOUT
+        self._start(0)
+
+    def _give_up_replacing(self, why: str) -> None:
+        _log.error("generation %d %s; the old workers go on", self.generation, why)
+        self.replacing = False
+        new = {pid: child for pid, child in self.children.items() if child.generation == self.generation}
+        self._tell(signal.SIGTERM, new)
+        for child in self.children.values():
+            if child.generation < self.generation:
+                child.generation = self.generation
+
+    # -- workers that end
+
+    def _reap(self) -> None:
+        while self.children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            self._ended(self.children.pop(pid), os.waitstatus_to_exitcode(status))
+
+    def _ended(self, child: _Child, code: int) -> None:
+        if child.told_to_end:
+            # One that was told before it served had nothing to finish, however it ended.
+            if self.stopping and child.ready and code != EXIT_OK:
+                self.code = EXIT_FAILED
+            return
+        if self.replacing and child.generation == self.generation:
+            self._give_up_replacing(f"failed to start: {child.error or f'exit {code}'}")
+            return
+        if self.stopping:
+            return
+        if not child.ready and not any(other.ready for other in self.children.values()):
+            # The first worker cannot start: nor could any other.
+            self.code = EXIT_FAILED
+            self.error = child.error
+            self._stop()
+            return
+        self._restart_later(child, code)
+
+    def _restart_later(self, child: _Child, code: int) -> None:
+        lived = time.monotonic() - child.started
+        pause = 0.0
+        if lived < RESTART_STABLE:
+            pause = min(max(self.pauses.get(child.place, 0.0) * 2, RESTART_FIRST_PAUSE), RESTART_MAX_PAUSE)
+        self.pauses[child.place] = pause
         self.restarts += 1
-        _log.error("worker %d ended with %d after %.1f s; replacing it in %.1f s", place, code, lived, pause)
-        time.sleep(pause)
-        if not self.stopping:
-            self._start(place)
+        _log.error(
+            "worker %d ended with %d after %.1f s; replacing it in %.1f s (restart %d)",
+            child.place,
+            code,
+            lived,
+            pause,
+            self.restarts,
+        )
+        self.due[child.place] = time.monotonic() + pause
+
+    def _close_sockets(self) -> None:
+        for group in self.groups:
+            for listener in group:
+                listener.close()
 
 
-def _bind_groups(resolved: Resolved) -> list[list[socket.socket]]:
-    """One group of listening sockets per worker, all on the same addresses."""
-    groups = [bind_all(resolved, share=True)]
+def _socket_groups(resolved: Resolved) -> list[list[socket.socket]]:
+    """A group of listening sockets for each worker, all on the same addresses.
+
+    Sockets that systemd passed are shared by all: there is one queue, and each worker takes from it.
+    """
+    inherited = systemd.inherited_sockets()
+    if inherited:
+        return [inherited] * resolved.workers
+    share = resolved.workers > 1
+    groups = [bind_all(resolved, share=share)]
     bound = [listener.getsockname()[:2] for listener in groups[0]]
     same = msgspec.structs.replace(resolved, listen=tuple(Address(host, port) for host, port in bound))
-    groups += [bind_all(same, share=True) for _ in range(1, resolved.workers)]
+    groups += [bind_all(same, share=share) for _ in range(1, resolved.workers)]
     return groups
+
+
+def _flat(run_trio: Callable[..., int], *args: object) -> int:
+    """Run, and let a single BlitzError out of the groups that nurseries put around it."""
+    try:
+        return run_trio(*args)
+    except BaseExceptionGroup as group:
+        found, rest = group.split(BlitzError)
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]  # type: ignore[assignment]
+        if found is not None and rest is None:
+            raise found from None
+        raise

@@ -55,7 +55,10 @@ LAYERS = {
         ("blitz.gateway", "blitz.embed", "blitz.examine"), (*CORES, "server", "admin"), TRIO, native=True
     ),
     "workers": Layer(
-        ("blitz.workers",), ("foundation", "config", "gateway"), TRIO | {"msgspec"}, native=True
+        ("blitz.workers", "blitz.worker", "blitz.systemd"),
+        ("foundation", "config", "gateway"),
+        TRIO | {"msgspec"},
+        native=True,
     ),
     "public": Layer(("blitz",), (*CORES, "gateway", "workers")),
     "testing": Layer(("blitz.testing",), ("public", *CORES, "gateway"), TRIO),

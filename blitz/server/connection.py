@@ -221,6 +221,11 @@ class Connection:
             self.buffer = None
             self.context.buffers.give(buffer)
 
+    def drain(self, patience: float) -> None:
+        """No keep-alive from now on; an idle client may still send a request within *patience* seconds."""
+        if not self.busy and self.buffer is None:
+            self.timer.arm(patience, "keepalive")
+
     async def send(self, data: memoryview | bytes) -> None:
         """Send all of *data*; it may be overwritten as soon as this waits."""
         sent = self.stream.send_nowait(data)

@@ -1,0 +1,101 @@
+"""One worker process: a gateway and the signals it obeys.
+
+SIGTERM, SIGINT: drain; a second one: hurry. SIGHUP: reload. When the parent is gone, it drains too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import trio
+
+from blitz.config import Config, Resolved
+from blitz.errors import BlitzError
+from blitz.gateway import Gateway, Shared, serve
+
+__all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "Reader", "WorkerStart", "work"]
+
+_log = logging.getLogger("blitz.workers")
+
+EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
+ENDING = frozenset((signal.SIGTERM, signal.SIGINT))
+
+Reader = Callable[[], Config | Resolved]
+
+
+@dataclass(frozen=True)
+class WorkerStart:
+    """What a worker is given.
+
+    Attributes:
+        sockets: listening sockets, shared with the parent.
+        shared: rate limits, one truth for all workers.
+        read_again: gives the configuration for a reload; None: a reload is refused.
+        ready: called once the worker serves.
+        parent: descriptor that ends (becomes readable) when the parent does.
+    """
+
+    resolved: Resolved
+    sockets: list[socket.socket]
+    shared: Shared
+    read_again: Reader | None
+    ready: Callable[[Gateway], None]
+    parent: int
+
+
+async def work(start: WorkerStart) -> int:
+    """Serve until told to stop; the exit code: 0, or 1 when something had to be cut off."""
+    code = EXIT_OK
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
+            gateway: Gateway = await nursery.start(_serve, start)
+            start.ready(gateway)
+            nursery.start_soon(_drain_without_parent, start.parent)
+            async for number in signals:
+                if number in ENDING:
+                    break
+                nursery.start_soon(_reload, gateway, start.read_again)
+            code = EXIT_OK if await _drain(gateway, signals) else EXIT_FAILED
+        nursery.cancel_scope.cancel()
+    return code
+
+
+async def _serve(start: WorkerStart, *, task_status: trio.TaskStatus[Gateway]) -> None:
+    await serve(start.resolved, sockets=start.sockets, shared=start.shared, task_status=task_status)
+
+
+async def _drain_without_parent(parent: int) -> None:
+    await trio.lowlevel.wait_readable(parent)
+    _log.error("the parent process is gone: draining")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _drain(gateway: Gateway, signals: AsyncIterator[int]) -> bool:
+    """Drain within ``timeouts.drain``; another SIGTERM or SIGINT ends the grace. True when all finished."""
+    clean = False
+    async with trio.open_nursery() as nursery:
+
+        async def hurry() -> None:
+            async for number in signals:
+                if number in ENDING:
+                    nursery.cancel_scope.cancel()
+
+        nursery.start_soon(hurry)
+        clean = await gateway.drain()
+        nursery.cancel_scope.cancel()
+    return clean
+
+
+async def _reload(gateway: Gateway, read_again: Reader | None) -> None:
+    if read_again is None:
+        _log.warning("SIGHUP: there is no configuration file to read again")
+        return
+    try:
+        await gateway.reload(read_again())
+    except BlitzError as exc:
+        _log.error("reload refused, the old configuration goes on: %s", exc)

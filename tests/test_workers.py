@@ -1,0 +1,267 @@
+"""The parent process and its workers, as processes: signals, crashes, replacement, nothing lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ANSWER = '[[routes]]\nanswer = {{ status = 200, body = "{body}" }}\n'
+
+
+class Server:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self.said = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+        line = self.wait_for("listening on")
+        self.port = int(line.split("http://127.0.0.1:")[1].split(",")[0].split(";")[0])
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self.said:
+                self.lines.append(line)
+                self.said.notify_all()
+
+    def wait_for(self, text: str, seconds: float = 15) -> str:
+        deadline = time.monotonic() + seconds
+        with self.said:
+            while True:
+                for line in self.lines:
+                    if text in line:
+                        return line
+                left = deadline - time.monotonic()
+                assert left > 0, f"never said {text!r}: {self.lines}"
+                self.said.wait(left)
+
+    def children(self) -> set[int]:
+        pid = self.process.pid
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+    def get(self) -> bytes:
+        with socket.create_connection(("127.0.0.1", self.port), 10) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+            data = b""
+            while part := sock.recv(65536):
+                data += part
+        return data.partition(b"\r\n\r\n")[2]
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+@contextlib.contextmanager
+def serving(file: Path, *words: str, **environment: str) -> Iterator[Server]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "blitz", "run", "-c", str(file), *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    try:
+        yield Server(process)
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "blitz.toml"
+    path.write_text('listen = ["127.0.0.1:0"]\n' + ANSWER.format(body="one"))
+    return path
+
+
+class Load:
+    """Keep-alive clients that never stop asking; a lost or refused request is an error."""
+
+    def __init__(self, port: int, clients: int) -> None:
+        self.port = port
+        self.done = threading.Event()
+        self.errors: list[str] = []
+        self.answered = 0
+        self.bodies: set[bytes] = set()
+        self.threads = [threading.Thread(target=self._client) for _ in range(clients)]
+
+    def __enter__(self) -> Load:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.done.set()
+        for thread in self.threads:
+            thread.join(20)
+
+    def _client(self) -> None:
+        sock: socket.socket | None = None
+        try:
+            while not self.done.is_set():
+                if sock is None:
+                    sock = socket.create_connection(("127.0.0.1", self.port), 10)
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+                data = b""
+                while b"\r\n\r\n" not in data or not data.endswith((b"one", b"two")):
+                    part = sock.recv(65536)
+                    if not part:
+                        raise ConnectionError(f"closed after {data!r}")
+                    data += part
+                self.answered += 1
+                self.bodies.add(data[-3:])
+                if b"close" in data.lower():
+                    sock.close()
+                    sock = None
+                time.sleep(0.002)
+        except OSError as exc:
+            self.errors.append(repr(exc))
+        finally:
+            if sock is not None:
+                sock.close()
+
+
+def wait_until(condition: Any, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "never happened"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_drains_and_exits_with_0(file: Path, workers: str) -> None:
+    with serving(file, "--workers", workers) as server:
+        assert server.get() == b"one"
+        assert server.stop() == 0
+        with pytest.raises(OSError):
+            server.get()
+
+
+def test_a_crashed_worker_is_replaced_and_nobody_is_refused(file: Path) -> None:
+    with serving(file, "--workers", "2") as server:
+        wait_until(lambda: len(server.children()) == 2)
+        victim = min(server.children())
+        os.kill(victim, signal.SIGKILL)
+        server.wait_for("replacing it in")
+        wait_until(lambda: len(server.children()) == 2 and victim not in server.children())
+        for _ in range(20):
+            assert server.get() == b"one"
+        assert server.stop() == 0
+
+
+def test_reloads_under_load_lose_nothing(file: Path) -> None:
+    with serving(file, "--workers", "2") as server:
+        wait_until(lambda: len(server.children()) == 2)
+        with Load(server.port, 8) as load:
+            for turn in range(10):
+                body = "two" if turn % 2 == 0 else "one"
+                file.write_text('listen = ["127.0.0.1:0"]\n' + ANSWER.format(body=body))
+                server.process.send_signal(signal.SIGHUP)
+                time.sleep(0.1)
+        assert load.errors == []
+        assert load.bodies == {b"one", b"two"}
+        assert load.answered > 100
+        assert server.stop() == 0
+
+
+def test_a_bad_reload_keeps_the_old_configuration(file: Path) -> None:
+    with serving(file) as server:
+        file.write_text("nonsense = 1\n")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("reload refused")
+        server.wait_for("nonsense")
+        assert server.get() == b"one"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_new_generations_under_load_lose_nothing(file: Path, workers: int) -> None:
+    with serving(file, "--workers", str(workers)) as server:
+        wait_until(lambda: len(server.children()) == workers)
+        with Load(server.port, 8) as load:
+            for generation in range(2, 7):
+                before = server.children()
+                server.process.send_signal(signal.SIGUSR2)
+                server.wait_for(f"generation {generation} serves")
+                wait_until(lambda old=before: not old & server.children())
+        assert load.errors == []
+        assert load.answered > 100
+        assert server.stop() == 0
+
+
+def test_a_generation_that_cannot_start_leaves_the_old_one(file: Path, tmp_path: Path) -> None:
+    with serving(file) as server:
+        before = server.children()
+        bad = tmp_path / "bad.wasm"
+        bad.write_bytes(b"nothing")
+        file.write_text(file.read_text() + f'[[plugins]]\nname = "bad"\nfile = "{bad}"\n')
+        server.process.send_signal(signal.SIGUSR2)
+        assert "bad.wasm is not WebAssembly" in server.wait_for("failed to start")
+        assert server.children() == before
+        assert server.get() == b"one"
+
+
+def test_workers_drain_when_the_parent_is_killed(file: Path) -> None:
+    with serving(file, "--workers", "2") as server:
+        wait_until(lambda: len(server.children()) == 2)
+        children = server.children()
+        server.process.kill()
+        server.process.wait()
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+
+
+def test_systemd_is_told(file: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(path)
+        systemd.settimeout(10)
+        with serving(file, NOTIFY_SOCKET=path, WATCHDOG_USEC="400000") as server:
+            said = systemd.recv(4096)
+            while said == b"WATCHDOG=1":
+                said = systemd.recv(4096)
+            assert said.startswith(b"READY=1\n")
+            assert systemd.recv(4096) == b"WATCHDOG=1"
+            server.process.send_signal(signal.SIGHUP)
+            while (said := systemd.recv(4096)) == b"WATCHDOG=1":
+                pass
+            assert said.startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+            server.process.send_signal(signal.SIGTERM)
+            while (said := systemd.recv(4096)) != b"STOPPING=1":
+                assert said in (b"WATCHDOG=1", b"READY=1")
+
+
+def test_socket_activation(file: Path) -> None:
+    # LISTEN_PID must be the process that serves: a shell of Python's own sets it and becomes it.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        code = (
+            "import os, sys\n"
+            f"os.dup2({listener.fileno()}, 3)\n"
+            "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
+            f"os.execv(sys.executable, [sys.executable, '-m', 'blitz', 'run', '-c', {str(file)!r}])\n"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], pass_fds=[listener.fileno()], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            server = Server(process)
+            assert server.port == port
+            assert server.get() == b"one"
+            assert server.stop() == 0
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stderr is not None
+            process.stderr.close()

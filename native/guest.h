@@ -130,6 +130,8 @@ void blitz_log_line(blitz_instance *instance, int level, const uint8_t *text, si
 void blitz_log_stdio(blitz_instance *instance, int stream, const uint8_t *text, size_t len);
 void blitz_log_end_call(blitz_instance *instance);     /* unfinished lines, count of dropped ones */
 
+/* SipHash-2-4 of bytes under a secret. */
+uint64_t blitz_siphash(const uint64_t secret[2], const uint8_t *bytes, size_t len);
 uint64_t blitz_monotonic_ns(void);
 /* Fill with random bytes of the kernel. 0, or -1. */
 int blitz_random(uint8_t *bytes, size_t len);

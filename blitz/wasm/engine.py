@@ -7,6 +7,7 @@ its inherited locks are in an unknown state.
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,8 @@ class Engine:
         options.tick_us = TICK_US
         error = ffi.new("char[]", ERROR_SIZE)
         self.max_memory_size = max_memory_size
-        self.modules = 0  # alive; they must go first
+        self._modules = 0  # alive; they must go first
+        self._lock = threading.Lock()  # modules may be compiled in other threads
         self._process = os.getpid()
         self._ptr: Any = lib.blitz_engine_new(os.fsencode(find_library()), options, error, ERROR_SIZE)
         if self._ptr == ffi.NULL:
@@ -84,12 +86,17 @@ class Engine:
             raise InternalError("the engine was made before fork: each process makes its own")
         return self._ptr
 
+    def count_module(self, change: int) -> None:
+        """A module came (1) or went (-1). Any thread."""
+        with self._lock:
+            self._modules += change
+
     def close(self) -> None:
         """Stop the tick thread and free everything. All modules must be closed before."""
         if self._ptr is None or self._process != os.getpid():
             return
-        if self.modules:
-            raise InternalError(f"the engine is closed while {self.modules} modules are in use")
+        if self._modules:
+            raise InternalError(f"the engine is closed while {self._modules} modules are in use")
         lib.blitz_engine_free(self._ptr)
         self._ptr = None
 

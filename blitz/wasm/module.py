@@ -92,7 +92,7 @@ class Module:
         self.source = source
         self.plugins = 0  # alive; they must go first
         self._ptr: Any = ptr
-        engine.modules += 1
+        engine.count_module(1)
         self.imports = tuple(_import_at(ptr, index) for index in range(lib.blitz_module_n_imports(ptr)))
         self.exports = tuple(_export_at(ptr, index) for index in range(lib.blitz_module_n_exports(ptr)))
 
@@ -154,7 +154,7 @@ class Module:
             raise InternalError(f"{self.source} is closed while {self.plugins} plugins use it")
         lib.blitz_module_free(self._ptr)
         self._ptr = None
-        self.engine.modules -= 1
+        self.engine.count_module(-1)
 
 
 def _check_preamble(wasm: bytes, source: str) -> None:

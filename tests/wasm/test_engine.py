@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from blitz._native import lib
 from blitz.wasm.engine import Engine
 
@@ -16,6 +18,7 @@ from .support import exchanging, running
 
 Wasm = Callable[[str], bytes]
 KIB = 1024
+sanitized = pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="sanitizers hold freed memory back")
 FOREVER = """(module (memory (export "memory") 1) (func (export "blitz_buffer") (result i32) (i32.const 1024))
   (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
   (func (export "process_request") (param i32 i32 i32 i32) (result i32) (loop $l (br $l)) (i32.const 0)))"""
@@ -68,6 +71,7 @@ def test_statistics_count(wat: Wasm, guest_wasm: Wasm) -> None:
         engine.close()
 
 
+@sanitized
 def test_100_000_calls_leave_memory_flat(engine: Engine, guest_wasm: Wasm) -> None:
     fields = [(b"host", b"example.org"), (b"x-user", b"fred" * 10)]
     with (
@@ -95,6 +99,7 @@ def test_100_000_calls_leave_memory_flat(engine: Engine, guest_wasm: Wasm) -> No
         assert resident() - before < 512 * KIB
 
 
+@sanitized
 def test_1000_cancels_leave_memory_flat(engine: Engine, wat: Wasm) -> None:
     with running(engine, wat(FOREVER)) as guest, exchanging() as exchange:
 
@@ -112,6 +117,7 @@ def test_1000_cancels_leave_memory_flat(engine: Engine, wat: Wasm) -> None:
         assert resident() - before < 512 * KIB
 
 
+@sanitized
 def test_1000_faults_leave_memory_flat(engine: Engine, guest_wasm: Wasm) -> None:
     with running(engine, guest_wasm("frames")) as guest, exchanging() as exchange:
 
@@ -128,6 +134,7 @@ def test_1000_faults_leave_memory_flat(engine: Engine, guest_wasm: Wasm) -> None
         assert resident() - before < 512 * KIB
 
 
+@sanitized
 def test_an_idle_instance_takes_little(wat: Wasm, guest_wasm: Wasm) -> None:
     n = 300
     engine = Engine(max_instances=n + 1)

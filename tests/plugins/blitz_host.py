@@ -14,16 +14,17 @@ from blitz.wasm.plugin import Plugin, PluginSpec
 
 from .reference_host import Message, Outcome, config_text
 
+MIB = 1024 * 1024
 LEVELS = ("trace", "debug", "info", "warn", "error")
 
 
-def plugin_spec(file: Path, config: dict[str, Any], env: dict[str, str]) -> PluginSpec:
+def plugin_spec(file: Path, config: dict[str, Any], env: dict[str, str], memory: int) -> PluginSpec:
     return PluginSpec(
         name=file.stem,
         source=str(file),
-        memory=2 * 1024 * 1024,
+        memory=memory,
         timeout=1.0,
-        max_body=1024 * 1024,
+        max_body=MIB,
         response_body="full",
         instances="pooled",
         max_requests=10_000,
@@ -39,9 +40,11 @@ def plugin_spec(file: Path, config: dict[str, Any], env: dict[str, str]) -> Plug
 class BlitzPlugin:
     """One instance of a plugin file, started; ``close`` frees it. Also a context manager."""
 
-    def __init__(self, engine: Engine, file: Path, config: dict[str, Any], env: dict[str, str]) -> None:
+    def __init__(
+        self, engine: Engine, file: Path, config: dict[str, Any], env: dict[str, str], memory: int = 2 * MIB
+    ) -> None:
         self.module = Module.compile(engine, file.read_bytes(), str(file))
-        self.plugin = Plugin(engine, self.module, plugin_spec(file, config, env))
+        self.plugin = Plugin(engine, self.module, plugin_spec(file, config, env, memory))
         self.instance: Instance = self.plugin.new_instance()
         self.exchange: Any = lib.blitz_exchange_new()
         self.logs: list[tuple[str, str]] = []

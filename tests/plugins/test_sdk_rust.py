@@ -14,7 +14,7 @@ from blitz.wasm.engine import Engine
 
 from .blitz_host import BlitzPlugin
 from .cases import PLUGINS
-from .reference_host import Message
+from .probe import check_hello, check_probe, check_refused, exercise
 
 SDK = PLUGINS / "sdk" / "rust"
 TARGET = "wasm32-unknown-unknown"
@@ -71,53 +71,23 @@ def test_hello_answers_and_passes(examples: Path, engine: Engine) -> None:
     file = examples / "hello.wasm"
     assert file.stat().st_size < 16 * 1024
     with BlitzPlugin(engine, file, {}, {}) as plugin:
-        assert not plugin.plugin.has_response
         assert plugin.memory_size() <= 4 * 65536
-        passed = plugin.request("GET", "/a", Message([("accept", "*/*")]))
-        assert (passed.verdict, passed.headers) == (0, [("accept", "*/*"), ("x-hello", "from Rust")])
-        refused = plugin.request("GET", "/private/a", Message())
-        assert (refused.verdict, refused.status, refused.body) == (1, 403, "not for you\n")
+        check_hello(plugin, "from Rust")
 
 
 def test_probe_calls_every_kind_of_host_function(examples: Path, engine: Engine) -> None:
     with BlitzPlugin(engine, examples / "probe.wasm", {}, {"PROBE_NAME": "näme"}) as plugin:
-        assert plugin.logs == [("debug", "probe starts")]
-        message = Message([("x-echo", "e" * 5000)], {"client.address": "192.0.2.7"})
-        passed = plugin.request("PUT", "/a?b", message)
-        assert passed.verdict == 0
-        assert dict(passed.headers) == {
-            "x-seen": "PUT /a?b",
-            "x-name": "näme",
-            "x-echo-length": "5000",
-            "x-client": "192.0.2.7",
-            "x-left": "1",
-        }
-        answer = plugin.response(404, Message(body="ü" * 100_000))
-        assert dict(answer.headers) == {"x-status": "404", "x-body-chars": "100000"}
-        assert plugin.request("GET", "/", Message()).verdict == 0
-        assert plugin.request("GET", "/", Message()).status == 429
-        plugin.logs.clear()
-        assert plugin.cleanup() == 0
-        assert plugin.logs == [("info", "probe ends")]
+        check_probe(plugin)
 
 
 def test_init_refuses_with_its_message(examples: Path, engine: Engine) -> None:
     with BlitzPlugin(engine, examples / "probe.wasm", {"refuse": "not today"}, {}) as plugin:
-        assert plugin.init_result != 0
-        assert plugin.logs == [("debug", "probe starts"), ("error", "not today")]
+        check_refused(plugin)
 
 
 def test_memory_stays_flat(examples: Path, engine: Engine) -> None:
     with BlitzPlugin(engine, examples / "probe.wasm", {}, {}) as plugin:
-
-        def call(count: int) -> None:
-            for number in range(count):
-                plugin.request(
-                    "GET", "/" + "p" * (number % 300), Message([("x-echo", "e" * (number % 3000))])
-                )
-                plugin.response(200, Message(body="b" * (number % 7 * 20_000)))
-
-        call(100)
+        exercise(plugin, 100)
         size = plugin.memory_size()
-        call(1000)
+        exercise(plugin, 1000)
         assert plugin.memory_size() == size

@@ -1,0 +1,3 @@
+module blitz.example/plugin
+
+go 1.24

@@ -24,7 +24,8 @@ class Server:
         self.process = process
         self.lines: list[str] = []
         self.said = threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         line = self.wait_for("listening on")
         self.port = int(line.split("http://127.0.0.1:")[1].split(",")[0].split(";")[0])
 
@@ -43,12 +44,15 @@ class Server:
                     if text in line:
                         return line
                 left = deadline - time.monotonic()
-                assert left > 0, f"never said {text!r}: {self.lines}"
+                assert left > 0, f"never said {text!r}: {self.lines}, exit {self.process.poll()}"
                 self.said.wait(left)
 
     def children(self) -> set[int]:
         pid = self.process.pid
-        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+        try:
+            return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+        except OSError:
+            return set()
 
     def get(self) -> bytes:
         with socket.create_connection(("127.0.0.1", self.port), 10) as sock:
@@ -57,6 +61,17 @@ class Server:
             while part := sock.recv(65536):
                 data += part
         return data.partition(b"\r\n\r\n")[2]
+
+    def close(self) -> None:
+        """End it whatever its state; every process that holds its standard error goes with it."""
+        for pid in self.children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+        self.reader.join(10)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -71,13 +86,11 @@ def serving(file: Path, *words: str, **environment: str) -> Iterator[Server]:
         text=True,
         env={**os.environ, **environment},
     )
+    server = Server(process)
     try:
-        yield Server(process)
+        yield server
     finally:
-        process.kill()
-        process.wait()
-        assert process.stderr is not None
-        process.stderr.close()
+        server.close()
 
 
 @pytest.fixture
@@ -219,6 +232,8 @@ def test_workers_drain_when_the_parent_is_killed(file: Path) -> None:
         children = server.children()
         server.process.kill()
         server.process.wait()
+        # They say so, and end by themselves.
+        server.wait_for("the parent process is gone")
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
 
 
@@ -255,13 +270,10 @@ def test_socket_activation(file: Path) -> None:
         process = subprocess.Popen(
             [sys.executable, "-c", code], pass_fds=[listener.fileno()], stderr=subprocess.PIPE, text=True
         )
+        server = Server(process)
         try:
-            server = Server(process)
             assert server.port == port
             assert server.get() == b"one"
             assert server.stop() == 0
         finally:
-            process.kill()
-            process.wait()
-            assert process.stderr is not None
-            process.stderr.close()
+            server.close()

@@ -212,6 +212,15 @@ static void restore(blitz_head *head, const snapshot *saved)
     head->arena_cap = arena_cap;
 }
 
+/* To HEAD and from HEAD is no change that a request survives: only a HEAD's answer ends with its head, and
+ * the client and the upstream would take one answer for two lengths (RFC 9112 section 6.3). */
+static int set_method(blitz_head *head, const uint8_t *method, size_t len)
+{
+    bool was_head = head->method.len == 4 && memcmp(blitz_at(head, head->method), "HEAD", 4) == 0;
+    bool is_head = len == 4 && memcmp(method, "HEAD", 4) == 0;
+    return was_head == is_head ? blitz_head_set_method(head, method, len) : BLITZ_E_STATE;
+}
+
 static int apply(blitz_head *head, const blitz_edits *edits, const edit *what)
 {
     const uint8_t *name = edits->bytes + what->name, *value = edits->bytes + what->value;
@@ -225,7 +234,7 @@ static int apply(blitz_head *head, const blitz_edits *edits, const edit *what)
     case BLITZ_EDIT_PATH:
         return blitz_head_set_target(head, value, what->value_len);
     default:
-        return blitz_head_set_method(head, value, what->value_len);
+        return set_method(head, value, what->value_len);
     }
 }
 

@@ -184,8 +184,8 @@ typedef struct {
     const uint8_t *extra; size_t extra_len;          /* complete field lines, each ended by CRLF */
     const uint8_t *drop_ids; size_t n_drop_ids;      /* BLITZ_F_* to leave out besides the rules */
 } blitz_write_options;
-/* -> bytes written, or BLITZ_E_SPACE; BLITZ_E_STATE: framing and first do not fit together (a request
- * cannot end by close, first is longer than content_length ...); BLITZ_E_SYNTAX: host, target or extra is
+/* -> bytes written, or BLITZ_E_SPACE; BLITZ_E_STATE: framing, first and head do not fit together (a
+ * request cannot end by close, 204 has no body, first is longer than content_length ...); BLITZ_E_SYNTAX: host, target or extra is
  * not clean, or extra has a field that is written here. first may be NULL. A request always gets exactly
  * one Host, an empty one when nobody named any; body CLOSE implies Connection: close. */
 int64_t blitz_head_write(const blitz_head *head, const blitz_write_options *options,

@@ -115,12 +115,18 @@ static bool are_field_lines(const uint8_t *at, size_t len)
     return true;
 }
 
+/* RFC 9112 section 6.3: these end with their head, whatever it says. */
+static bool never_has_body(const blitz_head *head)
+{
+    return head->kind == BLITZ_RESPONSE && (head->status < 200 || head->status == 204 || head->status == 304);
+}
+
 static int check_options(const blitz_head *head, const blitz_write_options *options, size_t first_len)
 {
     bool request = head->kind == BLITZ_REQUEST;
     if (options->body > BLITZ_BODY_CLOSE || (request && options->body == BLITZ_BODY_CLOSE))
         return BLITZ_E_STATE;
-    if (options->body == BLITZ_BODY_NONE && first_len)
+    if (options->body == BLITZ_BODY_NONE ? first_len > 0 : never_has_body(head))
         return BLITZ_E_STATE;
     if (options->body == BLITZ_BODY_LENGTH) {
         if (options->content_length < 0 || first_len > (uint64_t)options->content_length)
@@ -181,7 +187,9 @@ static uint64_t dropped(const blitz_head *head, const blitz_write_options *optio
     uint64_t drop = NEVER_SENT;
     if (options->upgrade)
         drop &= ~BIT(BLITZ_F_UPGRADE);
-    if (options->keep_length && head->kind == BLITZ_RESPONSE && options->body == BLITZ_BODY_NONE)
+    /* RFC 9110 section 8.6: no Content-Length in 1xx and 204. */
+    bool may_say_length = head->kind == BLITZ_RESPONSE && head->status >= 200 && head->status != 204;
+    if (options->keep_length && may_say_length && options->body == BLITZ_BODY_NONE)
         drop &= ~BIT(BLITZ_F_CONTENT_LENGTH);
     if (options->strip_expect)
         drop |= BIT(BLITZ_F_EXPECT);

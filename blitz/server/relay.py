@@ -35,6 +35,7 @@ _UPGRADE = lib.BLITZ_HEAD_UPGRADE
 _RESPONSE = lib.BLITZ_RESPONSE
 
 SWITCHING = 101
+BODILESS = (204, 304)  # RFC 9112 section 6.3
 
 
 class DeadUpstream(UpstreamError):
@@ -206,10 +207,14 @@ async def _send_answer(exchange: Exchange, body: IncomingBody, collected: bytes 
     """Head and first part in one send, then part by part as they come."""
     context = exchange.context
     response = exchange.cdata.response
-    options = exchange.answer_options(response.body, response.content_length)
+    # A plugin may have made this an answer without a body; the upstream's is then not sent.
+    kind = _NONE if response.status in BODILESS else response.body
+    options = exchange.answer_options(kind, response.content_length)
     close = options.close
     chunked = options.body == _CHUNKED
-    if collected is None:
+    if kind == _NONE:
+        first, first_size = NULL, 0
+    elif collected is None:
         start, end = body.buffered()
         first, first_size = body.head_buffer.ptr + start, end - start
     else:
@@ -219,7 +224,7 @@ async def _send_answer(exchange: Exchange, body: IncomingBody, collected: bytes 
     exchange.head_sent = True
     exchange.status = response.status
     await exchange.connection.send(context.scratch.view[:size])
-    if not body.done:
+    if not body.done and kind != _NONE:
         await _send_parts(exchange, body, chunked=chunked)
     return not close
 

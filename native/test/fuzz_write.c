@@ -69,7 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     options.keep_alive_10 = data[1] >> 1 & 1;
     options.upgrade = head->flags & BLITZ_HEAD_UPGRADE ? 1 : 0;
     options.strip_expect = data[1] >> 2 & 1;
-    if (data[1] & 8 && options.body == BLITZ_BODY_NONE)
+    bool ends_with_head = response && (head->status < 200 || head->status == 204 || head->status == 304);
+    if (data[1] & 8 && options.body == BLITZ_BODY_NONE && !ends_with_head)
         options.body = BLITZ_BODY_CHUNKED;
     size_t cap = blitz_head_write_bound(head, &options);
     uint8_t *out = malloc(cap);

@@ -163,7 +163,7 @@ CASES: list[tuple[str, Head, dict[str, Any], bytes]] = [
     (
         "204 says none",
         scanned(b"Content-Length: 0", line=b"HTTP/1.1 204 OK"),
-        {},
+        {"keep_length": 1},
         b"HTTP/1.1 204 OK\r\n\r\n",
     ),
 ]
@@ -232,6 +232,13 @@ def test_every_buffer_that_is_too_small_is_refused_and_never_overrun() -> None:
             assert set(memory[cap:]) == {0xA5}
         else:
             assert memory[:written] == full
+
+
+@pytest.mark.parametrize("status", [100, 103, 204, 304])
+@pytest.mark.parametrize("body", [Body.LENGTH, Body.CHUNKED, Body.CLOSE])
+def test_an_answer_that_ends_with_its_head_is_given_no_body(status: int, body: Body) -> None:
+    with pytest.raises(ValueError, match="not possible here"):
+        Head.response(status).write(body=body)
 
 
 NAMES = st.sampled_from(

@@ -56,6 +56,24 @@ async def test_edits_of_both_hooks_apply(guest: Any) -> None:
         assert fields["x-guest"] == "was here"
 
 
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize(
+    "answer", [OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+)
+async def test_a_status_without_a_body_leaves_the_upstreams_body_behind(
+    guest: Any, status: int, answer: bytes
+) -> None:
+    plugin = guest(f"{RESPONSE} (call $set_status (i32.const {status})) (i32.const 0))")
+    async with rig(answering(answer), plugins=[plugin]) as test:
+        client = await test.connect()
+        for _ in range(3):
+            await client.send(GET)
+            got, fields, _ = await client.answer()
+            assert (got, client.buffer) == (status, b"")
+            assert "transfer-encoding" not in fields
+            assert status == 304 or "content-length" not in fields
+
+
 async def test_verdict_1_answers_without_the_upstream(guest: Any) -> None:
     plugin = guest(f"{REQUEST} {MARK} (call $set_status (i32.const 403)) (i32.const 1))")
     async with rig(plugins=[plugin]) as test:

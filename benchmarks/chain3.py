@@ -17,7 +17,7 @@ x-seen-3. In Blitz, workerd and Traefik these are three WebAssembly modules with
 
 def run(bench: Bench) -> list[Table]:
     table = Table("chain3", QUESTION, THROUGHPUT, METHOD, plot="rps")
-    with bench.contenders(table, "chain3") as contenders:
-        shape = Shape(length=FIXED_SIZE, headers=HEADERS)
+    with bench.polling_origin(), bench.contenders(table, "chain3") as contenders:
+        shape = Shape(length=FIXED_SIZE, headers=HEADERS, poll=True)
         table.add_slices(bench.interleave(table, contenders, shape))
     return [table]

@@ -19,7 +19,7 @@ others from their configuration.
 def run(bench: Bench) -> list[Table]:
     table = Table("fixed", QUESTION, THROUGHPUT, METHOD, plot="rps")
     with bench.contenders(table, "fixed") as contenders:
-        table.add_slices(bench.interleave(table, contenders, Shape(length=FIXED_SIZE)))
+        table.add_slices(bench.interleave(table, contenders, Shape(length=FIXED_SIZE, poll=True)))
     blitz = table.median("blitz", "rps")
     for peer, wanted in (("caddy", 1.3), ("granian", 1.1), ("hypercorn (trio)", 25)):
         value = ratio(blitz, table.median(peer, "rps"))

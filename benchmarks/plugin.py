@@ -23,8 +23,8 @@ _PLAIN = "blitz, no plugin"
 def run(bench: Bench) -> list[Table]:
     table = Table("plugin", QUESTION, THROUGHPUT, METHOD, plot="rps")
     peers = [*bench.peers, blitz(_PLAIN, {"plugin": blitz_setup()}, checks="proxy")]
-    with bench.contenders(table, "plugin", peers=peers) as contenders:
-        shape = Shape(length=FIXED_SIZE, headers=HEADERS)
+    with bench.polling_origin(), bench.contenders(table, "plugin", peers=peers) as contenders:
+        shape = Shape(length=FIXED_SIZE, headers=HEADERS, poll=True)
         table.add_slices(bench.interleave(table, contenders, shape))
     table.claims = [*_against_peers(table), *_of_the_plugin(table)]
     return [table]

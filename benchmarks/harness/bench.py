@@ -71,12 +71,25 @@ class Bench:
     def origin(self) -> Contender:
         """The upstream of everything, started when first asked for."""
         if self._origin is None:
-            port = free_port()
-            command = [str(program("load/origin.c")), "127.0.0.1", str(port)]
-            server = Server("origin", command, self.scratch("origin"), cores=[self.cores.load], env={})
-            server.wait_listening(port)
-            self._origin = Contender("direct", port, server)
+            self._origin = self._start_origin()
         return self._origin
+
+    @contextlib.contextmanager
+    def polling_origin(self) -> Iterator[None]:
+        """Until its end, the origin is one that never sleeps, for slices whose shape says *poll*."""
+        before, self._origin = self._origin, self._start_origin("poll")
+        try:
+            yield
+        finally:
+            self._origin.server.stop()
+            self._origin = before
+
+    def _start_origin(self, *words: str) -> Contender:
+        port = free_port()
+        command = [str(program("load/origin.c")), "127.0.0.1", str(port), *words]
+        server = Server("origin", command, self.scratch("origin"), cores=[self.cores.load], env={})
+        server.wait_listening(port)
+        return Contender("direct", port, server)
 
     def scratch(self, name: str) -> Path:
         """A fresh folder for one process."""

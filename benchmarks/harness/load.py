@@ -30,10 +30,12 @@ class Shape:
     length: int = -1  # expected body length; -1: any
     requests: int = 0  # stop after so many; 0: no limit
     patience: float = 5.0  # seconds to wait for what is outstanding at the end
+    poll: bool = False  # the load generator never sleeps: see load.c
 
     def argv(self) -> list[str]:
         argv = [f"--{key}={getattr(self, key)}" for key in _OPTIONS]
-        return argv + [f"--header={header}" for header in self.headers]
+        argv += [f"--header={header}" for header in self.headers]
+        return [*argv, "--poll"] if self.poll else argv
 
 
 _OPTIONS = ("path", "connections", "rate", "pipeline", "body", "status", "length", "requests", "patience")

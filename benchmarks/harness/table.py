@@ -16,7 +16,7 @@ class Slice:
     requests_per_second: float
     cpu_us: float  # CPU of the server's processes per answered request
     server_busy: float  # CPU seconds of the server per second: 1.0 is a full core
-    load_busy: float  # the same of load generator and origin
+    load_busy: float  # the same of load generator and origin; about 1.0 when they poll
     foreign: float  # share of either core that something else took while we measured
     latency_us: dict[str, float]
     bytes_per_second: float

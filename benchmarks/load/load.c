@@ -1,12 +1,17 @@
 /* load.c: the load generator. One thread, epoll, N keep-alive connections to one server.
  *
  *   load --port P [--connections 64] [--seconds 1] [--rate R] [--pipeline 1] [--path /] [--header 'k: v']...
- *        [--body BYTES] [--status 200] [--length BYTES] [--requests MAX] [--patience 5] [--now]
+ *        [--body BYTES] [--status 200] [--length BYTES] [--requests MAX] [--patience 5] [--now] [--poll]
  *
  * Closed loop (no --rate): every connection always has --pipeline requests outstanding.
  * Paced (--rate R per second over all connections): request k is due at start + k/R on connection
  * k mod N, and its latency counts from that moment even if the connection was still busy: a server
  * that stalls is charged for every request that it held up (no coordinated omission).
+ *
+ * --poll: never sleep. Whoever sends to a process that sleeps on an idle core has to wake that core,
+ * which on a virtual machine costs the sender several microseconds: a cost of having client and server
+ * on one machine, and paid only to servers slow enough to let the client sleep. The process yields the
+ * core after each look.
  *
  * Every answer's status and body length are checked. What happens at which moment:
  *   connect, one request on each connection; print "ready"; wait for a line on standard input;
@@ -22,6 +27,7 @@
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +67,7 @@ static struct {
     double seconds, rate, patience;
     int64_t length;
     uint64_t body, max_requests;
-    bool at_once;
+    bool at_once, poll;
     char headers[16384];
 } opt = { .address = "127.0.0.1", .path = "/", .connections = 64, .pipeline = 1, .status = 200,
           .seconds = 1, .patience = 5, .length = -1 };
@@ -337,7 +343,8 @@ static void wait_and_serve(uint64_t ns)
 {
     struct epoll_event events[EVENTS];
     struct timespec limit = { .tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u) };
-    int n = epoll_pwait2(epfd, events, EVENTS, &limit, NULL);
+    int n = opt.poll ? epoll_wait(epfd, events, EVENTS, 0) : epoll_pwait2(epfd, events, EVENTS, &limit, NULL);
+    if (opt.poll && n < EVENTS / 16) sched_yield();   /* the origin's turn */
     for (int i = 0; i < n; i++) {
         conn *c = events[i].data.ptr;
         if (c->fd < 0) continue;
@@ -440,7 +447,7 @@ static const struct option options[] = {
     { "address", 1, 0, 'a' }, { "port", 1, 0, 'p' }, { "connections", 1, 0, 'c' }, { "seconds", 1, 0, 's' },
     { "rate", 1, 0, 'r' }, { "pipeline", 1, 0, 'd' }, { "path", 1, 0, 'u' }, { "header", 1, 0, 'h' },
     { "body", 1, 0, 'b' }, { "status", 1, 0, 'S' }, { "length", 1, 0, 'l' }, { "requests", 1, 0, 'n' },
-    { "patience", 1, 0, 'w' }, { "now", 0, 0, 'N' }, { 0, 0, 0, 0 }
+    { "patience", 1, 0, 'w' }, { "now", 0, 0, 'N' }, { "poll", 0, 0, 'P' }, { 0, 0, 0, 0 }
 };
 
 static void read_options(int argc, char **argv)
@@ -462,6 +469,7 @@ static void read_options(int argc, char **argv)
         case 'n': opt.max_requests = strtoull(optarg, NULL, 10); break;
         case 'w': opt.patience = atof(optarg); break;
         case 'N': opt.at_once = true; break;
+        case 'P': opt.poll = true; break;
         default: exit(2);
         }
     }

@@ -1,7 +1,8 @@
 /* origin.c: the upstream of every benchmark. One thread, epoll, fixed answers: it has to be cheaper
  * than anything that is measured in front of it.
  *
- *   origin ADDRESS PORT          port 0: the kernel chooses; "listening PORT" goes to standard output
+ *   origin ADDRESS PORT [poll]   port 0: the kernel chooses; "listening PORT" goes to standard output
+ *                                poll: never sleep, yield the core instead (why: load.c)
  *
  *   GET  /echo        200, the request head as it arrived (what a proxy and its plugins made of it)
  *   GET  /bytes/N     200, N bytes
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -200,8 +202,9 @@ static int listen_on(const char *address, int port)
 
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: origin ADDRESS PORT\n");
+    bool poll = argc == 4 && !strcmp(argv[3], "poll");
+    if (argc != 3 && !poll) {
+        fprintf(stderr, "usage: origin ADDRESS PORT [poll]\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
@@ -216,7 +219,8 @@ int main(int argc, char **argv)
     struct epoll_event e = { .events = EPOLLIN, .data.ptr = NULL }, events[EVENTS];
     epoll_ctl(epfd, EPOLL_CTL_ADD, listener, &e);
     for (;;) {
-        int n = epoll_wait(epfd, events, EVENTS, -1);
+        int n = epoll_wait(epfd, events, EVENTS, poll ? 0 : -1);
+        if (poll && n < EVENTS / 16) sched_yield();
         for (int i = 0; i < n; i++) {
             conn *c = events[i].data.ptr;
             if (!c) on_accept(listener);

@@ -1,0 +1,185 @@
+/**
+ * Write plugins for the Blitz gateway in AssemblyScript. One file; copy it beside your plugin or import it.
+ *
+ * A plugin exports hooks of its own and re-exports the buffer (see README.md). Strings of AssemblyScript
+ * are UTF-16; here they are turned into the UTF-8 of the ABI and back.
+ */
+
+// @ts-ignore: decorator
+@external("blitz", "log")
+declare function hostLog(level: usize, levelSize: i32, text: usize, size: i32): void;
+// @ts-ignore: decorator
+@external("blitz", "get_env")
+declare function hostGetEnv(name: usize, size: i32, buf: usize, cap: i32): i32;
+// @ts-ignore: decorator
+@external("blitz", "get_header")
+declare function hostGetHeader(name: usize, size: i32, buf: usize, cap: i32): i32;
+// @ts-ignore: decorator
+@external("blitz", "set_header")
+declare function hostSetHeader(name: usize, size: i32, value: usize, valueSize: i32): void;
+// @ts-ignore: decorator
+@external("blitz", "add_header")
+declare function hostAddHeader(name: usize, size: i32, value: usize, valueSize: i32): void;
+// @ts-ignore: decorator
+@external("blitz", "remove_header")
+declare function hostRemoveHeader(name: usize, size: i32): void;
+// @ts-ignore: decorator
+@external("blitz", "get_body")
+declare function hostGetBody(buf: usize, cap: i32): i32;
+// @ts-ignore: decorator
+@external("blitz", "set_body")
+declare function hostSetBody(body: usize, size: i32): void;
+// @ts-ignore: decorator
+@external("blitz", "set_status")
+declare function hostSetStatus(status: i32): void;
+// @ts-ignore: decorator
+@external("blitz", "set_path")
+declare function hostSetPath(path: usize, size: i32): void;
+// @ts-ignore: decorator
+@external("blitz", "set_method")
+declare function hostSetMethod(method: usize, size: i32): void;
+// @ts-ignore: decorator
+@external("blitz", "get_property")
+declare function hostGetProperty(name: usize, size: i32, buf: usize, cap: i32): i32;
+// @ts-ignore: decorator
+@external("blitz", "get_config")
+declare function hostGetConfig(buf: usize, cap: i32): i32;
+// @ts-ignore: decorator
+@external("blitz", "now_ms")
+declare function hostNowMs(): i64;
+// @ts-ignore: decorator
+@external("blitz", "rate_limit")
+declare function hostRateLimit(key: usize, size: i32, perMinute: i32, burst: i32): i32;
+
+/** The edits apply to the message passing through; the next plugin runs. */
+export const CONTINUE: i32 = 0;
+/** In a request hook the edits are the answer; in a response hook the remaining ones are skipped. */
+export const STOP: i32 = 1;
+/** The edits are thrown away; the plugin's failure policy decides. */
+export const ERROR: i32 = -1;
+
+const BUFFER_SIZE: i32 = 64 * 1024 + 256; // a method and a 64 KiB path
+const buffer = new StaticArray<u8>(BUFFER_SIZE);
+
+/** To be re-exported by the plugin: where the host writes arguments. */
+export function blitz_buffer(): usize {
+  return changetype<usize>(buffer);
+}
+export function blitz_buffer_size(): i32 {
+  return BUFFER_SIZE;
+}
+/** To be re-exported by a plugin that takes response bodies: room for what the buffer cannot hold. */
+export function blitz_alloc(size: i32): usize {
+  return heap.alloc(size);
+}
+export function blitz_free(ptr: usize, size: i32): void {
+  heap.free(ptr);
+}
+
+/** An argument of a hook as a string. */
+export function text(ptr: usize, size: i32): string {
+  return String.UTF8.decodeUnsafe(ptr, size);
+}
+
+// @ts-ignore: decorator
+@inline
+function utf8(value: string): ArrayBuffer {
+  return String.UTF8.encode(value);
+}
+
+type Reader = (name: usize, size: i32, buf: usize, cap: i32) => i32;
+
+/** Reads a value of any length: into a small buffer first, once more if it was longer. */
+function read(reader: Reader, name: string): string | null {
+  const n = utf8(name);
+  let cap = 128;
+  while (true) {
+    const buf = new ArrayBuffer(cap);
+    const size = reader(changetype<usize>(n), n.byteLength, changetype<usize>(buf), cap);
+    if (size < 0) return null;
+    if (size <= cap) return text(changetype<usize>(buf), size);
+    cap = size;
+  }
+}
+
+/** level: trace, debug, info, warn or error. */
+export function log(level: string, message: string): void {
+  const l = utf8(level), m = utf8(message);
+  hostLog(changetype<usize>(l), l.byteLength, changetype<usize>(m), m.byteLength);
+}
+
+/** First value of a header of the message in hand, or null. */
+export function header(name: string): string | null {
+  return read((n, size, buf, cap) => hostGetHeader(n, size, buf, cap), name);
+}
+
+/** Replaces all values. A name that is no token, or a control character in the value, traps. */
+export function setHeader(name: string, value: string): void {
+  const n = utf8(name), v = utf8(value);
+  hostSetHeader(changetype<usize>(n), n.byteLength, changetype<usize>(v), v.byteLength);
+}
+
+export function addHeader(name: string, value: string): void {
+  const n = utf8(name), v = utf8(value);
+  hostAddHeader(changetype<usize>(n), n.byteLength, changetype<usize>(v), v.byteLength);
+}
+
+export function removeHeader(name: string): void {
+  const n = utf8(name);
+  hostRemoveHeader(changetype<usize>(n), n.byteLength);
+}
+
+/** The body of the message in hand, or null. Calling it makes the gateway collect request bodies. */
+export function body(): string | null {
+  return read((n, size, buf, cap) => hostGetBody(buf, cap), "");
+}
+
+export function setBody(value: string): void {
+  const v = utf8(value);
+  hostSetBody(changetype<usize>(v), v.byteLength);
+}
+
+export function setStatus(status: i32): void {
+  hostSetStatus(status);
+}
+
+export function setPath(path: string): void {
+  const p = utf8(path);
+  hostSetPath(changetype<usize>(p), p.byteLength);
+}
+
+export function setMethod(method: string): void {
+  const m = utf8(method);
+  hostSetMethod(changetype<usize>(m), m.byteLength);
+}
+
+/** client.address, request.id, route.name, config.<key> ..., or null. */
+export function property(name: string): string | null {
+  return read((n, size, buf, cap) => hostGetProperty(n, size, buf, cap), name);
+}
+
+/** One value of the plugin's config as text; a list has one item per line. */
+export function configValue(key: string): string | null {
+  return property("config." + key);
+}
+
+/** The whole config: JSON for a table. */
+export function config(): string | null {
+  return read((n, size, buf, cap) => hostGetConfig(buf, cap), "");
+}
+
+/** An environment variable that the operator granted, or null. */
+export function env(name: string): string | null {
+  return read((n, size, buf, cap) => hostGetEnv(n, size, buf, cap), name);
+}
+
+/** Milliseconds since 1970-01-01 UTC. */
+export function nowMs(): i64 {
+  return hostNowMs();
+}
+
+/** Take one token: tokens left (>= 0), or minus the milliseconds until there is one. */
+export function rateLimit(key: string, perMinute: i32, burst: i32): i32 {
+  const k = utf8(key);
+  return hostRateLimit(changetype<usize>(k), k.byteLength, perMinute, burst);
+}

@@ -156,7 +156,7 @@ async def relay(exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer
     try:
         collected = None
         run = exchange.chain_run
-        if run is not None:
+        if run is not None and run.has_response:
             collected = await _ask_plugins(exchange, run, body)
         if exchange.cdata.body_edited:
             keep = await exchange.send_whole()

@@ -122,7 +122,8 @@ class Endpoint:
         connection.idle_since = now
         connection.used += 1
         self.idle.append(connection)
-        self._lot.unpark()
+        if self._lot:
+            self._lot.unpark()
 
     async def connect(self, timeout: float) -> UpstreamConnection:
         """A new connection; waits for a place when ``max_connections`` are open.
@@ -155,7 +156,8 @@ class Endpoint:
 
     def closed_one(self) -> None:
         self.live -= 1
-        self._lot.unpark()
+        if self._lot:
+            self._lot.unpark()
 
     def note_failure(self) -> None:
         self.failures += 1

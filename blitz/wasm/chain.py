@@ -41,6 +41,7 @@ NEED_INSTANCE = 4
 _LOGS = lib.BLITZ_R_LOGS
 _PENDING = lib.BLITZ_PENDING
 _V_MASK = 3
+_SPECIAL = _V_MASK | _LOGS  # what needs more than going on
 _V_STOP = lib.BLITZ_V_STOP
 _call_request = lib.blitz_call_request
 _call_response = lib.blitz_call_response
@@ -49,10 +50,11 @@ _call_response = lib.blitz_call_response
 class Chain:
     """Plugins in the order in which they see a request. Immutable."""
 
-    __slots__ = ("needs_response_body", "pools", "reads_body", "writes_body")
+    __slots__ = ("has_response", "needs_response_body", "pools", "reads_body", "writes_body")
 
     def __init__(self, pools: Sequence[PluginPool]) -> None:
         self.pools = tuple(pools)
+        self.has_response = any(pool.plugin.has_response for pool in pools)
         self.reads_body = any(pool.plugin.reads_body or pool.plugin.writes_body for pool in pools)
         self.writes_body = any(pool.plugin.writes_body for pool in pools)
         self.needs_response_body = any(pool.plugin.needs_response_body for pool in pools)
@@ -70,6 +72,7 @@ class ChainRun:
 
     __slots__ = (
         "_call",
+        "_chain",
         "_exchange",
         "_held",
         "_index",
@@ -91,6 +94,7 @@ class ChainRun:
         now: Callable[[], float],
         on_fault: Callable[[PluginError], object] | None = None,
     ) -> None:
+        self._chain = chain
         self._pools = chain.pools
         self._exchange = exchange
         self._now = now
@@ -109,16 +113,33 @@ class ChainRun:
 
     def extend(self, chain: Chain) -> None:
         """Go on with the rest of another chain that begins with the plugins run so far."""
+        self._chain = chain
         self._pools = chain.pools
 
     def request(self) -> int:
         """Run the request hooks that are left."""
         pools = self._pools
+        exchange = self._exchange
         while self._index < len(pools):
             pool = pools[self._index]
-            plugin = pool.plugin
-            if plugin.has_request:
-                if plugin.reads_body and not self.body_ready:
+            if pool.quick and pool.idle:
+                # The common case without a further Python call: a warm instance that says "continue".
+                instance = pool.idle.pop()
+                rc = _call_request(instance.ptr, exchange)
+                if rc >= 0 and not rc & _SPECIAL and instance.calls < pool.max_calls:
+                    instance.calls += 1
+                    pool.calls += 1
+                    if pool.holds:
+                        self._held[self._index] = instance
+                    else:
+                        pool.idle.append(instance)
+                    self._index += 1
+                    continue
+                step = self._settle(pool, instance, rc)
+                if step != CONTINUE:
+                    return step
+            elif pool.plugin.has_request:
+                if pool.plugin.reads_body and not self.body_ready:
                     return NEED_BODY
                 step = self._run(pool)
                 if step != CONTINUE:
@@ -134,6 +155,11 @@ class ChainRun:
         self._index -= 1
         self._call = _call_response
         self.body_ready = False
+
+    @property
+    def has_response(self) -> bool:
+        """Some plugin of the chain has a response hook."""
+        return self._chain.has_response
 
     @property
     def wants_response_body(self) -> bool:
@@ -241,6 +267,9 @@ class ChainRun:
     def _run(self, pool: PluginPool) -> int:
         instance = self._held.get(self._index)
         if instance is None:
+            if pool.suspended and pool.quarantined(self._now()):
+                error = PluginError(f"{pool.name} is in quarantine after repeated faults", plugin=pool.name)
+                return self._policy(pool, error)
             if pool.idle:
                 instance = pool.idle.pop()
             else:
@@ -249,10 +278,6 @@ class ChainRun:
         return self._settle(pool, instance, rc)
 
     def _start(self, pool: PluginPool) -> int:
-        if pool.quarantined(self._now()):
-            return self._policy(
-                pool, PluginError(f"{pool.name} is in quarantine after repeated faults", plugin=pool.name)
-            )
         try:
             instance = pool.make()
         except PluginError as error:

@@ -51,9 +51,11 @@ class PluginPool:
         "_fault_times",
         "_last_pause",
         "_quarantined_until",
+        "_quick",
         "calls",
         "faults",
         "fresh",
+        "holds",
         "idle",
         "leaving",
         "live",
@@ -64,7 +66,9 @@ class PluginPool:
         "open_on_failure",
         "plugin",
         "quarantines",
+        "quick",
         "skipped",
+        "suspended",
         "waiters",
     )
 
@@ -76,6 +80,10 @@ class PluginPool:
         self.fresh = spec.instances == "per-request"
         self.max_live = 1 if spec.instances == "single" else spec.max_instances
         self.max_calls = spec.max_requests
+        self.holds = plugin.has_response  # an instance stays with its exchange until the answer
+        self._quick = plugin.has_request and not plugin.reads_body and not self.fresh and self.max_live > 1
+        self.quick = self._quick  # its request hook may run without further questions
+        self.suspended = False  # in quarantine, or was when somebody last looked
         self.idle: list[Instance] = []
         self.leaving: list[Instance] = []  # cleanup() is still running; the shell drives these
         self.waiters: deque[Callable[[], object]] = deque()
@@ -140,10 +148,16 @@ class PluginPool:
             self._last_pause = pause or QUARANTINE_FIRST_PAUSE
             self._quarantined_until = now + self._last_pause
             self.quarantines += 1
+            self.suspended = True
+            self.quick = False
             times.clear()
 
     def quarantined(self, now: float) -> bool:
-        return now < self._quarantined_until
+        """Not to be run at present."""
+        if self.suspended and now >= self._quarantined_until:
+            self.suspended = False
+            self.quick = self._quick and not self._closed
+        return self.suspended
 
     def shrink(self, keep: int) -> None:
         """End idle instances beyond *keep*, the longest idle first."""
@@ -153,6 +167,7 @@ class PluginPool:
     def close(self) -> None:
         """No further exchanges: idle instances end now, taken ones when they are given back."""
         self._closed = True
+        self.quick = False
         self.shrink(0)
 
     @property

@@ -6,12 +6,14 @@
  *
  *   Content-Length and Transfer-Encoding together, in either direction: refused (RFC 9112 section 6.3
  *     allows preferring chunked, as h11 does; nginx refuses; HAProxy drops Content-Length).
- *   Content-Length: one field, one decimal without sign, list, space or leading zero, at most 2^63-1.
- *     RFC 9110 section 8.6 allows repeated equal values; nginx refuses them, and so do we.
+ *   Content-Length: one field, one decimal without sign, list or space, of at most 19 digits and 2^63-1;
+ *     leading zeros are legal (RFC 9110 section 8.6) and leave the table here. The section also allows
+ *     repeated equal values; nginx refuses them, and so do we.
  *   Transfer-Encoding: one field, exactly "chunked" (any case), never in HTTP/1.0 (RFC 9112 section
- *     6.1: a fault; HAProxy and Envoy refuse).
+ *     6.1: a fault; nginx and Envoy refuse, HAProxy passes).
  *   Content of GET, HEAD and DELETE in HTTP/1.0: refused as HAProxy does; old servers never look for
  *     it, so the content would be read as the next request. Content of TRACE: RFC 9110 section 9.3.8.
+ *   Version: 1.0 to 1.9; above 1.1 it means 1.1 (RFC 9110 section 2.5), as nginx, HAProxy and h11 have it.
  *   Method: A-Z, '-', '_' (nginx); CONNECT and the HTTP/2 preface are refused.
  *   Host: exactly one in HTTP/1.1, at most one in 1.0, well-formed and not empty.
  *   absolute-form: must name the same authority as Host (HAProxy; RFC 9112 section 3.2.2 would let the
@@ -24,8 +26,8 @@
  *   Names with '_' that would else be ordinary: removed from requests (nginx's default): gateway-style
  *     upstreams cannot tell X_User from X-User. Names that read as Content-Length or Transfer-Encoding
  *     but for their punctuation: refused; as any other field we know: removed.
- *   Singletons (RFC 9110) sent twice in a request: refused, as nginx does for most; a plugin might
- *     judge one while the upstream obeys the other.
+ *   Singletons (RFC 9110) sent twice in a request: refused, as nginx does with Authorization; a plugin
+ *     might judge one while the upstream obeys the other.
  *   Expect: only 100-continue; ignored (and removed) in HTTP/1.0 and without content (section 10.1.1).
  *   Upgrade: a single protocol, not an HTTP version, in HTTP/1.1, named by Connection, without content.
  *     Otherwise it is no upgrade and the field stays behind (section 7.8 lets a server ignore it), h2c
@@ -69,7 +71,7 @@ typedef struct {
 typedef struct {
     bool close, keep_alive, upgrade;
     uint32_t n_named;               /* options that are none of close, keep-alive, upgrade, te */
-    bool removed;                   /* a named field left the table */
+    bool removable;                 /* one of them names a field that may leave the table */
 } options;
 
 typedef struct {
@@ -174,8 +176,8 @@ static void remove_named(blitz_head *head, text name, options *found)
     uint8_t id = blitz_field_id(name.at, name.len);
     if ((PROTECTED | ALWAYS_DROPPED) & BIT(id))
         return;
-    if (blitz_head_remove(head, name.at, name.len) > 0)
-        found->removed = true;
+    blitz_head_remove(head, name.at, name.len);
+    found->removable = true;
 }
 
 static int read_options(blitz_head *head, text list, options *found)
@@ -230,22 +232,23 @@ static int obey_connection(blitz_head *head, presence *fields, options *found)
         if (result < 0)
             return result;
     }
-    if (found->n_named == 0)
+    if (found->n_named)
+        head->flags |= BLITZ_HEAD_NAMED_OPTIONS;
+    if (!found->removable)
         return 0;
     int result = rewrite_connection(head, found);
     if (result < 0)
         return result;
-    head->flags |= BLITZ_HEAD_NAMED_OPTIONS;
     survey(head, fields);
     return 0;
 }
 
 /* ---------------------------------------------------------------- framing (RFC 9112 section 6) */
 
-/* -> the length, or -1 when it is not one canonical decimal. */
-static int64_t canonical_length(text value)
+/* -> the length, or -1 when it is not one decimal. */
+static int64_t read_length(text value)
 {
-    if (value.len == 0 || value.len > 19 || (value.len > 1 && value.at[0] == '0'))
+    if (value.len == 0 || value.len > 19)
         return -1;
     uint64_t number = 0;                    /* 19 digits fit in 64 bits */
     for (size_t i = 0; i < value.len; i++) {
@@ -254,6 +257,19 @@ static int64_t canonical_length(text value)
         number = number * 10 + (uint64_t)(value.at[i] - '0');
     }
     return number <= INT64_MAX ? (int64_t)number : -1;
+}
+
+/* "007" means 7, to everyone who reads it from here on. */
+static int drop_leading_zeros(blitz_head *head, blitz_field *field)
+{
+    const uint8_t *digits = blitz_at(head, field->value);
+    uint32_t zeros = 0;
+    while (zeros + 1 < field->value.len && digits[zeros] == '0')
+        zeros++;
+    if (zeros == 0)
+        return 0;
+    field->plain = 0;
+    return blitz_head_store(head, digits + zeros, field->value.len - zeros, &field->value);
 }
 
 /* body and content_length as the fields say, the message's kind and status aside. */
@@ -271,11 +287,12 @@ static int read_framing(blitz_head *head, const presence *fields)
             return -BLITZ_BAD_TRANSFER_ENCODING;
         head->body = BLITZ_BODY_CHUNKED;
     } else if (length) {
-        int64_t number = canonical_length(value_of(head, fields, BLITZ_F_CONTENT_LENGTH));
+        int64_t number = read_length(value_of(head, fields, BLITZ_F_CONTENT_LENGTH));
         if ((fields->many & BIT(BLITZ_F_CONTENT_LENGTH)) || number < 0)
             return -BLITZ_BAD_CONTENT_LENGTH;
         head->body = BLITZ_BODY_LENGTH;
         head->content_length = number;
+        return drop_leading_zeros(head, &head->fields[fields->at[BLITZ_F_CONTENT_LENGTH]]);
     }
     return 0;
 }
@@ -533,7 +550,7 @@ int blitz_head_rules(blitz_head *head, const uint8_t *request_method, size_t met
     head->flags &= BLITZ_HEAD_HAS_BODY_EDIT;
     head->host = (blitz_span){0, 0};
     no_body(head);
-    if (head->minor > 1)
+    if (head->minor > 9)
         return -BLITZ_BAD_VERSION;
     int result = odd_names ? remove_twins(head) : 0;
     if (result < 0)

@@ -3,8 +3,9 @@
  *   find_content_end, find_visible_end (at, end, low)    find_token_end (at, end, low, odd)
  *
  * It accepts a strict subset of RFC 9112 and nothing else: one space between the parts of the start
- * line, HTTP/1.1, origin-form targets, CRLF, tokens and field-content exactly, no obs-fold. Whatever it
- * accepts h11 accepts with the same meaning; whatever it declines h11 gets.
+ * line, HTTP/1.1, origin-form targets, CRLF, tokens and field-content exactly, no obs-fold, and nothing
+ * that the rules had to rewrite, so that the table says what the bytes say. Whatever it accepts h11
+ * accepts with the same meaning; whatever it declines h11 gets.
  *
  * One pass, in order, so that the first thing wrong decides however the bytes arrived. Results:
  * positions as pointers, or NULL with *result telling why. */
@@ -195,7 +196,7 @@ SCAN_TARGET static inline int64_t finish(scan *s, const uint8_t *at, const uint8
     if (at) {
         head->base = s->buf;
         head->base_len = (uint32_t)(at - s->buf);
-        if (blitz_head_rules(head, request_method, method_len, s->odd) == 0)
+        if (blitz_head_rules(head, request_method, method_len, s->odd) == 0 && head->arena_len == 0)
             return at - s->buf;
         s->result = BLITZ_E_DECLINED;
     }

@@ -10,7 +10,7 @@
  *   host   a name of unreserved bytes (section 2.3) without empty labels (nginx refuses ".."), an IPv4
  *          address (the same bytes), or an IPv6 address in brackets, spelt exactly. Percent-encoding,
  *          sub-delims, IPvFuture and zones are legal in RFC 3986 and in no name that resolves.
- *   port   1 to 5 digits, at most 65535. The grammar's empty port ("host:") is refused.
+ *   port   up to 5 digits, at most 65535; none after a colon means the default (section 3.2.3).
  * No fragment anywhere (RFC 9112 section 3.2), no userinfo (RFC 9110 section 4.2.4).
  */
 #include "head.h"
@@ -138,9 +138,9 @@ bool blitz_parse_authority(const uint8_t *bytes, size_t len, size_t *host_len, i
     int32_t number = -1;
     if (n < len) {
         size_t digits = len - n - 1;
-        if (bytes[n] != ':' || digits == 0 || digits > 5)
+        if (bytes[n] != ':' || digits > 5)
             return false;
-        number = 0;
+        number = digits ? 0 : -1;
         for (size_t i = n + 1; i < len; i++) {
             if (bytes[i] < '0' || bytes[i] > '9')
                 return false;

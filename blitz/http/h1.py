@@ -188,7 +188,8 @@ def _refuse_folds(raw: bytes, error: type[BlitzError]) -> None:
 
 
 def _minor(version: bytes) -> int | None:
-    return {b"1.1": 1, b"1.0": 0}.get(version)
+    # h11 lets one digit through; 1.2 and above are treated as 1.1 (RFC 9110 section 2.5).
+    return int(version[2:]) if version.startswith(b"1.") else None
 
 
 def _h11_status(exc: h11.RemoteProtocolError) -> int:

@@ -9,7 +9,7 @@ static const char *const requests[] = {
     "Accept-Language: en-US,en;q=0.5\r\nConnection: keep-alive\r\nCookie: a=b; c=d\r\n\r\n",
     "POST /upload HTTP/1.1\r\nHOST: [::1]\r\nContent-Length: 12345\r\nExpect: 100-continue\r\nX_Odd: 1\r\n\r\n",
     "OPTIONS /a HTTP/1.1\r\nHost:a\r\nX:\t\xe9 \t\r\nTransfer-Encoding: chunked\r\nEmpty:\r\nx!#$: %&\r\n\r\n",
-    "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, x-a\r\nX-A: 1\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, host\r\nX-A: 1\r\n\r\n",
 };
 static const char *const responses[] = {
     "HTTP/1.1 200 OK\r\n\r\n",

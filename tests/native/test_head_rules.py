@@ -80,7 +80,17 @@ REQUESTS: list[tuple[str, bytes, str | dict[str, Any]]] = [
     ("length with a space inside", post(b"Content-Length: 1 2"), "h11"),
     ("length in hexadecimal", post(b"Content-Length: 0x5"), "h11"),
     ("length with underscore", post(b"Content-Length: 1_0"), "h11"),
-    ("length with leading zero", post(b"Content-Length: 05"), "BAD_CONTENT_LENGTH"),
+    (
+        "length with leading zeros",
+        post(b"Content-Length: 0005"),
+        {"framing": (Body.LENGTH, 5), "fields": [(b"Host", b"a"), (b"Content-Length", b"5")]},
+    ),
+    (
+        "length of zeros",
+        post(b"Content-Length: 00"),
+        {"fields": [(b"Host", b"a"), (b"Content-Length", b"0")]},
+    ),
+    ("length of 20 digits", post(b"Content-Length: 00000000000000000005"), "BAD_CONTENT_LENGTH"),
     ("length with fraction", post(b"Content-Length: 5.0"), "h11"),
     ("empty length", post(b"Content-Length:"), "h11"),
     ("list of equal lengths", post(b"Content-Length: 5, 5"), "E_SYNTAX"),
@@ -122,7 +132,8 @@ REQUESTS: list[tuple[str, bytes, str | dict[str, Any]]] = [
     ("any token and _", get(b"a.b_c: 1"), {"fields": [(b"Host", b"a"), (b"a.b_c", b"1")]}),
     # Versions and methods.
     ("1.0", start(b"GET / HTTP/1.0"), {"version": b"1.0", "flags": 0, "host": b""}),
-    ("1.2", target(b"GET / HTTP/1.2"), "BAD_VERSION"),
+    ("1.2", target(b"GET / HTTP/1.2"), {"version": b"1.2", "flags": KEEP}),
+    ("1.9 without host", start(b"GET / HTTP/1.9"), "BAD_HOST_MISSING"),
     ("2.0", target(b"GET / HTTP/2.0"), "BAD_VERSION"),
     ("0.9 with a version", target(b"GET / HTTP/0.9"), "BAD_VERSION"),
     ("1.10", target(b"GET / HTTP/1.10"), "h11"),
@@ -192,13 +203,15 @@ REQUESTS: list[tuple[str, bytes, str | dict[str, Any]]] = [
     ("host as full IPv6", target(b"GET / HTTP/1.1", b"[1:2:3:4:5:6:7:8]"), NONE),
     ("host as IPv6 with IPv4", target(b"GET / HTTP/1.1", b"[::ffff:1.2.3.4]"), NONE),
     ("host with underscore", target(b"GET / HTTP/1.1", b"my_app.local."), {"host": b"my_app.local."}),
+    ("empty port", target(b"GET / HTTP/1.1", b"a:"), {"host": b"a:"}),
+    ("empty port is the default", target(b"GET http://a:/ HTTP/1.1", b"a:80"), NONE),
+    ("colon alone", target(b"GET / HTTP/1.1", b":"), "BAD_HOST_SYNTAX"),
     ("port 0", target(b"GET / HTTP/1.1", b"a:0"), NONE),
     ("port 65535", target(b"GET / HTTP/1.1", b"a:65535"), NONE),
     *(
         (f"host {host!r}", target(b"GET / HTTP/1.1", host), "BAD_HOST_SYNTAX")
         for host in (
             b"a:65536",
-            b"a:",
             b"a:x",
             b"a:8 0",
             b"a:-1",
@@ -265,7 +278,12 @@ REQUESTS: list[tuple[str, bytes, str | dict[str, Any]]] = [
             b"Content-Length: 5", b"X-Forwarded-For: b", b"Connection: host, content-length, X-Forwarded-For"
         ),
         {
-            "fields": [(b"Host", b"a"), (b"Content-Length", b"5"), (b"X-Forwarded-For", b"b")],
+            "fields": [
+                (b"Host", b"a"),
+                (b"Content-Length", b"5"),
+                (b"X-Forwarded-For", b"b"),
+                (b"Connection", b"host, content-length, X-Forwarded-For"),
+            ],
             "framing": (Body.LENGTH, 5),
         },
     ),
@@ -387,6 +405,7 @@ RESPONSES: list[tuple[str, bytes, bytes, str | dict[str, Any]]] = [
         answer(b"Connection: upgrade", b"Upgrade: h2c", status=b"101 S"),
         "BAD_UPGRADE",
     ),
+    ("1.2", b"GET", answer(b"Content-Length: 0", version=b"HTTP/1.2"), {"flags": KEEP, "version": b"1.2"}),
     ("status 099", b"GET", answer(status=b"099 Low"), "h11"),
     ("status 600", b"GET", answer(b"Content-Length: 0", status=b"600 High"), "BAD_STATUS"),
     ("status 999", b"GET", answer(status=b"999 High"), "BAD_STATUS"),

@@ -1,0 +1,202 @@
+"""Start what the suite is run against: this gateway in its modes, and peers for calibration.
+
+A target is a command line made from two ports and a profile. Profiles: ``plain`` has generous timeouts,
+``timed`` short ones for the cases that wait for them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["TARGETS", "Target", "running"]
+
+PEERS = Path(__file__).with_name("peers")
+ROOT = Path(__file__).resolve().parents[2]
+START_WAIT = 20.0
+START_ATTEMPTS = 3
+
+# Seconds; the cases of family "time" know these.
+TIMED = {
+    "timeouts.head": "1s",
+    "timeouts.body_idle": "1s",
+    "timeouts.first_byte": "1s",
+    "timeouts.response_idle": "1s",
+    "timeouts.keepalive": "1s",
+    "timeouts.send_idle": "1s",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    name: str
+    command: Callable[
+        [int, int, str, Path], list[str]
+    ]  # listen port, upstream port, profile, scratch directory
+    needs: str = ""  # program that must be installed
+    workers: int = 1
+    peer: bool = True
+
+    def available(self) -> bool:
+        return (
+            not self.needs
+            or shutil.which(self.needs, path=os.environ.get("PATH", "") + ":/usr/sbin") is not None
+        )
+
+
+def _blitz(parser: str, workers: int) -> Target:
+    def command(listen: int, upstream: int, profile: str, _: Path) -> list[str]:
+        settings = {"http.parser": parser} | (TIMED if profile == "timed" else {})
+        return [
+            *os.environ.get("BLITZ_COMMAND", f"{sys.executable} -m blitz").split(),
+            *("proxy", f"127.0.0.1:{listen}", f"http://127.0.0.1:{upstream}"),
+            *("--workers", str(workers)),
+            *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")),
+        ]
+
+    return Target(f"blitz-{parser}-{workers}", command, workers=workers, peer=False)
+
+
+def _template(name: str, listen: int, upstream: int, profile: str, scratch: Path) -> Path:
+    text = (PEERS / name).read_text(encoding="utf-8")
+    wait = "1" if profile == "timed" else "20"
+    for key, value in (("@LISTEN@", listen), ("@UPSTREAM@", upstream), ("@WAIT@", wait), ("@DIR@", scratch)):
+        text = text.replace(key, str(value))
+    path = scratch / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _nginx(listen: int, upstream: int, profile: str, scratch: Path) -> list[str]:
+    path = _template("nginx.conf", listen, upstream, profile, scratch)
+    return ["/usr/sbin/nginx", "-p", str(scratch), "-e", "stderr", "-c", str(path)]
+
+
+def _haproxy(listen: int, upstream: int, profile: str, scratch: Path) -> list[str]:
+    return [
+        "/usr/sbin/haproxy",
+        "-db",
+        "-q",
+        "-f",
+        str(_template("haproxy.cfg", listen, upstream, profile, scratch)),
+    ]
+
+
+def _caddy(listen: int, upstream: int, profile: str, scratch: Path) -> list[str]:
+    path = _template("Caddyfile", listen, upstream, profile, scratch)
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", str(path)]
+
+
+def _python_peer(module: str) -> Callable[[int, int, str, Path], list[str]]:
+    def command(listen: int, upstream: int, profile: str, _: Path) -> list[str]:
+        return [sys.executable, "-m", f"tests.http_suite.peers.{module}", str(listen), str(upstream)]
+
+    return command
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        _blitz("auto", 1),
+        _blitz("h11", 1),
+        _blitz("auto", 2),
+        _blitz("h11", 2),
+        Target("nginx", _nginx, needs="nginx"),
+        Target("haproxy", _haproxy, needs="haproxy"),
+        Target("caddy", _caddy, needs="caddy"),
+        Target("plain-h11", _python_peer("h11_proxy")),
+        Target("naive", _python_peer("naive_proxy")),
+    )
+}
+
+
+class running:
+    """Run *target* in front of the upstream's port; entering gives the address where it listens.
+
+    Its output goes to a file that is shown when it does not come up. Stopped with SIGTERM.
+    """
+
+    def __init__(self, target: Target, upstream: int, profile: str = "plain") -> None:
+        self.target, self.upstream, self.profile = target, upstream, profile
+        self.port = _free_port()
+
+    def __enter__(self) -> tuple[str, int]:
+        self._scratch = tempfile.TemporaryDirectory(prefix="http-suite-")
+        for attempt in reversed(range(START_ATTEMPTS)):
+            try:
+                self._start()
+                break
+            except RuntimeError:
+                if not attempt:
+                    self._scratch.cleanup()
+                    raise
+                self.port = _free_port()  # somebody was quicker
+        return ("127.0.0.1", self.port)
+
+    def __exit__(self, *_: object) -> None:
+        _stop(self.process)
+        if os.environ.get("HTTP_SUITE_LOG"):
+            sys.stderr.write(self.output())
+        self._scratch.cleanup()
+
+    def output(self) -> str:
+        return (Path(self._scratch.name) / "output").read_text(errors="replace")
+
+    def restart(self) -> str:
+        """Start again on the same port; returns what the old process wrote."""
+        _stop(self.process)
+        output = self.output()
+        self._start()
+        return output
+
+    def _start(self) -> None:
+        home = self._scratch.name
+        command = self.target.command(self.port, self.upstream, self.profile, Path(home))
+        with (Path(home) / "output").open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | {"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self._wait_listening()
+
+    def _wait_listening(self) -> None:
+        deadline = time.monotonic() + START_WAIT
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        _stop(self.process)
+        raise RuntimeError(
+            f"{self.target.name} does not listen on port {self.port}; its output:\n{self.output()}"
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -282,6 +282,11 @@ async def serve_connection(context: ServerContext, stream: ByteStream, peer: Pee
                 await linger(stream, context)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
+    except Exception:
+        # A fault of ours in a task of the connection or while saying goodbye. It ends here: what one
+        # connection does must never reach the nursery that holds all of them.
+        context.counters.internal_errors += 1
+        _log.exception("internal error at the end of a connection from %s", peer.address)
     finally:
         if connection is not None:
             context.closed(connection)

@@ -316,9 +316,9 @@ class Exchange:
         if status in (204, 304):
             data = b""
         options = self.answer_options(_NONE if status in (204, 304) else _LENGTH, len(data))
-        options.first_is_last = 1
         close = options.close
         first = b"" if self.method == b"HEAD" else data
+        options.first_is_last = len(first) == len(data)
         size = self.context.write_head(response, options, ffi.from_buffer("uint8_t[]", first), len(first))
         self.head_sent = True
         self.status = status

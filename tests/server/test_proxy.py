@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+import blitz.server.connection
 from blitz.config import Limits, Timeouts, Upstream
 
 from .harness import Served, answering, rig
@@ -338,6 +339,33 @@ async def test_other_connections_do_not_notice_a_bad_one(parser: str) -> None:
             await bad.stream.aclose()
             await good.send(GET)
             assert (await good.answer())[0] == 200
+
+
+async def test_an_error_answer_to_head_has_a_length_and_no_body(parser: str) -> None:
+    async with rig(answering(b"garbage\r\n\r\n"), parser=parser) as test:
+        client = await test.connect()
+        await client.send(b"HEAD / HTTP/1.1\r\nHost: test\r\n\r\n")
+        status, fields, _ = await client.answer("HEAD")
+        assert status == 502
+        assert int(fields["content-length"]) > 0
+        await client.send(GET)
+        assert (await client.answer())[0] == 502
+        assert test.gateway.statistics().counters.internal_errors == 0
+
+
+async def test_a_fault_of_ours_at_the_end_of_a_connection_stays_there(
+    parser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(blitz.server.connection, "error_answer", broken)
+    async with rig(parser=parser) as test:
+        bad = await test.connect()
+        await bad.send(b"no request\r\n\r\n")
+        assert await bad.closed()
+        assert (await test.get("/"))[0] == 200
+        assert test.gateway.statistics().counters.internal_errors == 1
 
 
 async def test_a_slow_head_is_408(parser: str) -> None:

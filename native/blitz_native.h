@@ -183,6 +183,7 @@ typedef struct {
     const uint8_t *target; size_t target_len;        /* request: replace the target (NULL: keep) */
     const uint8_t *extra; size_t extra_len;          /* complete field lines, each ended by CRLF */
     const uint8_t *drop_ids; size_t n_drop_ids;      /* BLITZ_F_* to leave out besides the rules */
+    const uint8_t *date; size_t date_len;            /* Date to add to a head that has none (NULL: none) */
 } blitz_write_options;
 /* -> bytes written, or BLITZ_E_SPACE; BLITZ_E_STATE: framing, first and head do not fit together (a
  * request cannot end by close, 204 has no body, first is longer than content_length ...); BLITZ_E_SYNTAX: host, target or extra is

@@ -142,6 +142,8 @@ static int check_options(const blitz_head *head, const blitz_write_options *opti
         return BLITZ_E_SYNTAX;
     if (options->extra_len && !are_field_lines(options->extra, options->extra_len))
         return BLITZ_E_SYNTAX;
+    if (options->date_len && !blitz_is_field_content(options->date, options->date_len))
+        return BLITZ_E_SYNTAX;
     return 0;
 }
 
@@ -229,6 +231,14 @@ static uint64_t put_fields(output *out, const blitz_head *head, uint64_t drop)
     return written;
 }
 
+/* RFC 9110 section 6.6.1: who has a clock dates what arrived without a date. */
+static void put_date(output *out, const blitz_write_options *options)
+{
+    PUT_TEXT(out, "Date: ");
+    put(out, options->date, options->date_len);
+    PUT_TEXT(out, "\r\n");
+}
+
 static void put_framing(output *out, const blitz_write_options *options)
 {
     if (options->body == BLITZ_BODY_CHUNKED) {
@@ -287,6 +297,8 @@ int64_t blitz_head_write(const blitz_head *head, const blitz_write_options *opti
     /* An HTTP/1.0 request without Host: RFC 9112 section 3.2 wants one in ours, empty if need be. */
     if (request && !options->host && !(written & BIT(BLITZ_F_HOST)))
         put_host(&out, NULL, 0);
+    if (options->date_len && !(written & BIT(BLITZ_F_DATE)))
+        put_date(&out, options);
     if (options->extra_len)
         put(&out, options->extra, options->extra_len);
     put_framing(&out, options);
@@ -298,7 +310,7 @@ int64_t blitz_head_write(const blitz_head *head, const blitz_write_options *opti
 
 size_t blitz_head_write_bound(const blitz_head *head, const blitz_write_options *options)
 {
-    size_t size = OWN_TEXT + options->extra_len + options->host_len + options->target_len;
+    size_t size = OWN_TEXT + options->extra_len + options->host_len + options->target_len + options->date_len;
     size += (size_t)head->method.len + head->target.len + head->reason.len;
     for (uint32_t i = 0; i < head->n_fields; i++)
         size += (size_t)head->fields[i].name.len + head->fields[i].value.len + 4;

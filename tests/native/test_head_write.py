@@ -161,6 +161,24 @@ CASES: list[tuple[str, Head, dict[str, Any], bytes]] = [
         b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 99\r\n\r\n",
     ),
     (
+        "204 says none, even when a length is to be kept",
+        scanned(b"Content-Length: 0", line=b"HTTP/1.1 204 OK"),
+        {"keep_length": 1},
+        b"HTTP/1.1 204 OK\r\n\r\n",
+    ),
+    (
+        "date added",
+        scanned(b"A: b", line=b"HTTP/1.1 304 Same"),
+        {"date": b"Sun, 06 Nov 1994 08:49:37 GMT", "extra": b"C: d\r\n"},
+        b"HTTP/1.1 304 Same\r\nA: b\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nC: d\r\n\r\n",
+    ),
+    (
+        "date kept",
+        scanned(b"dAte: then", line=b"HTTP/1.1 304 Same"),
+        {"date": b"Sun, 06 Nov 1994 08:49:37 GMT"},
+        b"HTTP/1.1 304 Same\r\ndAte: then\r\n\r\n",
+    ),
+    (
         "204 says none",
         scanned(b"Content-Length: 0", line=b"HTTP/1.1 204 OK"),
         {"keep_length": 1},
@@ -207,6 +225,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("extra with framing", {"extra": b"content-length: 5\r\n"}),
     ("extra with host", {"extra": b"A: b\r\nHost: a\r\n"}),
     ("extra with NUL", {"extra": b"A: \0\r\n"}),
+    ("date with a line end", {"date": b"now\r\nA: b"}),
 ]
 
 

@@ -131,6 +131,10 @@ class Http(Model, frozen=True):
         Literal["auto", "h11"],
         Meta(description="`auto`: the C scanner, and h11 for what it declines; `h11`: always h11"),
     ] = "auto"
+    upgrades: Annotated[
+        list[str],
+        Meta(description="protocols that a client may switch to; other `Upgrade` fields are not passed on"),
+    ] = field(default_factory=lambda: ["websocket"])
 
 
 class Log(Model, frozen=True):

@@ -20,12 +20,15 @@ __all__ = ["PLUGIN_NAME", "SHA256", "check_rules", "is_address"]
 PLUGIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_PROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")  # RFC 9110 section 7.8
+HTTP_NAMES = ("h2c", "h2", "h3", "http")
 
 
 def check_rules(config: Config, document: Document) -> None:
     """Report what cannot run in *config*."""
     _listen(config, document)
     _limits(config, document)
+    _upgrades(config, document)
     _upstreams(config, document)
     _plugins(config, document)
     _routes(config, document)
@@ -56,6 +59,19 @@ def _limits(config: Config, document: Document) -> None:
                 f"{format_size(getattr(limits, name))} is more than max_head_size, "
                 f"{format_size(limits.max_head_size)}, and could never be reached",
             )
+
+
+def _upgrades(config: Config, document: Document) -> None:
+    for position, name in enumerate(config.http.upgrades):
+        if isinstance(name, Bad):
+            continue
+        if not _PROTOCOL.fullmatch(name):
+            problem = f'"{name}" is not the name of a protocol; write one such as "websocket"'
+        elif name.split("/")[0].lower() in HTTP_NAMES:
+            problem = f'"{name}" is HTTP itself: a tunnel of it would pass every rule by; leave it out'
+        else:
+            continue
+        document.report(("http", "upgrades", position), problem)
 
 
 def _upstreams(config: Config, document: Document) -> None:

@@ -6,10 +6,13 @@ their Python face.
 
 from __future__ import annotations
 
-from blitz._native import lib
+import re
+from typing import Any
+
+from blitz._native import ffi, lib
 from blitz.errors import ClientError, UpstreamError
 
-__all__ = ["REFUSALS", "client_refusal", "upstream_refusal"]
+__all__ = ["HOP_COUNTED", "REFUSALS", "client_refusal", "field_value", "take_hop", "upstream_refusal"]
 
 # code -> (status for a client's request, what was wrong)
 REFUSALS: dict[int, tuple[int, str]] = {
@@ -46,3 +49,35 @@ def client_refusal(code: int) -> ClientError:
 def upstream_refusal(code: int) -> UpstreamError:
     """The error for a response that was refused: always 502, whatever was wrong with it."""
     return UpstreamError(f"bad response head: {REFUSALS.get(-code, (502, f'code {code}'))[1]}")
+
+
+# Methods whose Max-Forwards an intermediary must count down (RFC 9110 section 7.6.2).
+HOP_COUNTED = frozenset((b"OPTIONS", b"TRACE"))
+_MAX_FORWARDS = b"max-forwards"
+
+
+def field_value(head: Any, name: bytes) -> bytes | None:
+    """Value of the first field called *name* (lower case) of a cffi ``blitz_head *``; None when absent."""
+    index = lib.blitz_head_find(head, name, len(name), 0)
+    if index < 0:
+        return None
+    span = head.fields[index].value
+    return ffi.buffer(lib.blitz_head_at(head, span), span.len)[:] if span.len else b""
+
+
+def take_hop(request: Any) -> bool:
+    """Count down Max-Forwards of a request; False: it has come as far as it may, we answer it.
+
+    Raises:
+        ClientError: the field is not a number.
+    """
+    value = field_value(request, _MAX_FORWARDS)
+    if value is None:
+        return True
+    if not re.fullmatch(rb"[0-9]{1,9}", value):
+        raise ClientError("max-forwards is not a number of at most nine digits")
+    if not int(value):
+        return False
+    left = b"%d" % (int(value) - 1)
+    lib.blitz_head_set(request, _MAX_FORWARDS, len(_MAX_FORWARDS), left, len(left))
+    return True

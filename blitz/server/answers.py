@@ -68,6 +68,7 @@ async def error_answer(connection: Connection, error: BlitzError) -> None:
     if exchange is not None and exchange.method == b"HEAD":
         body = b""  # Content-Length says what GET would get (RFC 9110 section 9.3.2)
         options.first_is_last = 0
+    context.tell_date(options)
     size = context.write_head(cdata.response, options, ffi.from_buffer("uint8_t[]", body), len(body))
     if exchange is None:
         context.give_exchange(cdata)

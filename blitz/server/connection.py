@@ -39,22 +39,26 @@ class Peer:
 
     Attributes:
         struct: cffi ``blitz_peer *`` whose texts point into this object.
-        forwarded: field lines that say it to upstreams.
     """
 
-    __slots__ = ("_keep", "address", "forwarded", "struct")
+    __slots__ = ("_keep", "address", "scheme", "struct")
 
     def __init__(self, address: str, port: int = 0, *, scheme: str = "http", **tls: str) -> None:
         self.address = address
+        self.scheme = scheme
         self.struct: Any = ffi.new("blitz_peer *")
         self._keep: list[Any] = []
         self._set("address", address)
         self._set("port", str(port) if port else "")
         for name, value in tls.items():
             self._set(name, value)
-        self.forwarded = b"Via: 1.1 blitz\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (
-            address.encode() or b"unknown",
-            scheme.encode(),
+
+    def forwarded(self, minor: int) -> bytes:
+        """Field lines that say it to an upstream; Via has the version received (RFC 9110 section 7.6.3)."""
+        return b"Via: 1.%d blitz\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (
+            minor,
+            self.address.encode() or b"unknown",
+            self.scheme.encode(),
         )
 
     def _set(self, name: str, value: str) -> None:
@@ -72,14 +76,17 @@ class Connection:
         buffer: receive buffer with the present head and what follows it; None while idle.
         timer: the deadline of the present wait; cancels the connection's nursery.
         busy: an exchange is running (drain lets it finish).
+        introduced_as: minor version of HTTP/1 that ``upstream_options`` name in Via.
     """
 
     __slots__ = (
+        "_introduction",
         "buffer",
         "busy",
         "client_options",
         "context",
         "exchange",
+        "introduced_as",
         "nursery",
         "peer",
         "served",
@@ -102,6 +109,8 @@ class Connection:
         self.exchange: Exchange | None = None
         self.busy = False
         self.served = 0
+        self.introduced_as = 1
+        self._introduction = b""
 
     async def run(self) -> None:
         """Serve exchanges until the connection ends. Raises what the last exchange raised."""
@@ -136,11 +145,16 @@ class Connection:
         """Writer options, made with the first request: an idle connection needs none."""
         self.client_options = ffi.new("blitz_write_options *")
         options = self.upstream_options = ffi.new("blitz_write_options *")
-        forwarded = self.peer.forwarded
-        options.extra = ffi.from_buffer("uint8_t[]", forwarded)
-        options.extra_len = len(forwarded)
         options.drop_ids = UNTRUSTED_FIELDS
         options.n_drop_ids = len(UNTRUSTED_FIELDS)
+        self.introduce(1)
+
+    def introduce(self, minor: int) -> None:
+        """Say to upstreams who the peer is, and that its requests come as HTTP/1.*minor*."""
+        self.introduced_as = minor
+        lines = self._introduction = self.peer.forwarded(minor)
+        self.upstream_options.extra = ffi.from_buffer("uint8_t[]", lines)
+        self.upstream_options.extra_len = len(lines)
 
     async def _next_head(self, cdata: Any) -> bool:
         """Read a request head; its first bytes are there. False when the client closed instead."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Counters", "ServerContext"]
 
+DATE_SIZE = 29  # "Sun, 06 Nov 1994 08:49:37 GMT"
 SCRATCH_SIZE = 256 * 1024  # one outgoing head (64 KiB and what we add) with a first part behind it
 MAX_IDLE_BUFFERS = 256  # 4 MiB of head buffers ...
 MAX_IDLE_PARTS = 16  # ... and 4 MiB of part buffers kept for reuse, per worker
@@ -61,8 +64,19 @@ class ServerContext:
         self.connections: set[Connection] = set()
         self.per_address: Counter[str] = Counter()
         self.draining = False
+        self.date = ffi.new("uint8_t[]", DATE_SIZE)  # of the present second, once ``tell_date`` was called
+        self._date_second = -1
         self._idle_exchanges: list[Any] = []
         self._empty: trio.Event | None = None
+
+    def tell_date(self, options: Any) -> None:
+        """Let the writer add Date to the next head if it has none (RFC 9110 section 6.6.1)."""
+        second = int(time.time())
+        if second != self._date_second:
+            self._date_second = second
+            ffi.buffer(self.date)[:] = formatdate(second, usegmt=True).encode()
+        options.date = self.date
+        options.date_len = DATE_SIZE
 
     def closed(self, connection: Connection) -> None:
         """*connection* has ended."""

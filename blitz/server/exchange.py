@@ -20,6 +20,7 @@ import trio
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, InternalError, PluginError, UpstreamError
 from blitz.http.body import body_reader
+from blitz.http.rules import HOP_COUNTED, field_value, take_hop
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
 
 from .answers import build_answer
@@ -46,6 +47,7 @@ _KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
 _EXPECT = lib.BLITZ_HEAD_EXPECT_CONTINUE
 
 CONTINUE_HEAD = b"HTTP/1.1 100 Continue\r\n\r\n"
+ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # of the gateway itself; upstreams say their own
 
 
 def span_bytes(head: Any, span: Any) -> bytes:
@@ -65,13 +67,16 @@ class Exchange:
         chain_run: the plugins' way; None without plugins.
         upstream: the connection in use.
         upload: the task that sends the rest of the body.
+        awaiting_answer: the upstream's final head has not come yet.
         head_sent: the final answer has begun; no error answer is possible any more.
+        protocol: that the client asked to switch to, if it may; lower case.
         must_linger: close with a goodbye, because the client may still be sending.
     """
 
     __slots__ = (
         "_answer_body",
         "_continue_sent",
+        "awaiting_answer",
         "body",
         "cdata",
         "chain_run",
@@ -83,6 +88,7 @@ class Exchange:
         "head_sent",
         "method",
         "must_linger",
+        "protocol",
         "request",
         "runtime",
         "status",
@@ -108,8 +114,10 @@ class Exchange:
         self.entry: RouteEntry | None = None
         self.upstream: UpstreamConnection | None = None
         self.upload: Upload | None = None
+        self.awaiting_answer = False
         self.head_sent = False
         self.must_linger = False
+        self.protocol = b""
         self.status = 0
 
     def _incoming(self, request: Any) -> IncomingBody:
@@ -159,6 +167,8 @@ class Exchange:
                 assert entry.answer is not None
                 self._answer_body = build_answer(self.cdata, *entry.answer)
                 return await self._answer(None)
+            if self.method in HOP_COUNTED and not take_hop(self.request):
+                return await self._answer_as_last_hop()
             return await forward(self, entry.cluster)
         except (UpstreamError, PluginError) as error:
             if self.head_sent:
@@ -264,7 +274,28 @@ class Exchange:
         options.keep_alive_10 = not close and not request.minor
         options.keep_length = kind == _NONE
         options.first_is_last = 0
+        self.context.tell_date(options)
         return options
+
+    def permit_upgrade(self) -> bool:
+        """May the client switch to what its Upgrade names? If not, it is a request like any other."""
+        protocol = (field_value(self.request, b"upgrade") or b"").lower()
+        self.protocol = protocol if protocol in self.runtime.upgrades else b""
+        return bool(self.protocol)
+
+    def wait_first_byte(self) -> None:
+        """The answer is awaited: its deadline counts from the request's last byte, which may still be coming.
+
+        While it is, the upload's own deadlines bound the wait.
+        """
+        self.awaiting_answer = True
+        uploading = self.upload is not None and not self.upload.finished
+        self.connection.timer.arm(0 if uploading else self.runtime.timeouts.first_byte, "first byte")
+
+    def upload_finished(self) -> None:
+        """From now on the wait, if there is one, is the upstream's."""
+        if self.awaiting_answer:
+            self.connection.timer.arm(self.runtime.timeouts.first_byte, "first byte")
 
     def request_read(self) -> bool:
         """The whole request has come in, and went on if it goes anywhere."""
@@ -278,6 +309,13 @@ class Exchange:
         self.drop_upstream()
         self._answer_body = build_answer(self.cdata, error.status_hint, None)
         return await self._answer(error)
+
+    async def _answer_as_last_hop(self) -> bool:
+        """Answer OPTIONS for ourselves; TRACE is not offered, it would show fields to a script."""
+        status = 200 if self.method == b"OPTIONS" else 405
+        self._answer_body = build_answer(self.cdata, status, b"" if status == 200 else None)
+        lib.blitz_head_add(self.cdata.response, b"allow", 5, ALLOW, len(ALLOW))
+        return await self._answer(None)
 
     async def _answer_from_plugin(self) -> bool:
         text = self.cdata.new_body

@@ -142,7 +142,9 @@ async def _send_request(
     options.content_length = first.content_length
     options.first_is_last = first.is_all
     options.strip_expect = exchange.expects_continue
-    options.upgrade = bool(request.flags & _UPGRADE)
+    options.upgrade = bool(request.flags & _UPGRADE) and exchange.permit_upgrade()
+    if connection.introduced_as != (request.minor and 1):
+        connection.introduce(request.minor and 1)
     host = cluster.host
     if not host and not request.host.len:
         # HTTP/1.0 without Host: ours must have one (RFC 9112 section 3.2); the endpoint's, as nginx does.

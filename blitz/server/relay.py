@@ -13,6 +13,7 @@ import trio
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientGone, UpstreamError
 from blitz.http.body import body_reader
+from blitz.http.rules import field_value
 from blitz.wasm.chain import CONTINUE, ChainRun
 
 from .incoming import IncomingBody, collect, frame_chunk
@@ -31,7 +32,6 @@ NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
 _CHUNKED = lib.BLITZ_BODY_CHUNKED
 _KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
-_UPGRADE = lib.BLITZ_HEAD_UPGRADE
 _RESPONSE = lib.BLITZ_RESPONSE
 
 SWITCHING = 101
@@ -58,7 +58,7 @@ async def read_answer(exchange: Exchange, upstream: UpstreamConnection) -> Buffe
     interim = 0
     seen = 0
     try:
-        exchange.connection.timer.arm(runtime.timeouts.first_byte, "first byte")
+        exchange.wait_first_byte()
         while True:
             if buffer.end > buffer.start:
                 lib.blitz_head_reset(response, _RESPONSE)
@@ -66,6 +66,7 @@ async def read_answer(exchange: Exchange, upstream: UpstreamConnection) -> Buffe
                 if size:
                     buffer.start += size
                     if response.status >= 200 or response.status == SWITCHING:
+                        exchange.awaiting_answer = False
                         return buffer
                     interim += 1
                     if interim > runtime.limits.max_interim_responses:
@@ -126,6 +127,7 @@ async def _send_bodiless(exchange: Exchange, response: Any, *, upgrade: bool) ->
     options = exchange.connection.client_options
     options.body = _NONE
     options.close = options.keep_alive_10 = options.keep_length = options.first_is_last = 0
+    options.date_len = 0
     options.upgrade = upgrade
     size = exchange.context.write_head(response, options, NULL, 0)
     options.upgrade = 0
@@ -195,11 +197,7 @@ async def _ask_plugins(exchange: Exchange, run: ChainRun, body: IncomingBody | N
 
 def _streams_by_nature(response: Any) -> bool:
     """Server-sent events have no end to wait for."""
-    index = lib.blitz_head_find(response, b"content-type", 12, 0)
-    if index < 0:
-        return False
-    span = response.fields[index].value
-    value = ffi.buffer(lib.blitz_head_at(response, span), span.len)[:] if span.len else b""
+    value = field_value(response, b"content-type") or b""
     return value.lower().startswith(b"text/event-stream")
 
 
@@ -287,8 +285,11 @@ def _finish_upstream(exchange: Exchange, upstream: UpstreamConnection, body: Inc
 
 async def _switch(exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer) -> bool:
     """A 101 that was asked for: bytes both ways until either side ends (RFC 9110 section 7.8)."""
-    if not exchange.request.flags & _UPGRADE or not exchange.request.minor:
-        raise UpstreamError("101 without an upgrade that was asked for")
+    if (
+        not exchange.protocol
+        or (field_value(exchange.cdata.response, b"upgrade") or b"").lower() != exchange.protocol
+    ):
+        raise UpstreamError("101 to something that was not asked for")
     if exchange.chain_run is not None:
         await _ask_plugins(exchange, exchange.chain_run, None)
     exchange.head_sent = True

@@ -75,6 +75,7 @@ class Runtime:
             limits.max_head_size, limits.max_line_size, limits.max_field_size, limits.max_fields
         )
         self.reader = HeadReader(self._head_limits, resolved.http.parser)
+        self.upgrades = frozenset(name.lower().encode() for name in resolved.http.upgrades)
         self.users = 0
 
     def retire(self) -> None:

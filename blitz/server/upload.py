@@ -54,8 +54,7 @@ class Upload:
         if self._scope.cancelled_caught and self._timer.expired:
             self._fail(ClientError("request body stalled", status=408))
         if self.finished:
-            # From now on the wait is the upstream's.
-            exchange.connection.timer.arm(exchange.runtime.timeouts.first_byte, "first byte")
+            exchange.upload_finished()
 
     def stop(self) -> None:
         """The answer is over or failed: nobody needs the rest."""

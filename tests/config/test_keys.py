@@ -40,6 +40,7 @@ CASES = {
     "limits.max_connections": COUNT,
     "limits.max_connections_per_address": COUNT,
     "http.parser": ('"h11"', "h11", '"h12"', 'did you mean "h11"?'),
+    "http.upgrades": ('["websocket", "irc/6.9"]', ["websocket", "irc/6.9"], '["h2c"]', "is HTTP itself"),
     "log.level": LEVELS,
     "log.plugins": ('"off"', "off", '"none"', "expected one of"),
     "log.access": ('"json"', "json", "true", "got true"),

@@ -230,6 +230,7 @@ async def rig(
     parser: str = "auto",
     timeouts: Timeouts | None = None,
     limits: Limits | None = None,
+    upgrades: list[str] | None = None,
     **config: Any,
 ) -> AsyncIterator[Rig]:
     """A gateway in front of one fake upstream."""
@@ -240,7 +241,7 @@ async def rig(
         config.setdefault("upstreams", {"main": Upstream(endpoints=[f"http://127.0.0.1:{upstream.port}"])})
         whole = Config(
             listen=["127.0.0.1:0"],
-            http=Http(parser=parser),  # type: ignore[arg-type]
+            http=Http(parser=parser, upgrades=upgrades or ["websocket"]),  # type: ignore[arg-type]
             timeouts=timeouts or Timeouts(),
             limits=limits or Limits(),
             **config,

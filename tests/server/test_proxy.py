@@ -426,9 +426,9 @@ async def test_drain_finishes_what_is_in_flight(parser: str) -> None:
 
 async def test_an_upgrade_becomes_a_tunnel(parser: str) -> None:
     async def script(served: Served) -> None:
-        assert b"upgrade: echo" in (await served.head()).lower()
+        assert b"upgrade: websocket" in (await served.head()).lower()
         await served.send(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\nfirst"
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nfirst"
         )
         while True:
             data = await served.stream.receive_some()
@@ -439,11 +439,69 @@ async def test_an_upgrade_becomes_a_tunnel(parser: str) -> None:
     async with rig(script, parser=parser) as test:
         client = await test.connect()
         await client.send(
-            b"GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nahead"
+            b"GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nahead"
         )
         status, fields = await client.head()
         assert status == 101
-        assert fields["upgrade"] == "echo"
+        assert fields["upgrade"] == "websocket"
         await client.send(b" more")
         await client.stream.send_eof()
         assert await client.rest() == b"firstAHEAD MORE"
+
+
+@pytest.mark.parametrize("switched_to", [b"websocket", b"chat"])
+async def test_only_a_permitted_upgrade_that_was_asked_for_opens_a_tunnel(
+    parser: str, switched_to: bytes
+) -> None:
+    async def script(served: Served) -> None:
+        head = (await served.head()).lower()
+        assert (b"upgrade: chat" in head) == (switched_to == b"websocket")
+        await served.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: %b\r\nConnection: upgrade\r\n\r\n" % switched_to
+        )
+
+    # "chat" may be used in the one run, and gets a 101 to another protocol; in the other it may not.
+    permitted = ["websocket", "chat"] if switched_to == b"websocket" else ["websocket"]
+    async with rig(script, parser=parser, upgrades=permitted) as test:
+        client = await test.connect()
+        await client.send(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n")
+        assert (await client.answer())[0] == 502
+
+
+async def test_the_first_byte_of_an_answer_may_take_its_time_after_a_slow_request(parser: str) -> None:
+    async def script(served: Served) -> None:
+        await served.head()
+        await served.exactly(10)
+        await trio.sleep(0.2)
+        await served.send(OK)
+
+    async with rig(script, parser=parser, timeouts=Timeouts(first_byte=0.5, body_idle=0.5)) as test:
+        client = await test.connect()
+        await client.send(POST + b"Content-Length: 10\r\n\r\n")
+        for _ in range(10):
+            await trio.sleep(0.1)
+            await client.send(b"x")
+        assert (await client.answer())[0] == 200
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
+async def test_max_forwards_is_counted_down_and_ends_here(parser: str, method: str) -> None:
+    async with rig(parser=parser) as test:
+        client = await test.connect()
+        request = f"{method} /a HTTP/1.1\r\nHost: test\r\nMax-Forwards: %d\r\n\r\n"
+        await client.send((request % 3).encode())
+        assert b"max-forwards: 2\n" in (await client.answer())[2]
+        await client.send((request % 0).encode())
+        status, fields, _ = await client.answer()
+        assert status == (200 if method == "OPTIONS" else 405)
+        assert "OPTIONS" in fields["allow"]
+
+
+async def test_an_answer_without_a_date_gets_one(parser: str) -> None:
+    async with rig(answering(OK), parser=parser) as test:
+        _, fields, _ = await test.get("/")
+        assert fields["date"].endswith(" GMT")
+    dated = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 0\r\n\r\n"
+    async with rig(answering(dated), parser=parser) as test:
+        _, fields, _ = await test.get("/")
+        assert fields["date"] == "Sun, 06 Nov 1994 08:49:37 GMT"

@@ -21,6 +21,7 @@ enum { KEEP_EDITS = 64, KEEP_BYTES = 4096 };
 
 static const char *const WHY[] = {
     [BLITZ_EDIT_NAME] = "the name is not a token (RFC 9110 section 5.6.2)",
+    [BLITZ_EDIT_LOOK_ALIKE] = "others may read the name as another field's: '-' is the only punctuation that is safe",
     [BLITZ_EDIT_VALUE] = "the value is not field-content (RFC 9110 section 5.5): control bytes are not allowed",
     [BLITZ_EDIT_CONNECTION] = "framing and connection-level fields are the gateway's own",
     [BLITZ_EDIT_HOST_ONCE] = "host can be replaced with set_header, not added or removed",
@@ -136,6 +137,8 @@ blitz_edit_refusal blitz_edits_field(blitz_edits *edits, const blitz_plugin_limi
     uint8_t id = blitz_field_id(name.ptr, name.len);
     if (is_connection_level(id))
         return BLITZ_EDIT_CONNECTION;
+    if (id == BLITZ_F_OTHER && op != BLITZ_EDIT_REMOVE && blitz_is_look_alike(kind, name.ptr, name.len))
+        return BLITZ_EDIT_LOOK_ALIKE;
     if (id == BLITZ_F_HOST && kind == BLITZ_RESPONSE)
         return BLITZ_EDIT_HOST_IN_RESPONSE;
     if (id == BLITZ_F_HOST && op != BLITZ_EDIT_SET)
@@ -309,10 +312,8 @@ static int edit_head(blitz_head *head, const blitz_edits *edits, bool describe, 
         code = apply(head, edits, what);
         routed = routed || what->id == BLITZ_F_HOST || what->op == BLITZ_EDIT_PATH || what->op == BLITZ_EDIT_METHOD;
     }
-    if (code >= 0 && routed) {
+    if (code >= 0 && routed)
         code = blitz_head_check(head, NULL, 0);
-        head->flags |= saved.head.flags & BLITZ_HEAD_HAS_BODY_EDIT;
-    }
     if (code >= 0)
         code = set_status(head, edits);
     if (code >= 0 && describe)

@@ -128,6 +128,14 @@ static uint8_t twin(text name, size_t *odd, size_t *underscores)
     return *odd && name.len <= sizeof plain ? blitz_field_id(plain, name.len) : BLITZ_F_OTHER;
 }
 
+bool blitz_is_look_alike(int kind, const uint8_t *name, size_t len)
+{
+    size_t odd, underscores;
+    uint8_t id = twin((text){name, len}, &odd, &underscores);
+    bool ambiguous = kind == BLITZ_REQUEST && underscores > 0 && odd == underscores;
+    return id != BLITZ_F_OTHER || ambiguous;
+}
+
 static int remove_twins(blitz_head *head)
 {
     for (uint32_t i = 0; i < head->n_fields; i++) {
@@ -139,8 +147,7 @@ static int remove_twins(blitz_head *head)
         uint8_t id = twin(name, &odd, &underscores);
         if (id == BLITZ_F_CONTENT_LENGTH || id == BLITZ_F_TRANSFER_ENCODING)
             return -BLITZ_BAD_FIELD_NAME;
-        bool ambiguous = head->kind == BLITZ_REQUEST && underscores > 0 && odd == underscores;
-        if (id != BLITZ_F_OTHER || ambiguous)
+        if (blitz_is_look_alike(head->kind, name.at, name.len))
             field->gone = 1;
     }
     return 0;

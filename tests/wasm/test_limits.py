@@ -75,6 +75,30 @@ def test_a_name_must_be_a_token(engine: Engine, wat: Wasm, name: bytes) -> None:
             assert "\r" not in message and "\n" not in message and "\0" not in message
 
 
+@pytest.mark.parametrize(
+    ("name", "refused_in"),
+    [
+        pytest.param(b"content_length", "both", id="content_length"),
+        pytest.param(b"Transfer.Encoding", "both", id="Transfer.Encoding"),
+        pytest.param(b"x_forwarded_for", "both", id="x_forwarded_for"),
+        pytest.param(b"x_user", "request", id="x_user"),
+        pytest.param(b"x-user", "", id="x-user"),
+    ],
+)
+def test_a_name_that_others_read_as_another(engine: Engine, wat: Wasm, name: bytes, refused_in: str) -> None:
+    with running(engine, wat(set_header(name, b"1"))) as guest, exchanging() as exchange:
+        code = guest.request(exchange)
+        if refused_in:
+            assert "others may read the name as another field's" in str(guest.fails(code))
+            guest.renew()
+        else:
+            assert code & 3 == 0
+        code = guest.response(exchange)
+        assert (code == lib.BLITZ_FAULT) is (refused_in == "both")
+    with running(engine, wat(set_header(name, b"1", "remove_header"))) as guest, exchanging() as exchange:
+        assert guest.request(exchange) & 3 == 0
+
+
 @pytest.mark.parametrize("value", BAD_VALUES)
 def test_a_value_must_be_field_content(engine: Engine, wat: Wasm, value: bytes) -> None:
     for function in ("set_header", "add_header"):

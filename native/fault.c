@@ -153,10 +153,11 @@ void blitz_fault_from(blitz_instance *instance, const wasm_trap_t *trap, const w
         blitz_wt.wasm_trap_message(trap, &text);
     else if (error != NULL)
         blitz_wt.wasmtime_error_message(error, &text);
+    const char *words = text.data != NULL ? text.data : "";
     if (!instance->faulted)
-        from_text(instance, trap, text.data, text.size);
+        from_text(instance, trap, words, text.size);
     if (instance->fault != NULL && instance->fault->frames[0] == 0)
-        read_frames(instance->fault, text.data, text.size);
+        read_frames(instance->fault, words, text.size);
     blitz_wt.wasm_byte_vec_delete(&text);
 }
 

@@ -1,9 +1,9 @@
-"""Run cases against a target: lanes side by side, each with its own server and upstream."""
+"""Run cases against targets: lanes side by side, each with its own server and upstream."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 import trio
 
@@ -12,12 +12,33 @@ from .runner import Lane, Result, run_lane
 from .targets import Target, running
 from .upstream import Upstream
 
-__all__ = ["play"]
+__all__ = ["play", "play_all"]
 
 
 def play(target: Target, cases: Sequence[Case], *, lanes: int = 3) -> list[Result]:
     """Return one result per case, in the order of *cases*. Starts and stops the servers it needs."""
-    return trio.run(_play, target, cases, lanes)
+    return play_all({target.name: (target, cases)}, lanes=lanes)[target.name]
+
+
+def play_all(
+    wanted: Mapping[str, tuple[Target, Sequence[Case]]], *, lanes: int = 2
+) -> dict[str, list[Result]]:
+    """The same for several targets at a time, *lanes* for each."""
+    return trio.run(_play_all, wanted, lanes)
+
+
+async def _play_all(
+    wanted: Mapping[str, tuple[Target, Sequence[Case]]], lanes: int
+) -> dict[str, list[Result]]:
+    results: dict[str, list[Result]] = {}
+
+    async def one(name: str, target: Target, cases: Sequence[Case]) -> None:
+        results[name] = await _play(target, cases, lanes)
+
+    async with trio.open_nursery() as nursery:
+        for name, (target, cases) in wanted.items():
+            nursery.start_soon(one, name, target, cases)
+    return results
 
 
 async def _play(target: Target, cases: Sequence[Case], lanes: int) -> list[Result]:
@@ -26,16 +47,16 @@ async def _play(target: Target, cases: Sequence[Case], lanes: int) -> list[Resul
     def report(result: Result) -> None:
         results[result.case.id] = result
 
-    async with trio.open_nursery() as upstreams, AsyncExitStack() as stack:
-        servers = stack.enter_context(ExitStack())
-        async with trio.open_nursery() as nursery:
-            for profile in sorted({case.profile for case in cases}):
-                mine = [case for case in cases if case.profile == profile]
-                shared = iter(mine)
-                wanted = min(len(mine), lanes * 2 if profile == "timed" else lanes)
-                for _ in range(wanted):
-                    lane = await _lane(target, profile, upstreams, servers)
-                    nursery.start_soon(run_lane, lane, shared, report)
+    async with trio.open_nursery() as upstreams:
+        with ExitStack() as servers:
+            async with trio.open_nursery() as nursery:
+                # What waits for timeouts comes first: it takes long and costs little.
+                for profile in sorted({case.profile for case in cases}, reverse=True):
+                    mine = [case for case in cases if case.profile == profile]
+                    shared = iter(mine)
+                    for _ in range(min(len(mine), lanes * 4 if profile == "timed" else lanes)):
+                        lane = await _lane(target, profile, upstreams, servers)
+                        nursery.start_soon(run_lane, lane, shared, report)
         upstreams.cancel_scope.cancel()
     return [results[case.id] for case in cases]
 

@@ -1,6 +1,6 @@
 """The suite against this gateway: both parsers, one worker and two.
 
-The cases of one target are played together before its first test, lanes side by side; each test then
+All cases of the session are played before the first test, targets and lanes side by side; each test then
 looks at one result. So a case has a name and a report of its own, and the whole takes seconds.
 """
 
@@ -10,7 +10,7 @@ import pytest
 
 from .case import Case
 from .cases import ALL
-from .play import play
+from .play import play_all
 from .runner import Result
 from .targets import TARGETS
 
@@ -25,10 +25,8 @@ def played(request: pytest.FixtureRequest) -> dict[str, dict[str, Result]]:
         params = getattr(getattr(item, "callspec", None), "params", {})
         if isinstance(params.get("case"), Case) and params.get("target") in TARGETS:
             wanted.setdefault(params["target"], []).append(params["case"])
-    return {
-        name: {result.case.id: result for result in play(TARGETS[name], cases)}
-        for name, cases in wanted.items()
-    }
+    results = play_all({name: (TARGETS[name], cases) for name, cases in wanted.items()})
+    return {name: {result.case.id: result for result in each} for name, each in results.items()}
 
 
 @pytest.mark.parametrize("target", GATEWAY)

@@ -1,0 +1,7 @@
+;; returns a verdict that is none
+;; expect: verdict which is no verdict
+(module
+  (memory (export "memory") 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0x7fffffff)))

@@ -1,0 +1,7 @@
+;; its fixed area lies behind the memory
+;; expect: start-trap outside the memory
+(module
+  (memory (export "memory") 1)
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+  (func (export "blitz_buffer") (result i32) (i32.const 65000))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 1000)))

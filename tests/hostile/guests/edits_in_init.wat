@@ -1,0 +1,12 @@
+;; edits a message while there is none
+;; expect: start-trap there is no message outside
+(module
+  (import "env" "set_header" (func $set_header (param i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "x")
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+  (func (export "init") (result i32)
+    (call $set_header (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 1))
+    (i32.const 0)))

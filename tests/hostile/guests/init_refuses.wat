@@ -1,0 +1,8 @@
+;; returns -1 from init
+;; expect: start-trap init returned -1
+(module
+  (memory (export "memory") 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+  (func (export "init") (result i32) (i32.const -1)))

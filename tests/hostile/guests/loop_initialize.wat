@@ -1,0 +1,8 @@
+;; loops for ever in _initialize
+;; expect: start-timeout init
+(module
+  (memory (export "memory") 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+  (func (export "_initialize") (loop $again (br $again))))

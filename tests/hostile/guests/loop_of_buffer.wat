@@ -1,0 +1,7 @@
+;; loops for ever when asked for its fixed area
+;; expect: start-timeout init
+(module
+  (memory (export "memory") 1)
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+  (func (export "blitz_buffer") (result i32) (loop $again (br $again)) (i32.const 0))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 64)))

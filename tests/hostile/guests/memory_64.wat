@@ -1,0 +1,7 @@
+;; has a 64-bit memory
+;; expect: refused has a 64-bit memory
+(module
+  (memory (export "memory") i64 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0)))

@@ -1,0 +1,9 @@
+;; calls itself for ever in its start section
+;; expect: start-trap the stack overflowed
+(module
+  (memory (export "memory") 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+  (func $down (call $down))
+  (start $down))

@@ -1,0 +1,8 @@
+;; has a table of 100 million elements
+;; expect: refused table
+(module
+  (memory (export "memory") 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (table 100000000 funcref)
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0)))

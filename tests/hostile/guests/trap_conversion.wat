@@ -1,0 +1,9 @@
+;; makes an integer of what is no number
+;; expect: trap invalid conversion to integer
+(module
+  (memory (export "memory") 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (drop (i32.trunc_f64_u (f64.const nan)))
+    (i32.const 0)))

@@ -1,0 +1,9 @@
+;; divides by zero
+;; expect: trap integer division by zero
+(module
+  (memory (export "memory") 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (drop (i32.rem_u (i32.const 1) (i32.const 0)))
+    (i32.const 0)))

@@ -1,0 +1,8 @@
+;; traps in init
+;; expect: start-trap unreachable
+(module
+  (memory (export "memory") 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+  (func (export "init") (result i32) (unreachable)))

@@ -1,0 +1,9 @@
+;; writes at the far end of the address space
+;; expect: trap memory access out of bounds
+(module
+  (memory (export "memory") 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (i64.store offset=0xffffffff (i32.const -1) (i64.const -1))
+    (i32.const 0)))

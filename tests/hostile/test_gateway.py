@@ -1,0 +1,90 @@
+"""All hostile guests in one gateway, and a clean route beside them that nobody disturbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+import blitz
+from blitz.config import Config, Plugin, Route, Upstream
+from blitz.errors import BlitzError
+from tests.server.harness import Rig, rig
+
+from .guests import GUESTS, HostileGuest
+
+# What the gateway answers, by outcome. A guest that is cancelled or fails is the gateway's 500.
+STATUS = {"trap": 500, "timeout": 500, "verdict": 500, "passes": 200, "logs": 200}
+# Seconds of one call. Busy guests take turns, so those that come to an end need time among the others.
+TIMEOUT, PATIENCE = 0.1, 10.0
+
+
+def running_guests() -> list[HostileGuest]:
+    """Those that load and start; cleanup's misbehaviour comes when the gateway ends."""
+    return [guest for guest in GUESTS if guest.outcome in STATUS or guest.outcome.startswith("cleanup-")]
+
+
+def plugin(directory: Path, guest: HostileGuest) -> Plugin:
+    path = directory / f"{guest.name}.wasm"
+    path.write_bytes(guest.wasm)
+    timeout = PATIENCE if guest.outcome in ("passes", "logs") else TIMEOUT
+    return Plugin(name=guest.name, file=str(path), timeout=timeout, memory=2**21)
+
+
+async def attack(test: Rig, guest: HostileGuest, times: int) -> None:
+    for _ in range(times):
+        status, _, body = await test.get(f"/{guest.name}/")
+        assert status == STATUS.get(guest.outcome, 200), (guest.name, status, body)
+
+
+async def test_a_clean_route_among_all_of_them(tmp_path: Path) -> None:
+    guests = running_guests()
+    routes = [Route(upstream="main", path_prefix=f"/{guest.name}/", plugins=[guest.name]) for guest in guests]
+    routes.append(Route(upstream="main", plugins=[]))
+    served = 0
+    async with rig(plugins=[plugin(tmp_path, guest) for guest in guests], routes=routes) as test:
+
+        async def neighbour(stop: trio.Event) -> None:
+            nonlocal served
+            client = await test.connect()
+            while not stop.is_set():
+                await client.send(b"GET /clean HTTP/1.1\r\nHost: test\r\n\r\n")
+                status, _, body = await client.answer()
+                assert (status, body.split(b"\n")[0]) == (200, b"GET /clean")
+                served += 1
+
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(neighbour, stop)
+            async with trio.open_nursery() as attackers:
+                for guest in guests:
+                    attackers.start_soon(attack, test, guest, 3)
+            stop.set()
+    assert served > 10
+
+
+@pytest.mark.parametrize(
+    "guest",
+    [
+        pytest.param(guest, id=guest.name)
+        for guest in GUESTS
+        if guest.outcome == "refused" or guest.outcome.startswith("start-")
+    ],
+)
+async def test_one_that_does_not_start_is_refused_at_load(tmp_path: Path, guest: HostileGuest) -> None:
+    config = Config(
+        listen=["127.0.0.1:0"],
+        upstreams={"main": Upstream(endpoints=["http://127.0.0.1:9"])},
+        routes=[Route(upstream="main")],
+        plugins=[plugin(tmp_path, guest)],
+    )
+    with pytest.raises((ExceptionGroup, BlitzError)) as caught:
+        async with blitz.open_gateway(config):
+            pass
+    error: BaseException = caught.value
+    while isinstance(error, ExceptionGroup):  # one for each nursery that it went through
+        (error,) = error.exceptions
+    text = "longer than 100 ms" if guest.outcome == "start-timeout" else guest.text
+    assert isinstance(error, BlitzError)
+    assert text in str(error)

@@ -1,0 +1,1 @@
+"""Real clients, real sizes and real signals through a running gateway."""

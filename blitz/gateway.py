@@ -39,7 +39,6 @@ __all__ = ["Gateway", "Shared", "Statistics", "bind_all", "open_gateway", "serve
 _log = logging.getLogger("blitz.server")
 
 HOUSEKEEPING_INTERVAL = 1.0  # seconds between looks at idle connections, idle instances, old runtimes
-DRAIN_IDLE = 1.0  # seconds an idle client keeps: a request may be on its way, and it must not be lost
 KEEP_WARM = 8  # idle instances of a plugin that survive a quiet second
 
 
@@ -105,7 +104,7 @@ class Gateway:
         for listener in self._listeners:
             close_listener(listener)
         for connection in list(context.connections):
-            connection.drain(DRAIN_IDLE)
+            connection.drain()
         with trio.move_on_after(grace) as scope:
             await context.wait_no_connections()
         for connection in list(context.connections):

@@ -252,6 +252,40 @@ void blitz_exchange_reset(blitz_exchange *exchange);
 /* Make (once) and return the request id: 32 lower-case hex digits, unique, in exchange->id. */
 const uint8_t *blitz_exchange_id(blitz_exchange *exchange);
 
+/* ---------------------------------------------------------------- the short lane
+ * The steps of a short exchange between two non-blocking sockets, each with its one system call: a
+ * request without a body on a kept-alive HTTP/1.1 connection, an answer that came in one piece. What is
+ * not that is reported as it stands (is_short 0, or a negative code), for the general path to go on. */
+typedef struct {
+    size_t got;               /* bytes received into buf */
+    size_t size;              /* bytes of the message in scratch; what is unsent is its end */
+    int32_t error;            /* errno of BLITZ_IO_ERROR */
+    const uint8_t *date;      /* of the present second, for answers that have none; date_len 0: say none */
+    size_t date_len;
+    uint8_t is_short;
+} blitz_io;
+enum {
+    BLITZ_IO_AGAIN = -200,    /* nothing there */
+    BLITZ_IO_EOF = -201, BLITZ_IO_ERROR = -202,
+    BLITZ_IO_STALE = -203,    /* upstream connection: not quiet, so not to be used; nothing was sent */
+    BLITZ_IO_ODD = -204       /* the message cannot be written this way; nothing was sent */
+};
+/* recv and scan. -> bytes of the head; 0: io->got bytes are there, and no head was found in them. */
+int64_t blitz_lane_receive_request(int fd, uint8_t *buf, size_t cap, blitz_head *head,
+                                   const blitz_head_limits *limits, blitz_io *io);
+/* Is the connection quiet? Then write and send. -> bytes unsent. */
+int64_t blitz_lane_send_request(int fd, const blitz_head *head, const blitz_write_options *options,
+                                uint8_t *scratch, size_t cap, blitz_io *io);
+/* As receive_request, for the answer to exchange->request. Short: final, kept alive, all of it here. */
+int64_t blitz_lane_receive_response(int fd, uint8_t *buf, size_t cap, blitz_exchange *exchange,
+                                    const blitz_head_limits *limits, blitz_io *io);
+/* Write exchange->response and its body (a short answer's), send. -> bytes unsent. */
+int64_t blitz_lane_answer(int fd, const blitz_exchange *exchange, const uint8_t *body, size_t body_len,
+                          uint8_t *scratch, size_t cap, blitz_io *io);
+/* The same for an answer that a plugin built: exchange->response and new_body. */
+int64_t blitz_lane_answer_of_plugin(int fd, const blitz_exchange *exchange, uint8_t *scratch, size_t cap,
+                                    blitz_io *io);
+
 /* ---------------------------------------------------------------- engine */
 typedef struct blitz_engine blitz_engine;
 typedef struct blitz_module blitz_module;

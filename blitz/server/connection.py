@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from blitz._native import ffi
-from blitz.errors import BlitzError, ClientError, ClientGone, InternalError
+from blitz.errors import BlitzError, ClientError, ClientGone, InternalError, UpstreamError
 from blitz.http.buffer import Buffer
 
 from .answers import error_answer
 from .deadline import Timer
 from .exchange import Exchange
 from .forward import UNTRUSTED_FIELDS
+from .lane import CLOSED, Handover, serve_short
+from .stream import SocketStream
 
 if TYPE_CHECKING:
     from .context import ServerContext
@@ -29,6 +31,7 @@ __all__ = ["Connection", "Peer", "serve_connection"]
 
 _log = logging.getLogger("blitz.server")
 
+DRAIN_IDLE = 1.0  # seconds an idle client keeps at a drain: a request on its way must not be lost
 LINGER_TIME = 2.0  # seconds we go on reading after a last answer, so that a reset cannot destroy it
 LINGER_SIZE = 1024 * 1024  # and at most so many bytes
 GOODBYE_TIME = 5.0  # seconds for sending an error answer after a deadline
@@ -81,12 +84,14 @@ class Connection:
 
     __slots__ = (
         "_introduction",
+        "_lane_introduction",
         "buffer",
         "busy",
         "client_options",
         "context",
         "exchange",
         "introduced_as",
+        "lane_options",
         "nursery",
         "peer",
         "served",
@@ -105,6 +110,8 @@ class Connection:
         self.buffer: Buffer | None = None
         self.client_options: Any = None
         self.upstream_options: Any = None
+        self.lane_options: Any = None
+        self._lane_introduction = b""
         self.surplus = b""
         self.exchange: Exchange | None = None
         self.busy = False
@@ -116,30 +123,59 @@ class Connection:
         """Serve exchanges until the connection ends. Raises what the last exchange raised."""
         context = self.context
         while True:
-            if self.buffer is None and not await self._first_bytes():
-                return
+            begun: Handover | None = None
+            if self.buffer is None:
+                if context.runtime.short and isinstance(self.stream, SocketStream):
+                    stopped = await serve_short(self)
+                    if stopped == CLOSED:
+                        return
+                    begun = stopped if isinstance(stopped, Handover) else None
+                elif not await self._first_bytes():
+                    return
             if self.client_options is None:
                 self._make_options()
-            cdata = context.take_exchange()
-            try:
-                if not await self._next_head(cdata):
-                    return
-            finally:
-                if not self.busy:
-                    context.give_exchange(cdata)
-            exchange = self.exchange = Exchange(self, cdata)
-            context.counters.exchanges += 1
-            keep = await exchange.run()
-            exchange.close()
-            self.exchange = None
-            context.give_exchange(cdata)
-            self.busy = False
-            self.served += 1
+            if begun is not None:
+                keep = await self._finish_short(begun)
+            else:
+                cdata = context.take_exchange()
+                try:
+                    if not await self._next_head(cdata):
+                        return
+                finally:
+                    if not self.busy:
+                        context.give_exchange(cdata)
+                context.counters.exchanges += 1
+                keep = await self._run_exchange(Exchange(self, cdata))
             if not keep:
-                if exchange.must_linger:
-                    await linger(self.stream, context)
                 return
             self._settle_buffer()
+
+    async def _run_exchange(self, exchange: Exchange, begun: Handover | None = None) -> bool:
+        """Run one to its end; True when the connection goes on."""
+        context = self.context
+        self.exchange = exchange
+        keep = await exchange.run(begun)
+        exchange.close()
+        self.exchange = None
+        context.give_exchange(exchange.cdata)
+        self.busy = False
+        self.served += 1
+        if not keep and exchange.must_linger:
+            await linger(self.stream, context)
+        return keep
+
+    async def _finish_short(self, begun: Handover) -> bool:
+        """Go on with what the short lane began."""
+        if begun.unsent_answer is None:
+            return await self._run_exchange(Exchange(self, begun.cdata), begun)
+        self.context.give_exchange(begun.cdata)
+        if begun.answer is not None:
+            self.context.buffers.give(begun.answer)
+        self.timer.arm(self.context.runtime.timeouts.send_idle, "send")
+        await self.stream.send_rest(memoryview(begun.unsent_answer))
+        self.busy = False
+        self.served += 1
+        return True
 
     def _make_options(self) -> None:
         """Writer options, made with the first request: an idle connection needs none."""
@@ -155,6 +191,16 @@ class Connection:
         lines = self._introduction = self.peer.forwarded(minor)
         self.upstream_options.extra = ffi.from_buffer("uint8_t[]", lines)
         self.upstream_options.extra_len = len(lines)
+
+    def make_lane_options(self) -> Any:
+        """Writer options for requests of the short lane: nothing in them changes but Host."""
+        options = self.lane_options = ffi.new("blitz_write_options *")
+        lines = self._lane_introduction = self.peer.forwarded(1)
+        options.extra = ffi.from_buffer("uint8_t[]", lines)
+        options.extra_len = len(lines)
+        options.drop_ids = UNTRUSTED_FIELDS
+        options.n_drop_ids = len(UNTRUSTED_FIELDS)
+        return options
 
     async def _next_head(self, cdata: Any) -> bool:
         """Read a request head; its first bytes are there. False when the client closed instead."""
@@ -189,11 +235,7 @@ class Connection:
         """Wait for a request without holding a buffer, then read into one. False at end of stream."""
         context = self.context
         stream = self.stream
-        timeouts = context.runtime.timeouts
-        if self.served:
-            self.timer.arm(timeouts.keepalive, "keepalive")
-        else:
-            self.timer.arm(timeouts.head, "first request")
+        self.arm_idle()
         await stream.wait_readable()
         buffer = self.buffer = context.buffers.take()
         got = stream.receive_nowait(buffer.view)
@@ -201,6 +243,16 @@ class Connection:
             got = await stream.receive_into(buffer.view)
         buffer.end = got
         return got > 0
+
+    def arm_idle(self) -> None:
+        """The deadline for the first byte of a request begins now."""
+        timeouts = self.context.runtime.timeouts
+        if self.context.draining:
+            self.timer.arm(DRAIN_IDLE, "keepalive")
+        elif self.served:
+            self.timer.arm(timeouts.keepalive, "keepalive")
+        else:
+            self.timer.arm(timeouts.head, "first request")
 
     @staticmethod
     def _skip_empty_line(buffer: Buffer) -> None:
@@ -235,10 +287,10 @@ class Connection:
             self.buffer = None
             self.context.buffers.give(buffer)
 
-    def drain(self, patience: float) -> None:
-        """No keep-alive from now on; an idle client may still send a request within *patience* seconds."""
+    def drain(self) -> None:
+        """No keep-alive from now on; an idle client may still send a request for a moment."""
         if not self.busy and self.buffer is None:
-            self.timer.arm(patience, "keepalive")
+            self.timer.arm(DRAIN_IDLE, "keepalive")
 
     async def send(self, data: memoryview | bytes) -> None:
         """Send all of *data*; it may be overwritten as soon as this waits."""
@@ -317,7 +369,8 @@ def _late(connection: Connection) -> BlitzError | None:
         return None
     if what == "head":
         return ClientError("request head took too long", status=408)
-    assert connection.exchange is not None
+    if connection.exchange is None:
+        return UpstreamError(f"{what} took too long", status=504)  # in the short lane
     return connection.exchange.late(what)
 
 

@@ -66,15 +66,22 @@ class ServerContext:
         self.draining = False
         self.date = ffi.new("uint8_t[]", DATE_SIZE)  # of the present second, once ``tell_date`` was called
         self._date_second = -1
+        self.io = ffi.new("blitz_io *")  # results of the short lane's calls; used between two awaits
+        self.io.date = self.date
+        self.io.date_len = DATE_SIZE
         self._idle_exchanges: list[Any] = []
         self._empty: trio.Event | None = None
 
-    def tell_date(self, options: Any) -> None:
-        """Let the writer add Date to the next head if it has none (RFC 9110 section 6.6.1)."""
+    def refresh_date(self) -> None:
+        """Make ``date`` that of the present second."""
         second = int(time.time())
         if second != self._date_second:
             self._date_second = second
             ffi.buffer(self.date)[:] = formatdate(second, usegmt=True).encode()
+
+    def tell_date(self, options: Any) -> None:
+        """Let the writer add Date to the next head if it has none (RFC 9110 section 6.6.1)."""
+        self.refresh_date()
         options.date = self.date
         options.date_len = DATE_SIZE
 

@@ -27,9 +27,11 @@ from .answers import build_answer
 from .forward import forward
 from .guests import drive, wait_for_instance
 from .incoming import IncomingBody, collect
+from .route import find_route, span_bytes
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .lane import Handover
     from .runtime import RouteEntry
     from .upload import Upload
     from .upstream import UpstreamConnection
@@ -48,12 +50,6 @@ _EXPECT = lib.BLITZ_HEAD_EXPECT_CONTINUE
 
 CONTINUE_HEAD = b"HTTP/1.1 100 Continue\r\n\r\n"
 ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # of the gateway itself; upstreams say their own
-
-
-def span_bytes(head: Any, span: Any) -> bytes:
-    """The bytes of a span of *head*."""
-    size = span.len
-    return ffi.buffer(lib.blitz_head_at(head, span), size)[:] if size else b""
 
 
 class Exchange:
@@ -142,38 +138,63 @@ class Exchange:
 
     # -- the request's way
 
-    async def run(self) -> bool:
+    async def run(self, begun: Handover | None = None) -> bool:
         """Serve the exchange. True when the client connection can carry another one.
 
+        Args:
+            begun: what the short lane has done of it already.
         Raises:
             ClientError: the client's message is bad: answer and close.
             BlitzError: something failed after the answer had begun: close.
         """
         self.connection.timer.arm(self.runtime.timeouts.total, "total")
         try:
-            self._check_size()
-            before = self.runtime.before
-            if before.pools and await self._ask(ChainRun(before, self.cdata, trio.current_time)) == ANSWER:
-                return await self._answer_from_plugin()
-            entry = self._find_route()
-            run = self.chain_run
-            if run is not None:
-                run.extend(entry.chain)
-            elif entry.chain.pools:
-                run = ChainRun(entry.chain, self.cdata, trio.current_time)
-            if run is not None and await self._ask(run) == ANSWER:
-                return await self._answer_from_plugin()
-            if entry.cluster is None:
-                assert entry.answer is not None
-                self._answer_body = build_answer(self.cdata, *entry.answer)
-                return await self._answer(None)
-            if self.method in HOP_COUNTED and not take_hop(self.request):
-                return await self._answer_as_last_hop()
-            return await forward(self, entry.cluster)
+            if begun is None or begun.entry is None:
+                return await self._run_from_start()
+            return await self._go_on_from(begun, begun.entry)
         except (UpstreamError, PluginError) as error:
             if self.head_sent:
                 raise
             return await self._fail(error)
+
+    async def _run_from_start(self) -> bool:
+        self._check_size()
+        before = self.runtime.before
+        if before.pools and await self._ask(ChainRun(before, self.cdata, trio.current_time)) == ANSWER:
+            return await self._answer_from_plugin()
+        entry = self._find_route()
+        run = self.chain_run
+        if run is not None:
+            run.extend(entry.chain)
+        elif entry.chain.pools:
+            run = ChainRun(entry.chain, self.cdata, trio.current_time)
+        if run is not None and await self._ask(run) == ANSWER:
+            return await self._answer_from_plugin()
+        return await self._serve(entry)
+
+    async def _go_on_from(self, begun: Handover, entry: RouteEntry) -> bool:
+        """The lane has run some plugins, and perhaps sent the request."""
+        self.entry = entry
+        if begun.answered:
+            return await self._answer_from_plugin()
+        if begun.upstream is not None:
+            assert entry.cluster is not None
+            return await forward(self, entry.cluster, begun)
+        if entry.chain.pools:
+            run = ChainRun(entry.chain, self.cdata, trio.current_time)
+            if await self._ask(run, begun) == ANSWER:
+                return await self._answer_from_plugin()
+        return await self._serve(entry)
+
+    async def _serve(self, entry: RouteEntry) -> bool:
+        """The plugins have let the request pass: what the route says."""
+        if entry.cluster is None:
+            assert entry.answer is not None
+            self._answer_body = build_answer(self.cdata, *entry.answer)
+            return await self._answer(None)
+        if self.method in HOP_COUNTED and not take_hop(self.request):
+            return await self._answer_as_last_hop()
+        return await forward(self, entry.cluster)
 
     def _check_size(self) -> None:
         limit = self.runtime.limits.max_body_size
@@ -183,22 +204,18 @@ class Exchange:
             )
 
     def _find_route(self) -> RouteEntry:
-        router = self.runtime.router
-        entry = router.only
+        entry = find_route(self.runtime.router, self.request)
         if entry is None:
-            request = self.request
-            entry = router.find(span_bytes(request, request.host), span_bytes(request, request.target))
-            if entry is None:
-                raise UpstreamError("no route matches the request", status=404)
+            raise UpstreamError("no route matches the request", status=404)
         self.entry = entry
         self.cdata.route = entry.name_text
         return entry
 
-    async def _ask(self, run: ChainRun) -> int:
+    async def _ask(self, run: ChainRun, begun: Handover | None = None) -> int:
         """Run the request hooks that are left; CONTINUE or ANSWER."""
         self.chain_run = run
         run.on_fault = self._note_fault
-        step = run.request()
+        step = run.request() if begun is None else run.begin_at(begun.index, begun.instance, begun.rc)
         return step if step <= ANSWER else await self.go_on(step, run.request, self._collect_request_body)
 
     async def go_on(self, step: int, again: Callable[[], int], collect: Callable[[], Awaitable[None]]) -> int:

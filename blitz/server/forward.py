@@ -15,9 +15,10 @@ from .upload import Upload
 
 if TYPE_CHECKING:
     from .exchange import Exchange
+    from .lane import Handover
     from .upstream import Cluster, UpstreamConnection
 
-__all__ = ["UNTRUSTED_FIELDS", "forward"]
+__all__ = ["UNTRUSTED_FIELDS", "forward", "set_host"]
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
@@ -59,8 +60,10 @@ class FirstPart:
 NO_BODY = FirstPart(NULL, 0, True, _NONE, 0)
 
 
-async def forward(exchange: Exchange, cluster: Cluster) -> bool:
+async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None = None) -> bool:
     """Send the request to *cluster*, relay the answer; True when the client connection stays.
+
+    With *begun* the first try has been made in the short lane, as far as that says.
 
     A reused connection that turns out dead before a byte of the answer gets one more try on a fresh
     one, if the method allows it and the whole request is still here (RFC 9112 section 9.3.1).
@@ -71,10 +74,19 @@ async def forward(exchange: Exchange, cluster: Cluster) -> bool:
     first = _first_part(exchange)
     fresh = False
     while True:
-        upstream = exchange.upstream = await _acquire(exchange, cluster, fresh=fresh)
+        if begun is not None and begun.upstream is not None:
+            upstream = exchange.upstream = begun.upstream
+            answer, unsent = begun.answer, begun.unsent
+            begun = None
+        else:
+            upstream = exchange.upstream = await _acquire(exchange, cluster, fresh=fresh)
+            answer, unsent = None, None
         try:
-            await _send_request(exchange, cluster, upstream, first)
-            buffer = await read_answer(exchange, upstream)
+            if unsent is None:
+                await _send_request(exchange, cluster, upstream, first)
+            elif unsent:
+                await _send_unsent(exchange, upstream, unsent)
+            buffer = await read_answer(exchange, upstream, answer)
             break
         except DeadUpstream:
             exchange.drop_upstream()
@@ -85,6 +97,16 @@ async def forward(exchange: Exchange, cluster: Cluster) -> bool:
         return await relay(exchange, upstream, buffer)
     finally:
         context.buffers.give(buffer)
+
+
+def set_host(options: Any, host: bytes) -> None:
+    """Let the writer replace Host by *host*; b"" keeps the client's. *host* must stay alive."""
+    if host:
+        options.host = ffi.from_buffer("uint8_t[]", host)
+        options.host_len = len(host)
+    elif options.host_len:
+        options.host = NULL
+        options.host_len = 0
 
 
 def _first_part(exchange: Exchange) -> FirstPart:
@@ -127,6 +149,14 @@ async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> Upst
     raise failure
 
 
+async def _send_unsent(exchange: Exchange, upstream: UpstreamConnection, unsent: bytes) -> None:
+    exchange.connection.timer.arm(exchange.runtime.timeouts.send_idle, "send to upstream")
+    try:
+        await upstream.stream.send_rest(memoryview(unsent))
+    except trio.BrokenResourceError:
+        return  # it may have answered before it closed: reading will tell
+
+
 async def _send_request(
     exchange: Exchange, cluster: Cluster, upstream: UpstreamConnection, first: FirstPart
 ) -> None:
@@ -149,20 +179,14 @@ async def _send_request(
     if not host and not request.host.len:
         # HTTP/1.0 without Host: ours must have one (RFC 9112 section 3.2); the endpoint's, as nginx does.
         host = b"localhost" if upstream.endpoint.address.path else name
-    if host:
-        options.host = ffi.from_buffer("uint8_t[]", host)
-        options.host_len = len(host)
-    elif options.host_len:
-        options.host = NULL
-        options.host_len = 0
+    set_host(options, host)
     size = context.write_head(request, options, first.ptr, first.size)
     data = context.scratch.view[:size]
     stream = upstream.stream
     try:
         sent = stream.send_nowait(data)
         if sent < size:
-            connection.timer.arm(exchange.runtime.timeouts.send_idle, "send to upstream")
-            await stream.send_rest(memoryview(bytes(data[sent:])))
+            await _send_unsent(exchange, upstream, bytes(data[sent:]))
     except trio.BrokenResourceError:
         return  # it may have answered before it closed: reading will tell
     if not first.is_all:

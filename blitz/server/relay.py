@@ -42,8 +42,13 @@ class DeadUpstream(UpstreamError):
     """The connection ended before a byte of the answer: on a reused one, a safe moment to try again."""
 
 
-async def read_answer(exchange: Exchange, upstream: UpstreamConnection) -> Buffer:
+async def read_answer(
+    exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer | None = None
+) -> Buffer:
     """Read heads until the final one is in the exchange; returns the buffer it points into.
+
+    Args:
+        buffer: what of the answer is here already.
 
     Raises:
         DeadUpstream: nothing came at all.
@@ -54,7 +59,8 @@ async def read_answer(exchange: Exchange, upstream: UpstreamConnection) -> Buffe
     runtime = exchange.runtime
     response = exchange.cdata.response
     reader = runtime.reader
-    buffer = context.buffers.take()
+    if buffer is None:
+        buffer = context.buffers.take()
     interim = 0
     seen = 0
     try:

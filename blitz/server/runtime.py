@@ -39,6 +39,8 @@ class RouteEntry:
         name_text: cffi ``blitz_text``.
         chain: begins with the plugins that run before routing.
         cluster: None when ``answer`` (status, body) is given at once.
+        short: its exchanges may go through the short lane (``lane.py``).
+        endpoint: the cluster's, when it has one only.
     """
 
     name: bytes
@@ -46,12 +48,16 @@ class RouteEntry:
     chain: Chain
     cluster: Cluster | None
     answer: tuple[int, bytes] | None = None
+    short: bool = False
+    endpoint: Endpoint | None = None
 
 
 class Runtime:
     """Everything a gateway runs on. An exchange keeps the one it started with.
 
     Attributes:
+        head_limits: cffi ``blitz_head_limits *``.
+        short: exchanges may go through the short lane, as far as their routes allow.
         before: plugins that run before a route is chosen, and may change what it is chosen by.
         users: exchanges that run on it now.
     """
@@ -71,10 +77,13 @@ class Runtime:
         self.before = before
         self.pools = pools
         self.clusters = clusters
-        self._head_limits = head_limits(
+        self.head_limits = head_limits(
             limits.max_head_size, limits.max_line_size, limits.max_field_size, limits.max_fields
         )
-        self.reader = HeadReader(self._head_limits, resolved.http.parser)
+        self.reader = HeadReader(self.head_limits, resolved.http.parser)
+        self.short = (
+            resolved.http.parser == "auto" and resolved.log.access == "off" and not resolved.timeouts.total
+        )
         self.upgrades = frozenset(name.lower().encode() for name in resolved.http.upgrades)
         self.users = 0
 
@@ -150,7 +159,7 @@ def assemble(resolved: Resolved, plugins: dict[str, Plugin]) -> Runtime:
     early = _before_routing(resolved)
     rules = []
     for route in resolved.routes:
-        entry = _entry(route, early, pools, clusters)
+        entry = _entry(route, early, pools, clusters, alone=len(resolved.routes) == 1)
         rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry))
     before = Chain([pools[name] for name in early])
     return Runtime(resolved, Router(rules), before, list(pools.values()), clusters)
@@ -171,15 +180,26 @@ def _before_routing(resolved: Resolved) -> list[str]:
 
 
 def _entry(
-    route: ResolvedRoute, early: list[str], pools: dict[str, PluginPool], clusters: dict[str, Cluster]
+    route: ResolvedRoute,
+    early: list[str],
+    pools: dict[str, PluginPool],
+    clusters: dict[str, Cluster],
+    *,
+    alone: bool,
 ) -> RouteEntry:
     name = route.name.encode()
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     late = [plugin for plugin in route.plugins if plugin not in early]
     chain = Chain([pools[plugin] for plugin in [*early, *late]])
+    # Plugins that see answers or bodies, or that may change what the route is chosen by, are not short.
+    plugins = [pool.plugin for pool in chain.pools]
+    short = not any(plugin.has_response or plugin.reads_body for plugin in plugins) and (alone or not early)
     if route.answer is not None:
-        return RouteEntry(name, text[0], chain, None, (route.answer.status, route.answer.body.encode()))
-    return RouteEntry(name, text[0], chain, clusters[route.upstream])
+        answer = (route.answer.status, route.answer.body.encode())
+        return RouteEntry(name, text[0], chain, None, answer)
+    cluster = clusters[route.upstream]
+    only = cluster.endpoints[0] if len(cluster.endpoints) == 1 else None
+    return RouteEntry(name, text[0], chain, cluster, short=short, endpoint=only)
 
 
 def _cluster(resolved: Resolved, name: str) -> Cluster:

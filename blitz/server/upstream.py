@@ -46,11 +46,13 @@ class EndpointAddress:
 class UpstreamConnection:
     """One connection to an endpoint; ``used`` counts the exchanges it has served."""
 
-    __slots__ = ("_poll", "endpoint", "idle_since", "stream", "used")
+    __slots__ = ("_poll", "endpoint", "fd", "idle_since", "socket", "stream", "used")
 
     def __init__(self, endpoint: Endpoint, stream: ByteStream) -> None:
         self.endpoint = endpoint
         self.stream = stream
+        self.fd = stream.fileno()  # -1: bytes pass through TLS
+        self.socket = stream.socket if isinstance(stream, SocketStream) else None
         self.used = 0
         self.idle_since = 0.0
         self._poll: select.poll | None = None
@@ -109,10 +111,14 @@ class Endpoint:
         """An idle connection that is still clean, or None. Unfit ones are closed on the way."""
         while self.idle:
             connection = self.idle.pop()
-            if now - connection.idle_since < self._idle_timeout and connection.is_quiet():
+            if not self.is_stale(connection, now) and connection.is_quiet():
                 return connection
             connection.close()
         return None
+
+    def is_stale(self, connection: UpstreamConnection, now: float) -> bool:
+        """Idle for so long that the upstream may be closing it this moment."""
+        return now - connection.idle_since >= self._idle_timeout
 
     def give(self, connection: UpstreamConnection, now: float) -> None:
         """Take back a connection whose last exchange ended cleanly."""

@@ -147,6 +147,17 @@ class ChainRun:
             self._index += 1
         return CONTINUE
 
+    def begin_at(self, index: int, instance: Instance | None, rc: int) -> int:
+        """As ``request``, when others have run the hooks before *index*, all with "continue".
+
+        Args:
+            instance, rc: the hook at *index* ran on it and returned rc; None: it did not run.
+        """
+        self._index = index
+        if instance is None:
+            return self.request()
+        return self._go_on(self._settle(self._pools[index], instance, rc))
+
     # -- response phase
 
     def begin_response(self) -> None:

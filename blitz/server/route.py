@@ -1,0 +1,28 @@
+"""Which route of the running configuration serves a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from blitz._native import ffi, lib
+
+if TYPE_CHECKING:
+    from blitz.routing.match import Router
+
+    from .runtime import RouteEntry
+
+__all__ = ["find_route", "span_bytes"]
+
+
+def span_bytes(head: Any, span: Any) -> bytes:
+    """The bytes of a span of *head* (cffi ``blitz_head *``)."""
+    size = span.len
+    return ffi.buffer(lib.blitz_head_at(head, span), size)[:] if size else b""
+
+
+def find_route(router: Router[RouteEntry], request: Any) -> RouteEntry | None:
+    """The route for a checked request head, or None."""
+    entry = router.only
+    if entry is not None:
+        return entry
+    return router.find(span_bytes(request, request.host), span_bytes(request, request.target))

@@ -59,6 +59,8 @@ async def error_answer(connection: Connection, error: BlitzError) -> None:
         return
     _log.info("%s: %s (answered %d)", connection.peer.address, error, status)
     body = build_answer(cdata, status, None)
+    if connection.client_options is None:
+        connection.make_options()
     options = connection.client_options
     options.body = lib.BLITZ_BODY_LENGTH
     options.content_length = len(body)

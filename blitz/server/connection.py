@@ -133,7 +133,7 @@ class Connection:
                 elif not await self._first_bytes():
                     return
             if self.client_options is None:
-                self._make_options()
+                self.make_options()
             if begun is not None:
                 keep = await self._finish_short(begun)
             else:
@@ -177,7 +177,7 @@ class Connection:
         self.served += 1
         return True
 
-    def _make_options(self) -> None:
+    def make_options(self) -> None:
         """Writer options, made with the first request: an idle connection needs none."""
         self.client_options = ffi.new("blitz_write_options *")
         options = self.upstream_options = ffi.new("blitz_write_options *")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,8 @@ def compile_wat(text: str) -> bytes:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    engine = Engine(max_instances=200)
+    # An emulator keeps a record of every page that is reserved, and each slot is 4 GiB of them.
+    engine = Engine(max_instances=int(os.environ.get("BLITZ_TEST_INSTANCES", "200")))
     yield engine
     engine.close()
 

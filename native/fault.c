@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { UNREACHABLE = 9 };                         /* of wasmtime_trap_code_t */
+
 static const char *const CAUSES[] = {            /* by wasmtime_trap_code_t */
     "the stack overflowed", "memory access out of bounds", "misaligned atomic access",
     "table access out of bounds", "indirect call to a null table entry", "indirect call of another type",
@@ -134,13 +136,27 @@ static bool is_memory_refusal(const char *message)
     return strstr(message, "exceeds memory limits") != NULL || strstr(message, "memory limit") != NULL;
 }
 
+/* A guest that could not grow mostly gives up with a trap: say so, since it does not. */
+static void trapped(blitz_instance *instance, uint8_t code)
+{
+    enum { PAGE = 65536 };
+    uint64_t most = instance->plugin->limits.max_memory_size;
+    size_t size = instance->has_memory
+                      ? blitz_wt.wasmtime_memory_data_size(instance->context, &instance->memory) : 0;
+    char message[256];
+    bool full = code == UNREACHABLE && size + PAGE > most;
+    snprintf(message, sizeof message, full ? "%s; its memory is full: %zu of %llu bytes" : "%s", CAUSES[code], size,
+             (unsigned long long)most);
+    blitz_fault_set(instance, BLITZ_FAULT_TRAP, code, message);
+}
+
 static void from_text(blitz_instance *instance, const wasm_trap_t *trap, const char *text, size_t len)
 {
     uint8_t code = 0;
     char message[512];
     bool known = trap != NULL && blitz_wt.wasmtime_trap_code(trap, &code);
     if (known && code < sizeof CAUSES / sizeof *CAUSES)
-        blitz_fault_set(instance, BLITZ_FAULT_TRAP, code, CAUSES[code]);
+        trapped(instance, code);
     last_cause(message, sizeof message, text, len);
     int kind = known ? BLITZ_FAULT_TRAP : is_memory_refusal(message) ? BLITZ_FAULT_MEMORY : BLITZ_FAULT_ENGINE;
     blitz_fault_set(instance, kind, known ? code : 0, message);

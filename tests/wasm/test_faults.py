@@ -212,6 +212,14 @@ def test_growth_beyond_the_limit_is_refused_to_the_guest(engine: Engine, guest_w
         assert guest.instance.memory_size() == 8 * 65536
 
 
+def test_a_guest_that_gives_up_with_its_memory_full_is_told_so(engine: Engine, wat: Wasm) -> None:
+    body = "(if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then (unreachable)))"
+    with running(engine, wat(hook(body)), memory=2 * 65536) as guest, exchanging() as exchange:
+        assert guest.request(exchange) == lib.BLITZ_V_CONTINUE
+        error = guest.fails(guest.request(exchange))
+        assert str(error).endswith("; its memory is full: 131072 of 131072 bytes")
+
+
 ALLOCATOR = """(module (memory (export "memory") 1)
   (func (export "malloc") (param i32) (result i32) ({})) (func (export "free") (param i32))
   (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0)))"""

@@ -255,6 +255,7 @@ class _Lane:
 
     def _give_all(self) -> None:
         context = self.context
+        self.entry = None  # the next request is another one: nothing may be decided by this one's route
         if self.buffer is not None:
             context.buffers.give(self.buffer)
             self.buffer = None

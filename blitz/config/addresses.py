@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from urllib.parse import unquote
 
 import msgspec
 
@@ -23,6 +24,9 @@ _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _PORT = re.compile(r"[0-9]{1,5}")
 # RFC 3986 section 3.3: pchar and "/".
 _PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
+# RFC 3986 section 2.3: unreserved characters, which never need it.
+_NEEDLESS = re.compile(r"%(?:2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])")
+_UNCLEAR = re.compile(r";|%(?:2[Ff]|3[Bb]|5[Cc])")  # see blitz/routing/path.py
 
 _LISTEN_HELP = 'write host:port, such as "127.0.0.1:8080" or "[::1]:8080", or ":8080" for every interface'
 _ENDPOINT_HELP = 'write scheme, host and port, such as "http://127.0.0.1:9000"'
@@ -111,6 +115,17 @@ def check_path_prefix(text: str) -> None:
         )
     if any(segment in (".", "..") for segment in text.split("/")):
         raise ValueError(f'"{text}" has a "." or ".." segment; requests are matched with those resolved')
+    if "//" in text:
+        raise ValueError(f'"{text}" has an empty segment; requests are matched with slashes merged')
+    needless = _NEEDLESS.search(text)
+    if needless:
+        raise ValueError(f'"{text}" encodes "{unquote(needless[0])}"; requests are matched with it decoded')
+    unclear = _UNCLEAR.search(text)
+    if unclear:
+        raise ValueError(
+            f'"{text}" has "{unclear[0]}", which servers read differently; such requests are refused where '
+            "it decides about the route"
+        )
 
 
 def _host(text: str, whole: str, help_text: str) -> str:

@@ -281,7 +281,14 @@ class Route(Model, frozen=True):
         str, Meta(description="for logs and `get_property`; empty: `route-` and its position, from 0")
     ] = ""
     host: Annotated[str, Meta(description='`"api.example.org"`, `"*.example.org"`; empty: any')] = ""
-    path_prefix: Annotated[str, Meta(description="matched on segment borders")] = "/"
+    path_prefix: Annotated[
+        str,
+        Meta(
+            description="matched on segment borders, against the path with percent-encoding undone and dot "
+            "segments resolved; what is forwarded is what came. A request that servers could read as one "
+            "for another route is refused"
+        ),
+    ] = "/"
     plugins: Annotated[
         list[str] | None,
         Meta(description="names; left out: every plugin; `[]`: none. The order is the chain's own"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import unquote
 
 from blitz.config.addresses import check_host_pattern, check_path_prefix, parse_address, parse_endpoint
 from blitz.config.check import nearest
@@ -147,7 +148,7 @@ def _routes(config: Config, document: Document) -> None:
             names.setdefault(route.name, index)
         if isinstance(route.host, Bad) or isinstance(route.path_prefix, Bad):
             continue
-        match = (route.host.lower(), route.path_prefix.rstrip("/") or "/")
+        match = (route.host.lower(), unquote(route.path_prefix).rstrip("/") or "/")
         if match in matches:
             document.report(
                 at,

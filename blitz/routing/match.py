@@ -4,8 +4,8 @@ Exact host beats wildcard, the longest wildcard beats shorter ones, any host com
 host the longest path prefix wins. So the order in the configuration means nothing.
 
 A prefix matches on segment borders: ``/a`` matches ``/a``, ``/a/`` and ``/a/b``, not ``/ab``. The query
-is not part of the path. Paths are compared as they came: no decoding, because what we compare must
-be what the upstream sees.
+is not part of the path. A path is matched by what it means to the upstream (``path.py``), not by how it
+is spelt; one that means different routes to different servers is refused.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from blitz.errors import ClientError
+
+from .path import may_mean_another, plain, readings
 
 __all__ = ["Router", "Rule"]
 
@@ -39,7 +43,7 @@ class _Paths(Generic[T]):
     __slots__ = ("_by_prefix", "_lengths", "_root")
 
     def __init__(self, rules: Iterable[Rule[T]]) -> None:
-        self._by_prefix = {rule.prefix.rstrip(b"/"): rule.value for rule in rules}
+        self._by_prefix = {plain(rule.prefix).rstrip(b"/"): rule.value for rule in rules}
         self._root = self._by_prefix.pop(b"", None)
         self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
 
@@ -80,8 +84,19 @@ class Router(Generic[T]):
         Args:
             host: the authority as received; case and port do not matter (RFC 9110 section 4.2.3).
             target: origin-form with its query, or ``b"*"``.
+        Raises:
+            ClientError: the path climbs above the root, or could mean another route to the upstream.
         """
         path = target.partition(b"?")[0]
+        if not may_mean_another(path):
+            return self._find(host, path)
+        usual, doubtful = readings(path)
+        found = self._find(host, usual)
+        if doubtful != usual and self._find(host, doubtful) is not found:
+            raise ClientError("path means different routes to different servers")
+        return found
+
+    def _find(self, host: bytes, path: bytes) -> T | None:
         if self._exact or self._wildcards:
             name = _without_port(host).lower()
             paths = self._exact.get(name)

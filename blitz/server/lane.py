@@ -23,6 +23,7 @@ import trio
 from trio.lowlevel import wait_readable
 
 from blitz._native import lib
+from blitz.errors import ClientError
 
 from .forward import set_host
 from .route import find_route
@@ -161,7 +162,10 @@ class _Lane:
 
     def ask(self) -> Handover | None:
         """Route, plugins, and the request sent (upstream is set) or answered by a plugin."""
-        entry = find_route(self.context.runtime.router, self.cdata.request)
+        try:
+            entry = find_route(self.context.runtime.router, self.cdata.request)
+        except ClientError:
+            return self._hand_over()  # the general path finds it again, and says it
         if entry is None or not entry.short:
             return self._hand_over()
         self.entry = entry

@@ -21,7 +21,7 @@ def span_bytes(head: Any, span: Any) -> bytes:
 
 
 def find_route(router: Router[RouteEntry], request: Any) -> RouteEntry | None:
-    """The route for a checked request head, or None."""
+    """The route for a checked request head, or None. Raises ClientError: see ``Router.find``."""
     entry = router.only
     if entry is not None:
         return entry

@@ -447,6 +447,13 @@ RULES = [
     ("[[routes]]\nupstream = 'http://h'\nhost = 'a..b'", "routes[0].host", "is not a host name"),
     ("[[routes]]\nupstream = 'http://h'\npath_prefix = '/a?b'", "routes[0].path_prefix", "no path has"),
     ("[[routes]]\nupstream = 'http://h'\npath_prefix = '/a/../b'", "routes[0].path_prefix", '"." or ".."'),
+    ("[[routes]]\nupstream = 'http://h'\npath_prefix = '/a//b'", "routes[0].path_prefix", "empty segment"),
+    ("[[routes]]\nupstream = 'http://h'\npath_prefix = '/%2e%2e'", "routes[0].path_prefix", 'encodes "."'),
+    ("[[routes]]\nupstream = 'http://h'\npath_prefix = '/a%2Fb'", "routes[0].path_prefix", 'has "%2F"'),
+    ("[[routes]]\nupstream = 'http://h'\npath_prefix = '/a;b'", "routes[0].path_prefix", 'has ";"'),
+    ("[[routes]]\nupstream = 'http://h'\npath_prefix = '/@'\n[[routes]]\nupstream = 'http://h'\n"
+     "path_prefix = '/%40'",
+     "routes[1]", "matches the same requests as routes[0]"),
     ("[[routes]]\nupstream = 'x'", "routes[0].upstream", "there is no [upstreams] table"),
     ("[[routes]]\nname = 'x'", "routes[0]", "has neither `upstream` nor `answer`"),
     ("[[routes]]\nupstream = 'http://h'\nanswer = {}", "routes[0]", "has both"),

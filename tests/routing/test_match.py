@@ -60,7 +60,7 @@ def test_one_catch_all_rule_needs_no_look() -> None:
     assert Router([Rule(b"", b"/a", "x")]).only is None
 
 
-SEGMENT = st.sampled_from([b"a", b"b", b"ab", b""])
+SEGMENT = st.sampled_from([b"a", b"b", b"ab"])
 PATH = st.lists(SEGMENT, max_size=4).map(lambda parts: b"/" + b"/".join(parts))
 
 

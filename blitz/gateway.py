@@ -201,6 +201,7 @@ async def _run(
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(context.wheel.run)
+        nursery.start_soon(context.readiness.run)
         nursery.start_soon(gateway._housekeep)
         async with trio.open_nursery() as connections:
             for listener in listeners:

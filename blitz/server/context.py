@@ -22,6 +22,7 @@ from blitz.http.buffer import (
 )
 
 from .deadline import DeadlineWheel
+from .readiness import Readiness
 from .runtime import Runtime
 from .splice import PipePool
 
@@ -57,6 +58,7 @@ class ServerContext:
         self.wheel = DeadlineWheel()
         self.buffers = BufferPool(HEAD_BUFFER_SIZE, MAX_IDLE_BUFFERS)
         self.parts = BufferPool(PART_HEADROOM + PART_SIZE + PART_TAILROOM, MAX_IDLE_PARTS)
+        self.readiness = Readiness()
         self.pipes = PipePool(MAX_IDLE_PARTS)
         self.scratch = Buffer(SCRATCH_SIZE)
         self.guest_turn = trio.Lock()  # fair: resumed guests take one slice each in turn

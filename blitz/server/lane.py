@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trio.lowlevel import wait_readable
+from trio.lowlevel import current_task
 
 from blitz._native import lib
 from blitz.errors import ClientError
@@ -91,12 +91,16 @@ async def serve_short(connection: Connection) -> Handover | str:
     stream = connection.stream
     assert isinstance(stream, SocketStream)
     context = connection.context
-    lane = _Lane(connection, context, stream.socket.fileno())
+    readiness = context.readiness
+    task = current_task()
+    fd = readiness.watch(stream)
+    readiness.look_again(fd)  # the general path may have left something
+    lane = _Lane(connection, context, fd)
     try:
         while True:
             runtime = context.runtime
             connection.arm_idle()
-            await wait_readable(stream.socket)
+            await readiness.wait(fd, task)
             stopped = lane.receive(runtime.head_limits)
             if stopped is None:
                 continue
@@ -106,10 +110,10 @@ async def serve_short(connection: Connection) -> Handover | str:
             if handover is None:
                 upstream = lane.upstream
                 if upstream is not None:
-                    assert upstream.socket is not None
                     connection.timer.arm(runtime.timeouts.first_byte, "first byte")
-                    await wait_readable(upstream.socket)
-                    handover = lane.relay()
+                    while lane.upstream is not None and handover is None:
+                        await readiness.wait(upstream.fd, task)
+                        handover = lane.relay()
             if handover is not None:
                 return handover
             lane.finish()
@@ -214,6 +218,8 @@ class _Lane:
         left = _send_request(upstream.fd, self.cdata.request, options, scratch.ptr, scratch.size, self.io)
         if not left:
             self.upstream = upstream
+            assert isinstance(upstream.stream, SocketStream)
+            self.context.readiness.watch(upstream.stream)
             return None
         if left > 0:
             size = self.io.size
@@ -229,8 +235,12 @@ class _Lane:
         assert upstream is not None
         cdata = self.cdata
         io = self.io
-        answer = self.answer = context.buffers.take()
+        answer = self.answer
+        if answer is None:
+            answer = self.answer = context.buffers.take()
         size = _receive_response(upstream.fd, answer.ptr, answer.size, cdata, context.runtime.head_limits, io)
+        if size == _AGAIN:
+            return None
         answer.end = io.got
         if size <= 0 or not io.is_short:
             return self._hand_over()

@@ -68,11 +68,12 @@ class ByteStream(Protocol):
 class SocketStream(trio.abc.HalfCloseableStream):
     """A connected, non-blocking ``socket.socket``; owns it."""
 
-    __slots__ = ("_eof_sent", "_sending", "socket")
+    __slots__ = ("_eof_sent", "_sending", "socket", "watched")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
+        self.watched = False  # registered with the gateway's Readiness
         self._sending = False
         self._eof_sent = False
 

@@ -46,13 +46,12 @@ class EndpointAddress:
 class UpstreamConnection:
     """One connection to an endpoint; ``used`` counts the exchanges it has served."""
 
-    __slots__ = ("_poll", "endpoint", "fd", "idle_since", "socket", "stream", "used")
+    __slots__ = ("_poll", "endpoint", "fd", "idle_since", "stream", "used")
 
     def __init__(self, endpoint: Endpoint, stream: ByteStream) -> None:
         self.endpoint = endpoint
         self.stream = stream
         self.fd = stream.fileno()  # -1: bytes pass through TLS
-        self.socket = stream.socket if isinstance(stream, SocketStream) else None
         self.used = 0
         self.idle_since = 0.0
         self._poll: select.poll | None = None

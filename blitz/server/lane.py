@@ -242,7 +242,7 @@ class _Lane:
         if size == _AGAIN:
             return None
         answer.end = io.got
-        if size <= 0 or not io.is_short:
+        if size <= 0 or not io.is_short or context.draining:
             return self._hand_over()
         scratch = context.scratch
         context.refresh_date()

@@ -5,15 +5,19 @@ from blitz.config.discover import plugin_name
 from blitz.config.load import Loaded, load_config, read_config
 from blitz.config.model import (
     Answer,
+    Certificate,
     Config,
     Http,
     Limits,
+    Listener,
     Log,
     Plugin,
     PluginDefaults,
     Route,
     Timeouts,
+    Tls,
     Upstream,
+    UpstreamTls,
 )
 from blitz.config.resolve import resolve
 from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
@@ -24,11 +28,13 @@ from blitz.config.units import format_duration, format_size, parse_duration, par
 __all__ = [
     "Address",
     "Answer",
+    "Certificate",
     "Config",
     "Document",
     "Endpoint",
     "Http",
     "Limits",
+    "Listener",
     "Loaded",
     "Log",
     "Plugin",
@@ -39,7 +45,9 @@ __all__ = [
     "ResolvedUpstream",
     "Route",
     "Timeouts",
+    "Tls",
     "Upstream",
+    "UpstreamTls",
     "format_duration",
     "format_size",
     "json_schema",

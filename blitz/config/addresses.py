@@ -18,6 +18,7 @@ __all__ = [
     "check_path_prefix",
     "parse_address",
     "parse_endpoint",
+    "parse_network",
 ]
 
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -29,32 +30,46 @@ _NEEDLESS = re.compile(r"%(?:2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]
 _UNCLEAR = re.compile(r";|%(?:2[Ff]|3[Bb]|5[Cc])")  # see blitz/routing/path.py
 
 _LISTEN_HELP = 'write host:port, such as "127.0.0.1:8080" or "[::1]:8080", or ":8080" for every interface'
-_ENDPOINT_HELP = 'write scheme, host and port, such as "http://127.0.0.1:9000"'
+_ENDPOINT_HELP = 'write such as "http://127.0.0.1:9000", "https://api.example.org" or "unix:/run/app.sock"'
+_MAX_SOCKET_PATH = 107  # unix(7): sun_path holds 108 bytes with the NUL
+SCHEME_PORTS = {"http": 80, "https": 443}
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where to listen. host "": every interface. port 0: one that the system picks."""
+    """Where to listen, and what is spoken there. host "": every interface. port 0: one that the system picks.
+
+    Attributes:
+        tls: connections begin with a TLS handshake.
+        proxy_protocol: those from a trusted proxy begin with a PROXY protocol header.
+    """
 
     host: str
     port: int
+    tls: bool = False
+    proxy_protocol: bool = False
 
     def __str__(self) -> str:
         return f"{_bracketed(self.host)}:{self.port}"
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One server of an upstream. scheme is "http"; host has no brackets."""
+    """One server of an upstream. scheme is "http" or "https", host has no brackets; or scheme is "unix" and
+    path names its socket."""
 
     scheme: str
     host: str
     port: int
+    path: str = ""
 
     @property
     def authority(self) -> str:
         """host[:port] for a Host field: the scheme's own port is left out (RFC 9110 section 4.2.3)."""
-        return _bracketed(self.host) if self.port == 80 else f"{_bracketed(self.host)}:{self.port}"
+        own = self.port == SCHEME_PORTS.get(self.scheme)
+        return _bracketed(self.host) if own else f"{_bracketed(self.host)}:{self.port}"
 
     def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
         return f"{self.scheme}://{_bracketed(self.host)}:{self.port}"
 
 
@@ -67,12 +82,18 @@ def parse_address(text: str) -> Address:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Read an upstream address: ``http://host[:port]``; the port is 80 where none is written."""
+    """Read an upstream address: ``http://host[:port]``, ``https://host[:port]`` or ``unix:/path``.
+
+    The port is the scheme's own where none is written.
+    """
+    if text.startswith("unix:"):
+        return _unix_endpoint(text)
     scheme, separator, rest = text.partition("://")
     if not separator:
         raise ValueError(f'"{text}" has no scheme; {_ENDPOINT_HELP}')
-    if scheme.lower() != "http":
-        raise ValueError(f'"{text}" has the scheme "{scheme}", and only "http" is there; {_ENDPOINT_HELP}')
+    scheme = scheme.lower()
+    if scheme not in SCHEME_PORTS:
+        raise ValueError(f'"{text}" has the scheme "{scheme}", which is not served; {_ENDPOINT_HELP}')
     authority = rest.removesuffix("/")
     if re.search(r"[/?#]", authority):
         raise ValueError(f'"{text}" has a path, and an endpoint has none; {_ENDPOINT_HELP}')
@@ -80,10 +101,39 @@ def parse_endpoint(text: str) -> Endpoint:
         raise ValueError(f"an endpoint has no user and password; {_ENDPOINT_HELP}")
     host, colon, port = authority.rpartition(":")
     if not colon or authority.endswith("]"):
-        host, port = authority, "80"
+        host, port = authority, str(SCHEME_PORTS[scheme])
     if not host:
         raise ValueError(f'"{text}" has no host; {_ENDPOINT_HELP}')
-    return Endpoint("http", _host(host, text, _ENDPOINT_HELP), _port(port, text, 1, _ENDPOINT_HELP))
+    return Endpoint(scheme, _host(host, text, _ENDPOINT_HELP), _port(port, text, 1, _ENDPOINT_HELP))
+
+
+def _unix_endpoint(text: str) -> Endpoint:
+    path = text.removeprefix("unix:")
+    if path.startswith("//"):  # unix:///run/app.sock, as other tools write it
+        path = path.removeprefix("//")
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError(f'"{text}" has no absolute path; write such as "unix:/run/app.sock"')
+    if len(path.encode()) > _MAX_SOCKET_PATH:
+        raise ValueError(
+            f'"{text}" has a path of {len(path.encode())} bytes, and a socket\'s has at most '
+            f"{_MAX_SOCKET_PATH}; use a shorter one"
+        )
+    return Endpoint("unix", "", 0, path)
+
+
+def parse_network(text: str) -> str:
+    """Read an IP address or network, such as ``10.0.0.0/8``; returns it in its canonical form."""
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        pass
+    try:
+        meant = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(
+            f'"{text}" is not an address or network; write such as "10.0.0.0/8", "192.0.2.7" or "fd00::/8"'
+        ) from None
+    raise ValueError(f'"{text}" has bits set beyond its prefix; write "{meant}", or the address alone')
 
 
 def check_host_pattern(text: str) -> None:

@@ -163,7 +163,9 @@ class _Checker:
         shaped = _toml_value(value) if isinstance(value, Given | Expanded) else value
         if isinstance(shaped, dict):
             members = _of_kind(members, inspect.DictType, inspect.StructType)
-        elif isinstance(shaped, int | float) and not isinstance(shaped, bool):
+        else:
+            members = [m for m in members if not isinstance(_plain(m), inspect.StructType)] or members
+        if isinstance(shaped, int | float) and not isinstance(shaped, bool):
             members = _of_kind(members, inspect.IntType, inspect.FloatType)
         wrongs = []
         for member in sorted(members, key=lambda m: isinstance(_plain(m), inspect.StrType)):

@@ -17,16 +17,20 @@ from msgspec import Meta, field
 __all__ = [
     "PLUGIN_TYPES",
     "Answer",
+    "Certificate",
     "Config",
     "Http",
     "Limits",
+    "Listener",
     "Log",
     "Plugin",
     "PluginDefaults",
     "PluginType",
     "Route",
     "Timeouts",
+    "Tls",
     "Upstream",
+    "UpstreamTls",
 ]
 
 KIB = 1024
@@ -51,6 +55,7 @@ Level = Literal["trace", "debug", "info", "warn", "error"]
 Failure = Literal["closed", "open"]
 Body = Literal["full", "none"]
 Instances = Literal["pooled", "per-request", "single"]
+TrustedField = Literal["x-forwarded-for", "forwarded"]
 
 # "unit" tells check.py which strings it may read as a number, and that none of these is negative.
 _DURATION: dict[str, Any] = {"extra": {"unit": "duration"}, "extra_json_schema": {"unit": "duration"}}
@@ -76,9 +81,14 @@ class Timeouts(Model, frozen=True):
     head: Annotated[
         Seconds, Meta(description="the whole request head, from its first byte: longer is a slow-loris")
     ] = 10.0
+    handshake: Annotated[
+        Seconds, Meta(description="a client's PROXY header and its whole TLS handshake: as long as a head")
+    ] = 10.0
     body_idle: Annotated[Seconds, Meta(description="between two parts of a request body")] = 30.0
     keepalive: Annotated[Seconds, Meta(description="an idle client connection; nginx's value")] = 75.0
-    connect: Annotated[Seconds, Meta(description="TCP connect to an upstream: three SYN retries")] = 5.0
+    connect: Annotated[
+        Seconds, Meta(description="connect to an upstream, its TLS handshake included: three SYN retries")
+    ] = 5.0
     first_byte: Annotated[
         Seconds,
         Meta(
@@ -124,8 +134,50 @@ class Limits(Model, frozen=True):
     ] = 0
 
 
+class Listener(Model, frozen=True):
+    """An element of `listen` that says more than an address: `listen = [":8080", { address = ":8443", tls =
+    true }]`, or one `[[listen]]` for each."""
+
+    address: Annotated[str, Meta(description='as in `listen`: `"127.0.0.1:8443"`, `":8443"`')]
+    tls: Annotated[bool, Meta(description="connections are TLS, with the certificates of `[tls]`")] = False
+    proxy_protocol: Annotated[
+        bool,
+        Meta(
+            description="connections from `trusted_proxies` begin with a PROXY protocol header (version 1 or "
+            "2), which names the client; those from anybody else begin as usual"
+        ),
+    ] = False
+
+
+class Certificate(Model, frozen=True):
+    """A certificate, chosen by the names in it; the first one serves clients that name no host, or one that
+    no certificate has. Files that change are taken up without a restart."""
+
+    cert: Annotated[FilePath, Meta(description="PEM: the certificate, then the chain that leads to a root")]
+    key: Annotated[
+        FilePath, Meta(description="PEM, without a passphrase; empty: it is in the same file as `cert`")
+    ] = ""
+
+
+class Tls(Model, frozen=True):
+    """TLS to clients, on the listeners that say `tls = true`."""
+
+    certs: list[Certificate] = []
+    client_auth: Annotated[
+        Literal["none", "optional", "require"],
+        Meta(
+            description="ask clients for a certificate: one that is shown must be valid; plugins read it as "
+            "`tls.client_subject` and `tls.client_sha256`"
+        ),
+    ] = "none"
+    client_ca: Annotated[FilePath, Meta(description="PEM: who signs clients' certificates")] = ""
+    min_version: Annotated[
+        Literal["1.2", "1.3"], Meta(description="older versions are broken (RFC 8996) and not offered")
+    ] = "1.2"
+
+
 class Http(Model, frozen=True):
-    """How HTTP/1 is read."""
+    """How HTTP/1 is read and passed on."""
 
     parser: Annotated[
         Literal["auto", "h11"],
@@ -135,6 +187,13 @@ class Http(Model, frozen=True):
         list[str],
         Meta(description="protocols that a client may switch to; other `Upgrade` fields are not passed on"),
     ] = field(default_factory=lambda: ["websocket"])
+    forwarded: Annotated[
+        Literal["x-forwarded", "forwarded", "both"],
+        Meta(
+            description="the fields that tell upstreams about the client: `X-Forwarded-For`, `-Proto` and "
+            "`-Host`, or `Forwarded` (RFC 7239)"
+        ),
+    ] = "x-forwarded"
 
 
 class Log(Model, frozen=True):
@@ -152,11 +211,33 @@ class Log(Model, frozen=True):
     ] = "off"
 
 
+class UpstreamTls(Model, frozen=True):
+    """How `https://` endpoints are spoken to."""
+
+    ca: Annotated[
+        FilePath, Meta(description="PEM: the authorities to believe; empty: those of the system")
+    ] = ""
+    server_name: Annotated[
+        str,
+        Meta(description="the name to find in its certificate; empty: the endpoint's host"),
+    ] = ""
+    verify: Annotated[
+        bool, Meta(description="`false` accepts any certificate: anybody on the way can read and change all")
+    ] = True
+    cert: Annotated[FilePath, Meta(description="PEM: our own certificate, for upstreams that want one")] = ""
+    key: Annotated[FilePath, Meta(description="PEM: its key; empty: it is in the same file")] = ""
+
+
 class Upstream(Model, frozen=True):
-    """A cluster: a named group of endpoints that are interchangeable."""
+    """A cluster: a named group of endpoints that are interchangeable, tried in turn."""
 
     endpoints: Annotated[
-        list[str], Meta(min_length=1, description='addresses such as `"http://10.0.0.5:9000"`')
+        list[str],
+        Meta(
+            min_length=1,
+            description='addresses such as `"http://10.0.0.5:9000"`, `"https://api.example.org"` or '
+            '`"unix:/run/app.sock"`',
+        ),
     ]
     max_connections: Annotated[
         Count,
@@ -167,6 +248,14 @@ class Upstream(Model, frozen=True):
         Seconds, Meta(description="shorter than the 60 s that many servers keep an idle connection")
     ] = 55.0
     host: Annotated[str, Meta(description="the Host field to send; empty: the client's")] = ""
+    tls: UpstreamTls = UpstreamTls()
+    proxy_protocol: Annotated[
+        Literal["off", "v2"],
+        Meta(
+            description="begin each connection with a PROXY protocol header that names the client; "
+            "connections are then used for one exchange only, because the next one may be another client's"
+        ),
+    ] = "off"
 
 
 class PluginDefaults(Model, frozen=True):
@@ -299,11 +388,11 @@ class Config(Model, frozen=True):
     """The whole of `blitz.toml`."""
 
     listen: Annotated[
-        list[str],
+        list[str | Listener],
         Meta(
             min_length=1,
             description='`"127.0.0.1:8080"`, `"[::1]:8080"`, or `":8080"` for every interface; '
-            "loopback, so that nothing is open by accident",
+            "loopback, so that nothing is open by accident; a table says more",
         ),
     ] = field(default_factory=lambda: ["127.0.0.1:8080"])
     workers: Annotated[
@@ -313,6 +402,21 @@ class Config(Model, frozen=True):
     plugin_dir: Annotated[
         FilePath, Meta(description="every `*.wasm` in it is a plugin; `PLUGIN_DIR` overrides it")
     ] = ""
+    trusted_proxies: Annotated[
+        list[str],
+        Meta(
+            description='addresses and networks, such as `"10.0.0.0/8"`, whose word about the client is '
+            "taken; anybody else's is dropped"
+        ),
+    ] = []
+    trusted_field: Annotated[
+        TrustedField,
+        Meta(
+            description="where trusted proxies write the client's address; the other field is dropped, "
+            "because a proxy that does not know it lets a client's pass"
+        ),
+    ] = "x-forwarded-for"
+    tls: Tls = Tls()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     http: Http = Http()

@@ -31,9 +31,13 @@ line, and loads the plugins too; `blitz schema` prints a JSON schema for your ed
 ## An example
 
 ```toml
-listen = ["127.0.0.1:8080"]
+listen = ["127.0.0.1:8080", { address = ":8443", tls = true }]
 workers = "auto"
 plugin_dir = "plugins"            # every *.wasm in it is a plugin
+
+[[tls.certs]]                     # chosen by the names in it; changed files are taken up by themselves
+cert = "certs/example.org.pem"
+key = "certs/example.org.key"
 
 [timeouts]
 head = "10s"
@@ -145,8 +149,8 @@ def _tables(model: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, str
         path = f"{prefix}{field.encode_name}"
         if isinstance(wanted, inspect.StructType):
             heading, inner = f"`[{path}]`", wanted.cls
-        elif isinstance(wanted, inspect.ListType) and isinstance(wanted.item_type, inspect.StructType):
-            heading, inner = f"`[[{path}]]`", wanted.item_type.cls
+        elif isinstance(wanted, inspect.ListType) and (item := _struct_among(wanted.item_type)):
+            heading, inner = f"`[[{path}]]`", item.cls
         elif isinstance(wanted, inspect.DictType) and isinstance(wanted.value_type, inspect.StructType):
             path += ".NAME"
             heading, inner = f"`[{path}]`", wanted.value_type.cls
@@ -182,6 +186,12 @@ def _plain(wanted: inspect.Type) -> inspect.Type:
         if len(rest) == 1:
             return _plain(rest[0])
     return wanted
+
+
+def _struct_among(item: inspect.Type) -> inspect.StructType | None:
+    """The table that an element of a list may be."""
+    members = item.types if isinstance(item, inspect.UnionType) else (item,)
+    return next((member for member in members if isinstance(member, inspect.StructType)), None)
 
 
 def _is_table(wanted: inspect.Type) -> bool:
@@ -220,6 +230,8 @@ def _kind(wanted: inspect.Type, hint: Any) -> str:
         )
     if isinstance(plain, inspect.LiteralType):
         return ", ".join(f'`"{value}"`' for value in _literals(hint) if value)
+    if isinstance(plain, inspect.ListType) and _struct_among(plain.item_type):
+        return "list of strings and tables"
     names: dict[type, str] = {
         inspect.StrType: "string",
         inspect.IntType: "number",

@@ -9,17 +9,17 @@ them; one that it cannot run without, and that is not granted, is a problem.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
-from blitz.config.addresses import parse_address, parse_endpoint
+from blitz.config.addresses import Address, parse_address, parse_endpoint, parse_network
 from blitz.config.check import build, nearest
 from blitz.config.discover import Found, discover
 from blitz.config.flatten import encode, flatten, merge
 from blitz.config.manifest import SCHEMA, Manifest
-from blitz.config.model import PLUGIN_TYPES, Config, Plugin, Route, Upstream
+from blitz.config.model import PLUGIN_TYPES, Config, Listener, Plugin, Route, Upstream
 from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
 from blitz.config.rules import check_rules, is_address
 from blitz.config.source import Document
@@ -68,8 +68,10 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
         if is_address(route.upstream) and route.upstream not in upstreams:
             upstreams[route.upstream] = _upstream(route.upstream, Upstream(endpoints=[route.upstream]))
         routes.append(_route(config, document, index, route, plugins, complete))
+    trusted = tuple(_readable(parse_network, config.trusted_proxies))
+    _warn_of_trust(config, trusted, warnings)
     return Resolved(
-        listen=tuple(_readable(parse_address, config.listen)),
+        listen=tuple(_readable(_address, config.listen)),
         workers=_cpus() if config.workers == "auto" else config.workers,
         timeouts=config.timeouts,
         limits=config.limits,
@@ -78,8 +80,30 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
         upstreams=upstreams,
         plugins=tuple(plugins),
         routes=tuple(routes),
+        tls=config.tls,
+        trusted_proxies=trusted,
+        trusted_field=config.trusted_field,
         warnings=tuple(warnings),
     )
+
+
+def _address(said: str | Listener) -> Address:
+    if not isinstance(said, Listener):
+        return parse_address(said)
+    address = parse_address(said.address)
+    return Address(address.host, address.port, said.tls, said.proxy_protocol)
+
+
+def _warn_of_trust(config: Config, trusted: tuple[str, ...], warnings: list[str]) -> None:
+    for network in trusted:
+        if network.endswith("/0"):
+            warnings.append(f"trusted_proxies has {network}: every client can say that it is any other")
+    for name, upstream in config.upstreams.items():
+        if not upstream.tls.verify:
+            warnings.append(
+                f"upstream {name}: verify = false accepts any certificate; "
+                "name its authority in tls.ca instead"
+            )
 
 
 def _place(plugin: ResolvedPlugin) -> tuple[int, str]:
@@ -96,6 +120,8 @@ def _upstream(name: str, upstream: Upstream) -> ResolvedUpstream:
         max_idle=upstream.max_idle,
         idle_timeout=upstream.idle_timeout,
         host=upstream.host,
+        tls=upstream.tls,
+        proxy_protocol=upstream.proxy_protocol == "v2",
     )
 
 
@@ -249,7 +275,7 @@ def _first(said: _T | None, asked: _T | None, default: _T) -> _T:
     return default if asked is None else asked
 
 
-def _readable(read: Any, texts: list[str]) -> list[Any]:
+def _readable(read: Any, texts: Sequence[Any]) -> list[Any]:
     """The ones that can be read; the others have been reported."""
     made = []
     for text in texts:

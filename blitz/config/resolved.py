@@ -9,7 +9,20 @@ from __future__ import annotations
 import msgspec
 
 from blitz.config.addresses import Address, Endpoint
-from blitz.config.model import Answer, Body, Failure, Http, Instances, Limits, Log, PluginType, Timeouts
+from blitz.config.model import (
+    Answer,
+    Body,
+    Failure,
+    Http,
+    Instances,
+    Limits,
+    Log,
+    PluginType,
+    Timeouts,
+    Tls,
+    TrustedField,
+    UpstreamTls,
+)
 
 __all__ = ["Resolved", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream"]
 
@@ -55,7 +68,8 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
-    """One cluster. idle_timeout in seconds; host "" sends the client's Host."""
+    """One cluster. idle_timeout in seconds; host "" sends the client's Host; proxy_protocol: each connection
+    begins with a PROXY protocol header and serves one exchange."""
 
     name: str
     endpoints: tuple[Endpoint, ...]
@@ -63,6 +77,8 @@ class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
     max_idle: int
     idle_timeout: float
     host: str = ""
+    tls: UpstreamTls = UpstreamTls()
+    proxy_protocol: bool = False
 
 
 class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +99,8 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         workers: a number of processes; "auto" has been answered.
+        trusted_proxies: networks in canonical form.
+        trusted_field: the field that they write the client's address into.
         plugins: in chain order. Only those that some route runs need loading, but all are listed: an
             unused plugin that cannot load is a mistake too.
         warnings: one sentence each, for the log.
@@ -97,4 +115,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: dict[str, ResolvedUpstream]
     plugins: tuple[ResolvedPlugin, ...]
     routes: tuple[ResolvedRoute, ...]
+    tls: Tls = Tls()
+    trusted_proxies: tuple[str, ...] = ()
+    trusted_field: TrustedField = "x-forwarded-for"
     warnings: tuple[str, ...] = ()

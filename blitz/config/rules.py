@@ -10,9 +10,15 @@ import re
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from blitz.config.addresses import check_host_pattern, check_path_prefix, parse_address, parse_endpoint
+from blitz.config.addresses import (
+    check_host_pattern,
+    check_path_prefix,
+    parse_address,
+    parse_endpoint,
+    parse_network,
+)
 from blitz.config.check import nearest
-from blitz.config.model import Config, PluginDefaults, Route
+from blitz.config.model import Config, Listener, PluginDefaults, Route, Upstream
 from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
 
@@ -28,6 +34,7 @@ HTTP_NAMES = ("h2c", "h2", "h3", "http")
 def check_rules(config: Config, document: Document) -> None:
     """Report what cannot run in *config*."""
     _listen(config, document)
+    _tls(config, document)
     _limits(config, document)
     _upgrades(config, document)
     _upstreams(config, document)
@@ -37,18 +44,56 @@ def check_rules(config: Config, document: Document) -> None:
 
 def is_address(upstream: str) -> bool:
     """A route's upstream is an address, not a name of ``[upstreams]``."""
-    return "://" in upstream
+    return "://" in upstream or upstream.startswith("unix:")
 
 
 def _listen(config: Config, document: Document) -> None:
     seen: dict[str, int] = {}
-    for index, text in enumerate(config.listen):
-        if not _syntax(document, parse_address, text, "listen", index):
+    for index, said in enumerate(config.listen):
+        at: tuple[str | int, ...] = ("listen", index)
+        text = said
+        if isinstance(said, Listener):
+            _listener(config, document, said, at)
+            text, at = said.address, (*at, "address")
+        assert isinstance(text, str)
+        if not _syntax(document, parse_address, text, *at):
             continue
         address = str(parse_address(text))
         if address in seen and not address.endswith(":0"):
-            document.report(("listen", index), f'"{text}" is listed twice; leave one out')
+            document.report(at, f'"{text}" is listed twice; leave one out')
         seen[address] = index
+
+
+def _listener(config: Config, document: Document, listener: Listener, at: tuple[str | int, ...]) -> None:
+    if listener.tls and not config.tls.certs:
+        document.report((*at, "tls"), "TLS needs a certificate; write [[tls.certs]] with `cert` and `key`")
+    if listener.proxy_protocol and not config.trusted_proxies:
+        document.report(
+            (*at, "proxy_protocol"),
+            "PROXY headers are taken from trusted proxies only, and there are none; name them in "
+            "`trusted_proxies`",
+        )
+
+
+def _tls(config: Config, document: Document) -> None:
+    tls = config.tls
+    for index, network in enumerate(config.trusted_proxies):
+        _syntax(document, parse_network, network, "trusted_proxies", index)
+    for index, certificate in enumerate(tls.certs):
+        if isinstance(certificate, Bad):
+            continue
+        if not certificate.cert and not isinstance(certificate.cert, Bad):
+            document.report(("tls", "certs", index, "cert"), "`cert` is empty; name a PEM file")
+    if tls.client_auth != "none" and not tls.client_ca and not isinstance(tls.client_ca, Bad):
+        document.report(
+            ("tls", "client_auth"),
+            f'"{tls.client_auth}" needs `client_ca`, the authorities that sign clients\' certificates',
+        )
+    if tls.client_auth == "none" and tls.client_ca and not isinstance(tls.client_ca, Bad):
+        document.report(
+            ("tls", "client_ca"),
+            'nobody is asked for a certificate; set client_auth = "optional" or "require"',
+        )
 
 
 def _limits(config: Config, document: Document) -> None:
@@ -83,6 +128,22 @@ def _upstreams(config: Config, document: Document) -> None:
             _syntax(document, parse_endpoint, text, "upstreams", name, "endpoints", index)
         if upstream.host and re.search(r"[\x00-\x20\x7f/?#@]", upstream.host):
             document.report(("upstreams", name, "host"), "not a host; write such as `api.example.org:8443`")
+        _upstream_tls(document, name, upstream)
+
+
+def _upstream_tls(document: Document, name: str, upstream: Upstream) -> None:
+    at = ("upstreams", name, "tls")
+    tls = upstream.tls
+    if tls.key and not tls.cert:
+        document.report((*at, "key"), "a key without its certificate; write `cert` too")
+    if not tls.verify and tls.ca:
+        document.report(
+            (*at, "verify"), "`verify = false` believes anybody, and `ca` says whom; leave one out"
+        )
+    said = any((tls.ca, tls.server_name, tls.cert, not tls.verify))
+    encrypted = any(isinstance(text, Bad) or text.lower().startswith("https:") for text in upstream.endpoints)
+    if said and not encrypted:
+        document.report(at, "no endpoint is spoken to with TLS; write one as https://host:port")
 
 
 def _plugins(config: Config, document: Document) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blitz.config import Config, read_config
+from blitz.config import Config, Listener, read_config
 from blitz.config.source import Document
 
 DIGEST = hashlib.sha256(Path(__file__).read_bytes()).hexdigest().upper()
@@ -20,12 +20,22 @@ COUNT = ("12", 12, '"many"', "expected a whole number")
 
 CASES = {
     "listen": ('[":80"]', [":80"], '["x"]', "is not an address"),
+    "listen.0.address": ('":80"', ":80", '"x"', "is not an address"),
+    "listen.0.tls": ("false", False, "true", "needs a certificate"),
+    "listen.0.proxy_protocol": ("false", False, "true", "name them in `trusted_proxies`"),
     "workers": ('"auto"', "auto", "0", "the least is 1"),
     "plugin_dir": ('""', "", "1", "expected a string, got 1"),
+    "trusted_proxies": ('["10.0.0.0/8"]', ["10.0.0.0/8"], '["10.0.0.1/8"]', 'write "10.0.0.0/8"'),
+    "trusted_field": ('"forwarded"', "forwarded", '"via"', "expected one of"),
+    "tls.certs.0.cert": ('"a.pem"', "a.pem", '""', "name a PEM file"),
+    "tls.certs.0.key": ('"a.key"', "a.key", "1", "expected a string"),
+    "tls.client_auth": ('"none"', "none", '"require"', "needs `client_ca`"),
+    "tls.client_ca": ('""', "", '"ca.pem"', "nobody is asked"),
+    "tls.min_version": ('"1.3"', "1.3", '"1.1"', "expected one of"),
     **{
         f"timeouts.{name}": SECONDS
         for name in (
-            *("head", "body_idle", "keepalive", "connect", "first_byte"),
+            *("head", "handshake", "body_idle", "keepalive", "connect", "first_byte"),
             *("response_idle", "total", "send_idle", "tunnel_idle", "drain"),
         )
     },
@@ -41,6 +51,7 @@ CASES = {
     "limits.max_connections_per_address": COUNT,
     "http.parser": ('"h11"', "h11", '"h12"', 'did you mean "h11"?'),
     "http.upgrades": ('["websocket", "irc/6.9"]', ["websocket", "irc/6.9"], '["h2c"]', "is HTTP itself"),
+    "http.forwarded": ('"both"', "both", '"none"', "expected one of"),
     "log.level": LEVELS,
     "log.plugins": ('"off"', "off", '"none"', "expected one of"),
     "log.access": ('"json"', "json", "true", "got true"),
@@ -54,6 +65,12 @@ CASES = {
     "upstreams.api.max_idle": COUNT,
     "upstreams.api.idle_timeout": SECONDS,
     "upstreams.api.host": ('"a:8"', "a:8", '"a b"', "not a host"),
+    "upstreams.api.proxy_protocol": ('"v2"', "v2", '"v1"', "expected one of"),
+    "upstreams.api.tls.ca": ('"ca.pem"', "ca.pem", "1", "expected a string"),
+    "upstreams.api.tls.server_name": ('"a"', "a", "1", "expected a string"),
+    "upstreams.api.tls.verify": ("false", False, '"no"', "expected true or false"),
+    "upstreams.api.tls.cert": ('"a.pem"', "a.pem", "1", "expected a string"),
+    "upstreams.api.tls.key": ('""', "", '"a.key"', "write `cert` too"),
     "plugins.0.name": ('"my-plugin"', "my-plugin", '"a/b"', "is not a plugin name"),
     "plugins.0.file": ('""', "", '"nowhere.wasm"', "no such file"),
     "plugins.0.enabled": ("false", False, '"false"', "expected true or false"),
@@ -79,16 +96,22 @@ CASES = {
     "routes.0.answer.body": ('"ok"', "ok", "1", "expected a string"),
 }
 # What else must be there so that the good case is good.
-AROUND = {"plugins": {"name": "p", "file": __file__}, "routes": {"upstream": "http://h"}}
+AROUND = {
+    "plugins": {"name": "p", "file": __file__},
+    "routes": {"upstream": "http://h"},
+    "listen": {"address": ":1"},
+    "certs": {"cert": "a.pem"},
+}
 
 
 def document(key, toml_value):
-    data = {"routes": [{"upstream": "http://h"}], "upstreams": {"api": {"endpoints": ["http://a:1"]}}}
+    scheme = "https" if ".tls." in key else "http"
+    data = {"routes": [{"upstream": "http://h"}], "upstreams": {"api": {"endpoints": [f"{scheme}://a:1"]}}}
     *parents, last = key.split(".")
     holder = data
-    for part in parents:
+    for index, part in enumerate(parents):
         if part == "0":
-            holder[0:1] = [dict(AROUND[parents[0]])]
+            holder[0:1] = [dict(AROUND[parents[index - 1]])]
             holder = holder[0]
         else:
             holder = holder.setdefault(part, [] if part in AROUND else {})
@@ -133,7 +156,10 @@ def leaves(described, prefix=""):
             structs = [member for member in inner.types if isinstance(member, msgspec.inspect.StructType)]
             inner = structs[0] if structs else inner
         path = f"{prefix}{field.name}"
-        if isinstance(inner, msgspec.inspect.ListType) and isinstance(
+        if path == "listen":  # an element is an address, or a table that holds one
+            yield path, field
+            yield from leaves(msgspec.inspect.type_info(Listener), "listen.0.")
+        elif isinstance(inner, msgspec.inspect.ListType) and isinstance(
             inner.item_type, msgspec.inspect.StructType
         ):
             yield from leaves(inner.item_type, f"{path}.0.")
@@ -159,4 +185,4 @@ def test_every_key_is_described_and_has_a_default(key):
     field = ALL_KEYS[key]
     assert isinstance(field.type, msgspec.inspect.Metadata)
     assert len(field.type.extra_json_schema["description"]) > 5
-    assert field.required == (key == "upstreams.api.endpoints")
+    assert field.required == (key in ("upstreams.api.endpoints", "listen.0.address", "tls.certs.0.cert"))

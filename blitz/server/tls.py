@@ -1,0 +1,363 @@
+"""TLS settings into ``ssl`` contexts: certificates chosen by name, watched for changes; upstreams verified.
+
+Protocols and ciphers are Mozilla's intermediate recommendation without finite-field Diffie-Hellman: TLS 1.2
+with ephemeral keys and authenticated encryption, and TLS 1.3. The order of ciphers is the client's, since
+none of them is weak.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import ssl
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from blitz.config import Resolved, ResolvedUpstream, Tls, UpstreamTls
+from blitz.errors import ConfigError, ConfigProblem
+
+from .certificate import CertificateError, first_certificate, names_in
+from .stream import SocketStream
+from .tls_stream import RAW_SIZE, TlsStream
+
+__all__ = ["ClientTls", "ServerTls", "TlsSettings", "peer_texts"]
+
+_log = logging.getLogger("blitz.tls")
+
+CIPHERS = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all good
+ALPN = ["http/1.1"]
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+CLIENT_AUTH = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "require": ssl.CERT_REQUIRED}
+
+Stamp = tuple[tuple[int, ...] | None, ...]
+
+
+class _Refused(Exception):
+    """A file cannot be used; (key within the table, one sentence)."""
+
+    def __init__(self, key: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.key = key
+
+
+class _ServerObject(ssl.SSLObject):
+    """Remembers the name that the client asked for: ``ssl`` tells it to nobody else."""
+
+    server_name = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Pair:
+    """One entry of ``tls.certs`` as it was last read.
+
+    Attributes:
+        stamp: of the files when they were read.
+        problem: why a newer state of the files is not in use; "".
+    """
+
+    cert: str
+    key: str
+    context: ssl.SSLContext
+    names: list[str] = field(default_factory=list)
+    stamp: Stamp = ()
+    problem: str = ""
+
+
+class ServerTls:
+    """The certificates of a gateway's TLS listeners.
+
+    Raises: ConfigError with every file that cannot be used.
+    """
+
+    def __init__(self, settings: Tls) -> None:
+        self._settings = settings
+        self._raw = memoryview(bytearray(RAW_SIZE))
+        self._pairs: list[_Pair] = []
+        self._by_name: dict[str, ssl.SSLContext] = {}
+        problems = []
+        for index, certificate in enumerate(settings.certs):
+            try:
+                self._pairs.append(self._load(certificate.cert, certificate.key))
+            except _Refused as exc:
+                key = exc.key if exc.key == "client_ca" else f"certs[{index}].{exc.key}"
+                problems.append(ConfigProblem(str(exc), key=f"tls.{key}"))
+        if problems:
+            raise ConfigError(list({problem.key: problem for problem in problems}.values()))
+        self._index()
+
+    def wrap(self, stream: SocketStream) -> TlsStream:
+        """The server's side of a connection; ``do_handshake`` comes next."""
+        return TlsStream(stream, self._pairs[0].context, self._raw, server_side=True)
+
+    # -- choosing
+
+    def _index(self) -> None:
+        names: dict[str, ssl.SSLContext] = {}
+        for pair in self._pairs:
+            for name in pair.names:
+                names.setdefault(name, pair.context)  # the first one that is listed
+        self._by_name = names
+
+    def find(self, name: str) -> ssl.SSLContext:
+        """The context for a host name: exact, else ``*.`` and all but its first label, else the first one."""
+        name = name.lower().rstrip(".")
+        found = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
+        return found or self._pairs[0].context
+
+    def _choose(self, chosen: ssl.SSLObject, name: str | None, present: ssl.SSLContext) -> None:
+        # Called inside the handshake. RFC 6066 section 3: an unknown name may be answered with any
+        # certificate, as nginx does; the client decides.
+        if name:
+            if isinstance(chosen, _ServerObject):
+                chosen.server_name = name
+            context = self.find(name)
+            if context is not present:
+                chosen.context = context
+
+    # -- files
+
+    def is_changed(self) -> bool:
+        """Some file is not as it was read. A system call for each: cheap, does not block on local disks."""
+        return any(pair.problem or self._stamp(pair.cert, pair.key) != pair.stamp for pair in self._pairs)
+
+    def reload(self) -> None:
+        """Read what has changed. A pair that is not good as a whole stays as it was, and the log says why.
+
+        Reads files; what it changes, it changes at once at its end.
+        """
+        for index, pair in enumerate(self._pairs):
+            if not pair.problem and self._stamp(pair.cert, pair.key) == pair.stamp:
+                continue
+            try:
+                self._pairs[index] = self._load(pair.cert, pair.key)
+            except _Refused as exc:
+                if str(exc) != pair.problem:
+                    _log.error("certificate not replaced, the old one goes on: %s", exc)
+                pair.problem = str(exc)
+            else:
+                _log.info("certificate %s read again", pair.cert)
+        self._index()
+
+    def _stamp(self, cert: str, key: str) -> Stamp:
+        # Inode and device too: an exchanged symbolic link may bring an older file.
+        stamps: list[tuple[int, ...] | None] = []
+        for path in filter(None, (cert, key, self._settings.client_ca)):
+            try:
+                found = os.stat(path)
+                stamps.append((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+            except OSError:
+                stamps.append(None)
+        return tuple(stamps)
+
+    def _load(self, cert: str, key: str) -> _Pair:
+        stamp = self._stamp(cert, key)
+        names = _names(cert)
+        settings = self._settings
+        context = _bare_context(ssl.PROTOCOL_TLS_SERVER, settings.min_version)
+        context.options |= ssl.OP_NO_RENEGOTIATION  # a client could keep us computing (CVE-2011-1473)
+        context.sslobject_class = _ServerObject
+        context.sni_callback = self._choose
+        _load_own(context, cert, key)
+        context.verify_mode = CLIENT_AUTH[settings.client_auth]
+        if settings.client_ca:
+            _load_authorities(context, settings.client_ca, "client_ca")
+        if self._stamp(cert, key) != stamp:
+            raise _Refused("cert", f"{cert}: changed while it was being read")
+        return _Pair(cert, key, context, names, stamp)
+
+
+def _bare_context(protocol: ssl._SSLMethod, min_version: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = VERSIONS[min_version]
+    context.set_ciphers(CIPHERS)
+    context.set_alpn_protocols(ALPN)
+    context.options |= ssl.OP_NO_COMPRESSION
+    # Python switches this on; with it a cut connection looks like one that was closed in order.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    return context
+
+
+def _names(cert: str) -> list[str]:
+    try:
+        with open(cert, encoding="latin-1") as file:
+            return names_in(first_certificate(file.read()))
+    except OSError as exc:
+        raise _Refused("cert", _unreadable(cert, exc)) from exc
+    except CertificateError as exc:
+        raise _Refused("cert", f"{cert}: {exc}") from exc
+
+
+class _Passphrase(Exception):
+    pass
+
+
+def _no_passphrase() -> str:
+    raise _Passphrase
+
+
+def _load_own(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """Certificate, chain and key; they have to fit each other."""
+    holder = key or cert
+    try:
+        with open(holder, "rb"):
+            pass  # ssl's own message does not say which file it is
+        context.load_cert_chain(cert, key or None, _no_passphrase)
+    except _Passphrase:
+        raise _Refused(
+            "key", f"{holder}: the key has a passphrase, and nobody is there to type it; store it without one"
+        ) from None
+    except ssl.SSLError as exc:
+        if exc.reason == "KEY_VALUES_MISMATCH":
+            raise _Refused("key", f"{holder}: this key does not belong to the certificate in {cert}") from exc
+        raise _Refused("key", f"{holder}: no PEM key and certificate: {_reason(exc)}") from exc
+    except OSError as exc:
+        raise _Refused("key", _unreadable(holder, exc)) from exc
+
+
+def _load_authorities(context: ssl.SSLContext, path: str, key: str) -> None:
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError as exc:
+        raise _Refused(key, f"{path}: holds no certificate in PEM: {_reason(exc)}") from exc
+    except OSError as exc:
+        raise _Refused(key, _unreadable(path, exc)) from exc
+
+
+def _unreadable(path: str, exc: OSError) -> str:
+    return f"{path}: cannot be read: {exc.strerror}; check the path and its permissions"
+
+
+def _reason(exc: ssl.SSLError) -> str:
+    return (exc.reason or "unknown error").lower().replace("_", " ")
+
+
+class ClientTls:
+    """How the https endpoints of one upstream are spoken to.
+
+    Raises: ConfigError.
+    """
+
+    def __init__(self, name: str, settings: UpstreamTls) -> None:
+        self._raw = memoryview(bytearray(RAW_SIZE))
+        self._server_name = settings.server_name
+        try:
+            self._context = _client_context(settings)
+        except _Refused as exc:
+            raise ConfigError([ConfigProblem(str(exc), key=f"upstreams.{name}.tls.{exc.key}")]) from exc
+
+    def wrap(self, stream: SocketStream, host: str) -> TlsStream:
+        """The client's side of a connection to *host*; ``do_handshake`` comes next."""
+        name = self._server_name or host
+        return TlsStream(stream, self._context, self._raw, server_side=False, server_hostname=name)
+
+
+def _client_context(settings: UpstreamTls) -> ssl.SSLContext:
+    context = _bare_context(ssl.PROTOCOL_TLS_CLIENT, "1.2")
+    if not settings.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif settings.ca:
+        _load_authorities(context, settings.ca, "ca")
+    else:
+        context.load_default_certs()
+    if settings.cert:
+        _load_own(context, settings.cert, settings.key)
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """All contexts of one configuration: server None without certificates; clients by upstream."""
+
+    server: ServerTls | None
+    clients: dict[str, ClientTls]
+
+    @classmethod
+    def load(cls, resolved: Resolved) -> TlsSettings:
+        """Read every file that the configuration names. Slow: not on the event loop's thread.
+
+        Raises: ConfigError with every file that cannot be used.
+        """
+        problems: list[ConfigProblem] = []
+        server = None
+        clients: dict[str, ClientTls] = {}
+        try:
+            server = ServerTls(resolved.tls) if resolved.tls.certs else None
+        except ConfigError as exc:
+            problems += exc.problems
+        made: dict[UpstreamTls, ClientTls] = {}  # the system's authorities are large: read them once
+        for name, upstream in _encrypted(resolved.upstreams.values()):
+            try:
+                if upstream.tls not in made:
+                    made[upstream.tls] = ClientTls(name, upstream.tls)
+                clients[name] = made[upstream.tls]
+            except ConfigError as exc:
+                problems += exc.problems
+        if problems:
+            raise ConfigError(problems)
+        return cls(server, clients)
+
+
+def _encrypted(upstreams: Iterable[ResolvedUpstream]) -> list[tuple[str, ResolvedUpstream]]:
+    return [
+        (upstream.name, upstream)
+        for upstream in upstreams
+        if any(endpoint.scheme == "https" for endpoint in upstream.endpoints)
+    ]
+
+
+# -- what plugins see of a client's TLS
+
+_SHORT = {  # RFC 4514 section 3
+    "commonName": "CN",
+    "countryName": "C",
+    "domainComponent": "DC",
+    "localityName": "L",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "stateOrProvinceName": "ST",
+    "streetAddress": "STREET",
+    "userId": "UID",
+}
+
+
+def peer_texts(link: ssl.SSLObject) -> dict[str, str]:
+    """The tls_* texts of ``blitz_peer`` after a handshake; a certificate's only when it was verified."""
+    cipher = link.cipher()
+    texts = {
+        "tls_version": link.version() or "",
+        "tls_cipher": cipher[0] if cipher else "",
+        "tls_sni": link.server_name if isinstance(link, _ServerObject) else "",
+    }
+    if link.context.verify_mode != ssl.CERT_NONE:
+        shown, encoded = link.getpeercert(), link.getpeercert(binary_form=True)
+        if shown and encoded:
+            texts["tls_client_subject"] = _name_text(shown.get("subject", ()))  # type: ignore[arg-type]
+            texts["tls_client_sha256"] = hashlib.sha256(encoded).hexdigest()
+    return texts
+
+
+def _name_text(name: Sequence[Sequence[tuple[str, str]]]) -> str:
+    """A distinguished name as RFC 4514 writes it: the most specific part first."""
+    return ",".join(
+        "+".join(f"{_SHORT.get(kind, kind)}={_escaped(value)}" for kind, value in part)
+        for part in reversed(name)
+    )
+
+
+def _escaped(value: str) -> str:
+    """RFC 4514 section 2.4; control characters as hex pairs, so that the text can stand in a header."""
+    out = "".join(
+        f"\\{character}"
+        if character in ',+"\\<>;'
+        else character
+        if character >= " " and character != "\x7f"
+        else f"\\{ord(character):02x}"
+        for character in value
+    )
+    if out.startswith((" ", "#")):
+        out = "\\" + out
+    if out.endswith(" ") and len(out) > 1 and out[-2] != "\\":
+        out = out[:-1] + "\\ "
+    return out

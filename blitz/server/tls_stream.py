@@ -1,0 +1,305 @@
+"""TLS as a byte stream of ours, over a socket: what ``ssl`` computes, between two buffers in memory.
+
+Why not ``trio.SSLStream``: the request path wants ``send_nowait`` and ``receive_into``; tunnels want
+half-close, which it lacks; a pool wants to know that nothing has arrived (``is_quiet``), tickets aside.
+
+Between two waits ciphertext only lies in ``_unsent``: what the library wrote and the socket did not take yet.
+Whatever puts bytes there keeps their order, so the reader's answers (KeyUpdate, alerts) and the sender's
+records may be mixed freely.
+
+An end of the socket without close_notify is ``trio.BrokenResourceError``, never an end of stream: a body that
+ends with its connection must not look complete when somebody cut it (RFC 8446 section 6.1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from typing import Any
+
+import trio
+from trio.lowlevel import wait_readable, wait_writable
+
+from .stream import SocketStream
+
+__all__ = ["TlsError", "TlsStream"]
+
+RAW_SIZE = 64 * 1024  # bytes received at once: four full records
+SEND_SLICE = 64 * 1024  # plaintext that is encrypted before the socket is asked: bounds what lies in _unsent
+MAX_STASH = 1024 * 1024  # plaintext that may be waiting when our end is said; more than RAW_SIZE cannot be
+
+
+class TlsError(Exception):
+    """The handshake failed; the argument is one sentence. ``reason`` is OpenSSL's word for it."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TlsStream:
+    """A ``ByteStream``; owns *stream*. ``do_handshake`` comes first.
+
+    Args:
+        raw: scratch for received ciphertext, RAW_SIZE bytes; empty again before anybody waits, so that all
+            streams of an event loop can share one.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_encrypted",
+        "_ended",
+        "_from_peer",
+        "_object",
+        "_raw",
+        "_stash",
+        "_to_peer",
+        "_unsent",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        stream: SocketStream,
+        context: ssl.SSLContext,
+        raw: memoryview,
+        *,
+        server_side: bool,
+        server_hostname: str | None = None,
+    ) -> None:
+        self.stream = stream
+        self._raw = raw
+        self._from_peer = ssl.MemoryBIO()
+        self._to_peer = ssl.MemoryBIO()
+        # Any: typeshed knows the form of read that fills a buffer for bytearray only.
+        self._object: Any = context.wrap_bio(
+            self._from_peer, self._to_peer, server_side=server_side, server_hostname=server_hostname
+        )
+        self._unsent = bytearray()
+        self._encrypted = 0  # plaintext that is in _unsent, and that send_nowait did not report
+        self._stash = b""  # plaintext that was read before our end was said
+        self._ended = False
+        self._broken = False
+
+    @property
+    def ssl_object(self) -> ssl.SSLObject:
+        """For what was agreed on: version, cipher, the peer's certificate."""
+        made: ssl.SSLObject = self._object
+        return made
+
+    # -- handshake
+
+    async def do_handshake(self) -> None:
+        """
+        Raises:
+            TlsError: it failed; the peer has been told why, as far as TLS has a word for it.
+            trio.BrokenResourceError: the peer is gone.
+        """
+        while True:
+            try:
+                self._object.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+            except ssl.SSLCertVerificationError as exc:
+                await self._flush()
+                raise TlsError(f"certificate refused: {exc.verify_message}", exc.reason or "") from exc
+            except ssl.SSLEOFError as exc:
+                raise trio.BrokenResourceError("connection closed in the TLS handshake") from exc
+            except (ssl.SSLError, ssl.CertificateError) as exc:
+                await self._flush()
+                reason = getattr(exc, "reason", None) or "SSL_ERROR"
+                raise TlsError(f"TLS handshake failed: {reason.lower().replace('_', ' ')}", reason) from exc
+            else:
+                await self._flush()
+                return
+            await wait_readable(self.stream.socket)
+            self._take()
+
+    # -- receiving
+
+    async def wait_readable(self) -> None:
+        if not self._from_peer.pending and not self._object.pending() and not self._stash:
+            await wait_readable(self.stream.socket)
+
+    async def receive_into(self, view: memoryview) -> int:
+        while True:
+            got = self._read(view)
+            if got >= 0:
+                return got
+            await wait_readable(self.stream.socket)
+            self._take()
+
+    def receive_nowait(self, view: memoryview) -> int:
+        got = self._read(view)
+        if got < 0 and self._take():
+            got = self._read(view)
+        return got
+
+    def _take(self) -> bool:
+        """Move what the socket has to the library; False when it has nothing."""
+        got = self.stream.receive_nowait(self._raw)
+        if got < 0:
+            return False
+        if got:
+            self._from_peer.write(self._raw[:got])
+        else:
+            self._from_peer.write_eof()
+        return True
+
+    def _read(self, view: memoryview) -> int:
+        """Plaintext that is here already: its size, 0 at the end, -1 for none."""
+        if self._stash:
+            got = min(len(view), len(self._stash))
+            view[:got], self._stash = self._stash[:got], self._stash[got:]
+            return got
+        got = 0
+        try:
+            got = self._object.read(len(view), view)
+            # A read gives one record, 16 KiB at most: take what came with it.
+            while got and got < len(view) and self._from_peer.pending:
+                more = self._object.read(len(view) - got, view[got:])
+                if not more:
+                    break
+                got += more
+        except ssl.SSLWantReadError:
+            if not got:
+                got = -1
+        except ssl.SSLZeroReturnError:
+            pass  # close_notify; behind data it is seen again by the next read
+        except ssl.SSLError as exc:
+            if not got:
+                self._broken = True
+                self._push()
+                raise trio.BrokenResourceError(_sentence(exc)) from exc
+        if self._to_peer.pending:
+            self._push()
+        return got
+
+    def is_quiet(self) -> bool:
+        """Open, and no data has arrived. Reads what is not data: tickets, key updates."""
+        try:
+            return self.receive_nowait(memoryview(bytearray(1))) < 0
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+
+    # -- sending
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        """As ``ByteStream`` says. After a short count the next call must be ``send_rest`` with the rest."""
+        self._check()
+        if self._unsent:
+            self._push()
+        sent = 0
+        with memoryview(data) as view:
+            while sent < len(view) and not self._unsent:
+                size = self._encrypt(view[sent : sent + SEND_SLICE])
+                self._push()
+                if self._unsent:
+                    self._encrypted = size
+                else:
+                    sent += size
+        return sent
+
+    async def send_rest(self, data: memoryview) -> None:
+        self._check()
+        at, self._encrypted = self._encrypted, 0
+        try:
+            while True:
+                await self._flush()
+                if at >= len(data):
+                    return
+                at += self._encrypt(data[at : at + SEND_SLICE])
+                self._push()
+        except trio.Cancelled:
+            # Half a message is on its way: nothing that makes sense can follow.
+            self._broken = True
+            raise
+
+    def _encrypt(self, data: memoryview) -> int:
+        done = 0
+        try:
+            while done < len(data):
+                done += self._object.write(data[done:])
+        except ssl.SSLError as exc:
+            self._broken = True
+            raise trio.BrokenResourceError(_sentence(exc)) from exc
+        return done
+
+    def _push(self) -> None:
+        """Give the socket what it takes now; the rest stays in ``_unsent``."""
+        if self._to_peer.pending:
+            data = self._to_peer.read()
+            if not self._unsent:
+                sent = self.stream.send_nowait(data)
+                if sent == len(data):
+                    return
+                data = data[sent:]
+            self._unsent += data
+        if self._unsent:
+            sent = self.stream.send_nowait(self._unsent)
+            if sent:
+                del self._unsent[:sent]
+
+    async def _flush(self) -> None:
+        self._push()
+        while self._unsent:
+            await wait_writable(self.stream.socket)
+            self._push()
+
+    def _check(self) -> None:
+        if self._ended:
+            raise trio.ClosedResourceError("the end of this stream was already sent")
+        if self._broken:
+            raise trio.BrokenResourceError("this TLS connection is broken")
+
+    # -- ends
+
+    def finish(self) -> None:
+        """Say, without waiting, that what was sent is all (close_notify). Before ``close``, if it is true."""
+        if self._ended or self._broken or self.stream.fileno() < 0:
+            return
+        self._ended = True
+        with contextlib.suppress(ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError):
+            # The library looks for the peer's answer, and fails if it finds data: take those out first.
+            self._save_plaintext()
+            self._object.unwrap()
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            self._push()
+
+    def _save_plaintext(self) -> None:
+        kept = bytearray(self._stash)
+        part = memoryview(bytearray(RAW_SIZE))
+        self._stash = b""
+        try:
+            while len(kept) < MAX_STASH:
+                got = self._read(part)
+                if got <= 0:
+                    break
+                kept += part[:got]
+        finally:
+            self._stash = bytes(kept)
+
+    async def send_eof(self) -> None:
+        """Half-close: the peer's data can still be received (RFC 8446 section 6.1)."""
+        if self._ended:
+            return
+        self._check()
+        await self._flush()
+        self.finish()
+        await self._flush()
+
+    def close(self) -> None:
+        self.stream.close()
+
+    async def aclose(self) -> None:
+        self.finish()
+        await self.stream.aclose()
+
+    def fileno(self) -> int:
+        return -1  # what is readable at the socket is not what is readable here
+
+
+def _sentence(exc: ssl.SSLError) -> str:
+    if isinstance(exc, ssl.SSLEOFError):
+        return "TLS connection cut off without close_notify"
+    return f"TLS connection broken: {(exc.reason or 'error').lower().replace('_', ' ')}"

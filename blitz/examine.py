@@ -17,12 +17,13 @@ from blitz.config.manifest import Manifest, find_manifest, read_manifest
 from blitz.errors import BlitzError, ConfigProblem, PluginLoadError
 from blitz.server.guests import probe
 from blitz.server.runtime import load_plugin
+from blitz.server.tls import TlsFilesError, TlsSettings
 from blitz.wasm.abi import detect
 from blitz.wasm.engine import Engine
 from blitz.wasm.module import MemoryType, Module, spell_type
 from blitz.wasm.pool import PluginPool
 
-__all__ = ["Entry", "Inspection", "check_plugins", "inspect_plugin"]
+__all__ = ["Entry", "Inspection", "check_plugins", "check_tls", "inspect_plugin"]
 
 HOOKS = ("init", "process_request", "process_response", "cleanup")
 
@@ -40,6 +41,15 @@ async def check_plugins(resolved: Resolved) -> list[tuple[ResolvedPlugin, str]]:
     finally:
         engine.close()
     return refused
+
+
+def check_tls(resolved: Resolved) -> list[tuple[tuple[str | int, ...], str]]:
+    """Read every certificate, key and authority; return what cannot be used: (path of the key, sentence)."""
+    try:
+        TlsSettings.load(resolved)
+    except TlsFilesError as error:
+        return error.found
+    return []
 
 
 async def _start(engine: Engine, plugin: ResolvedPlugin) -> None:

@@ -21,20 +21,22 @@ from typing import Any
 
 import trio
 
-from blitz.config import Config, Resolved, resolve
+from blitz.config import Address, Config, Resolved, resolve
 from blitz.errors import ConfigError, ConfigProblem
-from blitz.server.connection import Peer, serve_connection
+from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
 from blitz.server.guests import finish_cleanup, probe
-from blitz.server.listen import accept_loop, bind, close_listener
+from blitz.server.listen import accept_loop, bind, close_listener, spoken_on
+from blitz.server.peer import Peer
 from blitz.server.runtime import Runtime, assemble, load_plugin
 from blitz.server.stream import AnyStream, SocketStream
+from blitz.server.tls import TlsSettings
 from blitz.wasm.engine import Engine
 from blitz.wasm.plugin import Plugin
 from blitz.wasm.pool import PoolStatistics
 from blitz.wasm.shared import Shared
 
-__all__ = ["Gateway", "Shared", "Statistics", "bind_all", "open_gateway", "serve"]
+__all__ = ["Gateway", "Shared", "Statistics", "bind_all", "open_gateway", "serve", "spoken_on"]
 
 _log = logging.getLogger("blitz.server")
 
@@ -82,12 +84,30 @@ class Gateway:
         """
         async with self._reloading:
             runtime = await _build(config, self._engine, self._shared)
+            if runtime.tls.server is None and any(self._spoken(one).tls for one in self._listeners):
+                _discard(runtime)
+                raise ConfigError(
+                    "a listener speaks TLS, and there is no certificate any more; "
+                    "keep [[tls.certs]], or start anew"
+                )
             old = self._context.runtime
             self._context.runtime = runtime
             self.generation += 1
             old.retire()
             self._old.append(old)
             _log.info("generation %d is running", self.generation)
+
+    def _spoken(self, listener: socket.socket) -> Address:
+        return spoken_on(listener, self._context.runtime.resolved.listen)
+
+    @property
+    def urls(self) -> list[str]:
+        """Where it listens, as clients write it."""
+        urls = []
+        for listener in self._listeners:
+            spoken = self._spoken(listener)
+            urls.append(f"http{'s' if spoken.tls else ''}://{spoken}")
+        return urls
 
     async def drain(self, grace: float | None = None) -> bool:
         """Stop accepting, finish what is in flight, close what is idle.
@@ -147,6 +167,9 @@ class Gateway:
                 pool.shrink(KEEP_WARM)
                 for instance in pool.take_leaving():
                     await finish_cleanup(pool, instance, self._context.guest_turn)
+        server = self._context.runtime.tls.server
+        if server is not None and server.is_changed():
+            await trio.to_thread.run_sync(server.reload)
         for runtime in [old for old in self._old if old.finished]:
             runtime.free()
             self._old.remove(runtime)
@@ -214,9 +237,7 @@ async def _run(
 def _tear_down(gateway: Gateway) -> None:
     gateway._context.pipes.close()
     for runtime in [gateway._context.runtime, *gateway._old]:
-        runtime.retire()
-        _end_leaving(runtime)
-        runtime.free()
+        _discard(runtime)
 
 
 def _end_leaving(runtime: Runtime) -> None:
@@ -242,6 +263,7 @@ async def _serve_with(
 
 async def _build(config: Config | Resolved, engine: Engine, shared: Shared | None) -> Runtime:
     resolved = config if isinstance(config, Resolved) else resolve(config)
+    tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
     plugins: dict[str, Plugin] = {}
     try:
         for plugin in resolved.plugins:
@@ -256,15 +278,19 @@ async def _build(config: Config | Resolved, engine: Engine, shared: Shared | Non
         raise
     for warning in resolved.warnings:
         _log.warning("%s", warning)
-    runtime = assemble(resolved, plugins)
+    runtime = assemble(resolved, plugins, tls)
     try:
         await probe(runtime.pools, trio.Lock())
     except BaseException:
-        runtime.retire()
-        _end_leaving(runtime)
-        runtime.free()
+        _discard(runtime)
         raise
     return runtime
+
+
+def _discard(runtime: Runtime) -> None:
+    runtime.retire()
+    _end_leaving(runtime)
+    runtime.free()
 
 
 def bind_all(resolved: Resolved, *, share: bool = False) -> list[socket.socket]:
@@ -277,7 +303,7 @@ def bind_all(resolved: Resolved, *, share: bool = False) -> list[socket.socket]:
     problems: list[ConfigProblem] = []
     for address in resolved.listen:
         try:
-            listeners += bind(address.host, address.port, share=share)
+            listeners += bind(address, share=share)
         except OSError as exc:
             problems.append(ConfigProblem(_bind_sentence(str(address), exc), key="listen"))
     if problems:

@@ -30,9 +30,9 @@ import msgspec
 import trio
 
 from blitz import systemd
-from blitz.config import Address, Config, Resolved, resolve
+from blitz.config import Config, Resolved, resolve
 from blitz.errors import BlitzError, ConfigError
-from blitz.gateway import Gateway, Shared, bind_all
+from blitz.gateway import Gateway, Shared, bind_all, spoken_on
 from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, Reader, WorkerStart, work
 
 __all__ = ["run"]
@@ -341,8 +341,7 @@ def _socket_groups(resolved: Resolved) -> list[list[socket.socket]]:
         return [inherited] * resolved.workers
     share = resolved.workers > 1
     groups = [bind_all(resolved, share=share)]
-    bound = [listener.getsockname()[:2] for listener in groups[0]]
-    same = msgspec.structs.replace(resolved, listen=tuple(Address(host, port) for host, port in bound))
+    same = msgspec.structs.replace(resolved, listen=tuple(spoken_on(sock, ()) for sock in groups[0]))
     groups += [bind_all(same, share=share) for _ in range(1, resolved.workers)]
     return groups
 

@@ -12,7 +12,7 @@ import trio
 
 from blitz.cli.output import EXIT_BAD_INPUT, print_json, print_problem
 from blitz.cli.run import config_options, flags_of
-from blitz.config import Loaded, json_schema, read_config
+from blitz.config import Loaded, json_schema, path_text, read_config
 from blitz.errors import ConfigProblem
 
 __all__ = ["schema", "validate", "version"]
@@ -36,12 +36,25 @@ def validate(
     """
     file = file or named or "blitz.toml"
     loaded = read_config(file, overrides=overrides, flags=flags_of(plugin_dir=plugin_dir))
-    problems = [*loaded.problems, *_plugin_problems(loaded)]
+    problems = [*loaded.problems, *_tls_problems(loaded), *_plugin_problems(loaded)]
     if as_json:
         print_json(_report(file, loaded, problems))
     else:
         _print_report(file, loaded, problems)
     raise SystemExit(EXIT_BAD_INPUT if problems else 0)
+
+
+def _tls_problems(loaded: Loaded) -> list[ConfigProblem]:
+    """What is wrong with the files for TLS; only looked at once the keys that name them are right."""
+    if loaded.problems:
+        return []
+    from blitz.examine import check_tls  # loads the engine
+
+    found = []
+    for path, message in check_tls(loaded.resolved):
+        file, line = loaded.document.where(path)
+        found.append(ConfigProblem(message, file=file, line=line, key=path_text(path)))
+    return found
 
 
 def _plugin_problems(loaded: Loaded) -> list[ConfigProblem]:

@@ -123,9 +123,6 @@ def _serve(read: Callable[[], Loaded], *, reloads: bool = False) -> None:
 
 
 def _greet(resolved: Resolved, gateway: Gateway) -> None:
-    addresses = ", ".join(
-        f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        for host, port in gateway.addresses
-    )
+    addresses = ", ".join(gateway.urls)
     names = ", ".join(plugin.name for plugin in resolved.plugins) or "none"
     _log.info("listening on %s; workers: %d; plugins: %s", addresses, resolved.workers, names)

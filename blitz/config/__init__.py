@@ -19,6 +19,7 @@ from blitz.config.model import (
     Upstream,
     UpstreamTls,
 )
+from blitz.config.positions import path_text
 from blitz.config.resolve import resolve
 from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
 from blitz.config.schema import json_schema
@@ -56,6 +57,7 @@ __all__ = [
     "parse_duration",
     "parse_endpoint",
     "parse_size",
+    "path_text",
     "plugin_name",
     "read_config",
     "resolve",

@@ -265,6 +265,11 @@ def field_lines(kind: str, peer: str, scheme: str, *, host: str = "", chain: Cha
         host: what the client asked for, where the upstream will not see it in Host; else "".
         chain: what a trusted peer said.
     """
+    if kind == "x-forwarded" and chain is None and not host:
+        return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (
+            peer.encode() or b"unknown",
+            scheme.encode(),
+        )
     scheme = (chain.scheme if chain else "") or scheme
     host = (chain.host if chain else "") or host
     nodes = [*(chain.nodes if chain else ()), peer or "unknown"]

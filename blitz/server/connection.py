@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from blitz._native import ffi
+from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, ClientGone, InternalError, UpstreamError
 from blitz.http.buffer import Buffer
 
@@ -21,13 +21,17 @@ from .deadline import Timer
 from .exchange import Exchange
 from .forward import UNTRUSTED_FIELDS
 from .lane import CLOSED, Handover, serve_short
+from .peer import client_behind
 from .stream import SocketStream
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from .context import ServerContext
+    from .peer import Peer
     from .stream import ByteStream
 
-__all__ = ["Connection", "Peer", "serve_connection"]
+__all__ = ["Connection", "linger", "serve_connection"]
 
 _log = logging.getLogger("blitz.server")
 
@@ -35,41 +39,8 @@ DRAIN_IDLE = 1.0  # seconds an idle client keeps at a drain: a request on its wa
 LINGER_TIME = 2.0  # seconds we go on reading after a last answer, so that a reset cannot destroy it
 LINGER_SIZE = 1024 * 1024  # and at most so many bytes
 GOODBYE_TIME = 5.0  # seconds for sending an error answer after a deadline
-
-
-class Peer:
-    """Who is at the other end, as guests and upstreams see it.
-
-    Attributes:
-        struct: cffi ``blitz_peer *`` whose texts point into this object.
-    """
-
-    __slots__ = ("_keep", "address", "scheme", "struct")
-
-    def __init__(self, address: str, port: int = 0, *, scheme: str = "http", **tls: str) -> None:
-        self.address = address
-        self.scheme = scheme
-        self.struct: Any = ffi.new("blitz_peer *")
-        self._keep: list[Any] = []
-        self._set("address", address)
-        self._set("port", str(port) if port else "")
-        for name, value in tls.items():
-            self._set(name, value)
-
-    def forwarded(self, minor: int) -> bytes:
-        """Field lines that say it to an upstream; Via has the version received (RFC 9110 section 7.6.3)."""
-        return b"Via: 1.%d blitz\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (
-            minor,
-            self.address.encode() or b"unknown",
-            self.scheme.encode(),
-        )
-
-    def _set(self, name: str, value: str) -> None:
-        data = ffi.from_buffer(value.encode())
-        self._keep.append(data)
-        text = getattr(self.struct, name)
-        text.ptr = ffi.cast("const uint8_t *", data)
-        text.len = len(data)
+DRAIN_IDLE = 1.0  # seconds an idle client keeps: a request may be on its way, and it must not be lost
+_CLOSE = lib.BLITZ_BODY_CLOSE
 
 
 class Connection:
@@ -79,7 +50,9 @@ class Connection:
         buffer: receive buffer with the present head and what follows it; None while idle.
         timer: the deadline of the present wait; cancels the connection's nursery.
         busy: an exchange is running (drain lets it finish).
-        introduced_as: minor version of HTTP/1 that ``upstream_options`` name in Via.
+        introduced_as: minor version of HTTP/1 that ``upstream_options`` name in Via; -1 when what they say
+            is true for the present exchange only.
+        lane_host: the host that ``lane_options`` tell besides the one in Host; b"" for none.
     """
 
     __slots__ = (
@@ -91,6 +64,7 @@ class Connection:
         "context",
         "exchange",
         "introduced_as",
+        "lane_host",
         "lane_options",
         "nursery",
         "peer",
@@ -112,6 +86,7 @@ class Connection:
         self.upstream_options: Any = None
         self.lane_options: Any = None
         self._lane_introduction = b""
+        self.lane_host: bytes | None = None
         self.surplus = b""
         self.exchange: Exchange | None = None
         self.busy = False
@@ -122,10 +97,11 @@ class Connection:
     async def run(self) -> None:
         """Serve exchanges until the connection ends. Raises what the last exchange raised."""
         context = self.context
+        self.peer.trusted = context.runtime.trusted.contains(self.peer.address)
         while True:
             begun: Handover | None = None
             if self.buffer is None:
-                if context.runtime.short and isinstance(self.stream, SocketStream):
+                if context.runtime.short and isinstance(self.stream, SocketStream) and not self.peer.trusted:
                     stopped = await serve_short(self)
                     if stopped == CLOSED:
                         return
@@ -183,24 +159,40 @@ class Connection:
         options = self.upstream_options = ffi.new("blitz_write_options *")
         options.drop_ids = UNTRUSTED_FIELDS
         options.n_drop_ids = len(UNTRUSTED_FIELDS)
-        self.introduce(1)
+        self.introduced_as = -1
 
-    def introduce(self, minor: int) -> None:
-        """Say to upstreams who the peer is, and that its requests come as HTTP/1.*minor*."""
-        self.introduced_as = minor
-        lines = self._introduction = self.peer.forwarded(minor)
+    def client_of(self, request: Any) -> Peer:
+        """Who a request from a trusted proxy is for."""
+        runtime = self.context.runtime
+        self.introduced_as = -1
+        return client_behind(self.peer, request, runtime.trusted, runtime.resolved.trusted_field)
+
+    def introduce(self, exchange: Exchange, minor: int, host: str = "") -> None:
+        """Say to upstreams who the client is, that its request came as HTTP/1.*minor*, and for which *host*
+        where they get another one."""
+        self.introduced_as = -1 if host or exchange.peer is not self.peer else minor
+        kind = exchange.runtime.resolved.http.forwarded
+        lines = self._introduction = exchange.peer.introduction(minor, kind, host)
         self.upstream_options.extra = ffi.from_buffer("uint8_t[]", lines)
         self.upstream_options.extra_len = len(lines)
 
     def make_lane_options(self) -> Any:
         """Writer options for requests of the short lane: nothing in them changes but Host."""
         options = self.lane_options = ffi.new("blitz_write_options *")
-        lines = self._lane_introduction = self.peer.forwarded(1)
-        options.extra = ffi.from_buffer("uint8_t[]", lines)
-        options.extra_len = len(lines)
         options.drop_ids = UNTRUSTED_FIELDS
         options.n_drop_ids = len(UNTRUSTED_FIELDS)
+        self.introduce_in_lane(b"")
         return options
+
+    def introduce_in_lane(self, host: bytes) -> None:
+        """The same as ``introduce`` in the short lane; the host that was asked for is the same most times."""
+        if host == self.lane_host:
+            return
+        self.lane_host = host
+        kind = self.context.runtime.resolved.http.forwarded
+        lines = self._lane_introduction = self.peer.introduction(1, kind, host.decode("latin-1"))
+        self.lane_options.extra = ffi.from_buffer("uint8_t[]", lines)
+        self.lane_options.extra_len = len(lines)
 
     async def _next_head(self, cdata: Any) -> bool:
         """Read a request head; its first bytes are there. False when the client closed instead."""
@@ -317,8 +309,17 @@ async def linger(stream: ByteStream, context: ServerContext) -> None:
         context.parts.give(part)
 
 
-async def serve_connection(context: ServerContext, stream: ByteStream, peer: Peer) -> None:
-    """Serve one client connection and close it. Never raises but on cancellation from outside."""
+async def serve_connection(
+    context: ServerContext,
+    stream: ByteStream,
+    peer: Peer,
+    arrive: Callable[[Connection], Awaitable[None]] | None = None,
+) -> None:
+    """Serve one client connection and close it. Never raises but on cancellation from outside.
+
+    Args:
+        arrive: what comes before HTTP; may give the connection another stream and peer.
+    """
     connection: Connection | None = None
     error: BlitzError | None = None
     context.counters.connections += 1
@@ -327,6 +328,9 @@ async def serve_connection(context: ServerContext, stream: ByteStream, peer: Pee
             connection = Connection(context, stream, peer, nursery)
             context.connections.add(connection)
             try:
+                if arrive is not None:
+                    connection.timer.arm(context.runtime.timeouts.handshake, "handshake")
+                    await arrive(connection)
                 await connection.run()
             except ClientGone:
                 pass
@@ -345,7 +349,8 @@ async def serve_connection(context: ServerContext, stream: ByteStream, peer: Pee
         if error is not None:
             with trio.move_on_after(GOODBYE_TIME):
                 await error_answer(connection, error)
-                await linger(stream, context)
+                if not _is_cut(connection):
+                    await linger(connection.stream, context)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
     except Exception:
@@ -355,17 +360,28 @@ async def serve_connection(context: ServerContext, stream: ByteStream, peer: Pee
         _log.exception("internal error at the end of a connection from %s", peer.address)
     finally:
         if connection is not None:
+            stream = connection.stream
+            if _is_cut(connection):
+                stream.reset()
+            elif connection.exchange is None:
+                stream.finish()
             context.closed(connection)
             connection.timer.disarm()
             _release(connection)
         stream.close()
 
 
+def _is_cut(connection: Connection) -> bool:
+    """An answer that ends with the connection was not finished: its end must not look like one."""
+    exchange = connection.exchange
+    return exchange is not None and exchange.head_sent and connection.client_options.body == _CLOSE
+
+
 def _late(connection: Connection) -> BlitzError | None:
     """What a passed deadline means for the client; None: close without a word."""
     connection.context.counters.timeouts += 1
     what = connection.timer.what
-    if what in ("keepalive", "first request", "send"):
+    if what in ("handshake", "keepalive", "first request", "send"):
         return None
     if what == "head":
         return ClientError("request head took too long", status=408)

@@ -47,6 +47,7 @@ class Counters:
     plugin_faults: int = 0
     internal_errors: int = 0
     timeouts: int = 0
+    tls_failures: int = 0
     by_status: dict[int, int] = field(default_factory=dict)
 
 

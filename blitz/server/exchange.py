@@ -26,8 +26,9 @@ from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING
 from .answers import build_answer
 from .forward import forward
 from .guests import drive, wait_for_instance
+from .heads import span_bytes
 from .incoming import IncomingBody, collect
-from .route import find_route, span_bytes
+from .route import find_route
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -58,6 +59,7 @@ class Exchange:
     Attributes:
         cdata: cffi ``blitz_exchange *``, ours until ``close``.
         method: of the request as the client sent it.
+        peer: the client; behind a trusted proxy it may be another one for each request.
         body: the request's body; None when it has none.
         collected: what of the body a plugin made us collect.
         chain_run: the plugins' way; None without plugins.
@@ -84,6 +86,7 @@ class Exchange:
         "head_sent",
         "method",
         "must_linger",
+        "peer",
         "protocol",
         "request",
         "runtime",
@@ -98,8 +101,12 @@ class Exchange:
         self.runtime = runtime = context.runtime
         runtime.users += 1
         self.cdata = cdata
-        cdata.peer = connection.peer.struct
         self.request = request = cdata.request
+        peer = connection.peer
+        if peer.trusted:
+            peer = connection.client_of(request)
+        self.peer = peer
+        cdata.peer = peer.struct
         self.method = span_bytes(request, request.method)
         self.expects_continue = bool(request.flags & _EXPECT)
         self._continue_sent = False

@@ -10,7 +10,11 @@ import trio
 from blitz._native import ffi, lib
 from blitz.errors import UpstreamError
 
+from .heads import span_bytes
+from .proxy_protocol import write_header
 from .relay import DeadUpstream, read_answer, relay
+from .stream import SocketStream
+from .tls_stream import TlsStream
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -142,11 +146,24 @@ async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> Upst
         if connection is not None:
             return connection
         try:
-            return await endpoint.connect(exchange.runtime.timeouts.connect)
+            preface = _proxy_header(exchange) if endpoint.proxy_protocol else b""
+            return await endpoint.connect(exchange.runtime.timeouts.connect, preface)
         except UpstreamError as exc:
             failure = exc
     assert failure is not None
     raise failure
+
+
+def _proxy_header(exchange: Exchange) -> bytes:
+    """A PROXY header for the client and the address at which it reached us."""
+    peer = exchange.peer
+    stream = exchange.connection.stream
+    if isinstance(stream, TlsStream):
+        stream = stream.stream
+    here: tuple[Any, ...] = stream.socket.getsockname() if isinstance(stream, SocketStream) else ()
+    # An embedder's own transport has no address of ours: none, of the client's family.
+    there = (str(here[0]), int(here[1])) if len(here) > 1 else ("::" if ":" in peer.address else "0.0.0.0", 0)
+    return write_header((peer.address, peer.port), there)
 
 
 async def _send_unsent(exchange: Exchange, upstream: UpstreamConnection, unsent: bytes) -> None:
@@ -174,8 +191,11 @@ async def _send_request(
     options.strip_expect = exchange.expects_continue
     options.upgrade = bool(request.flags & _UPGRADE) and exchange.permit_upgrade()
     if connection.introduced_as != (request.minor and 1):
-        connection.introduce(request.minor and 1)
+        connection.introduce(exchange, request.minor and 1)
     host = cluster.host
+    if host and request.host.len:
+        asked = span_bytes(request, request.host).decode("latin-1")
+        connection.introduce(exchange, request.minor and 1, asked)
     if not host and not request.host.len:
         # HTTP/1.0 without Host: ours must have one (RFC 9112 section 3.2); the endpoint's, as nginx does.
         host = b"localhost" if upstream.endpoint.address.path else name

@@ -26,6 +26,7 @@ from blitz._native import lib
 from blitz.errors import ClientError
 
 from .forward import set_host
+from .heads import span_bytes
 from .route import find_route
 from .stream import SocketStream
 
@@ -213,7 +214,11 @@ class _Lane:
         if options is None:
             options = connection.make_lane_options()
         assert entry.cluster is not None
-        set_host(options, entry.cluster.host)
+        host = entry.cluster.host
+        if host or connection.lane_host:
+            request = self.cdata.request
+            connection.introduce_in_lane(span_bytes(request, request.host) if host else b"")
+        set_host(options, host)
         scratch = self.context.scratch
         left = _send_request(upstream.fd, self.cdata.request, options, scratch.ptr, scratch.size, self.io)
         if not left:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
+from collections.abc import Sequence
 
 import trio
 
-from .connection import Peer, serve_connection
+from blitz.config import Address
+from blitz.errors import ClientGone
+
+from .arrival import read_proxy_header, shake_hands
+from .connection import Connection, serve_connection
 from .context import ServerContext
+from .peer import Peer
 from .stream import SocketStream, set_nodelay
 
-__all__ = ["accept_loop", "bind", "close_listener"]
+__all__ = ["Listener", "accept_loop", "bind", "close_listener", "spoken_on"]
 
 _log = logging.getLogger("blitz.server")
 
@@ -22,29 +29,38 @@ OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 ACCEPT_BURST = 64  # connections taken before others run
 
 
-def bind(host: str, port: int, *, share: bool = False) -> list[socket.socket]:
+class Listener(socket.socket):
+    """A listening socket and what is spoken on it; see ``blitz.config.Address``."""
+
+    tls = False
+    proxy_protocol = False
+
+
+def bind(address: Address, *, share: bool = False) -> Sequence[socket.socket]:
     """Listening sockets for an address; host "" listens on every interface, IPv4 and IPv6.
 
     Args:
         share: SO_REUSEPORT, so that each worker has a queue of its own.
     Raises: OSError.
     """
+    host, port = address.host, address.port
     families = [(socket.AF_INET, host)] if host else [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]
     if ":" in host:
         families = [(socket.AF_INET6, host)]
     elif host and not host.replace(".", "").isdigit():
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         families = [(socket.AddressFamily(found[0][0]), str(found[0][4][0]))]
-    listeners: list[socket.socket] = []
+    listeners: list[Listener] = []
     try:
         for family, name in families:
             try:
-                listener = socket.socket(family, socket.SOCK_STREAM)
+                listener = Listener(family, socket.SOCK_STREAM)
             except OSError as exc:
                 if exc.errno == errno.EAFNOSUPPORT and listeners:
                     continue  # no IPv6 here
                 raise
             listeners.append(listener)
+            listener.tls, listener.proxy_protocol = address.tls, address.proxy_protocol
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if share:
@@ -61,8 +77,20 @@ def bind(host: str, port: int, *, share: bool = False) -> list[socket.socket]:
     return listeners
 
 
+def spoken_on(listener: socket.socket, listen: Sequence[Address]) -> Address:
+    """What is spoken on a socket: as it was bound, or as the address says that it was passed to us for."""
+    host, port = str(listener.getsockname()[0]), 0
+    if listener.family != socket.AF_UNIX:
+        port = listener.getsockname()[1]
+    if isinstance(listener, Listener):
+        return Address(host, port, listener.tls, listener.proxy_protocol)
+    same = [address for address in listen if address.port == port and address.host in (host, "")]
+    return Address(host, port, same[0].tls, same[0].proxy_protocol) if same else Address(host, port)
+
+
 async def accept_loop(listener: socket.socket, context: ServerContext, nursery: trio.Nursery) -> None:
     """Start one task per connection until *listener* is closed. Errors stay in their connection."""
+    spoken = spoken_on(listener, context.runtime.resolved.listen)
     while True:
         try:
             await trio.lowlevel.wait_readable(listener)
@@ -70,7 +98,7 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
             return
         for _ in range(ACCEPT_BURST):
             try:
-                sock, address = listener.accept()
+                sock, peer = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 break
             except OSError as exc:
@@ -79,7 +107,7 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
                 _log.error("accept: %s; waiting %g s", exc.strerror, SLEEP_WHEN_FULL)
                 await trio.sleep(SLEEP_WHEN_FULL)
                 break
-            _start(sock, address, context, nursery)
+            _start(sock, peer, spoken, context, nursery)
 
 
 def close_listener(listener: socket.socket) -> None:
@@ -90,34 +118,69 @@ def close_listener(listener: socket.socket) -> None:
 
 
 def _start(
-    sock: socket.socket, address: tuple[object, ...], context: ServerContext, nursery: trio.Nursery
+    sock: socket.socket,
+    peer: tuple[object, ...],
+    spoken: Address,
+    context: ServerContext,
+    nursery: trio.Nursery,
 ) -> None:
-    host, port = (str(address[0]), int(str(address[1]))) if len(address) > 1 else ("", 0)
-    if not _admitted(context, host):
+    host, port = (str(peer[0]), int(str(peer[1]))) if len(peer) > 1 else ("", 0)
+    limits = context.runtime.limits
+    full = limits.max_connections and len(context.connections) >= limits.max_connections
+    if full or not _admitted(context, host):
         context.counters.refused += 1
         sock.close()
         return
     if sock.family != socket.AF_UNIX:
         set_nodelay(sock)
-    nursery.start_soon(_serve, sock, host, port, context)
+    nursery.start_soon(_serve, sock, host, port, spoken, context)
 
 
 def _admitted(context: ServerContext, host: str) -> bool:
-    limits = context.runtime.limits
-    if limits.max_connections and len(context.connections) >= limits.max_connections:
-        return False
-    most = limits.max_connections_per_address
-    return not most or context.per_address[host] < most
+    """A client may have one more connection. A trusted proxy has those of many clients: it is not counted."""
+    most = context.runtime.limits.max_connections_per_address
+    return not most or context.per_address[host] < most or context.runtime.trusted.contains(host)
 
 
-async def _serve(sock: socket.socket, host: str, port: int, context: ServerContext) -> None:
-    counting = context.runtime.limits.max_connections_per_address
-    if counting:
-        context.per_address[host] += 1
-    try:
-        await serve_connection(context, SocketStream(sock), Peer(host, port))
-    finally:
-        if counting:
-            context.per_address[host] -= 1
-            if not context.per_address[host]:
-                del context.per_address[host]
+async def _serve(sock: socket.socket, host: str, port: int, spoken: Address, context: ServerContext) -> None:
+    stream = SocketStream(sock)
+    with contextlib.ExitStack() as counted:
+        if context.runtime.limits.max_connections_per_address:
+            _count(context, host, counted)
+        if not spoken.tls and not spoken.proxy_protocol:
+            await serve_connection(context, stream, Peer(host, port))
+            return
+
+        async def arrive(connection: Connection) -> None:
+            if spoken.proxy_protocol and context.runtime.trusted.contains(host):
+                await _named(connection, stream, counted)
+            if spoken.tls:
+                await shake_hands(connection, stream)
+
+        await serve_connection(context, stream, Peer(host, port), arrive)
+
+
+async def _named(connection: Connection, stream: SocketStream, counted: contextlib.ExitStack) -> None:
+    """Take the client that the proxy names for the peer, and count the connection as its own."""
+    context = connection.context
+    header = await read_proxy_header(stream)
+    if not header.address:
+        return
+    if not _admitted(context, header.address):
+        context.counters.refused += 1
+        raise ClientGone(f"{header.address} has too many connections")
+    connection.peer = Peer(header.address, header.port)
+    if context.runtime.limits.max_connections_per_address:
+        _count(context, header.address, counted)
+
+
+def _count(context: ServerContext, host: str, counted: contextlib.ExitStack) -> None:
+    """One more connection of *host*, until *counted* ends."""
+    context.per_address[host] += 1
+
+    def one_less() -> None:
+        context.per_address[host] -= 1
+        if not context.per_address[host]:
+            del context.per_address[host]
+
+    counted.callback(one_less)

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from blitz._native import ffi, lib
+from .heads import span_bytes
 
 if TYPE_CHECKING:
     from blitz.routing.match import Router
 
     from .runtime import RouteEntry
 
-__all__ = ["find_route", "span_bytes"]
-
-
-def span_bytes(head: Any, span: Any) -> bytes:
-    """The bytes of a span of *head* (cffi ``blitz_head *``)."""
-    size = span.len
-    return ffi.buffer(lib.blitz_head_at(head, span), size)[:] if size else b""
+__all__ = ["find_route"]
 
 
 def find_route(router: Router[RouteEntry], request: Any) -> RouteEntry | None:

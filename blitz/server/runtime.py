@@ -11,6 +11,7 @@ from typing import Any
 from blitz._native import ffi
 from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute
 from blitz.errors import PluginLoadError
+from blitz.http.forwarded import Networks
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
@@ -20,6 +21,7 @@ from blitz.wasm.plugin import Plugin, PluginSpec
 from blitz.wasm.pool import PluginPool
 from blitz.wasm.shared import Shared
 
+from .tls import ClientTls, TlsSettings
 from .upstream import Cluster, Endpoint, EndpointAddress
 
 __all__ = ["RouteEntry", "Runtime", "assemble", "load_plugin"]
@@ -59,6 +61,7 @@ class Runtime:
         head_limits: cffi ``blitz_head_limits *``.
         short: exchanges may go through the short lane, as far as their routes allow.
         before: plugins that run before a route is chosen, and may change what it is chosen by.
+        trusted: the proxies whose word about the client is taken.
         users: exchanges that run on it now.
     """
 
@@ -69,8 +72,11 @@ class Runtime:
         before: Chain,
         pools: list[PluginPool],
         clusters: dict[str, Cluster],
+        tls: TlsSettings,
     ) -> None:
         self.resolved = resolved
+        self.tls = tls
+        self.trusted = Networks(resolved.trusted_proxies)
         self.timeouts = resolved.timeouts
         self.limits = limits = resolved.limits
         self.router = router
@@ -152,17 +158,17 @@ def load_plugin(
         raise
 
 
-def assemble(resolved: Resolved, plugins: dict[str, Plugin]) -> Runtime:
-    """Put loaded plugins and a configuration together. Quick; does not start anything."""
+def assemble(resolved: Resolved, plugins: dict[str, Plugin], tls: TlsSettings) -> Runtime:
+    """Put what was loaded and a configuration together. Quick; does not start anything."""
     pools = {name: PluginPool(plugin) for name, plugin in plugins.items()}
-    clusters = {name: _cluster(resolved, name) for name in resolved.upstreams}
+    clusters = {name: _cluster(resolved, name, tls.clients.get(name)) for name in resolved.upstreams}
     early = _before_routing(resolved)
     rules = []
     for route in resolved.routes:
         entry = _entry(route, early, pools, clusters, alone=len(resolved.routes) == 1)
         rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry))
     before = Chain([pools[name] for name in early])
-    return Runtime(resolved, Router(rules), before, list(pools.values()), clusters)
+    return Runtime(resolved, Router(rules), before, list(pools.values()), clusters, tls)
 
 
 def _before_routing(resolved: Resolved) -> list[str]:
@@ -202,14 +208,16 @@ def _entry(
     return RouteEntry(name, text[0], chain, cluster, short=short, endpoint=only)
 
 
-def _cluster(resolved: Resolved, name: str) -> Cluster:
+def _cluster(resolved: Resolved, name: str, tls: ClientTls | None) -> Cluster:
     upstream = resolved.upstreams[name]
     endpoints = [
         Endpoint(
-            EndpointAddress(endpoint.host, endpoint.port),
+            EndpointAddress(endpoint.host, endpoint.port, endpoint.path),
             upstream.max_connections,
             upstream.max_idle,
             upstream.idle_timeout,
+            tls=tls if endpoint.scheme == "https" else None,
+            proxy_protocol=upstream.proxy_protocol,
         )
         for endpoint in upstream.endpoints
     ]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writab
 __all__ = ["AnyStream", "ByteStream", "SocketStream"]
 
 DEFAULT_RECEIVE_SIZE = 64 * 1024
+_RESET = struct.pack("ii", 1, 0)  # struct linger: on, no time: closing sends RST
 _CLOSED_ERRNOS = {errno.EBADF, errno.ENOTSOCK}
 
 
@@ -52,8 +54,16 @@ class ByteStream(Protocol):
 
     async def send_eof(self) -> None: ...
 
+    def finish(self) -> None:
+        """Say without waiting that what was sent is all, where closing alone does not say it (TLS)."""
+        ...
+
     def close(self) -> None:
         """Close at once, without a goodbye; whoever waits on the stream gets ``ClosedResourceError``."""
+        ...
+
+    def reset(self) -> None:
+        """Close so that what was sent does not look complete."""
         ...
 
     async def aclose(self) -> None:
@@ -124,10 +134,19 @@ class SocketStream(trio.abc.HalfCloseableStream):
     def fileno(self) -> int:
         return self.socket.fileno()
 
+    def finish(self) -> None:
+        return  # closing says it
+
     def close(self) -> None:
         if self.socket.fileno() >= 0:
             notify_closing(self.socket)
             self.socket.close()
+
+    def reset(self) -> None:
+        if self.socket.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.close()
 
     def _error(self, exc: OSError) -> Exception:
         if exc.errno in _CLOSED_ERRNOS:
@@ -226,6 +245,12 @@ class AnyStream:
         # TLS and memory streams may lack half-close: then the close that follows says it.
         if isinstance(self.stream, trio.abc.HalfCloseableStream):
             await self.stream.send_eof()
+
+    def finish(self) -> None:
+        return
+
+    def reset(self) -> None:
+        self.close()
 
     def close(self) -> None:
         self._closed = True

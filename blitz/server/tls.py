@@ -15,13 +15,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from blitz.config import Resolved, ResolvedUpstream, Tls, UpstreamTls
+from blitz.config.positions import Path, path_text
 from blitz.errors import ConfigError, ConfigProblem
 
 from .certificate import CertificateError, first_certificate, names_in
 from .stream import SocketStream
 from .tls_stream import RAW_SIZE, TlsStream
 
-__all__ = ["ClientTls", "ServerTls", "TlsSettings", "peer_texts"]
+__all__ = ["ClientTls", "ServerTls", "TlsFilesError", "TlsSettings", "peer_texts"]
 
 _log = logging.getLogger("blitz.tls")
 
@@ -31,6 +32,18 @@ VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 CLIENT_AUTH = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "require": ssl.CERT_REQUIRED}
 
 Stamp = tuple[tuple[int, ...] | None, ...]
+
+
+class TlsFilesError(ConfigError):
+    """Source: operator. Files that the configuration names cannot be used.
+
+    Attributes:
+        found: (path of the key, sentence) for each.
+    """
+
+    def __init__(self, found: list[tuple[Path, str]]) -> None:
+        super().__init__([ConfigProblem(sentence, key=path_text(path)) for path, sentence in found])
+        self.found = found
 
 
 class _Refused(Exception):
@@ -54,6 +67,7 @@ class _Pair:
     Attributes:
         stamp: of the files when they were read.
         problem: why a newer state of the files is not in use; "".
+        problem_stamp: of that state.
     """
 
     cert: str
@@ -62,12 +76,13 @@ class _Pair:
     names: list[str] = field(default_factory=list)
     stamp: Stamp = ()
     problem: str = ""
+    problem_stamp: Stamp = ()
 
 
 class ServerTls:
     """The certificates of a gateway's TLS listeners.
 
-    Raises: ConfigError with every file that cannot be used.
+    Raises: TlsFilesError with every file that cannot be used.
     """
 
     def __init__(self, settings: Tls) -> None:
@@ -75,15 +90,15 @@ class ServerTls:
         self._raw = memoryview(bytearray(RAW_SIZE))
         self._pairs: list[_Pair] = []
         self._by_name: dict[str, ssl.SSLContext] = {}
-        problems = []
+        found: dict[Path, str] = {}
         for index, certificate in enumerate(settings.certs):
             try:
                 self._pairs.append(self._load(certificate.cert, certificate.key))
             except _Refused as exc:
-                key = exc.key if exc.key == "client_ca" else f"certs[{index}].{exc.key}"
-                problems.append(ConfigProblem(str(exc), key=f"tls.{key}"))
-        if problems:
-            raise ConfigError(list({problem.key: problem for problem in problems}.values()))
+                own = () if exc.key == "client_ca" else ("certs", index)
+                found[("tls", *own, exc.key)] = str(exc)
+        if found:
+            raise TlsFilesError(list(found.items()))
         self._index()
 
     def wrap(self, stream: SocketStream) -> TlsStream:
@@ -127,14 +142,15 @@ class ServerTls:
         Reads files; what it changes, it changes at once at its end.
         """
         for index, pair in enumerate(self._pairs):
-            if not pair.problem and self._stamp(pair.cert, pair.key) == pair.stamp:
+            stamp = self._stamp(pair.cert, pair.key)
+            if not pair.problem and stamp == pair.stamp:
                 continue
             try:
                 self._pairs[index] = self._load(pair.cert, pair.key)
             except _Refused as exc:
-                if str(exc) != pair.problem:
+                if (str(exc), stamp) != (pair.problem, pair.problem_stamp):
                     _log.error("certificate not replaced, the old one goes on: %s", exc)
-                pair.problem = str(exc)
+                pair.problem, pair.problem_stamp = str(exc), stamp
             else:
                 _log.info("certificate %s read again", pair.cert)
         self._index()
@@ -235,7 +251,7 @@ def _reason(exc: ssl.SSLError) -> str:
 class ClientTls:
     """How the https endpoints of one upstream are spoken to.
 
-    Raises: ConfigError.
+    Raises: TlsFilesError.
     """
 
     def __init__(self, name: str, settings: UpstreamTls) -> None:
@@ -244,7 +260,7 @@ class ClientTls:
         try:
             self._context = _client_context(settings)
         except _Refused as exc:
-            raise ConfigError([ConfigProblem(str(exc), key=f"upstreams.{name}.tls.{exc.key}")]) from exc
+            raise TlsFilesError([(("upstreams", name, "tls", exc.key), str(exc))]) from exc
 
     def wrap(self, stream: SocketStream, host: str) -> TlsStream:
         """The client's side of a connection to *host*; ``do_handshake`` comes next."""
@@ -277,25 +293,25 @@ class TlsSettings:
     def load(cls, resolved: Resolved) -> TlsSettings:
         """Read every file that the configuration names. Slow: not on the event loop's thread.
 
-        Raises: ConfigError with every file that cannot be used.
+        Raises: TlsFilesError with every file that cannot be used.
         """
-        problems: list[ConfigProblem] = []
+        problems: list[tuple[Path, str]] = []
         server = None
         clients: dict[str, ClientTls] = {}
         try:
             server = ServerTls(resolved.tls) if resolved.tls.certs else None
-        except ConfigError as exc:
-            problems += exc.problems
+        except TlsFilesError as exc:
+            problems += exc.found
         made: dict[UpstreamTls, ClientTls] = {}  # the system's authorities are large: read them once
         for name, upstream in _encrypted(resolved.upstreams.values()):
             try:
                 if upstream.tls not in made:
                     made[upstream.tls] = ClientTls(name, upstream.tls)
                 clients[name] = made[upstream.tls]
-            except ConfigError as exc:
-                problems += exc.problems
+            except TlsFilesError as exc:
+                problems += exc.found
         if problems:
-            raise ConfigError(problems)
+            raise TlsFilesError(problems)
         return cls(server, clients)
 
 

@@ -291,6 +291,9 @@ class TlsStream:
     def close(self) -> None:
         self.stream.close()
 
+    def reset(self) -> None:
+        self.stream.reset()
+
     async def aclose(self) -> None:
         self.finish()
         await self.stream.aclose()

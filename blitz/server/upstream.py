@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import select
 import socket
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 from trio.lowlevel import ParkingLot, wait_writable
@@ -21,6 +23,10 @@ from blitz._native import ffi
 from blitz.errors import UpstreamError
 
 from .stream import ByteStream, SocketStream, set_nodelay
+from .tls_stream import TlsError, TlsStream
+
+if TYPE_CHECKING:
+    from .tls import ClientTls
 
 __all__ = ["Cluster", "Endpoint", "EndpointAddress", "UpstreamConnection"]
 
@@ -58,9 +64,10 @@ class UpstreamConnection:
 
     def is_quiet(self) -> bool:
         """Open, and nothing has arrived that nobody asked for."""
-        fd = self.stream.fileno()
+        stream = self.stream
+        fd = stream.fileno()
         if fd < 0:
-            return False
+            return isinstance(stream, TlsStream) and stream.is_quiet()
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(fd, select.POLLIN | select.POLLHUP | select.POLLERR)
@@ -70,20 +77,28 @@ class UpstreamConnection:
         self.stream.close()
         self.endpoint.closed_one()
 
+    def end(self) -> None:
+        """Close an idle connection in good order."""
+        self.stream.finish()
+        self.close()
+
 
 class Endpoint:
     """One address of a cluster with its connections.
 
     Attributes:
+        proxy_protocol: a connection begins with a header that names the client, and serves one exchange.
         live: open connections, idle ones included.
         idle: the last used one is on the right.
     """
 
     __slots__ = (
         "_idle_timeout",
+        "_last_good",
         "_lot",
         "_max_idle",
         "_max_live",
+        "_tls",
         "address",
         "failed_at",
         "failures",
@@ -91,10 +106,23 @@ class Endpoint:
         "live",
         "name",
         "name_ptr",
+        "proxy_protocol",
     )
 
-    def __init__(self, address: EndpointAddress, max_live: int, max_idle: int, idle_timeout: float) -> None:
+    def __init__(
+        self,
+        address: EndpointAddress,
+        max_live: int,
+        max_idle: int,
+        idle_timeout: float,
+        *,
+        tls: ClientTls | None = None,
+        proxy_protocol: bool = False,
+    ) -> None:
         self.address = address
+        self.proxy_protocol = proxy_protocol
+        self._tls = tls
+        self._last_good: object = None
         self.name = str(address).encode()
         self.name_ptr = ffi.from_buffer("uint8_t[]", self.name)  # for exchanges: guests may ask for it
         self.idle: deque[UpstreamConnection] = deque()
@@ -121,7 +149,7 @@ class Endpoint:
 
     def give(self, connection: UpstreamConnection, now: float) -> None:
         """Take back a connection whose last exchange ended cleanly."""
-        if len(self.idle) >= self._max_idle:
+        if len(self.idle) >= self._max_idle or self.proxy_protocol:
             connection.close()
             return
         connection.idle_since = now
@@ -130,12 +158,16 @@ class Endpoint:
         if self._lot:
             self._lot.unpark()
 
-    async def connect(self, timeout: float) -> UpstreamConnection:
+    async def connect(self, timeout: float, preface: bytes = b"") -> UpstreamConnection:
         """A new connection; waits for a place when ``max_connections`` are open.
 
+        Args:
+            timeout: seconds for all of it, the TLS handshake included.
+            preface: sent before anything else: a PROXY header.
         Raises:
-            UpstreamError: 503 when no place became free in *timeout* seconds, 502 when refused or
-                unreachable, 504 when there was no answer in time. All retryable: nothing was sent.
+            UpstreamError: 503 when no place became free in *timeout* seconds, 502 when refused, unreachable
+                or not who it should be, 504 when there was no answer in time. All retryable: no request
+                was sent.
         """
         with trio.move_on_after(timeout or float("inf")) as scope:
             while self._max_live and self.live >= self._max_live:
@@ -145,7 +177,7 @@ class Endpoint:
                     return connection
             self.live += 1
             try:
-                stream = await self._open()
+                stream = await self._open(preface)
             except BaseException:
                 self.live -= 1
                 self._lot.unpark()
@@ -170,33 +202,62 @@ class Endpoint:
 
     def close_idle(self) -> None:
         while self.idle:
-            self.idle.pop().close()
+            self.idle.pop().end()
 
     def expire_idle(self, now: float) -> None:
         """Close connections that have been idle for too long; the oldest are on the left."""
         while self.idle and now - self.idle[0].idle_since >= self._idle_timeout:
-            self.idle.popleft().close()
+            self.idle.popleft().end()
 
-    async def _open(self) -> ByteStream:
+    async def _open(self, preface: bytes) -> ByteStream:
         address = self.address
         try:
             if address.path:
-                return await _connect(socket.AF_UNIX, address.path)
-            return await self._open_tcp(address.host, address.port)
+                stream = await _connect(socket.AF_UNIX, address.path)
+            else:
+                stream = await self._open_tcp(address.host, address.port)
         except OSError as exc:
-            self.note_failure()
-            raise UpstreamError(
-                f"{address}: cannot connect: {_reason(exc)}", status=502, retryable=True
-            ) from exc
+            raise self._failed(f"cannot connect: {_reason(exc)}") from exc
+        try:
+            if preface:
+                await stream.send_rest(memoryview(preface))
+            return stream if self._tls is None else await self._encrypt(stream, self._tls)
+        except (TlsError, trio.BrokenResourceError) as exc:
+            stream.close()
+            raise self._failed(str(exc)) from exc
+        except BaseException:
+            stream.close()
+            raise
 
-    async def _open_tcp(self, host: str, port: int) -> ByteStream:
+    def _failed(self, why: str) -> UpstreamError:
+        self.note_failure()
+        return UpstreamError(f"{self.address}: {why}", status=502, retryable=True)
+
+    async def _encrypt(self, stream: SocketStream, tls: ClientTls) -> TlsStream:
+        encrypted = tls.wrap(stream, self.address.host)
+        await encrypted.do_handshake()
+        return encrypted
+
+    async def _open_tcp(self, host: str, port: int) -> SocketStream:
+        """Connect to the first address of *host* that answers; the one that did last time is tried first.
+
+        An address that says nothing may use up its share of the time only: one of two that is gone costs
+        half of ``timeouts.connect``, once.
+        """
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = sorted(((one[0], one[4]) for one in found), key=lambda one: one[1] != self._last_good)
         last: OSError = OSError(errno.EADDRNOTAVAIL, f"no address for {host}")
-        for family, _, _, _, sockaddr in found:
-            try:
-                return await _connect(family, sockaddr)
-            except OSError as exc:
-                last = exc
+        for left, (family, sockaddr) in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            patience = trio.current_effective_deadline() - trio.current_time()
+            with trio.move_on_after(patience / left if left > 1 else math.inf):
+                try:
+                    stream = await _connect(family, sockaddr)
+                except OSError as exc:
+                    last = exc
+                    continue
+                self._last_good = sockaddr
+                return stream
+            last = OSError(errno.ETIMEDOUT, "no answer")
         raise last
 
 
@@ -225,7 +286,7 @@ class Cluster:
             endpoint.close_idle()
 
 
-async def _connect(family: int, sockaddr: object) -> ByteStream:
+async def _connect(family: int, sockaddr: object) -> SocketStream:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

@@ -3,24 +3,82 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import ssl
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import h11
 import trio
+import trustme
 
 import blitz
-from blitz.config import Config, Http, Limits, Route, Timeouts, Upstream
+from blitz.config import (
+    Certificate,
+    Config,
+    Http,
+    Limits,
+    Listener,
+    Route,
+    Timeouts,
+    Tls,
+    Upstream,
+    UpstreamTls,
+)
 
 Script = Callable[["Served"], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority with its files, for one test run."""
+
+    ca: trustme.CA
+    file: str
+
+    def certificate(self, *names: str, **options: Any) -> str:
+        """Path of a PEM file with key, certificate and chain."""
+        made = self.ca.issue_cert(*names, **options).private_key_and_cert_chain_pem
+        with tempfile.NamedTemporaryFile(
+            dir=self.file.rpartition("/")[0], suffix=".pem", delete=False
+        ) as file:
+            file.write(made.bytes())
+        return file.name
+
+    def server_context(self, *names: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.ca.issue_cert(*names).configure_cert(context)
+        return context
+
+    def client_context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.file)
+
+
+@functools.cache
+def localhost_certificate() -> str:
+    return authority().certificate("localhost")
+
+
+@functools.cache
+def authority() -> Authority:
+    """One for all tests: making keys takes time. Its files live as long as the process."""
+    directory = tempfile.TemporaryDirectory(prefix="blitz-tls-")
+    _kept.append(directory)
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(f"{directory.name}/ca.pem")
+    return Authority(ca, f"{directory.name}/ca.pem")
+
+
+_kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @dataclass
 class Served:
     """One connection at the upstream: what arrived on it, and the stream to answer on."""
 
-    stream: trio.SocketStream
+    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
     received: bytearray = field(default_factory=bytearray)
 
     async def head(self) -> bytes:
@@ -52,26 +110,41 @@ class Served:
 class FakeUpstream:
     """Runs *script* for every connection; keeps what it was sent."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, context: ssl.SSLContext | None = None) -> None:
         self.script = script
+        self.context = context
         self.connections: list[Served] = []
         self.heads: list[bytes] = []
         self.port = 0
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
-            listeners = await nursery.start(trio.serve_tcp, self._serve, 0)
+            listeners = await nursery.start(trio.serve_tcp, self._accept, 0)
             self.port = listeners[0].socket.getsockname()[1]
             task_status.started()
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    @property
+    def endpoint(self) -> str:
+        return f"http{'s' if self.context else ''}://127.0.0.1:{self.port}"
+
+    async def _accept(self, stream: trio.SocketStream) -> None:
+        if self.context is None:
+            await self._serve(stream)
+            return
+        encrypted = trio.SSLStream(stream, self.context, server_side=True)
+        with contextlib.suppress(trio.BrokenResourceError):
+            await encrypted.do_handshake()
+            await self._serve(encrypted)
+
+    async def _serve(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         served = Served(stream)
         self.connections.append(served)
         with contextlib.suppress(
             trio.BrokenResourceError, trio.ClosedResourceError, EOFError, h11.ProtocolError
         ):
             await self.script(served)
-        await stream.aclose()
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await stream.aclose()
 
 
 def answering(answer: bytes) -> Script:
@@ -124,7 +197,7 @@ async def echo(served: Served) -> None:
 class Client:
     """A raw client: bytes out, parsed answers in."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         self.stream = stream
         self.buffer = bytearray()
 
@@ -156,7 +229,7 @@ class Client:
         if fields.get("transfer-encoding") == "chunked":
             return status, fields, await self._chunked()
         if "content-length" in fields:
-            return status, fields, await self._exactly(int(fields["content-length"]))
+            return status, fields, await self.exactly(int(fields["content-length"]))
         return status, fields, await self.rest()
 
     async def rest(self) -> bytes:
@@ -166,7 +239,7 @@ class Client:
         self.buffer.clear()
         return data
 
-    async def _exactly(self, size: int) -> bytes:
+    async def exactly(self, size: int) -> bytes:
         while len(self.buffer) < size:
             if not await self._more():
                 raise EOFError(bytes(self.buffer))
@@ -183,8 +256,8 @@ class Client:
             line, _, rest = bytes(self.buffer).partition(b"\r\n")
             self.buffer[:] = rest
             size = int(line, 16)
-            body += await self._exactly(size)
-            assert await self._exactly(2) == b"\r\n"
+            body += await self.exactly(size)
+            assert await self.exactly(2) == b"\r\n"
             if not size:
                 return body
 
@@ -202,17 +275,26 @@ class Rig:
     upstream: FakeUpstream
     nursery: trio.Nursery
     config: Config
-    clients: list[Client] = field(default_factory=list)
+    opened: list[trio.SocketStream] = field(default_factory=list)
+    encrypted: bool = False
+
+    async def open(self) -> trio.SocketStream:
+        """A connection on which nothing was said yet."""
+        host, port = self.gateway.addresses[0]
+        stream = await trio.open_tcp_stream(host, port)
+        self.opened.append(stream)
+        return stream
 
     async def connect(self) -> Client:
-        host, port = self.gateway.addresses[0]
-        client = Client(await trio.open_tcp_stream(host, port))
-        self.clients.append(client)
-        return client
+        stream = await self.open()
+        if not self.encrypted:
+            return Client(stream)
+        context = authority().client_context()
+        return Client(trio.SSLStream(stream, context, server_hostname="localhost"))
 
     async def close(self) -> None:
-        for client in self.clients:
-            await client.stream.aclose()
+        for stream in self.opened:
+            await trio.aclose_forcefully(stream)  # without a goodbye: what tests leave need not be read
 
     async def get(self, target: str = "/", **headers: str) -> tuple[int, dict[str, str], bytes]:
         client = await self.connect()
@@ -233,21 +315,26 @@ async def rig(
     upgrades: list[str] | None = None,
     **config: Any,
 ) -> AsyncIterator[Rig]:
-    """A gateway in front of one fake upstream."""
-    upstream = FakeUpstream(script)
+    """A gateway in front of one fake upstream; TLS on both sides where *parser* ends in "+tls"."""
+    parser, _, encrypted = parser.partition("+")
+    upstream = FakeUpstream(script, authority().server_context("127.0.0.1") if encrypted else None)
+    if encrypted:
+        config.setdefault("listen", [Listener(address="127.0.0.1:0", tls=True)])
+        config.setdefault("tls", Tls(certs=[Certificate(cert=localhost_certificate())]))
     async with trio.open_nursery() as nursery:
         await nursery.start(upstream.run)
+        config.setdefault("listen", ["127.0.0.1:0"])
         config.setdefault("routes", [Route(upstream="main")])
-        config.setdefault("upstreams", {"main": Upstream(endpoints=[f"http://127.0.0.1:{upstream.port}"])})
+        tls = UpstreamTls(ca=authority().file) if encrypted else UpstreamTls()
+        config.setdefault("upstreams", {"main": Upstream(endpoints=[upstream.endpoint], tls=tls)})
         whole = Config(
-            listen=["127.0.0.1:0"],
             http=Http(parser=parser, upgrades=upgrades or ["websocket"]),  # type: ignore[arg-type]
             timeouts=timeouts or Timeouts(),
             limits=limits or Limits(),
             **config,
         )
         async with blitz.open_gateway(whole) as gateway:
-            test = Rig(gateway, upstream, nursery, whole)
+            test = Rig(gateway, upstream, nursery, whole, encrypted=bool(encrypted))
             try:
                 yield test
             finally:

@@ -112,7 +112,9 @@ class Exchange:
         self._continue_sent = False
         self.collected: bytes | None = None
         self._answer_body = b""
-        self.body = None if request.body == _NONE else self._incoming(request)
+        # A request that comes from the short lane has no body but one that a plugin has given it there.
+        bodiless = request.body == _NONE or cdata.body_edited
+        self.body = None if bodiless else self._incoming(request)
         self.chain_run: ChainRun | None = None
         self.entry: RouteEntry | None = None
         self.upstream: UpstreamConnection | None = None

@@ -257,6 +257,23 @@ async def test_set_body_replaces_request_and_answer(guest: Any) -> None:
         assert seen[1] == b"was here"
 
 
+async def test_a_body_for_a_request_without_one_leaves_the_client_connection_as_it_is(guest: Any) -> None:
+    set_body = '(import "blitz" "set_body" (func $set_body (param i32 i32)))'
+    plugin = guest(
+        f"{REQUEST} (call $set_body (i32.const 16) (i32.const 8)) (i32.const 0))", imports=set_body
+    )
+    async with rig(plugins=[plugin]) as test:
+        client = await test.connect()
+        for _ in range(3):
+            await client.send(GET)
+            status, fields, body = await client.answer()
+            assert (status, fields.get("connection")) == (200, None)
+            assert body.endswith(b"\nwas here")
+        await client.send(GET * 3)
+        for _ in range(3):
+            assert (await client.answer())[2].endswith(b"\nwas here")
+
+
 async def test_process_response_gets_the_body_as_its_argument(guest: Any) -> None:
     plugin = guest(
         f"{RESPONSE} (i32.sub (i32.const 0) (i32.or (i32.ne (local.get 2) (i32.const 5))"

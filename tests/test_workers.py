@@ -26,7 +26,11 @@ class Server:
         self.said = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        line = self.wait_for("listening on")
+        try:
+            line = self.wait_for("listening on")
+        except AssertionError:
+            self.close()
+            raise
         self.port = int(line.split("http://127.0.0.1:")[1].split(",")[0].split(";")[0])
 
     def _read(self) -> None:
@@ -36,7 +40,7 @@ class Server:
                 self.lines.append(line)
                 self.said.notify_all()
 
-    def wait_for(self, text: str, seconds: float = 15) -> str:
+    def wait_for(self, text: str, seconds: float = 60) -> str:
         deadline = time.monotonic() + seconds
         with self.said:
             while True:
@@ -147,7 +151,7 @@ class Load:
                 sock.close()
 
 
-def wait_until(condition: Any, seconds: float = 15) -> None:
+def wait_until(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "never happened"

@@ -25,6 +25,7 @@ __all__ = [
     "PluginTrap",
     "PluginVerdict",
     "UpstreamError",
+    "only_error",
 ]
 
 
@@ -40,6 +41,14 @@ class BlitzError(Exception):
     source: ClassVar[str] = "internal"
     status_hint: int = 500
     retryable: bool = False
+
+
+def only_error(group: BaseExceptionGroup[BaseException]) -> BlitzError | None:
+    """The one BlitzError that nurseries wrapped in *group*; None when there is more in it, or none."""
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, BlitzError) else None
 
 
 class ConfigProblem:

@@ -22,7 +22,7 @@ from typing import Any
 import trio
 
 from blitz.config import Address, Config, Resolved, resolve
-from blitz.errors import ConfigError, ConfigProblem
+from blitz.errors import ConfigError, ConfigProblem, only_error
 from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
 from blitz.server.guests import finish_cleanup, probe
@@ -248,11 +248,22 @@ def _end_leaving(runtime: Runtime) -> None:
 
 @contextlib.asynccontextmanager
 async def open_gateway(config: Config | Resolved, **options: Any) -> AsyncIterator[Gateway]:
-    """``serve`` as a context manager: drains on the way out."""
-    async with trio.open_nursery() as nursery:
-        gateway: Gateway = await nursery.start(_serve_with, config, options)
-        yield gateway
-        await gateway.drain()
+    """``serve`` as a context manager: drains on the way out.
+
+    What keeps it from starting is raised as it is; errors of the body arrive in the group of a nursery.
+    """
+    started = False
+    try:
+        async with trio.open_nursery() as nursery:
+            gateway: Gateway = await nursery.start(_serve_with, config, options)
+            started = True
+            yield gateway
+            await gateway.drain()
+    except BaseExceptionGroup as group:
+        error = None if started else only_error(group)
+        if error is None:
+            raise
+        raise error from None
 
 
 async def _serve_with(

@@ -31,7 +31,7 @@ import trio
 
 from blitz import systemd
 from blitz.config import Config, Resolved, resolve
-from blitz.errors import BlitzError, ConfigError
+from blitz.errors import BlitzError, ConfigError, only_error
 from blitz.gateway import Gateway, Shared, bind_all, spoken_on
 from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, Reader, WorkerStart, work
 
@@ -351,9 +351,7 @@ def _flat(run_trio: Callable[..., int], *args: object) -> int:
     try:
         return run_trio(*args)
     except BaseExceptionGroup as group:
-        found, rest = group.split(BlitzError)
-        while isinstance(found, BaseExceptionGroup):
-            found = found.exceptions[0]  # type: ignore[assignment]
-        if found is not None and rest is None:
-            raise found from None
-        raise
+        error = only_error(group)
+        if error is None:
+            raise
+        raise error from None

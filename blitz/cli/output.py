@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
-from blitz.errors import BlitzError, ConfigError, ConfigProblem, PluginLoadError
+from blitz.errors import BlitzError, ConfigError, ConfigProblem, PluginLoadError, only_error
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "fail_on_errors", "print_json", "refuse", "set_up_logging"]
 
@@ -60,23 +60,11 @@ def fail_on_errors() -> Iterator[None]:
         click.echo(str(error), err=True)
         raise SystemExit(EXIT_FAILED) from None
     except BaseExceptionGroup as group:
-        inner = _only(group)
+        inner = only_error(group)
         if inner is None:
             raise
         with fail_on_errors():
             raise inner from None
-
-
-def _only(group: BaseExceptionGroup[BaseException]) -> BlitzError | None:
-    """The one BlitzError that a nursery wrapped."""
-    while len(group.exceptions) == 1:
-        inner = group.exceptions[0]
-        if isinstance(inner, BlitzError):
-            return inner
-        if not isinstance(inner, BaseExceptionGroup):
-            return None
-        group = inner
-    return None
 
 
 def print_json(value: Any) -> None:

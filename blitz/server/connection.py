@@ -131,6 +131,7 @@ class Connection:
         context = self.context
         self.exchange = exchange
         keep = await exchange.run(begun)
+        self.timer.bound(0, "")
         exchange.close()
         self.exchange = None
         context.give_exchange(exchange.cdata)

@@ -30,9 +30,13 @@ NEVER = math.inf
 
 
 class Timer:
-    """A deadline with what to do when it passes. ``what`` names the present wait for the error text."""
+    """A deadline with what to do when it passes. ``what`` names the present wait for the error text.
 
-    __slots__ = ("_next_look", "deadline", "expire", "expired", "what", "wheel")
+    Attributes:
+        limit: no deadline is later than this moment; ``bound`` sets it.
+    """
+
+    __slots__ = ("_limit_what", "_next_look", "deadline", "expire", "expired", "limit", "what", "wheel")
 
     def __init__(self, wheel: DeadlineWheel, expire: Callable[[], object]) -> None:
         self.wheel = wheel
@@ -40,17 +44,27 @@ class Timer:
         self.deadline = NEVER
         self.expired = False
         self.what = ""
+        self.limit = NEVER
+        self._limit_what = ""
         self._next_look = NEVER
 
     def arm(self, seconds: float, what: str) -> None:
-        """Expire *seconds* from now unless armed again or disarmed; 0 disarms."""
+        """Expire *seconds* from now unless armed again or disarmed; 0: when ``limit`` says, or never."""
         self.what = what
-        if not seconds:
-            self.deadline = NEVER
-            return
-        self.deadline = deadline = self.wheel.now + seconds
+        deadline = self.wheel.now + seconds if seconds else NEVER
+        if self.limit < deadline:
+            deadline = self.limit
+            self.what = self._limit_what
+        self.deadline = deadline
         if deadline < self._next_look:
             self.wheel.look_at(self, deadline)
+
+    def bound(self, seconds: float, what: str) -> None:
+        """Let all waits together, from now on, last *seconds* at most; 0: as long as each may."""
+        self.limit = NEVER
+        self.arm(seconds, what)
+        self.limit = self.deadline
+        self._limit_what = what
 
     def disarm(self) -> None:
         self.deadline = NEVER

@@ -156,7 +156,7 @@ class Exchange:
             ClientError: the client's message is bad: answer and close.
             BlitzError: something failed after the answer had begun: close.
         """
-        self.connection.timer.arm(self.runtime.timeouts.total, "total")
+        self.connection.timer.bound(self.runtime.timeouts.total, "total")
         try:
             if begun is None or begun.entry is None:
                 return await self._run_from_start()

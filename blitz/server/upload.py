@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from blitz.errors import BlitzError, ClientError, ClientGone
+from blitz.errors import BlitzError, ClientError, ClientGone, UpstreamError
 
 from .deadline import Timer
 from .incoming import frame_chunk
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .upstream import UpstreamConnection
 
 __all__ = ["Upload"]
+
+SENDING = "send to upstream"
 
 
 class Upload:
@@ -52,9 +54,15 @@ class Upload:
                 self._fail(ClientGone("client connection broke in the request body"))
         self._timer.disarm()
         if self._scope.cancelled_caught and self._timer.expired:
-            self._fail(ClientError("request body stalled", status=408))
+            self._fail(self._late())
         if self.finished:
             exchange.upload_finished()
+
+    def _late(self) -> BlitzError:
+        if self._timer.what == SENDING:
+            address = self._upstream.endpoint.address
+            return UpstreamError(f"{address}: took none of the request body for too long", status=504)
+        return ClientError("request body stalled", status=408)
 
     def stop(self) -> None:
         """The answer is over or failed: nobody needs the rest."""
@@ -85,7 +93,7 @@ class Upload:
             try:
                 sent = stream.send_nowait(data)
                 if sent < len(data):
-                    self._timer.arm(exchange.runtime.timeouts.send_idle, "send to upstream")
+                    self._timer.arm(exchange.runtime.timeouts.send_idle, SENDING)
                     await stream.send_rest(data[sent:])
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._wait_for_the_reader()
@@ -98,7 +106,7 @@ class Upload:
                 body,
                 self._upstream.stream,
                 exchange.context.pipes,
-                lambda: self._timer.arm(send_idle, "send to upstream"),
+                lambda: self._timer.arm(send_idle, SENDING),
             )
         except SinkBroken:
             await self._wait_for_the_reader()

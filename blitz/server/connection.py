@@ -20,7 +20,7 @@ from .answers import error_answer
 from .deadline import Timer
 from .exchange import Exchange
 from .forward import UNTRUSTED_FIELDS
-from .lane import CLOSED, Handover, serve_short
+from .lane import CLOSED, RELOADED, Handover, serve_short
 from .peer import client_behind
 from .stream import SocketStream
 
@@ -105,6 +105,8 @@ class Connection:
                     stopped = await serve_short(self)
                     if stopped == CLOSED:
                         return
+                    if stopped == RELOADED:
+                        continue
                     begun = stopped if isinstance(stopped, Handover) else None
                 elif not await self._first_bytes():
                     return

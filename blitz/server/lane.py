@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .runtime import RouteEntry
     from .upstream import Endpoint, UpstreamConnection
 
-__all__ = ["CLOSED", "HEAD_BYTES", "Handover", "serve_short"]
+__all__ = ["CLOSED", "HEAD_BYTES", "RELOADED", "Handover", "serve_short"]
 
 _AGAIN = lib.BLITZ_IO_AGAIN
 _V_STOP = lib.BLITZ_V_STOP
@@ -81,11 +81,12 @@ class Handover:
 
 
 CLOSED = "closed"  # the client has gone between two requests
+RELOADED = "reloaded"  # what runs now has no short lane; the next request is there, unread
 HEAD_BYTES = "head bytes"  # the first bytes of a request are in connection.buffer
 
 
 async def serve_short(connection: Connection) -> Handover | str:
-    """Serve short exchanges until something else comes: a Handover, CLOSED or HEAD_BYTES.
+    """Serve short exchanges until something else comes: a Handover, CLOSED, RELOADED or HEAD_BYTES.
 
     The connection has no buffer and nothing unread. Raises trio.BrokenResourceError.
     """
@@ -99,9 +100,11 @@ async def serve_short(connection: Connection) -> Handover | str:
     lane = _Lane(connection, context, fd)
     try:
         while True:
-            runtime = context.runtime
             connection.arm_idle()
             await readiness.wait(fd, task)
+            runtime = context.runtime
+            if not runtime.short:
+                return RELOADED
             stopped = lane.receive(runtime.head_limits)
             if stopped is None:
                 continue

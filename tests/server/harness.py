@@ -147,6 +147,15 @@ class FakeUpstream:
             await stream.aclose()
 
 
+async def until(condition: Callable[[], object], patience: float = 5.0) -> None:
+    """Wait for what the other side of a socket brings about; a condition that never comes is an error."""
+    with trio.fail_after(patience):
+        while True:
+            if condition():
+                return
+            await trio.sleep(0.005)
+
+
 def answering(answer: bytes) -> Script:
     """Read a head (no body), send *answer*, again and again."""
 

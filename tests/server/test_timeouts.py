@@ -10,7 +10,7 @@ import trio
 
 from blitz.config import Answer, Route, Timeouts, Upstream
 
-from .harness import Served, answering, rig
+from .harness import Served, answering, rig, until
 
 SHORT = 0.2
 PATIENCE = 5.0  # a wait that its timeout does not end fails the test
@@ -112,9 +112,7 @@ async def test_a_client_that_takes_nothing_is_dropped(parser: str) -> None:
     async with rig(flood, parser=parser, timeouts=only(send_idle=SHORT)) as test:
         client = await test.connect()
         await client.send(GET)
-        with trio.fail_after(PATIENCE):
-            while test.gateway.statistics().connections:
-                await trio.sleep(0.02)
+        await until(lambda: not test.gateway.statistics().connections)
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 100000000", b"Transfer-Encoding: chunked"])
@@ -158,7 +156,7 @@ def unreachable() -> Iterator[str]:
             sock.setblocking(False)
             sock.connect_ex(listener.getsockname())
             waiting.append(sock)
-        yield "http://127.0.0.1:{}".format(listener.getsockname()[1])
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         for sock in waiting:
             sock.close()
 
@@ -174,8 +172,7 @@ async def test_a_drain_cuts_off_what_is_left(parser: str) -> None:
     async with rig(silent, parser=parser, timeouts=Timeouts(drain=SHORT)) as test:
         client = await test.connect()
         await client.send(GET)
-        while not test.upstream.connections:
-            await trio.sleep(0.01)
+        await until(lambda: test.upstream.connections)
         with trio.fail_after(PATIENCE):
             assert await test.gateway.drain() is False
             assert await client.closed()

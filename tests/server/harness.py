@@ -322,6 +322,7 @@ async def rig(
     timeouts: Timeouts | None = None,
     limits: Limits | None = None,
     upgrades: list[str] | None = None,
+    forwarded: str = "x-forwarded",
     **config: Any,
 ) -> AsyncIterator[Rig]:
     """A gateway in front of one fake upstream; TLS on both sides where *parser* ends in "+tls"."""
@@ -337,7 +338,7 @@ async def rig(
         tls = UpstreamTls(ca=authority().file) if encrypted else UpstreamTls()
         config.setdefault("upstreams", {"main": Upstream(endpoints=[upstream.endpoint], tls=tls)})
         whole = Config(
-            http=Http(parser=parser, upgrades=upgrades or ["websocket"]),  # type: ignore[arg-type]
+            http=Http(parser=parser, upgrades=upgrades or ["websocket"], forwarded=forwarded),  # type: ignore[arg-type]
             timeouts=timeouts or Timeouts(),
             limits=limits or Limits(),
             **config,

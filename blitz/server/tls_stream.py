@@ -26,6 +26,7 @@ __all__ = ["TlsError", "TlsStream"]
 
 RAW_SIZE = 64 * 1024  # bytes received at once: four full records
 SEND_SLICE = 64 * 1024  # plaintext that is encrypted before the socket is asked: bounds what lies in _unsent
+MAX_LOOKS = 4  # reads that bring no data before a stream counts as not quiet
 MAX_STASH = 1024 * 1024  # plaintext that may be waiting when our end is said; more than RAW_SIZE cannot be
 
 
@@ -177,10 +178,16 @@ class TlsStream:
 
     def is_quiet(self) -> bool:
         """Open, and no data has arrived. Reads what is not data: tickets, key updates."""
+        one = memoryview(bytearray(1))
         try:
-            return self.receive_nowait(memoryview(bytearray(1))) < 0
+            for _ in range(MAX_LOOKS):
+                if self._read(one) >= 0:
+                    return False
+                if not self._take():
+                    return True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return False
+            pass
+        return False
 
     # -- sending
 

@@ -33,7 +33,8 @@ cannot() { echo "seed listing ($KIND): $*" >&2; exit 3; }
 minor() { "$@" --version | sed 's/^[a-z]* 1\.\([0-9]*\)\..*/\1/'; }
 
 install_packages() {
-    local packages=(rustc cargo libstd-rust-dev-wasm32 lld gcc libc6-dev ca-certificates) missing=()
+    local packages=(rustc cargo libstd-rust-dev-wasm32 lld gcc libc6-dev ca-certificates pkg-config libssl-dev)
+    local missing=()
     command -v apt-get >/dev/null || cannot "needs Debian's rustc and libstd-rust-dev-wasm32, and there is no apt"
     for package in "${packages[@]}"; do
         [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == "install ok installed" ]] \

@@ -71,4 +71,4 @@ async def _lane(target: Target, profile: str, upstreams: trio.Nursery, servers: 
     async def restart() -> str:
         return await trio.to_thread.run_sync(server.restart)
 
-    return Lane(address, upstream, restart, probes=2 if target.workers == 1 else 4)
+    return Lane(address, upstream, restart, probes=2 if target.workers == 1 else 4, tls=target.tls)

@@ -15,6 +15,7 @@ import trio.lowlevel
 
 from .case import Await, AwaitUpstream, Byte, Case, Close, HalfClose, Observation, Pause, Reset, Step
 from .judge import judge
+from .link import TlsLink, connect
 from .upstream import Upstream, default_body
 from .wire import Response, WireError, parse_responses
 
@@ -46,6 +47,7 @@ class Lane:
     upstream: Upstream
     restart: Callable[[], Awaitable[str]]  # after a crash: returns what the dead one wrote
     probes: int = 2  # well-behaved clients after each case
+    tls: bool = False
 
 
 async def run_lane(lane: Lane, cases: Iterator[Case], report: Callable[[Result], None]) -> None:
@@ -80,7 +82,7 @@ async def play_case(lane: Lane, case: Case) -> Result:
     play = lane.upstream.begin(token, case.upstream)
     seen = Observation()
     started = trio.current_time()
-    async with _Client.open(lane.address, case, token, lane.upstream) as client:
+    async with _Client.open(lane, case, token) as client:
         await client.run(seen)
     seen.seconds = trio.current_time() - started - client.idle_wait
     with trio.move_on_after(2):
@@ -104,14 +106,14 @@ async def _probe(lane: Lane, token: bytes, turn: int) -> str:
     data = b""
     try:
         with trio.fail_after(FOLLOW_WAIT):
-            stream = await trio.open_tcp_stream(*lane.address)
-            async with stream:
-                await stream.send_all(
-                    b"GET " + target + b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"
-                )
-                async for part in stream:
+            link = await connect(lane.address, tls=lane.tls)
+            try:
+                await link.send(b"GET " + target + b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n")
+                while part := await link.recv(65536):
                     data += part
-    except (trio.TooSlowError, trio.BrokenResourceError, OSError) as error:
+            finally:
+                link.close()
+    except (trio.TooSlowError, OSError) as error:
         return f"{type(error).__name__} after {data[:100]!r}"
     return _check_answer(data, target)
 
@@ -131,7 +133,9 @@ def _check_answer(data: bytes, target: bytes) -> str:
 class _Client:
     """The client of one case."""
 
-    def __init__(self, sock: trio.socket.SocketType, case: Case, token: bytes, upstream: Upstream) -> None:
+    def __init__(
+        self, sock: trio.socket.SocketType | TlsLink, case: Case, token: bytes, upstream: Upstream
+    ) -> None:
         self.sock, self.case, self.token, self.upstream = sock, case, token, upstream
         self.data = bytearray()
         self.ended = "open"
@@ -143,14 +147,10 @@ class _Client:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, address: tuple[str, int], case: Case, token: bytes, upstream: Upstream
-    ) -> AsyncIterator[_Client]:
-        sock = trio.socket.socket()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await sock.connect(address)
+    async def open(cls, lane: Lane, case: Case, token: bytes) -> AsyncIterator[_Client]:
+        sock = await connect(lane.address, tls=lane.tls)
         try:
-            yield cls(sock, case, token, upstream)
+            yield cls(sock, case, token, lane.upstream)
         finally:
             sock.close()
 

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .link import certificate
+
 __all__ = ["TARGETS", "Target", "running"]
 
 PEERS = Path(__file__).with_name("peers")
@@ -45,6 +47,7 @@ class Target:
     needs: str = ""  # program that must be installed
     workers: int = 1
     peer: bool = True
+    tls: bool = False
 
     def available(self) -> bool:
         return (
@@ -53,9 +56,12 @@ class Target:
         )
 
 
-def _blitz(parser: str, workers: int) -> Target:
+def _blitz(parser: str, workers: int, *, tls: bool = False) -> Target:
     def command(listen: int, upstream: int, profile: str, _: Path) -> list[str]:
         settings = {"http.parser": parser} | (TIMED if profile == "timed" else {})
+        if tls:
+            settings["listen"] = f'[{{ address = "127.0.0.1:{listen}", tls = true }}]'
+            settings["tls.certs"] = f'[{{ cert = "{certificate()}" }}]'
         return [
             *os.environ.get("BLITZ_COMMAND", f"{sys.executable} -m blitz").split(),
             *("proxy", f"127.0.0.1:{listen}", f"http://127.0.0.1:{upstream}"),
@@ -63,7 +69,8 @@ def _blitz(parser: str, workers: int) -> Target:
             *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")),
         ]
 
-    return Target(f"blitz-{parser}-{workers}", command, workers=workers, peer=False)
+    name = f"blitz-{parser}-{workers}{'-tls' if tls else ''}"
+    return Target(name, command, workers=workers, peer=False, tls=tls)
 
 
 def _template(name: str, listen: int, upstream: int, profile: str, scratch: Path) -> Path:
@@ -110,6 +117,7 @@ TARGETS = {
         _blitz("h11", 1),
         _blitz("auto", 2),
         _blitz("h11", 2),
+        _blitz("auto", 1, tls=True),
         Target("nginx", _nginx, needs="nginx"),
         Target("haproxy", _haproxy, needs="haproxy"),
         Target("caddy", _caddy, needs="caddy"),

@@ -5,6 +5,7 @@ Syntax only: nothing is looked up. Errors are ValueError with one sentence.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from urllib.parse import unquote
@@ -16,6 +17,7 @@ __all__ = [
     "Endpoint",
     "check_host_pattern",
     "check_path_prefix",
+    "check_server_name",
     "parse_address",
     "parse_endpoint",
     "parse_network",
@@ -152,6 +154,14 @@ def check_host_pattern(text: str) -> None:
         raise ValueError(f'"{text}" is not ASCII; write the name as DNS has it, in its xn-- form')
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise ValueError(f'"{text}" is not a host name; write such as "api.example.org" or "*.example.org"')
+
+
+def check_server_name(text: str) -> None:
+    """Refuse what no certificate can name: only a host name or an address without brackets can."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(text)
+        return
+    _host(text, text, "write such as api.example.org")
 
 
 def check_path_prefix(text: str) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from blitz.config.addresses import (
     check_host_pattern,
     check_path_prefix,
+    check_server_name,
     parse_address,
     parse_endpoint,
     parse_network,
@@ -134,6 +135,8 @@ def _upstreams(config: Config, document: Document) -> None:
 def _upstream_tls(document: Document, name: str, upstream: Upstream) -> None:
     at = ("upstreams", name, "tls")
     tls = upstream.tls
+    if tls.server_name:
+        _syntax(document, check_server_name, tls.server_name, *at, "server_name")
     if tls.key and not tls.cert:
         document.report((*at, "key"), "a key without its certificate; write `cert` too")
     if not tls.verify and tls.ca:

@@ -67,7 +67,7 @@ CASES = {
     "upstreams.api.host": ('"a:8"', "a:8", '"a b"', "not a host"),
     "upstreams.api.proxy_protocol": ('"v2"', "v2", '"v1"', "expected one of"),
     "upstreams.api.tls.ca": ('"ca.pem"', "ca.pem", "1", "expected a string"),
-    "upstreams.api.tls.server_name": ('"a"', "a", "1", "expected a string"),
+    "upstreams.api.tls.server_name": ('"::1"', "::1", '".a"', "has no valid host name"),
     "upstreams.api.tls.verify": ("false", False, '"no"', "expected true or false"),
     "upstreams.api.tls.cert": ('"a.pem"', "a.pem", "1", "expected a string"),
     "upstreams.api.tls.key": ('""', "", '"a.key"', "write `cert` too"),

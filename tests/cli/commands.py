@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "plugins"
 PATIENCE = 60.0  # seconds; a busy machine compiles slowly
-ADDRESS = re.compile(r"listen(?:ing|s) on http://127\.0\.0\.1:(\d+)")
+ADDRESS = re.compile(r"listen(?:ing|s) on https?://127\.0\.0\.1:(\d+)")
 
 
 def environment(**more: str) -> dict[str, str]:

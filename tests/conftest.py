@@ -21,6 +21,14 @@ def compile_wat(text: str) -> bytes:
     return bytes(wat2wasm(text))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled guests of the tests go to a directory of this run, also those of processes it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     # An emulator keeps a record of every page that is reserved, and each slot is 4 GiB of them.

@@ -26,6 +26,8 @@ KEEP_RESIDENT_SIZE = 64 * KIB
 # The epoch tick: how long a busy guest may hold the event loop.
 TICK_US = 1000
 ERROR_SIZE = 1024
+# Raise it when native/engine.c changes what the engine compiles to: it names entries of the compile cache.
+SETTINGS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,11 @@ class Engine:
         """A module came (1) or went (-1). Any thread."""
         with self._lock:
             self._modules += change
+
+    @property
+    def settings(self) -> str:
+        """What compiled code depends on besides the module, wasmtime and the processor."""
+        return f"{SETTINGS} memory={self.max_memory_size}"
 
     def close(self) -> None:
         """Stop the tick thread and free everything. All modules must be closed before."""

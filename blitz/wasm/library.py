@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import platform
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from blitz.errors import ConfigError
 
-__all__ = ["WASMTIME_MAJOR", "find_library"]
+__all__ = ["WASMTIME_MAJOR", "find_library", "library_version"]
 
 WASMTIME_MAJOR = 50  # native/wasmtime_api.h declares the structures of this version
 
@@ -41,6 +42,12 @@ def find_library() -> Path:
     return library
 
 
+@cache
+def library_version() -> str:
+    """The version of the installed wasmtime, in full."""
+    return ", ".join(_versions(_package_directory()))
+
+
 def _package_directory() -> Path:
     spec = find_spec("wasmtime")
     if spec is None or not spec.submodule_search_locations:
@@ -51,8 +58,7 @@ def _package_directory() -> Path:
 
 
 def _check_version(package: Path) -> None:
-    folders = package.parent.glob("wasmtime-*.dist-info")
-    versions = sorted(folder.name.removeprefix("wasmtime-").removesuffix(".dist-info") for folder in folders)
+    versions = _versions(package)
     if not versions:
         raise ConfigError(
             f"the version of wasmtime in {package} is unknown: its dist-info directory is missing"
@@ -63,3 +69,8 @@ def _check_version(package: Path) -> None:
                 f"wasmtime {found} is installed, version {WASMTIME_MAJOR} is wanted: "
                 f"pip install 'wasmtime>={WASMTIME_MAJOR},<{WASMTIME_MAJOR + 1}'"
             )
+
+
+def _versions(package: Path) -> list[str]:
+    folders = package.parent.glob("wasmtime-*.dist-info")
+    return sorted(folder.name.removeprefix("wasmtime-").removesuffix(".dist-info") for folder in folders)

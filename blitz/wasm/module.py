@@ -10,7 +10,7 @@ from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginLoadError
 from blitz.wasm.engine import ERROR_SIZE, Engine
 
-__all__ = ["Export", "Import", "MemoryType", "Module", "spell_type"]
+__all__ = ["Export", "Import", "MemoryType", "Module", "check_preamble", "spell_type"]
 
 PAGE_SIZE = 65536
 MAGIC = b"\0asm"
@@ -106,7 +106,7 @@ class Module:
         Raises:
             PluginLoadError: not WebAssembly, a component, or code that the engine refuses.
         """
-        _check_preamble(wasm, source)
+        check_preamble(wasm, source)
         error = ffi.new("char[]", ERROR_SIZE)
         ptr = lib.blitz_module_compile(engine.ptr, wasm, len(wasm), error, ERROR_SIZE)
         if ptr == ffi.NULL:
@@ -157,7 +157,12 @@ class Module:
         self.engine.count_module(-1)
 
 
-def _check_preamble(wasm: bytes, source: str) -> None:
+def check_preamble(wasm: bytes, source: str) -> None:
+    """Refuse what is no core module, in words.
+
+    Raises:
+        PluginLoadError: empty, not WebAssembly, a component, or of another version.
+    """
     if not wasm:
         raise PluginLoadError(f"{source} is empty, wanted a WebAssembly module")
     if wasm[:4] != MAGIC:

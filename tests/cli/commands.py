@@ -20,7 +20,9 @@ ADDRESS = re.compile(r"listen(?:ing|s) on https?://127\.0\.0\.1:(\d+)")
 
 def environment(**more: str) -> dict[str, str]:
     """Nothing of the developer's own settings reaches the command."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME") if name in os.environ
+    }
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
 
 

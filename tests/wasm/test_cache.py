@@ -1,0 +1,430 @@
+"""Compiled once, then loaded; never loaded when somebody else could have written it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from blitz.errors import PluginLoadError
+from blitz.wasm import cache as cache_module
+from blitz.wasm import compile as compile_module
+from blitz.wasm.cache import CompileCache, default_directory
+from blitz.wasm.engine import Engine
+from blitz.wasm.instance import FAULT
+from blitz.wasm.module import Module
+from blitz.wasm.plugin import Plugin
+
+from .support import exchanging, spec
+
+Wasm = Callable[[str], bytes]
+OLD = time.time() - 3600
+
+
+class Counter:
+    """How often a compiler was started."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        real = compile_module.compile_apart
+
+        def counted(*args: object) -> None:
+            self.count += 1
+            real(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(cache_module, "compile_apart", counted)
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    return Counter(monkeypatch)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, guest_wasm: Wasm) -> Path:
+    path = tmp_path / "plugin.wasm"
+    path.write_bytes(guest_wasm("verdict"))
+    os.utime(path, (OLD, OLD))
+    return path
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "blitz"
+
+
+def load(engine: Engine, cache: CompileCache, plugin: Path, **options: str) -> str:
+    """Load, look that it is the module, close; the digest."""
+    module, digest = cache.load(engine, str(plugin), **options)
+    assert module.export("process_request") is not None
+    module.close()
+    return digest
+
+
+def entry(directory: Path, suffix: str) -> Path:
+    (found,) = directory.glob(f"*.{suffix}")
+    return found
+
+
+def test_a_module_is_compiled_once(engine: Engine, plugin: Path, directory: Path, compiled: Counter) -> None:
+    for _ in range(3):
+        load(engine, CompileCache(directory), plugin)
+    assert compiled.count == 1
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(entry(directory, "cwasm").stat().st_mode) == 0o600
+
+
+def test_a_loaded_module_runs(engine: Engine, plugin: Path, directory: Path) -> None:
+    cache = CompileCache(directory)
+    load(engine, cache, plugin)
+    code = entry(directory, "cwasm")
+    module = Module.load(engine, code, "plugin.wasm")
+    again = module.serialize()
+    module.close()
+    assert again == code.read_bytes()
+
+
+def test_another_content_is_another_entry(
+    engine: Engine, plugin: Path, directory: Path, compiled: Counter, guest_wasm: Wasm
+) -> None:
+    cache = CompileCache(directory)
+    first = load(engine, cache, plugin)
+    plugin.write_bytes(guest_wasm("copy_header"))
+    assert load(engine, cache, plugin) != first
+    assert compiled.count == 2
+    assert len(list(directory.glob("*.cwasm"))) == 2
+
+
+@pytest.mark.parametrize("how", ["flip", "cut", "empty", "longer", "foreign"])
+def test_a_damaged_entry_is_compiled_again(
+    engine: Engine, plugin: Path, directory: Path, compiled: Counter, how: str
+) -> None:
+    cache = CompileCache(directory)
+    load(engine, cache, plugin)
+    code = entry(directory, "cwasm")
+    data = bytearray(code.read_bytes())
+    if how == "flip":
+        data[len(data) // 2] ^= 1
+    code.write_bytes(
+        {"flip": data, "cut": data[:1000], "empty": b"", "longer": data + b"x", "foreign": b"\x7fELF" * 300}[
+            how
+        ]
+    )
+    load(engine, cache, plugin)
+    assert compiled.count == 2
+    load(engine, cache, plugin)
+    assert compiled.count == 2
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"stamp": 1, "size": "x", "sha256": 2}'])
+def test_a_damaged_description_is_no_error(
+    engine: Engine, plugin: Path, directory: Path, compiled: Counter, text: str
+) -> None:
+    cache = CompileCache(directory)
+    load(engine, cache, plugin)
+    entry(directory, "json").write_text(text)
+    for note in directory.glob("*.src"):
+        note.write_text(text)
+    load(engine, cache, plugin)
+    assert compiled.count == 2
+
+
+def test_an_entry_that_others_can_write_is_not_loaded(
+    engine: Engine, plugin: Path, directory: Path, compiled: Counter
+) -> None:
+    cache = CompileCache(directory)
+    load(engine, cache, plugin)
+    entry(directory, "cwasm").chmod(0o666)
+    load(engine, cache, plugin)
+    assert compiled.count == 2
+
+
+def test_an_entry_that_is_a_link_is_not_loaded(
+    engine: Engine, plugin: Path, directory: Path, compiled: Counter, tmp_path: Path
+) -> None:
+    cache = CompileCache(directory)
+    load(engine, cache, plugin)
+    code = entry(directory, "cwasm")
+    code.rename(tmp_path / "elsewhere")
+    code.symlink_to(tmp_path / "elsewhere")
+    load(engine, cache, plugin)
+    assert compiled.count == 2
+
+
+def test_a_copied_cache_is_checked_and_used(
+    engine: Engine, plugin: Path, directory: Path, compiled: Counter
+) -> None:
+    load(engine, CompileCache(directory), plugin)
+    code = entry(directory, "cwasm")
+    data = code.read_bytes()
+    code.unlink()
+    code.write_bytes(data)
+    code.chmod(0o600)
+    load(engine, CompileCache(directory), plugin)
+    assert compiled.count == 1
+
+
+def test_a_half_written_entry_is_invisible(
+    engine: Engine, plugin: Path, directory: Path, compiled: Counter
+) -> None:
+    cache = CompileCache(directory)
+    load(engine, cache, plugin)
+    entry(directory, "json").unlink()  # the crash came between the two renames
+    load(engine, cache, plugin)
+    assert compiled.count == 2
+    assert not [name for name in os.listdir(directory) if name.startswith(".")]
+
+
+def test_the_digest_of_an_unchanged_file_is_remembered(
+    engine: Engine, plugin: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = CompileCache(directory)
+    monkeypatch.setattr(cache_module, "SETTLED", -1.0)  # its change time cannot be set back
+    digest = load(engine, cache, plugin)
+    assert json.loads(entry(directory, "src").read_text())["wasm"] == digest
+
+    def unread(file: str) -> None:
+        raise AssertionError(f"{file} was read")
+
+    monkeypatch.setattr(cache_module, "_read", unread)
+    assert load(engine, cache, plugin) == digest
+
+
+def test_a_fresh_file_is_read_again(engine: Engine, plugin: Path, directory: Path) -> None:
+    # It may be written once more within the resolution of its times.
+    load(engine, CompileCache(directory), plugin)
+    assert not list(directory.glob("*.src"))
+
+
+def test_a_pinned_file_is_always_read(
+    engine: Engine, plugin: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = CompileCache(directory)
+    monkeypatch.setattr(cache_module, "SETTLED", -1.0)
+    digest = load(engine, cache, plugin)
+    note = entry(directory, "src")
+    said = json.loads(note.read_text())
+    note.write_text(json.dumps(said | {"wasm": "0" * 64}))
+    assert load(engine, cache, plugin, pin=digest) == digest
+    with pytest.raises(PluginLoadError, match="the configuration pins 0000"):
+        cache.load(engine, str(plugin), pin="0" * 64)
+
+
+def test_the_oldest_entries_go(engine: Engine, tmp_path: Path, directory: Path, wat: Wasm) -> None:
+    sizes = []
+    for number in range(4):
+        plugin = tmp_path / f"{number}.wasm"
+        plugin.write_bytes(
+            wat(
+                f'(module (memory (export "memory") 1) (func (export "process_request")'
+                f" (param i32 i32 i32 i32) (result i32) (i32.const {number})))"
+            )
+        )
+        bound = 2**40 if len(sizes) < 3 else int(2.5 * sizes[0])
+        load(engine, CompileCache(directory, max_size=bound), plugin)
+        sizes.append(entry(directory, "cwasm").stat().st_size if not sizes else 0)
+        newest = max(directory.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        assert str(plugin) == json.loads(newest.read_text())["source"]
+        if number < 3:
+            os.utime(newest, (OLD + number, OLD + number))
+            os.utime(newest.with_suffix(".cwasm"), (OLD + number, OLD + number))
+    left = {json.loads(path.read_text())["source"] for path in directory.glob("*.json")}
+    assert left == {str(tmp_path / "2.wasm"), str(tmp_path / "3.wasm")}
+    assert len(list(directory.glob("*.cwasm"))) == 2
+
+
+# ---------------------------------------------------------------- no usable directory
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "blitz.wasm"]
+
+
+def world_writable(path: Path) -> None:
+    path.mkdir(parents=True)
+    path.chmod(0o777)
+
+
+def in_an_open_directory(path: Path) -> None:
+    path.mkdir(parents=True)
+    path.parent.chmod(0o777)
+
+
+def a_file(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("")
+
+
+def of_somebody_else(path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can give files away")
+    path.mkdir(parents=True)
+    os.chown(path, 12345, -1)
+
+
+REFUSED = [
+    (world_writable, "can be written by others"),
+    (in_an_open_directory, "which others can write to"),
+    (a_file, "cannot be used"),
+    (of_somebody_else, "belongs to user 12345"),
+]
+
+
+@pytest.mark.parametrize(("make", "reason"), REFUSED)
+def test_a_directory_that_is_not_ours_alone_is_not_used(
+    engine: Engine,
+    plugin: Path,
+    directory: Path,
+    caplog: pytest.LogCaptureFixture,
+    make: Callable[[Path], None],
+    reason: str,
+) -> None:
+    make(directory)
+    for _ in range(2):
+        load(engine, CompileCache(directory), plugin)
+    (warning,) = warnings_of(caplog)
+    assert reason in warning
+    assert "set cache_dir" in warning
+    assert directory.is_file() or not list(directory.iterdir())
+
+
+def test_without_a_process_it_compiles_here(
+    engine: Engine,
+    plugin: Path,
+    directory: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compile_module.sys, "executable", "/nowhere/python")
+    for _ in range(2):
+        load(engine, CompileCache(directory), plugin)
+    assert [line.partition(":")[0] for line in warnings_of(caplog)] == [
+        "compiling inside the gateway's own process"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, Path("/x/blitz")),
+        ({"XDG_CACHE_HOME": "relative", "HOME": "/h"}, Path("/h/.cache/blitz")),
+        ({"HOME": "/h"}, Path("/h/.cache/blitz")),
+        ({}, None),
+    ],
+)
+def test_where_the_cache_is(environ: dict[str, str], expected: Path | None) -> None:
+    assert default_directory(environ) == expected
+
+
+# ---------------------------------------------------------------- the compiler's process
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"hello wasm", "is not WebAssembly"),
+        (b"\0asm\x01\0\0\0\x01\xff", "does not compile"),
+    ],
+)
+def test_what_does_not_compile_is_a_sentence(
+    engine: Engine, tmp_path: Path, directory: Path, content: bytes, sentence: str
+) -> None:
+    path = tmp_path / "bad.wasm"
+    path.write_bytes(content)
+    with pytest.raises(PluginLoadError, match=sentence) as caught:
+        CompileCache(directory).load(engine, str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(directory.glob("*.cwasm")) + list(directory.glob(".new*"))
+
+
+def test_a_module_that_takes_too_long_is_refused(
+    engine: Engine, plugin: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile_module, "TIMEOUT", 0.01)
+    with pytest.raises(PluginLoadError, match=r"plugin\.wasm does not compile within 0\.01 s"):
+        CompileCache(directory).load(engine, str(plugin))
+
+
+def number(value: int) -> bytes:
+    out = b""
+    while value > 127:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+def section(kind: int, content: bytes) -> bytes:
+    return bytes([kind]) + number(len(content)) + content
+
+
+def functions(count: int, body: bytes) -> bytes:
+    """A module of *count* functions () -> () with the same body."""
+    declared = section(3, number(count) + b"\0" * count)
+    code = section(10, number(count) + (number(len(body)) + body) * count)
+    return b"\0asm\x01\0\0\0" + section(1, b"\x01\x60\0\0") + declared + code
+
+
+# 49,000 vectors as locals: some 3 ms of compiling for 7 bytes.
+MANY_LOCALS = functions(3000, b"\x01" + number(49_000) + b"\x7b\x0b")
+# One function of a megabyte.
+LONG = functions(1, b"\x01\x01\x7f" + b"\x20\x00\x45\x21\x00" * 200_000 + b"\x0b")
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "wasm", "sentence"),
+    [
+        pytest.param("MAX_CPU", 1, MANY_LOCALS, "within 1 s of CPU time", id="cpu"),
+        pytest.param("MAX_DATA", 2**25, LONG, r"within 0\.03125 GiB of memory", id="memory"),
+    ],
+)
+def test_a_module_that_takes_too_much_is_refused(
+    engine: Engine,
+    directory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    value: int,
+    wasm: bytes,
+    sentence: str,
+) -> None:
+    path = tmp_path / "bomb.wasm"
+    path.write_bytes(wasm)
+    monkeypatch.setattr(compile_module, limit, value)
+    before = time.process_time()
+    with pytest.raises(PluginLoadError, match=sentence):
+        CompileCache(directory).load(engine, str(path))
+    assert time.process_time() - before < 0.5
+    assert not list(directory.glob("*.cwasm")) + list(directory.glob(".new*"))
+
+
+def test_the_process_gets_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "s3cr3t")
+    assert set(compile_module._environment()) == {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+
+
+def test_frames_of_a_cached_module_have_names(
+    engine: Engine, guest_wasm: Wasm, tmp_path: Path, directory: Path
+) -> None:
+    path = tmp_path / "frames.wasm"
+    path.write_bytes(guest_wasm("frames"))
+    cache = CompileCache(directory)
+    cache.load(engine, str(path))[0].close()
+    module, _ = cache.load(engine, str(path))
+    plugin = Plugin(engine, module, spec())
+    instance = plugin.new_instance()
+    try:
+        assert instance.start() == 0
+        with exchanging() as exchange:
+            assert instance.request(exchange.c) == FAULT
+        assert instance.fault().frames == ("inner_most", "middle", "process")
+    finally:
+        instance.free()
+        plugin.close()
+        module.close()

@@ -19,7 +19,8 @@ import trio
 from blitz._native import ffi, lib
 from blitz.config import Answer, Config, Plugin, Route, resolve
 from blitz.server.guests import drive, probe, wait_for_instance
-from blitz.server.runtime import load_plugin
+from blitz.server.loading import discard, load_plugin
+from blitz.wasm.cache import open_cache
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, PENDING, Chain, ChainRun
 from blitz.wasm.engine import Engine
 from blitz.wasm.pool import PluginPool
@@ -170,18 +171,13 @@ async def open_chain(
     engine = Engine()
     pools: list[PluginPool] = []
     try:
+        cache = open_cache("")
         for plugin in resolved.plugins:
-            loaded = await trio.to_thread.run_sync(load_plugin, engine, plugin, resolved.log.plugins)
-            pools.append(PluginPool(loaded))
-        await probe(pools, trio.Lock())
+            pools.append(PluginPool(await load_plugin(engine, plugin, resolved.log.plugins, cache)))
+            await probe(pools[-1], trio.Lock())
         yield AppliedChain(Chain(pools))
     finally:
-        for pool in pools:
-            pool.close()
-            for instance in pool.take_leaving():
-                pool.end(instance)
-            pool.plugin.close()
-            pool.plugin.module.close()
+        discard(pools)
         engine.close()
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "PluginError",
     "PluginLoadError",
     "PluginMemory",
+    "PluginSuspended",
     "PluginTimeout",
     "PluginTrap",
     "PluginVerdict",
@@ -119,18 +120,27 @@ class PluginError(BlitzError):
     """A plugin's fault. Its failure policy may turn this into a skip.
 
     Attributes:
-        plugin: its name.
+        kind: one word for the class, for records.
+        plugin: its name. version: as its manifest says, or "".
         hook: the export that was running, or "".
         frames: guest frames, innermost first, one ``function  file:line`` each.
     """
 
     source = "plugin"
+    kind: ClassVar[str] = "error"
 
     def __init__(
-        self, message: str, *, plugin: str = "", hook: str = "", frames: tuple[str, ...] = ()
+        self,
+        message: str,
+        *,
+        plugin: str = "",
+        version: str = "",
+        hook: str = "",
+        frames: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.plugin = plugin
+        self.version = version
         self.hook = hook
         self.frames = frames
 
@@ -138,21 +148,38 @@ class PluginError(BlitzError):
 class PluginLoadError(PluginError):
     """The file is not a plugin that can run here; the message says what was found and what was wanted."""
 
+    kind = "load"
+
 
 class PluginTrap(PluginError):
     """The guest trapped, exited, or made a host call that is not allowed."""
+
+    kind = "trap"
 
 
 class PluginTimeout(PluginError):
     """The guest ran past its deadline and was cancelled."""
 
+    kind = "timeout"
+
 
 class PluginMemory(PluginError):
     """The guest wanted more memory, or more host memory, than it may have."""
 
+    kind = "memory"
+
 
 class PluginVerdict(PluginError):
     """The hook returned -1 or a value that is no verdict."""
+
+    kind = "verdict"
+
+
+class PluginSuspended(PluginError):
+    """The plugin failed too often of late, or has no free instance: it is not run for this exchange."""
+
+    kind = "suspended"
+    status_hint = 503
 
 
 class InternalError(BlitzError):

@@ -6,7 +6,6 @@ function returns.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from blitz.config import Resolved, ResolvedPlugin
 from blitz.config.manifest import Manifest, find_manifest, read_manifest
 from blitz.errors import BlitzError, ConfigProblem, PluginLoadError
 from blitz.server.guests import probe
-from blitz.server.runtime import load_plugin
+from blitz.server.loading import discard, load_plugin
 from blitz.server.tls import TlsFilesError, TlsSettings
 from blitz.wasm.abi import detect
+from blitz.wasm.cache import CompileCache, open_cache
 from blitz.wasm.engine import Engine
 from blitz.wasm.module import MemoryType, Module, spell_type
 from blitz.wasm.pool import PluginPool
@@ -32,10 +32,11 @@ async def check_plugins(resolved: Resolved) -> list[tuple[ResolvedPlugin, str]]:
     """Load and start every plugin as a gateway would; return those that cannot run, each with its reason."""
     refused = []
     engine = Engine()
+    cache = open_cache(resolved.cache_dir)
     try:
         for plugin in resolved.plugins:
             try:
-                await _start(engine, plugin)
+                await _start(engine, plugin, cache)
             except BlitzError as error:
                 refused.append((plugin, str(error)))
     finally:
@@ -52,18 +53,13 @@ def check_tls(resolved: Resolved) -> list[tuple[tuple[str | int, ...], str]]:
     return []
 
 
-async def _start(engine: Engine, plugin: ResolvedPlugin) -> None:
+async def _start(engine: Engine, plugin: ResolvedPlugin, cache: CompileCache) -> None:
     """One plugin, one instance, and all of it freed again."""
-    loaded = await trio.to_thread.run_sync(load_plugin, engine, plugin, "off")
-    pool = PluginPool(loaded)
+    pool = PluginPool(await load_plugin(engine, plugin, "off", cache))
     try:
-        await probe([pool], trio.Lock())
+        await probe(pool, trio.Lock())
     finally:
-        pool.close()
-        for instance in pool.take_leaving():
-            pool.end(instance)
-        loaded.close()
-        loaded.module.close()
+        discard([pool])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +108,6 @@ def inspect_plugin(file: str) -> Inspection:
         PluginLoadError: it cannot be read, or is not a WebAssembly module.
     """
     path = Path(file)
-    try:
-        wasm = path.read_bytes()
-    except OSError as error:
-        raise PluginLoadError(f"{file}: cannot be read: {error.strerror}") from error
     beside = find_manifest(path)
     asks, problems = None, []
     if beside is not None:
@@ -123,7 +115,7 @@ def inspect_plugin(file: str) -> Inspection:
         problems = document.problems
     engine = Engine()
     try:
-        module = Module.compile(engine, wasm, file)
+        module, digest = open_cache("").load(engine, file)
         abi, spelling, refused = _plan(module)
         imports = tuple(Entry(one.module, one.name, spell_type(one.type)) for one in module.imports)
         exports = tuple(Entry("", one.name, spell_type(one.type)) for one in module.exports)
@@ -134,8 +126,8 @@ def inspect_plugin(file: str) -> Inspection:
     names = {entry.name for entry in exports}
     return Inspection(
         file=file,
-        size=len(wasm),
-        sha256=hashlib.sha256(wasm).hexdigest(),
+        size=path.stat().st_size,
+        sha256=digest,
         refused=refused,
         abi=abi,
         spelling=spelling,

@@ -15,25 +15,30 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import trio
 
 from blitz.config import Address, Config, Resolved, resolve
-from blitz.errors import ConfigError, ConfigProblem, only_error
+from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
 from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
-from blitz.server.guests import finish_cleanup, probe
+from blitz.server.faults import Fault
+from blitz.server.guests import finish_cleanup
 from blitz.server.listen import accept_loop, bind, close_listener, spoken_on
+from blitz.server.loading import Loader, discard
 from blitz.server.peer import Peer
-from blitz.server.runtime import Runtime, assemble, load_plugin
+from blitz.server.runtime import Runtime, assemble
 from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
+from blitz.server.watch import Seen, check_watching, look_around, watch
+from blitz.wasm.cache import open_cache
 from blitz.wasm.engine import Engine
-from blitz.wasm.plugin import Plugin
-from blitz.wasm.pool import PoolStatistics
+from blitz.wasm.plugin import PluginSpec
+from blitz.wasm.pool import PluginPool, PoolStatistics
 from blitz.wasm.shared import Shared
 
 __all__ = ["Gateway", "Shared", "Statistics", "bind_all", "open_gateway", "serve", "spoken_on"]
@@ -41,18 +46,43 @@ __all__ = ["Gateway", "Shared", "Statistics", "bind_all", "open_gateway", "serve
 _log = logging.getLogger("blitz.server")
 
 HOUSEKEEPING_INTERVAL = 1.0  # seconds between looks at idle connections, idle instances, old runtimes
-KEEP_WARM = 8  # idle instances of a plugin that survive a quiet second
+
+
+# A configuration, or where to get one when it is needed; that may block, and is called in a thread.
+Source = Config | Resolved | Callable[[], Config | Resolved]
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """How an attempt to reload ended.
+
+    Attributes:
+        time: seconds since the epoch. reason: who wanted it: ``call``, ``signal``, ``files``, ``rollback``.
+        error: why the old configuration goes on, one line; "" when the new one runs.
+        loaded, kept: names of the plugins that were loaded anew, and of those that nothing changed about.
+    """
+
+    time: float
+    reason: str
+    error: str
+    loaded: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Counts since the gateway started; ``connections`` and ``in_flight`` are now."""
+    """Counts since the gateway started; ``connections`` and ``in_flight`` are now.
+
+    Attributes:
+        last_reload: None before the first.
+    """
 
     connections: int
     in_flight: int
     generation: int
     counters: Counters
     plugins: dict[str, PoolStatistics]
+    last_reload: Reload | None
 
 
 class Gateway:
@@ -63,39 +93,118 @@ class Gateway:
         generation: 1 for the first configuration, one more for each reload that took effect.
     """
 
-    def __init__(self, context: ServerContext, engine: Engine, shared: Shared | None) -> None:
+    def __init__(
+        self, context: ServerContext, engine: Engine, shared: Shared | None, again: Source | None
+    ) -> None:
         self._context = context
         self._engine = engine
         self._shared = shared
+        self._again = again
         self._old: list[Runtime] = []
+        self._retired: list[PluginPool] = []  # no new exchange finds them; some still use them
+        self._spares: dict[str, PluginPool] = {}  # the good version before the present one, of each plugin
+        self._refused: dict[str, PluginSpec] = {}  # rolled back: not to be loaded again unasked
+        self._last_reload: Reload | None = None
         self._listeners: list[socket.socket] = []
         self._drained = trio.Event()
         self._reloading = trio.Lock()
         self.addresses: list[tuple[str, int]] = []
         self.generation = 1
 
-    async def reload(self, config: Config | Resolved) -> None:
+    async def reload(self, config: Source | None = None, *, reason: str = "call") -> None:
         """Run *config* from now on; exchanges in flight end on what they started with.
 
-        Listening addresses stay as they are. Nothing changes unless everything loads.
+        Plugins are compiled and tried out beside the traffic; one whose file and settings are the same
+        keeps its instances. Listening addresses stay as they are. Nothing changes unless everything loads.
 
+        Args:
+            config: None reads the one that the gateway was started with again, and the plugins' files.
+            reason: for the log and for ``statistics().last_reload``.
         Raises:
             ConfigError, PluginLoadError: the old configuration goes on.
         """
         async with self._reloading:
-            runtime = await _build(config, self._engine, self._shared)
-            if runtime.tls.server is None and any(self._spoken(one).tls for one in self._listeners):
-                _discard(runtime)
-                raise ConfigError(
-                    "a listener speaks TLS, and there is no certificate any more; "
-                    "keep [[tls.certs]], or start anew"
-                )
-            old = self._context.runtime
-            self._context.runtime = runtime
-            self.generation += 1
-            old.retire()
-            self._old.append(old)
-            _log.info("generation %d is running", self.generation)
+            try:
+                await self._reload(config if config is not None else self._again, reason)
+            except BlitzError as error:
+                said = "; ".join(str(error).splitlines())
+                self._last_reload = Reload(time.time(), reason, said)
+                _log.error("reload refused (%s), generation %d goes on: %s", reason, self.generation, said)
+                raise
+
+    async def _reload(self, config: Source | None, reason: str) -> None:
+        if config is None:
+            raise ConfigError("there is no configuration file to read again")
+        resolved = await _read(config)
+        if reason != "files":
+            self._refused.clear()
+        tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
+        if tls.server is None and any(self._spoken(one).tls for one in self._listeners):
+            raise ConfigError(
+                "a listener speaks TLS, and there is no certificate any more; "
+                "keep [[tls.certs]], or start anew"
+            )
+        old = {pool.name: pool for pool in self._context.runtime.pools}
+        loader = Loader(self._engine, open_cache(resolved.cache_dir), self._shared, old, self._refused)
+        await loader.load(resolved, self._context.guest_turn)
+        runtime = loader.assemble(resolved, tls)
+        for warning in resolved.warnings:
+            if warning not in self._context.runtime.resolved.warnings:
+                _log.warning("%s", warning)
+        loaded = tuple(pool.name for pool in loader.loaded)
+        kept = tuple(name for name in loader.pools if name not in loaded)
+        self._swap(runtime)
+        self._last_reload = Reload(time.time(), reason, "", loaded, kept)
+        _log.info(
+            "generation %d is running (%s); plugins loaded: %s; kept: %s",
+            self.generation,
+            reason,
+            ", ".join(loaded) or "none",
+            ", ".join(kept) or "none",
+        )
+
+    def _swap(self, runtime: Runtime) -> None:
+        """From now on exchanges start on *runtime*."""
+        old = self._context.runtime
+        self._context.runtime = runtime
+        self.generation += 1
+        old.retire()
+        self._old.append(old)
+        new = {pool.name: pool for pool in runtime.pools}
+        for pool in old.pools:
+            if new.get(pool.name) is pool:
+                continue
+            pool.close()
+            self._retired.append(pool)
+            if pool.name in new and not pool.quarantines:
+                self._spares[pool.name] = pool
+        for name in self._spares.keys() - new.keys():
+            del self._spares[name]
+
+    async def roll_back(self, plugin: str) -> None:
+        """Run the version of *plugin* again that ran before the present one.
+
+        Raises:
+            ConfigError: there is none: it was not replaced since the gateway started, or failed itself.
+        """
+        async with self._reloading:
+            spare = self._spares.pop(plugin, None)
+            if spare is None:
+                raise ConfigError(f"there is no earlier good version of plugin {plugin} to return to")
+            runtime = self._context.runtime
+            pools = {pool.name: pool for pool in runtime.pools}
+            self._refused[plugin] = pools[plugin].plugin.spec
+            self._retired.remove(spare)
+            spare.reopen()
+            self._swap(assemble(runtime.resolved, pools | {plugin: spare}, runtime.tls))
+            self._spares.pop(plugin, None)
+            self._last_reload = Reload(time.time(), "rollback", "", (plugin,))
+            _log.error(
+                "plugin %s: the version before the present one is back (generation %d); reload to try the "
+                "newer file again",
+                plugin,
+                self.generation,
+            )
 
     def _spoken(self, listener: socket.socket) -> Address:
         return spoken_on(listener, self._context.runtime.resolved.listen)
@@ -149,7 +258,16 @@ class Gateway:
             generation=self.generation,
             counters=context.counters,
             plugins={pool.name: pool.statistics(now) for pool in context.runtime.pools},
+            last_reload=self._last_reload,
         )
+
+    def faults(self) -> tuple[Fault, ...]:
+        """The recent faults of plugins, oldest first; a bounded number."""
+        return self._context.faults.recent()
+
+    async def _reload_files(self) -> None:
+        with contextlib.suppress(BlitzError):  # it was logged, and the old one goes on
+            await self.reload(reason="files")
 
     async def _housekeep(self) -> None:
         while True:
@@ -158,21 +276,38 @@ class Gateway:
 
     async def _look_after(self) -> None:
         now = self._context.wheel.now
-        runtimes = [self._context.runtime, *self._old]
-        for runtime in runtimes:
+        current = self._context.runtime
+        for runtime in [current, *self._old]:
             for cluster in runtime.clusters.values():
                 for endpoint in cluster.endpoints:
                     endpoint.expire_idle(now)
-            for pool in runtime.pools:
-                pool.shrink(KEEP_WARM)
-                for instance in pool.take_leaving():
-                    await finish_cleanup(pool, instance, self._context.guest_turn)
+        for pool in current.pools:
+            pool.look_after()
+            if pool.quarantines and pool.plugin.spec.rollback and pool.name in self._spares:
+                await self.roll_back(pool.name)
+        for pool in [*current.pools, *self._retired]:
+            for instance in pool.take_leaving():
+                await finish_cleanup(pool, instance, self._context.guest_turn)
+        self._free_retired()
         server = self._context.runtime.tls.server
         if server is not None and server.is_changed():
             await trio.to_thread.run_sync(server.reload)
-        for runtime in [old for old in self._old if old.finished]:
-            runtime.free()
-            self._old.remove(runtime)
+
+    def _free_retired(self) -> None:
+        self._old = [runtime for runtime in self._old if runtime.users]
+        needed = {id(pool) for runtime in self._old for pool in runtime.pools}
+        needed |= {id(pool) for pool in self._spares.values()}
+        for pool in [pool for pool in self._retired if pool.closed and id(pool) not in needed]:
+            self._retired.remove(pool)
+            pool.free()
+
+    async def _end_instances(self) -> None:
+        """Every exchange has ended: let the instances clean up, each within its plugin's timeout."""
+        with trio.CancelScope(shield=True):
+            for pool in [*self._context.runtime.pools, *self._retired]:
+                pool.close()
+                for instance in pool.take_leaving():
+                    await finish_cleanup(pool, instance, self._context.guest_turn)
 
 
 async def serve(
@@ -180,6 +315,7 @@ async def serve(
     *,
     sockets: Sequence[socket.socket] | None = None,
     shared: Shared | None = None,
+    again: Source | None = None,
     task_status: trio.TaskStatus[Gateway] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a gateway until it is drained or cancelled.
@@ -188,6 +324,7 @@ async def serve(
         config: what to serve; see ``blitz.Config``.
         sockets: listening sockets to use instead of binding ``config.listen``.
         shared: rate limits that other processes share; None: this gateway's own.
+        again: where ``reload()`` and ``watch`` get the configuration; None: *config* once more.
         task_status: ``nursery.start`` gets the ``Gateway`` once sockets are bound and plugins loaded.
     Raises:
         ConfigError: also for an address that cannot be bound.
@@ -197,15 +334,19 @@ async def serve(
     own = Shared() if shared is None else None
     shared = own or shared
     try:
-        runtime = await _build(config, engine, shared)
-        context = ServerContext(runtime)
-        gateway = Gateway(context, engine, shared)
+        resolved = await _read(config)
+        seen = None
+        if resolved.watch:
+            check_watching()
+            seen = look_around(resolved)
+        context = ServerContext(await _build(resolved, engine, shared))
+        gateway = Gateway(context, engine, shared, again if again is not None else config)
         listeners: list[socket.socket] = []
         try:
-            listeners += sockets if sockets is not None else bind_all(runtime.resolved)
+            listeners += sockets if sockets is not None else bind_all(resolved)
             gateway._listeners = listeners
             gateway.addresses = [listener.getsockname()[:2] for listener in listeners]
-            await _run(gateway, context, listeners, task_status)
+            await _run(gateway, context, listeners, seen, task_status)
         finally:
             for listener in listeners:
                 close_listener(listener)
@@ -220,30 +361,29 @@ async def _run(
     gateway: Gateway,
     context: ServerContext,
     listeners: list[socket.socket],
+    seen: Seen | None,
     task_status: trio.TaskStatus[Gateway],
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(context.wheel.run)
         nursery.start_soon(context.readiness.run)
         nursery.start_soon(gateway._housekeep)
+        if seen is not None:
+            nursery.start_soon(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
         async with trio.open_nursery() as connections:
             for listener in listeners:
                 connections.start_soon(accept_loop, listener, context, connections)
             task_status.started(gateway)
             await gateway.wait_drained()
+        await gateway._end_instances()
         nursery.cancel_scope.cancel()
 
 
 def _tear_down(gateway: Gateway) -> None:
     gateway._context.pipes.close()
     for runtime in [gateway._context.runtime, *gateway._old]:
-        _discard(runtime)
-
-
-def _end_leaving(runtime: Runtime) -> None:
-    for pool in runtime.pools:
-        for instance in pool.take_leaving():
-            pool.end(instance)
+        runtime.retire()
+    discard([*gateway._context.runtime.pools, *gateway._retired])
 
 
 @contextlib.asynccontextmanager
@@ -272,36 +412,19 @@ async def _serve_with(
     await serve(config, **options, task_status=task_status)
 
 
-async def _build(config: Config | Resolved, engine: Engine, shared: Shared | None) -> Runtime:
-    resolved = config if isinstance(config, Resolved) else resolve(config)
+async def _build(resolved: Resolved, engine: Engine, shared: Shared | None) -> Runtime:
     tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
-    plugins: dict[str, Plugin] = {}
-    try:
-        for plugin in resolved.plugins:
-            # In a thread: compiling takes milliseconds to seconds, and other connections are being served.
-            plugins[plugin.name] = await trio.to_thread.run_sync(
-                load_plugin, engine, plugin, resolved.log.plugins, shared
-            )
-    except BaseException:
-        for loaded in plugins.values():
-            loaded.close()
-            loaded.module.close()
-        raise
+    loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {})
+    await loader.load(resolved, trio.Lock())
     for warning in resolved.warnings:
         _log.warning("%s", warning)
-    runtime = assemble(resolved, plugins, tls)
-    try:
-        await probe(runtime.pools, trio.Lock())
-    except BaseException:
-        _discard(runtime)
-        raise
-    return runtime
+    return loader.assemble(resolved, tls)
 
 
-def _discard(runtime: Runtime) -> None:
-    runtime.retire()
-    _end_leaving(runtime)
-    runtime.free()
+async def _read(config: Source) -> Resolved:
+    if callable(config):
+        config = await trio.to_thread.run_sync(config)
+    return config if isinstance(config, Resolved) else await trio.to_thread.run_sync(resolve, config)
 
 
 def bind_all(resolved: Resolved, *, share: bool = False) -> list[socket.socket]:

@@ -5,6 +5,7 @@ SIGTERM, SIGINT: drain; a second one: hurry. SIGHUP: reload. When the parent is 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -35,7 +36,7 @@ class WorkerStart:
     Attributes:
         sockets: listening sockets, shared with the parent.
         shared: rate limits, one truth for all workers.
-        read_again: gives the configuration for a reload; None: a reload is refused.
+        read_again: gives the configuration for a reload; None: the same one, with the plugins' files anew.
         ready: called once the worker serves.
         parent: descriptor that ends (becomes readable) when the parent does.
     """
@@ -59,14 +60,20 @@ async def work(start: WorkerStart) -> int:
             async for number in signals:
                 if number in ENDING:
                     break
-                nursery.start_soon(_reload, gateway, start.read_again)
+                nursery.start_soon(_reload, gateway)
             code = EXIT_OK if await _drain(gateway, signals) else EXIT_FAILED
         nursery.cancel_scope.cancel()
     return code
 
 
 async def _serve(start: WorkerStart, *, task_status: trio.TaskStatus[Gateway]) -> None:
-    await serve(start.resolved, sockets=start.sockets, shared=start.shared, task_status=task_status)
+    await serve(
+        start.resolved,
+        sockets=start.sockets,
+        shared=start.shared,
+        again=start.read_again,
+        task_status=task_status,
+    )
 
 
 async def _drain_without_parent(parent: int) -> None:
@@ -91,11 +98,6 @@ async def _drain(gateway: Gateway, signals: AsyncIterator[int]) -> bool:
     return clean
 
 
-async def _reload(gateway: Gateway, read_again: Reader | None) -> None:
-    if read_again is None:
-        _log.warning("SIGHUP: there is no configuration file to read again")
-        return
-    try:
-        await gateway.reload(read_again())
-    except BlitzError as exc:
-        _log.error("reload refused, the old configuration goes on: %s", exc)
+async def _reload(gateway: Gateway) -> None:
+    with contextlib.suppress(BlitzError):  # it was logged, and the old configuration goes on
+        await gateway.reload(reason="signal")

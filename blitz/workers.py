@@ -56,7 +56,7 @@ def run(
     """Serve *config* until a signal ends it; blocks. Takes over signals: for the command line only.
 
     Args:
-        read_again: gives the configuration for SIGHUP and SIGUSR2; None: SIGHUP is refused.
+        read_again: gives the configuration for SIGHUP and SIGUSR2; None: the same, with plugins' files anew.
         on_ready: called in the first worker once it serves.
     Returns:
         The exit code: 0 after a clean drain, 1 when something was cut off or failed.
@@ -158,6 +158,7 @@ class _Parent:
             self._stop()
         elif number == signal.SIGHUP and not self.stopping:
             systemd.notify_reloading()
+            self._read_for_successors()
             self._tell(signal.SIGHUP, self.children)
             systemd.notify("READY=1")
         elif number == signal.SIGUSR2 and not self.stopping:
@@ -249,6 +250,19 @@ class _Parent:
             old = {pid: child for pid, child in self.children.items() if child.generation < self.generation}
             self._tell(signal.SIGTERM, old)
 
+    def _read_for_successors(self) -> None:
+        """What a worker that dies from now on is replaced with. The workers say what is wrong with it."""
+        if self.read_again is not None:
+            with contextlib.suppress(BlitzError):
+                self._take(self.read_again())
+
+    def _take(self, config: Config | Resolved) -> None:
+        fresh = config if isinstance(config, Resolved) else resolve(config)
+        # Addresses and the number of workers are the sockets', and those stay.
+        self.resolved = msgspec.structs.replace(
+            fresh, listen=self.resolved.listen, workers=self.resolved.workers
+        )
+
     # -- a new generation (SIGUSR2)
 
     def _replace_all(self) -> None:
@@ -257,15 +271,10 @@ class _Parent:
             return
         if self.read_again is not None:
             try:
-                config = self.read_again()
-                fresh = config if isinstance(config, Resolved) else resolve(config)
+                self._take(self.read_again())
             except BlitzError as exc:
                 _log.error("SIGUSR2 refused, the old workers go on: %s", exc)
                 return
-            # Addresses and the number of workers are the sockets', and those stay.
-            self.resolved = msgspec.structs.replace(
-                fresh, listen=self.resolved.listen, workers=self.resolved.workers
-            )
         self.generation += 1
         self.replacing = True
         self.generation_deadline = time.monotonic() + START_TIMEOUT

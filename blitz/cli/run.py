@@ -41,19 +41,28 @@ def config_options(command: Command) -> Command:
     return command
 
 
-def flags_of(*, plugin_dir: str | None, workers: str | None = None) -> list[tuple[str, str]]:
+def flags_of(
+    *, plugin_dir: str | None, workers: str | None = None, watch: bool = False
+) -> list[tuple[str, str]]:
     """The flags that were given, with the keys that they set."""
-    given = {"plugin_dir": ("--plugin-dir", plugin_dir), "workers": ("--workers", workers)}
+    given = {
+        "plugin_dir": ("--plugin-dir", plugin_dir),
+        "workers": ("--workers", workers),
+        "watch": ("--watch", "true" if watch else None),
+    }
     return [(flag, f"{key}={value}") for key, (flag, value) in given.items() if value is not None]
 
 
 @click.command()
 @click.option("-c", "--config", "file", metavar="FILE", default="blitz.toml", show_default=True)
 @click.option("--workers", metavar="N", help='Processes, or "auto": one per CPU.')
+@click.option("--watch", is_flag=True, help="Reload when a plugin's file or manifest changes.")
 @config_options
-def run(file: str, workers: str | None, plugin_dir: str | None, overrides: tuple[str, ...]) -> None:
+def run(
+    file: str, workers: str | None, watch: bool, plugin_dir: str | None, overrides: tuple[str, ...]
+) -> None:
     """Run the gateway that FILE describes, until SIGTERM or SIGINT; SIGHUP reads FILE again."""
-    flags = flags_of(plugin_dir=plugin_dir, workers=workers)
+    flags = flags_of(plugin_dir=plugin_dir, workers=workers, watch=watch)
     _serve(lambda: read_config(file, overrides=overrides, flags=flags), reloads=True)
 
 

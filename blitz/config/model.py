@@ -99,6 +99,13 @@ class Timeouts(Model, frozen=True):
     total: Annotated[
         Seconds, Meta(description="a whole exchange; off, because streams have no natural end")
     ] = 0.0
+    chain: Annotated[
+        Seconds,
+        Meta(
+            description="the plugins of one exchange together, as far as it waits for them: for a running "
+            "guest or a free instance; over it the answer is 500 or 503, whatever their failure policies say"
+        ),
+    ] = 5.0
     send_idle: Annotated[Seconds, Meta(description="a peer that accepts no byte of what we send")] = 30.0
     tunnel_idle: Annotated[
         Seconds, Meta(description="a tunnel, such as a WebSocket, in which neither side says anything")
@@ -275,6 +282,20 @@ class PluginDefaults(Model, frozen=True):
         Several, Meta(description="calls before a pooled instance is replaced: bounds slow leaks in guests")
     ] = 10_000
     max_instances: Annotated[Several, Meta(description="per worker; a further exchange waits for one")] = 256
+    warm: Annotated[
+        Count,
+        Meta(
+            description="instances that each worker starts before the first request and keeps when idle; "
+            "further ones end after 10 s without a call"
+        ),
+    ] = 1
+    rollback: Annotated[
+        bool,
+        Meta(
+            description="when a plugin that a reload brought is put in quarantine for failing, the version "
+            "before it returns by itself; off: an older version may have the hole that the newer one closed"
+        ),
+    ] = False
 
 
 class Plugin(Model, frozen=True):
@@ -312,6 +333,8 @@ class Plugin(Model, frozen=True):
     max_body: Annotated[Size | None, Meta(description="see `plugin_defaults.max_body`")] = None
     max_requests: Annotated[Several | None, Meta(description="see `plugin_defaults.max_requests`")] = None
     max_instances: Annotated[Several | None, Meta(description="see `plugin_defaults.max_instances`")] = None
+    warm: Annotated[Count | None, Meta(description="see `plugin_defaults.warm`")] = None
+    rollback: Annotated[bool | None, Meta(description="see `plugin_defaults.rollback`")] = None
     response_body: Annotated[
         Body | None,
         Meta(
@@ -417,6 +440,20 @@ class Config(Model, frozen=True):
         ),
     ] = "x-forwarded-for"
     tls: Tls = Tls()
+    cache_dir: Annotated[
+        FilePath,
+        Meta(
+            description="compiled plugins; native code, so nobody else may be able to write there; empty: "
+            "`$XDG_CACHE_HOME/blitz` or `~/.cache/blitz`"
+        ),
+    ] = ""
+    watch: Annotated[
+        bool,
+        Meta(
+            description="reload when a `.wasm` or a manifest in `plugin_dir`, or of [[plugins]], comes, "
+            "changes or goes; needs the package watchfiles. SIGHUP reloads in any case"
+        ),
+    ] = False
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     http: Http = Http()

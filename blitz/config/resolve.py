@@ -83,6 +83,9 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
         tls=config.tls,
         trusted_proxies=trusted,
         trusted_field=config.trusted_field,
+        plugin_dir=config.plugin_dir,
+        cache_dir=config.cache_dir,
+        watch=config.watch,
         warnings=tuple(warnings),
     )
 
@@ -197,6 +200,8 @@ class _Merge:
             instances=_first(entry.instances, asked.instances, "pooled"),
             max_requests=_first(entry.max_requests, asked.max_requests, defaults.max_requests),
             max_instances=_first(entry.max_instances, None, defaults.max_instances),
+            warm=_first(entry.warm, None, defaults.warm),
+            rollback=_first(entry.rollback, None, defaults.rollback),
             failure=_first(entry.failure, manifest.failure.policy, "closed"),
             config=config,
             config_values=values,

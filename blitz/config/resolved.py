@@ -57,7 +57,9 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     instances: Instances
     max_requests: int
     max_instances: int
+    warm: int = 1
     failure: Failure
+    rollback: bool = False
     config: bytes = b""
     config_values: dict[str, str] = {}
     env: dict[str, str] = {}
@@ -101,6 +103,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         workers: a number of processes; "auto" has been answered.
         trusted_proxies: networks in canonical form.
         trusted_field: the field that they write the client's address into.
+        plugin_dir, cache_dir: "" when not set. watch: reload when a plugin's file changes.
         plugins: in chain order. Only those that some route runs need loading, but all are listed: an
             unused plugin that cannot load is a mistake too.
         warnings: one sentence each, for the log.
@@ -118,4 +121,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     tls: Tls = Tls()
     trusted_proxies: tuple[str, ...] = ()
     trusted_field: TrustedField = "x-forwarded-for"
+    plugin_dir: str = ""
+    cache_dir: str = ""
+    watch: bool = False
     warnings: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from blitz.http.buffer import (
 )
 
 from .deadline import DeadlineWheel
+from .faults import FaultLog
 from .readiness import Readiness
 from .runtime import Runtime
 from .splice import PipePool
@@ -64,6 +65,7 @@ class ServerContext:
         self.scratch = Buffer(SCRATCH_SIZE)
         self.guest_turn = trio.Lock()  # fair: resumed guests take one slice each in turn
         self.counters = Counters()
+        self.faults = FaultLog()
         self.connections: set[Connection] = set()
         self.per_address: Counter[str] = Counter()
         self.draining = False

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from blitz._native import ffi, lib
-from blitz.errors import BlitzError, ClientError, InternalError, PluginError, UpstreamError
+from blitz.errors import (
+    BlitzError,
+    ClientError,
+    InternalError,
+    PluginError,
+    PluginSuspended,
+    UpstreamError,
+)
 from blitz.http.body import body_reader
 from blitz.http.rules import HOP_COUNTED, field_value, take_hop
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
@@ -68,6 +75,7 @@ class Exchange:
         awaiting_answer: the upstream's final head has not come yet.
         head_sent: the final answer has begun; no error answer is possible any more.
         protocol: that the client asked to switch to, if it may; lower case.
+        failed_plugin: the last one that failed.
         must_linger: close with a goodbye, because the client may still be sending.
     """
 
@@ -83,6 +91,7 @@ class Exchange:
         "context",
         "entry",
         "expects_continue",
+        "failed_plugin",
         "head_sent",
         "method",
         "must_linger",
@@ -124,6 +133,7 @@ class Exchange:
         self.must_linger = False
         self.protocol = b""
         self.status = 0
+        self.failed_plugin = ""
 
     def _incoming(self, request: Any) -> IncomingBody:
         limits = self.runtime.limits
@@ -224,6 +234,7 @@ class Exchange:
         """Run the request hooks that are left; CONTINUE or ANSWER."""
         self.chain_run = run
         run.on_fault = self._note_fault
+        run.left = self.runtime.chain_timeout
         step = run.request() if begun is None else run.begin_at(begun.index, begun.instance, begun.rc)
         return step if step <= ANSWER else await self.go_on(step, run.request, self._collect_request_body)
 
@@ -233,7 +244,7 @@ class Exchange:
         assert run is not None
         while step > ANSWER:
             if step == PENDING:
-                step = await drive(run, self.context.guest_turn)
+                step = await drive(run, self.context.guest_turn, self.connection.stream)
             elif step == NEED_BODY:
                 await collect()
                 run.body_ready = True
@@ -245,9 +256,14 @@ class Exchange:
         return step
 
     def _note_fault(self, error: PluginError) -> None:
+        self.failed_plugin = error.plugin
+        if isinstance(error, PluginSuspended) and self.chain_run is not None and self.chain_run.left > 0:
+            return  # in quarantine: that was said once
         self.context.counters.plugin_faults += 1
-        frames = "".join(f"\n    {frame}" for frame in error.frames)
-        _log.warning("[WASM Plugin] %s (request %s)%s", error, self.request_id, frames)
+        skipped = self.runtime.fails_open(error.plugin)
+        outcome = "skipped" if skipped else f"answered {error.status_hint}" if not self.head_sent else ""
+        route = self.entry.name.decode() if self.entry is not None else ""
+        self.context.faults.note(error, request_id=self.request_id, route=route, outcome=outcome)
 
     @property
     def request_id(self) -> str:
@@ -351,7 +367,7 @@ class Exchange:
 
     async def _answer(self, error: BlitzError | None) -> bool:
         """Send the answer that is in ``cdata.response`` and ``_answer_body``, plugins asked first."""
-        if self.chain_run is not None:
+        if self.chain_run is not None and self.chain_run.left > 0:
             try:
                 await self._ask_about_own_answer(self.chain_run)
             except PluginError as exc:

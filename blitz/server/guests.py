@@ -7,77 +7,151 @@ that of N busy guests one runs per pass of the event loop, and every other task 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import trio
 
-from blitz._native import lib
-from blitz.errors import PluginLoadError
+from blitz._native import ffi, lib
+from blitz.errors import ClientGone, PluginLoadError
 from blitz.wasm.chain import PENDING, ChainRun
 from blitz.wasm.instance import Instance
 from blitz.wasm.logs import emit_log
 from blitz.wasm.pool import PluginPool
 
-__all__ = ["drive", "finish_cleanup", "probe", "wait_for_instance"]
+if TYPE_CHECKING:
+    from .stream import ByteStream
+
+__all__ = ["drive", "finish_cleanup", "probe", "smoke", "wait_for_instance"]
 
 
-async def drive(run: ChainRun, turn: trio.Lock) -> int:
+async def drive(run: ChainRun, turn: trio.Lock, client: ByteStream | None = None) -> int:
     """Resume the pending guest until its hook is done or its deadline has passed.
 
-    Returns the next step of the chain. On cancellation the guest stays pending; ``run.close()`` unwinds it.
+    Args:
+        client: when it is reset, nobody waits for the guest any more.
+    Returns:
+        The next step of the chain. On an exception the guest may be pending; ``run.close()`` unwinds it.
+    Raises:
+        ClientGone: the client was reset.
+        PluginError: a failure policy said so, or the exchange has used up ``run.left``.
     """
-    deadline = trio.current_time() + run.timeout
-    while True:
-        async with turn:
-            if trio.current_time() >= deadline:
-                step = run.time_out()
-            else:
-                step = run.resume()
-        if step != PENDING:
-            return step
-        if run.changed:
-            # Another plugin of the chain is pending now: a clock of its own.
-            run.changed = False
-            deadline = trio.current_time() + run.timeout
+    now = began = trio.current_time()
+    deadline = began + run.timeout
+    last = began + run.left
+    try:
+        while True:
+            async with turn:
+                now = trio.current_time()
+                if client is not None and client.is_reset():
+                    raise ClientGone
+                if now >= last and now < deadline:
+                    raise run.give_up()
+                step = run.time_out() if now >= deadline else run.resume()
+            if step != PENDING:
+                return step
+            if run.changed:
+                # Another plugin of the chain is pending now: a clock of its own.
+                run.changed = False
+                deadline = trio.current_time() + run.timeout
+    finally:
+        run.left -= now - began
 
 
 async def wait_for_instance(run: ChainRun) -> None:
-    """Wait until an instance of the plugin that the chain needs may be free."""
+    """Wait until an instance of the plugin that the chain needs may be free.
+
+    Raises:
+        PluginSuspended: none became free in the time that the exchange has left.
+    """
     pool = run.needed
     assert pool is not None
     free = trio.Event()
+    began = trio.current_time()
     pool.waiters.append(free.set)
     try:
-        await free.wait()
+        with trio.move_on_after(run.left):
+            await free.wait()
     except trio.Cancelled:
         if free.is_set():
             pool.wake()  # the turn was ours: pass it on
         else:
             pool.waiters.remove(free.set)
         raise
+    run.left -= trio.current_time() - began
+    if not free.is_set():
+        pool.waiters.remove(free.set)
+        raise run.give_up()
 
 
-async def probe(pools: list[PluginPool], turn: trio.Lock) -> None:
-    """Start one instance of each plugin, so that one that cannot start is found before it is needed.
+async def probe(pool: PluginPool, turn: trio.Lock) -> None:
+    """Start the instances that are to be warm, at least one: a plugin that cannot start is found here.
 
     Raises:
         PluginLoadError: init failed, trapped, or ran past the plugin's timeout.
     """
-    for pool in pools:
-        instance = pool.make()
-        assert instance is not None
+    started = []
+    try:
+        for _ in range(min(max(pool.warm, 1), pool.max_live - pool.live)):
+            started.append(await _start(pool, turn))
+    finally:
+        for instance in started:
+            pool.give(instance)
+
+
+async def smoke(pool: PluginPool, turn: trio.Lock) -> None:
+    """Call process_request once, on an instance that is thrown away; any verdict is fine.
+
+    Raises:
+        PluginLoadError: init or the call trapped, or ran past the plugin's timeout.
+    """
+    instance = await _start(pool, turn, quiet=True)
+    if pool.plugin.has_request:
+        exchange = _synthetic_request()
+        rc = await _finish(pool, instance, instance.request(exchange), turn)
+        _check(pool, instance, rc, "process_request", "its trial call failed: ")
+    instance.take_log()  # what it says about a request that nobody sent
+    if instance.cleanup() == lib.BLITZ_PENDING:
+        await finish_cleanup(pool, instance, turn)
+    else:
+        pool.end(instance)
+
+
+async def _start(pool: PluginPool, turn: trio.Lock, *, quiet: bool = False) -> Instance:
+    instance = pool.make()
+    assert instance is not None
+    try:
         rc = await _finish(pool, instance, instance.start(), turn)
-        if rc is None:
-            limit = f"{pool.plugin.spec.timeout * 1000:g} ms"
-            pool.end(instance)
-            raise PluginLoadError(
-                f"{pool.plugin.spec.source}: init ran longer than {limit}", plugin=pool.name, hook="init"
-            )
-        if rc < 0:
-            fault = pool.drop(instance, trio.current_time())
-            raise PluginLoadError(
-                f"{pool.plugin.spec.source}: {fault}", plugin=pool.name, hook=fault.hook, frames=fault.frames
-            ) from fault
+    except BaseException:
+        pool.end(instance)
+        raise
+    _check(pool, instance, rc, "init", "")
+    if not quiet:
         emit_log(instance)
-        pool.give(instance)
+    return instance
+
+
+def _check(pool: PluginPool, instance: Instance, rc: int | None, hook: str, what: str) -> None:
+    """Raise for a call that ended in a fault or, None, at its deadline; the instance is gone then."""
+    source = pool.plugin.spec.source
+    if rc is None:
+        limit = f"{pool.plugin.spec.timeout * 1000:g} ms"
+        pool.end(instance)
+        raise PluginLoadError(f"{source}: {what}{hook} ran longer than {limit}", plugin=pool.name, hook=hook)
+    if rc < 0:
+        fault = pool.drop(instance, trio.current_time())
+        raise PluginLoadError(
+            f"{source}: {what}{fault}", plugin=pool.name, hook=fault.hook, frames=fault.frames
+        ) from fault
+
+
+def _synthetic_request() -> Any:
+    """GET / of http://localhost, from nobody."""
+    exchange = ffi.gc(lib.blitz_exchange_new(), lib.blitz_exchange_free)
+    request = exchange.request
+    lib.blitz_head_start_request(request, b"GET", 3, b"/", 1, 1)
+    lib.blitz_head_add(request, b"host", 4, b"localhost", 9)
+    lib.blitz_head_check(request, ffi.NULL, 0)
+    return exchange
 
 
 async def finish_cleanup(pool: PluginPool, instance: Instance, turn: trio.Lock) -> None:

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
+import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from blitz._native import ffi
-from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute
-from blitz.errors import PluginLoadError
+from blitz.config.resolved import Resolved, ResolvedRoute
 from blitz.http.forwarded import Networks
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
-from blitz.wasm.engine import Engine
-from blitz.wasm.module import Module
-from blitz.wasm.plugin import Plugin, PluginSpec
 from blitz.wasm.pool import PluginPool
-from blitz.wasm.shared import Shared
 
 from .tls import ClientTls, TlsSettings
 from .upstream import Cluster, Endpoint, EndpointAddress
 
-__all__ = ["RouteEntry", "Runtime", "assemble", "load_plugin"]
+__all__ = ["RouteEntry", "Runtime", "assemble"]
 
-_log = logging.getLogger("blitz.server")
-
-PLUGIN_LEVELS = {"trace": 0, "debug": 1, "info": 2, "warn": 3, "error": 4, "off": 5}
 PREPROCESSING = "request_preprocessing"
 
 
@@ -62,6 +52,7 @@ class Runtime:
         short: exchanges may go through the short lane, as far as their routes allow.
         before: plugins that run before a route is chosen, and may change what it is chosen by.
         trusted: the proxies whose word about the client is taken.
+        pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
         users: exchanges that run on it now.
     """
 
@@ -91,76 +82,21 @@ class Runtime:
             resolved.http.parser == "auto" and resolved.log.access == "off" and not resolved.timeouts.total
         )
         self.upgrades = frozenset(name.lower().encode() for name in resolved.http.upgrades)
+        self.chain_timeout = resolved.timeouts.chain or math.inf
         self.users = 0
 
+    def fails_open(self, plugin: str) -> bool:
+        """*plugin* is skipped when it fails."""
+        return any(pool.name == plugin and pool.open_on_failure for pool in self.pools)
+
     def retire(self) -> None:
-        """No new exchange starts on it: idle upstream connections and instances end now."""
+        """No new exchange starts on it: idle upstream connections end now. Pools may go on in another."""
         for cluster in self.clusters.values():
             cluster.close_idle()
-        for pool in self.pools:
-            pool.close()
-
-    @property
-    def finished(self) -> bool:
-        """Retired, and nothing runs on it any more."""
-        return self.users == 0 and all(pool.closed for pool in self.pools)
-
-    def free(self) -> None:
-        for pool in self.pools:
-            pool.plugin.close()
-            pool.plugin.module.close()
 
 
-def load_plugin(
-    engine: Engine, resolved: ResolvedPlugin, log_level: str, shared: Shared | None = None
-) -> Plugin:
-    """Read, check, compile and bind one plugin. Slow: compiles.
-
-    Raises:
-        PluginLoadError: with one sentence that names the file.
-    """
-    path = Path(resolved.file)
-    try:
-        wasm = path.read_bytes()
-    except OSError as exc:
-        raise PluginLoadError(
-            f"{resolved.file}: cannot be read: {exc.strerror}; check the path and its permissions",
-            plugin=resolved.name,
-        ) from exc
-    digest = hashlib.sha256(wasm).hexdigest()
-    if resolved.sha256 and digest != resolved.sha256:
-        raise PluginLoadError(
-            f"{resolved.file}: sha256 is {digest}, and the configuration pins {resolved.sha256}",
-            plugin=resolved.name,
-        )
-    spec = PluginSpec(
-        name=resolved.name,
-        source=resolved.file,
-        memory=resolved.memory,
-        timeout=resolved.timeout,
-        max_body=resolved.max_body,
-        response_body=resolved.response_body,
-        instances=resolved.instances,
-        max_requests=resolved.max_requests,
-        max_instances=resolved.max_instances,
-        failure=resolved.failure,
-        config=resolved.config,
-        config_values={key: value.encode() for key, value in resolved.config_values.items()},
-        env=resolved.env,
-        log_level=PLUGIN_LEVELS[log_level],
-        version=resolved.version,
-    )
-    module = Module.compile(engine, wasm, resolved.file)
-    try:
-        return Plugin(engine, module, spec, shared)
-    except BaseException:
-        module.close()
-        raise
-
-
-def assemble(resolved: Resolved, plugins: dict[str, Plugin], tls: TlsSettings) -> Runtime:
+def assemble(resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings) -> Runtime:
     """Put what was loaded and a configuration together. Quick; does not start anything."""
-    pools = {name: PluginPool(plugin) for name, plugin in plugins.items()}
     clusters = {name: _cluster(resolved, name, tls.clients.get(name)) for name in resolved.upstreams}
     early = _before_routing(resolved)
     rules = []

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -72,6 +73,11 @@ class ByteStream(Protocol):
 
     def fileno(self) -> int:
         """The socket's descriptor, or -1: splice and readiness checks need one."""
+        ...
+
+    def is_reset(self) -> bool:
+        """The peer has thrown the connection away: nothing that is sent can arrive. Reads nothing. One
+        that closed its sending half only may still be listening."""
         ...
 
 
@@ -136,6 +142,14 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     def finish(self) -> None:
         return  # closing says it
+
+    def is_reset(self) -> bool:
+        poll = select.poll()
+        try:
+            poll.register(self.socket, 0)  # errors and hang-ups are told without asking
+        except ValueError:
+            return True  # closed here
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         if self.socket.fileno() >= 0:
@@ -265,6 +279,12 @@ class AnyStream:
 
     def fileno(self) -> int:
         return -1
+
+    def is_reset(self) -> bool:
+        transport = self.stream
+        while isinstance(transport, trio.SSLStream):
+            transport = transport.transport_stream
+        return isinstance(transport, SocketStream) and transport.is_reset()
 
 
 def set_nodelay(sock: socket.socket) -> None:

@@ -308,6 +308,9 @@ class TlsStream:
     def fileno(self) -> int:
         return -1  # what is readable at the socket is not what is readable here
 
+    def is_reset(self) -> bool:
+        return self.stream.is_reset()
+
 
 def _sentence(exc: ssl.SSLError) -> str:
     if isinstance(exc, ssl.SSLEOFError):

@@ -20,11 +20,12 @@ order of Envoy, and of every onion of middleware).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from blitz._native import lib
-from blitz.errors import PluginError, PluginTimeout, PluginVerdict
+from blitz.errors import PluginError, PluginSuspended, PluginTimeout, PluginVerdict
 
 from .instance import Instance
 from .logs import emit_log
@@ -67,6 +68,7 @@ class ChainRun:
         body_ready: the body of the message in hand is in the exchange, or it has none.
         changed: another call than the one resumed is pending now; the shell clears it.
         needed: the pool that NEED_INSTANCE waits for.
+        left: seconds that guests may still keep the exchange waiting, all together; the shell counts it down.
         on_fault: called with each PluginError, whatever the policy does with it.
     """
 
@@ -83,6 +85,7 @@ class ChainRun:
         "_waiting",
         "body_ready",
         "changed",
+        "left",
         "needed",
         "on_fault",
     )
@@ -106,6 +109,7 @@ class ChainRun:
         self._starting = False
         self.body_ready = False
         self.changed = False
+        self.left = math.inf
         self.needed: PluginPool | None = None
         self.on_fault = on_fault
 
@@ -236,12 +240,35 @@ class ChainRun:
         self._held.pop(self._index, None)
         pool.end(instance)
         pool.failed(self._now())
+        limit = f"{pool.plugin.spec.timeout * 1000:g} ms"
         error = PluginTimeout(
-            f"{pool.name} failed in {hook}: it ran longer than {pool.plugin.spec.timeout * 1000:g} ms",
+            f"{pool.name} failed in {hook}: it ran longer than {limit}",
             plugin=pool.name,
+            version=pool.plugin.spec.version,
             hook=hook,
         )
         return self._go_on(self._policy(pool, error))
+
+    def give_up(self) -> PluginError:
+        """The exchange has waited for its plugins as long as it may: cancel what runs, give all back.
+
+        Returns the error to raise. It is nobody's fault alone, so no failure policy applies: what a plugin
+        was to check has not been checked.
+        """
+        waiting = self._waiting
+        pool = self._pools[self._index] if waiting is not None else self.needed
+        assert pool is not None
+        what = f"the plugins of one exchange took longer than they may together; the last was {pool.name}"
+        error: PluginError = PluginSuspended(f"{what}: no instance of it was free", plugin=pool.name)
+        if waiting is not None:
+            hook = "init" if self._starting else self._hook
+            error = PluginTimeout(f"{what}, in {hook}", plugin=pool.name, hook=hook)
+        error.version = pool.plugin.spec.version
+        self.left = 0.0
+        self.close()
+        if self.on_fault is not None:
+            self.on_fault(error)
+        return error
 
     def close(self) -> None:
         """Give every instance back; a pending one is cancelled and ended."""
@@ -279,8 +306,7 @@ class ChainRun:
         instance = self._held.get(self._index)
         if instance is None:
             if pool.suspended and pool.quarantined(self._now()):
-                error = PluginError(f"{pool.name} is in quarantine after repeated faults", plugin=pool.name)
-                return self._policy(pool, error)
+                return self._policy(pool, _suspended(pool))
             if pool.idle:
                 instance = pool.idle.pop()
             else:
@@ -340,7 +366,10 @@ class ChainRun:
         return self._policy(
             pool,
             PluginVerdict(
-                f"{pool.name} failed in {self._hook}: it returned -1", plugin=pool.name, hook=self._hook
+                f"{pool.name} failed in {self._hook}: it returned -1",
+                plugin=pool.name,
+                version=pool.plugin.spec.version,
+                hook=self._hook,
             ),
         )
 
@@ -351,3 +380,11 @@ class ChainRun:
             pool.skipped += 1
             return CONTINUE
         raise error
+
+
+def _suspended(pool: PluginPool) -> PluginSuspended:
+    return PluginSuspended(
+        f"{pool.name} is in quarantine after repeated faults",
+        plugin=pool.name,
+        version=pool.plugin.spec.version,
+    )

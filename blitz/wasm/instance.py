@@ -53,14 +53,15 @@ class Instance:
         ptr: for the calls of ``blitz._native.lib``; None after free().
         plugin: what it runs.
         calls: hooks called so far, counted by whoever calls them.
+        seen, quiet: the pool's: calls when it last looked, and for how many looks nothing was called.
     """
 
-    __slots__ = ("calls", "plugin", "ptr")
+    __slots__ = ("calls", "plugin", "ptr", "quiet", "seen")
 
     def __init__(self, ptr: Any, plugin: Plugin) -> None:
         self.ptr = ptr
         self.plugin = plugin
-        self.calls = 0
+        self.calls = self.seen = self.quiet = 0
         plugin.instances += 1
 
     def start(self) -> int:
@@ -102,8 +103,14 @@ class Instance:
             raise InternalError("the instance has no fault")
         hook, message = _text(raw.hook), _text(raw.message)
         frames = tuple("  ".join(frame.split("\t")).rstrip() for frame in _text(raw.frames).splitlines())
-        name = self.plugin.spec.name
-        return _ERRORS[raw.kind](f"{name} failed in {hook}: {message}", plugin=name, hook=hook, frames=frames)
+        spec = self.plugin.spec
+        return _ERRORS[raw.kind](
+            f"{spec.name} failed in {hook}: {message}",
+            plugin=spec.name,
+            version=spec.version,
+            hook=hook,
+            frames=frames,
+        )
 
     def take_log(self) -> list[LogLine]:
         """Return the lines that calls left behind and forget them."""

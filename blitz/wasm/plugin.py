@@ -34,6 +34,7 @@ class PluginSpec:
     Attributes:
         name: for messages, logs, metrics and the namespace of shared state.
         source: path of the file.
+        sha256: its digest, in hex.
         memory: bytes of linear memory per instance.
         timeout: seconds; one call of one hook.
         max_body: bytes; what is collected for get_body and process_response.
@@ -41,7 +42,9 @@ class PluginSpec:
         instances: ``pooled``, ``per-request`` or ``single``.
         max_requests: calls before a pooled instance is replaced.
         max_instances: per worker.
+        warm: instances that are ready before the first call, and stay when they are idle.
         failure: ``closed`` or ``open``.
+        rollback: the version before this one returns when this one is put in quarantine.
         config: what get_config returns.
         config_values: dotted key to value, for get_property("config.<key>").
         env: granted environment.
@@ -59,6 +62,9 @@ class PluginSpec:
     max_requests: int
     max_instances: int
     failure: str
+    sha256: str = ""
+    warm: int = 1
+    rollback: bool = False
     config: bytes = b""
     config_values: dict[str, bytes] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)

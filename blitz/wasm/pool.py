@@ -2,14 +2,17 @@
 
 Operations wanted: *take* and *give* on the request path (a list pop and an append), *make* when none
 is idle, *drop* after a fault. The last used instance is taken first: its memory is warm, and the
-others age until ``shrink`` ends them.
+others age until ``look_after`` ends them.
 
 A plugin that keeps failing is put in quarantine: for a while it is not run at all and its failure
-policy applies at once; the pause doubles with each relapse. Time is a parameter.
+policy applies at once; the pause doubles with each relapse. It keeps failing when at least half of its
+calls do: one client that knows how to make it trap must not switch it off for everybody else. Time is
+a parameter.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,10 +26,13 @@ from .plugin import Plugin
 
 __all__ = ["PluginPool", "PoolStatistics"]
 
+_log = logging.getLogger("blitz.plugin")
+
 QUARANTINE_FAULTS = 20  # this many faults ...
 QUARANTINE_WINDOW = 10.0  # ... within so many seconds say that it is the plugin, not the request
 QUARANTINE_FIRST_PAUSE = 1.0  # as Envoy's back-off base for reloading a failed VM
 QUARANTINE_MAX_PAUSE = 60.0
+QUIET_LOOKS = 10  # with a look a second: nginx and Envoy shrink their idle pools in the same order of time
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +54,10 @@ class PluginPool:
 
     __slots__ = (
         "_closed",
-        "_fault_times",
         "_last_pause",
         "_quarantined_until",
         "_quick",
+        "_record",
         "calls",
         "faults",
         "fresh",
@@ -70,6 +76,7 @@ class PluginPool:
         "skipped",
         "suspended",
         "waiters",
+        "warm",
     )
 
     def __init__(self, plugin: Plugin) -> None:
@@ -80,6 +87,7 @@ class PluginPool:
         self.fresh = spec.instances == "per-request"
         self.max_live = 1 if spec.instances == "single" else spec.max_instances
         self.max_calls = spec.max_requests
+        self.warm = 0 if self.fresh else min(spec.warm, self.max_live)
         self.holds = plugin.has_response  # an instance stays with its exchange until the answer
         self._quick = plugin.has_request and not plugin.reads_body and not self.fresh and self.max_live > 1
         self.quick = self._quick  # its request hook may run without further questions
@@ -88,7 +96,7 @@ class PluginPool:
         self.leaving: list[Instance] = []  # cleanup() is still running; the shell drives these
         self.waiters: deque[Callable[[], object]] = deque()
         self.live = self.made = self.calls = self.faults = self.skipped = self.quarantines = 0
-        self._fault_times: deque[float] = deque(maxlen=QUARANTINE_FAULTS)
+        self._record: deque[tuple[float, int]] = deque(maxlen=QUARANTINE_FAULTS)  # faults: when, calls so far
         self._quarantined_until = 0.0
         self._last_pause = 0.0
         self._closed = False
@@ -140,17 +148,27 @@ class PluginPool:
     def failed(self, now: float) -> None:
         """Count a fault; enough of them in the window start a quarantine."""
         self.faults += 1
-        times = self._fault_times
-        times.append(now)
-        if len(times) == QUARANTINE_FAULTS and now - times[0] <= QUARANTINE_WINDOW:
+        record = self._record
+        record.append((now, self.calls))
+        began, calls = record[0]
+        healthy = self.calls - calls
+        if len(record) == QUARANTINE_FAULTS and now - began <= QUARANTINE_WINDOW and healthy <= len(record):
             relapse = now - self._quarantined_until < QUARANTINE_WINDOW
             pause = min(self._last_pause * 2, QUARANTINE_MAX_PAUSE) if relapse else QUARANTINE_FIRST_PAUSE
             self._last_pause = pause or QUARANTINE_FIRST_PAUSE
             self._quarantined_until = now + self._last_pause
             self.quarantines += 1
+            _log.error(
+                "[WASM Plugin] %s failed %d times in %.1f s: it is not run for %g s, and its requests %s",
+                self.name,
+                len(record),
+                now - began,
+                self._last_pause,
+                "go on without it" if self.open_on_failure else "are answered with 503",
+            )
             self.suspended = True
             self.quick = False
-            times.clear()
+            record.clear()
 
     def quarantined(self, now: float) -> bool:
         """Not to be run at present."""
@@ -159,21 +177,45 @@ class PluginPool:
             self.quick = self._quick and not self._closed
         return self.suspended
 
-    def shrink(self, keep: int) -> None:
-        """End idle instances beyond *keep*, the longest idle first."""
-        while len(self.idle) > keep:
-            self.retire(self.idle.pop(0))
+    def look_after(self) -> None:
+        """Once in a while: end idle instances that were not called for QUIET_LOOKS looks, but keep ``warm``.
+
+        The instance used last is taken first, so a pool that needs fewer than it has leaves the rest
+        untouched, and those are the ones that end.
+        """
+        spare = len(self.idle) - self.warm
+        for instance in self.idle[:]:
+            instance.quiet = instance.quiet + 1 if instance.calls == instance.seen else 0
+            instance.seen = instance.calls
+            if instance.quiet >= QUIET_LOOKS and spare > 0:
+                spare -= 1
+                self.idle.remove(instance)
+                self.retire(instance)
 
     def close(self) -> None:
         """No further exchanges: idle instances end now, taken ones when they are given back."""
         self._closed = True
         self.quick = False
-        self.shrink(0)
+        idle, self.idle = self.idle, []
+        for instance in idle:
+            self.retire(instance)
 
     @property
     def closed(self) -> bool:
-        """Every instance has ended: the plugin may be freed."""
+        """Every instance has ended: the pool may be freed."""
         return self._closed and self.live == 0
+
+    def reopen(self) -> None:
+        """Serve again after ``close``, with a clean record."""
+        self._closed = self.suspended = False
+        self.quick = self._quick
+        self._record.clear()
+        self._quarantined_until = self._last_pause = 0.0
+
+    def free(self) -> None:
+        """Free plugin and module. Every instance must have ended."""
+        self.plugin.close()
+        self.plugin.module.close()
 
     def statistics(self, now: float) -> PoolStatistics:
         return PoolStatistics(

@@ -183,7 +183,7 @@ def test_inspect_says_why_a_file_cannot_run(run, tmp_path):
     result = run("plugin", "inspect", "nowhere.wasm")
     assert (result.exit_code, result.stderr) == (
         2,
-        "nowhere.wasm: cannot be read: No such file or directory\n",
+        "nowhere.wasm: cannot be read: No such file or directory; check the path and its permissions\n",
     )
 
 

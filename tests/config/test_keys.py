@@ -36,9 +36,11 @@ CASES = {
         f"timeouts.{name}": SECONDS
         for name in (
             *("head", "handshake", "body_idle", "keepalive", "connect", "first_byte"),
-            *("response_idle", "total", "send_idle", "tunnel_idle", "drain"),
+            *("response_idle", "total", "chain", "send_idle", "tunnel_idle", "drain"),
         )
     },
+    "cache_dir": ('"/var/cache/blitz"', "/var/cache/blitz", "1", "expected a string, got 1"),
+    "watch": ("true", True, '"yes"', "expected true or false"),
     "limits.max_head_size": ('"128KiB"', 131072, "1", "the least is 256"),
     "limits.max_line_size": ('"1KiB"', 1024, '"1GiB"', "could never be reached"),
     "limits.max_field_size": ('"1KiB"', 1024, '"1GiB"', "could never be reached"),
@@ -60,6 +62,8 @@ CASES = {
     "plugin_defaults.max_body": SIZE,
     "plugin_defaults.max_requests": ("1", 1, "0", "the least is 1"),
     "plugin_defaults.max_instances": ("1", 1, "0", "the least is 1"),
+    "plugin_defaults.warm": COUNT,
+    "plugin_defaults.rollback": ("true", True, "1", "expected true or false"),
     "upstreams.api.endpoints": ('["http://a:1"]', ["http://a:1"], "[]", "the list is empty"),
     "upstreams.api.max_connections": ("1", 1, "0", "the least is 1"),
     "upstreams.api.max_idle": COUNT,
@@ -81,6 +85,8 @@ CASES = {
     "plugins.0.max_body": SIZE,
     "plugins.0.max_requests": COUNT,
     "plugins.0.max_instances": COUNT,
+    "plugins.0.warm": COUNT,
+    "plugins.0.rollback": ("true", True, "1", "expected true or false"),
     "plugins.0.response_body": ('"none"', "none", '"some"', "expected one of"),
     "plugins.0.instances": ('"single"', "single", '"many"', "expected one of"),
     "plugins.0.failure": ('"open"', "open", '"ajar"', "expected one of"),

@@ -1,0 +1,151 @@
+"""Plugins from files to pools: read, compiled or found in the cache, bound, tried out, kept if unchanged."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from blitz.errors import PluginLoadError
+from blitz.wasm.plugin import Plugin, PluginSpec
+from blitz.wasm.pool import PluginPool
+
+from .guests import probe, smoke
+from .runtime import Runtime, assemble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from blitz.config.resolved import Resolved, ResolvedPlugin
+    from blitz.wasm.cache import CompileCache
+    from blitz.wasm.engine import Engine
+    from blitz.wasm.shared import Shared
+
+    from .tls import TlsSettings
+
+__all__ = ["Loader", "discard", "load_plugin", "spec_of"]
+
+PLUGIN_LEVELS = {"trace": 0, "debug": 1, "info": 2, "warn": 3, "error": 4, "off": 5}
+
+
+def spec_of(resolved: ResolvedPlugin, log_level: str, digest: str) -> PluginSpec:
+    """What *resolved* means to the guest runtime. Equal specs: nothing changed, not even the file."""
+    return PluginSpec(
+        name=resolved.name,
+        source=resolved.file,
+        sha256=digest,
+        memory=resolved.memory,
+        timeout=resolved.timeout,
+        max_body=resolved.max_body,
+        response_body=resolved.response_body,
+        instances=resolved.instances,
+        max_requests=resolved.max_requests,
+        max_instances=resolved.max_instances,
+        warm=resolved.warm,
+        failure=resolved.failure,
+        rollback=resolved.rollback,
+        config=resolved.config,
+        config_values={key: value.encode() for key, value in resolved.config_values.items()},
+        env=resolved.env,
+        log_level=PLUGIN_LEVELS[log_level],
+        version=resolved.version,
+    )
+
+
+async def load_plugin(
+    engine: Engine,
+    resolved: ResolvedPlugin,
+    log_level: str,
+    cache: CompileCache,
+    shared: Shared | None = None,
+) -> Plugin:
+    """Read, check, compile (in another process, unless the cache has it) and bind one plugin.
+
+    Raises:
+        PluginLoadError: with one sentence that names the file.
+    """
+    # In a thread: compiling takes milliseconds to seconds, and other connections are being served.
+    try:
+        module, digest = await trio.to_thread.run_sync(
+            partial(cache.load, engine, resolved.file, pin=resolved.sha256)
+        )
+    except PluginLoadError as error:
+        error.plugin = resolved.name
+        raise
+    try:
+        return Plugin(engine, module, spec_of(resolved, log_level, digest), shared)
+    except BaseException:
+        module.close()
+        raise
+
+
+class Loader:
+    """Makes the pools of one configuration; *old* ones whose spec is the same are kept as they are.
+
+    Attributes:
+        pools: by name; complete after ``load``.
+        loaded: those that were not kept; the loader's until somebody takes them.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        cache: CompileCache,
+        shared: Shared | None,
+        old: Mapping[str, PluginPool],
+        refused: Mapping[str, PluginSpec],
+    ) -> None:
+        self._engine = engine
+        self._cache = cache
+        self._shared = shared
+        self._old = old
+        self._refused = refused
+        self.pools: dict[str, PluginPool] = {}
+        self.loaded: list[PluginPool] = []
+
+    async def load(self, resolved: Resolved, turn: trio.Lock) -> None:
+        """Load and try out every plugin of *resolved*. On an exception nothing of it is left.
+
+        Raises:
+            PluginLoadError: one cannot run.
+        """
+        try:
+            for plugin in resolved.plugins:
+                await self._load(plugin, resolved.log.plugins, turn)
+        except BaseException:
+            discard(self.loaded)
+            raise
+
+    async def _load(self, resolved: ResolvedPlugin, log_level: str, turn: trio.Lock) -> None:
+        old = self._old.get(resolved.name)
+        if old is not None:
+            digest = await trio.to_thread.run_sync(self._cache.digest, resolved.file)
+            spec = spec_of(resolved, log_level, digest)
+            if spec in (old.plugin.spec, self._refused.get(resolved.name)):
+                self.pools[resolved.name] = old
+                return
+        pool = PluginPool(await load_plugin(self._engine, resolved, log_level, self._cache, self._shared))
+        self.loaded.append(pool)
+        if old is not None:
+            # What takes the place of something that works must show that it works.
+            await smoke(pool, turn)
+        await probe(pool, turn)
+        self.pools[resolved.name] = pool
+
+    def assemble(self, resolved: Resolved, tls: TlsSettings) -> Runtime:
+        """The runtime of what was loaded; when that fails, nothing of it is left."""
+        try:
+            return assemble(resolved, self.pools, tls)
+        except BaseException:
+            discard(self.loaded)
+            raise
+
+
+def discard(pools: Iterable[PluginPool]) -> None:
+    """End every instance of *pools* and free them."""
+    for pool in pools:
+        pool.close()
+        for instance in pool.take_leaving():
+            pool.end(instance)
+        pool.free()

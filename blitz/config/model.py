@@ -85,6 +85,10 @@ class Timeouts(Model, frozen=True):
         Seconds, Meta(description="a client's PROXY header and its whole TLS handshake: as long as a head")
     ] = 10.0
     body_idle: Annotated[Seconds, Meta(description="between two parts of a request body")] = 30.0
+    body_grace: Annotated[
+        Seconds,
+        Meta(description="waiting for a request body in all, until `limits.min_body_rate` is asked for"),
+    ] = 30.0
     keepalive: Annotated[Seconds, Meta(description="an idle client connection; nginx's value")] = 75.0
     connect: Annotated[
         Seconds, Meta(description="connect to an upstream, its TLS handshake included: three SYN retries")
@@ -132,6 +136,13 @@ class Limits(Model, frozen=True):
     max_trailer_size: Annotated[Size, Meta(description="the trailer section of a chunked body")] = 16 * KIB
     max_interim_responses: Annotated[Count, Meta(description="1xx answers before the final one")] = 10
     max_body_size: Annotated[Size, Meta(description="a whole request body; off: streams are the point")] = 0
+    min_body_rate: Annotated[
+        Size,
+        Meta(
+            description="bytes of a request body that a client must send per second, averaged over the time "
+            "that it was waited for, after `timeouts.body_grace`; Kestrel's value, below any modem's"
+        ),
+    ] = 240
     max_connections: Annotated[Count, Meta(description="client connections of one worker")] = 10_000
     max_connections_per_address: Annotated[
         Count,

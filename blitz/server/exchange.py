@@ -35,6 +35,7 @@ from .forward import forward
 from .guests import drive, wait_for_instance
 from .heads import span_bytes
 from .incoming import IncomingBody, collect
+from .rate import MinRate
 from .route import find_route
 
 if TYPE_CHECKING:
@@ -136,7 +137,9 @@ class Exchange:
         self.failed_plugin = ""
 
     def _incoming(self, request: Any) -> IncomingBody:
-        limits = self.runtime.limits
+        limits, timeouts = self.runtime.limits, self.runtime.timeouts
+        owes = limits.min_body_rate and timeouts.body_grace
+        rate = MinRate(limits.min_body_rate, timeouts.body_grace) if owes else None
         connection = self.connection
         assert connection.buffer is not None
         reader = body_reader(
@@ -151,8 +154,9 @@ class Exchange:
             connection.stream,
             self.context.parts,
             connection.timer,
-            self.runtime.timeouts.body_idle,
+            timeouts.body_idle,
             "request body",
+            rate,
         )
 
     # -- the request's way

@@ -15,6 +15,7 @@ from blitz.http.buffer import PART_HEADROOM, PART_SIZE, Buffer, BufferPool
 
 if TYPE_CHECKING:
     from .deadline import Timer
+    from .rate import MinRate
     from .stream import ByteStream
 
 __all__ = ["IncomingBody", "collect", "frame_chunk"]
@@ -28,6 +29,7 @@ class IncomingBody:
         head_buffer: holds the head; bytes behind the head are the first of the body.
         received: data bytes so far.
         surplus: bytes that arrived behind the end in a part buffer.
+        rate: what the sender owes; None: nothing.
     """
 
     __slots__ = (
@@ -37,6 +39,7 @@ class IncomingBody:
         "_what",
         "head_buffer",
         "part",
+        "rate",
         "reader",
         "received",
         "stream",
@@ -52,6 +55,7 @@ class IncomingBody:
         timer: Timer,
         idle_timeout: float,
         what: str,
+        rate: MinRate | None = None,
     ) -> None:
         self.reader = reader
         self.head_buffer = head_buffer
@@ -63,6 +67,7 @@ class IncomingBody:
         self._timer = timer
         self._idle_timeout = idle_timeout
         self._what = what
+        self.rate = rate
 
     @property
     def done(self) -> bool:
@@ -107,19 +112,32 @@ class IncomingBody:
             if consumed < size:
                 self.surplus = bytes(part.view[first + consumed : first + size])
             if data:
-                self.received += data
+                self._arrived(data)
                 return first, first + data
         return first, first
 
     def arm(self) -> None:
-        """The deadline for the next part begins now."""
-        self._timer.arm(self._idle_timeout, self._what)
+        """The deadline for the next part begins now.
+
+        Raises:
+            ClientError: 408, the sender has been slower than it may be.
+        """
+        seconds = self._idle_timeout
+        if self.rate is not None:
+            left = self.rate.begin_wait(self.received)
+            seconds = min(seconds, left) if seconds else left
+        self._timer.arm(seconds, self._what)
+
+    def _arrived(self, size: int) -> None:
+        self.received += size
+        if self.rate is not None:
+            self.rate.end_wait()
 
     def pass_by(self, size: int) -> None:
         """*size* data bytes went past this object (splice)."""
         assert isinstance(self.reader, LengthBody)
         self.reader.pass_by(size)
-        self.received += size
+        self._arrived(size)
 
     def use_timer(self, timer: Timer) -> None:
         """Another task reads from now on: its waits are bounded by its own deadline."""

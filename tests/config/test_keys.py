@@ -35,7 +35,7 @@ CASES = {
     **{
         f"timeouts.{name}": SECONDS
         for name in (
-            *("head", "handshake", "body_idle", "keepalive", "connect", "first_byte"),
+            *("head", "handshake", "body_idle", "body_grace", "keepalive", "connect", "first_byte"),
             *("response_idle", "total", "chain", "send_idle", "tunnel_idle", "drain"),
         )
     },
@@ -49,6 +49,7 @@ CASES = {
     "limits.max_trailer_size": SIZE,
     "limits.max_interim_responses": ("0", 0, "-1", "expected 0 or more"),
     "limits.max_body_size": SIZE,
+    "limits.min_body_rate": SIZE,
     "limits.max_connections": COUNT,
     "limits.max_connections_per_address": COUNT,
     "http.parser": ('"h11"', "h11", '"h12"', 'did you mean "h11"?'),

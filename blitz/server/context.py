@@ -40,8 +40,16 @@ MAX_IDLE_PARTS = 16  # ... and 4 MiB of part buffers kept for reuse, per worker
 
 @dataclass(slots=True)
 class Counters:
+    """Counts since the gateway started.
+
+    Attributes:
+        refused: connections closed at once because there were too many; refused_per_address: those of
+            them that were too many from one address.
+    """
+
     connections: int = 0
     refused: int = 0
+    refused_per_address: int = 0
     exchanges: int = 0
     client_errors: int = 0
     upstream_errors: int = 0
@@ -67,6 +75,7 @@ class ServerContext:
         self.counters = Counters()
         self.faults = FaultLog()
         self.connections: set[Connection] = set()
+        self.accepted = 0  # open connections that listeners accepted; per_address: those of each client
         self.per_address: Counter[str] = Counter()
         self.draining = False
         self.date = ffi.new("uint8_t[]", DATE_SIZE)  # of the present second, once ``tell_date`` was called
@@ -89,6 +98,9 @@ class ServerContext:
         self.refresh_date()
         options.date = self.date
         options.date_len = DATE_SIZE
+
+    def one_less_accepted(self) -> None:
+        self.accepted -= 1
 
     def closed(self, connection: Connection) -> None:
         """*connection* has ended."""

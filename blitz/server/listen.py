@@ -126,27 +126,41 @@ def _start(
 ) -> None:
     host, port = (str(peer[0]), int(str(peer[1]))) if len(peer) > 1 else ("", 0)
     limits = context.runtime.limits
-    full = limits.max_connections and len(context.connections) >= limits.max_connections
+    full = limits.max_connections and context.accepted >= limits.max_connections
     if full or not _admitted(context, host):
         context.counters.refused += 1
         sock.close()
         return
     if sock.family != socket.AF_UNIX:
         set_nodelay(sock)
-    nursery.start_soon(_serve, sock, host, port, spoken, context)
+    # Counted here, not when the task begins: many may be accepted before that.
+    counted = contextlib.ExitStack()
+    context.accepted += 1
+    if limits.max_connections_per_address:
+        _count(context, host, counted)
+    nursery.start_soon(_serve, sock, host, port, spoken, context, counted)
 
 
 def _admitted(context: ServerContext, host: str) -> bool:
     """A client may have one more connection. A trusted proxy has those of many clients: it is not counted."""
     most = context.runtime.limits.max_connections_per_address
-    return not most or context.per_address[host] < most or context.runtime.trusted.contains(host)
+    if not most or context.per_address[host] < most or context.runtime.trusted.contains(host):
+        return True
+    context.counters.refused_per_address += 1
+    return False
 
 
-async def _serve(sock: socket.socket, host: str, port: int, spoken: Address, context: ServerContext) -> None:
+async def _serve(
+    sock: socket.socket,
+    host: str,
+    port: int,
+    spoken: Address,
+    context: ServerContext,
+    counted: contextlib.ExitStack,
+) -> None:
     stream = SocketStream(sock)
-    with contextlib.ExitStack() as counted:
-        if context.runtime.limits.max_connections_per_address:
-            _count(context, host, counted)
+    with counted:
+        counted.callback(context.one_less_accepted)
         if not spoken.tls and not spoken.proxy_protocol:
             await serve_connection(context, stream, Peer(host, port))
             return

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,8 +24,10 @@ class Process:
     def __init__(self, *command: str, port: int) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        # A pipe that nobody reads would fill up and stop it.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._child = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [sys.executable, *command], cwd=ROOT, stdin=subprocess.DEVNULL, stderr=self._errors
         )
         deadline = time.monotonic() + START_WAIT
         while True:
@@ -51,11 +54,13 @@ class Process:
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGTERM)
         try:
-            _, error = self._child.communicate(timeout=15)
+            self._child.wait(15)
         except subprocess.TimeoutExpired:
             self._child.kill()
-            _, error = self._child.communicate()
-        return self._child.returncode, error.decode(errors="replace")
+            self._child.wait()
+        with self._errors as errors:
+            errors.seek(0)
+            return self._child.returncode, errors.read().decode(errors="replace")
 
     def resident(self) -> int:
         """Bytes of memory of this process and its children."""

@@ -136,6 +136,7 @@ class running:
     def __init__(self, target: Target, upstream: int, profile: str = "plain") -> None:
         self.target, self.upstream, self.profile = target, upstream, profile
         self.port = _free_port()
+        self.last_output = ""  # once it has ended
 
     def __enter__(self) -> tuple[str, int]:
         self._scratch = tempfile.TemporaryDirectory(prefix="http-suite-")
@@ -152,8 +153,9 @@ class running:
 
     def __exit__(self, *_: object) -> None:
         _stop(self.process)
+        self.last_output = self.output()
         if os.environ.get("HTTP_SUITE_LOG"):
-            sys.stderr.write(self.output())
+            sys.stderr.write(self.last_output)
         self._scratch.cleanup()
 
     def output(self) -> str:

@@ -204,11 +204,12 @@ class Connection:
         assert buffer is not None
         head = cdata.request
         seen = 0
+        begun = False
         while True:
             if buffer.end > buffer.start:
-                if not seen:
-                    self._skip_empty_line(buffer)
-                size = runtime.reader.read_request(head, buffer, seen)
+                begun = begun or self._skip_empty_line(buffer)
+                ready = begun and buffer.end > buffer.start
+                size = runtime.reader.read_request(head, buffer, seen) if ready else 0
                 if size:
                     buffer.start += size
                     self.busy = True
@@ -216,7 +217,7 @@ class Connection:
                 if not seen:
                     # One deadline for the whole head, from its first byte (slow-loris).
                     self.timer.arm(runtime.timeouts.head, "head")
-                seen = buffer.end - buffer.start
+                seen = buffer.end - buffer.start if ready else 0
             if buffer.end == buffer.size:
                 buffer = self._make_room(buffer, runtime.limits.max_head_size)
             got = await self.stream.receive_into(buffer.view[buffer.end :])
@@ -250,11 +251,19 @@ class Connection:
             self.timer.arm(timeouts.head, "first request")
 
     @staticmethod
-    def _skip_empty_line(buffer: Buffer) -> None:
-        # RFC 9112 section 2.2: ignore an empty line before the request line; one, as nginx does.
+    def _skip_empty_line(buffer: Buffer) -> bool:
+        """RFC 9112 section 2.2: ignore an empty line before the request line; one, as nginx does.
+
+        False when only its first byte is here: behind it lies what an earlier message left in the buffer.
+        """
         start = buffer.start
-        if buffer.data[start] == 13 and buffer.data[start : start + 2] == b"\r\n":
+        if buffer.data[start] != 13:
+            return True
+        if buffer.end == start + 1:
+            return False
+        if buffer.data[start + 1] == 10:
             buffer.start = start + 2
+        return True
 
     def _make_room(self, buffer: Buffer, max_head_size: int) -> Buffer:
         if buffer.start:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 import blitz.server.connection
 from blitz.config import Limits, Timeouts, Upstream
@@ -55,6 +56,19 @@ async def test_head_byte_by_byte_is_the_same_head(parser: str) -> None:
         for byte in b"GET /slow HTTP/1.1\r\nHost: test\r\nX-A: b\r\n\r\n":
             await client.send(bytes([byte]))
         assert (await client.answer())[2].startswith(b"GET /slow\n")
+
+
+async def test_half_an_empty_line_is_not_completed_by_what_an_earlier_message_left(parser: str) -> None:
+    async with rig(parser=parser) as test:
+        client = await test.connect()
+        # The buffer goes back with "\n" as its second byte, and is taken again for the next request.
+        await client.send(b"\r\n" + GET)
+        assert (await client.answer())[0] == 200
+        await client.send(b"\r")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await client.send(b"\n" + GET)
+        assert (await client.answer())[0] == 200
+        assert test.gateway.statistics().counters.internal_errors == 0
 
 
 BODIES = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..case import ADVISABLE, Byte, Case, HalfClose, Seen
+from ..case import ADVISABLE, Await, Byte, Case, HalfClose, Pause, Seen
 from .make import EVIL, HOST, Row, either, get, passed, refused, silent, table
 
 END = HOST + b"\r\n"
@@ -24,6 +24,9 @@ BASIC: list[Row] = [
     ("method_case_kept", line(b"get /T0KEN HTTP/1.1"), either(passed(Seen(b"get")), NOT_FOUND_METHOD)),
     ("method_of_all_tchars", line(TCHARS + b" /T0KEN HTTP/1.1"), either(passed(Seen(TCHARS)), NOT_FOUND_METHOD)),
     ("one_empty_line_before", b"\r\n" + get(), passed()),
+    ("empty_line_split", (b"\r", Pause(0.03), b"\n", Pause(0.03), get()), passed()),
+    ("empty_line_split_between_requests", (get(), Await(), b"\r", Pause(0.03), b"\n" + get(target=b"/T0KEN/2")),
+     passed(Seen(), Seen(target=b"/T0KEN/2")), {"methods": (b"GET", b"GET"), "answers": 2}),
     ("two_empty_lines_before", b"\r\n\r\n" + get(), either(passed(), refused())),
     ("bare_lf_before", b"\n" + get(), either(passed(), refused())),
     ("no_reason_to_trust_cr_before", b"\r" + get(), refused()),

@@ -14,6 +14,7 @@ Knows no socket and no clock. RFC 9112 sections 2 to 6.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import h11
@@ -94,7 +95,7 @@ class HeadReader:
             connection.receive_data(raw)
             event = connection.next_event()
         except h11.RemoteProtocolError as exc:
-            raise ClientError(str(exc), status=_h11_status(exc)) from exc
+            raise ClientError(_h11_sentence(exc), status=_h11_status(exc)) from exc
         if not isinstance(event, h11.Request):
             raise ClientError("not a request head")
         minor = _minor(event.http_version)
@@ -127,7 +128,7 @@ class HeadReader:
             connection.receive_data(raw)
             event = connection.next_event()
         except h11.RemoteProtocolError as exc:
-            raise UpstreamError(f"bad response head: {exc}") from exc
+            raise UpstreamError(f"bad response head: {_h11_sentence(exc)}") from exc
         if not isinstance(event, h11.Response | h11.InformationalResponse):
             raise UpstreamError("not a response head")
         minor = _minor(event.http_version)
@@ -190,6 +191,11 @@ def _refuse_folds(raw: bytes, error: type[BlitzError]) -> None:
 def _minor(version: bytes) -> int | None:
     # h11 lets one digit through; 1.2 and above are treated as 1.1 (RFC 9110 section 2.5).
     return int(version[2:]) if version.startswith(b"1.") else None
+
+
+def _h11_sentence(exc: h11.RemoteProtocolError) -> str:
+    """h11's message without the bytes that it quotes: they may be a password, and go to the log."""
+    return re.split(r":? (?:bytearray\()?b?['\"]", str(exc), maxsplit=1)[0]
 
 
 def _h11_status(exc: h11.RemoteProtocolError) -> int:

@@ -24,11 +24,43 @@ AT_ONCE = 16
 PATIENCE = 10.0
 MAX_SIZE = 20_000
 PIECES = (
-    b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b",", b";", b"0\r\n\r\n", b"\r\n\r\n", b"\r\n ", b"\x0b", b"\x7f",
-    b"\xff", b"\xa0", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: b\r\n", b"Connection: close\r\n",
-    b"Connection: Host, Content-Length\r\n", b"Expect: 100-continue\r\n", b"HTTP/1.0", b"HTTP/1.1", b"GET / HTTP/1.1\r\n",
-    b"chunked", b"identity", b"-1", b"+5", b"0x5", b"5;a=b", b"18446744073709551616", b"http://b/", b"*", b"%00", b"#",
-)  # fmt: skip
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b" ",
+    b"\t",
+    b":",
+    b",",
+    b";",
+    b"0\r\n\r\n",
+    b"\r\n\r\n",
+    b"\r\n ",
+    b"\x0b",
+    b"\x7f",
+    b"\xff",
+    b"\xa0",
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Host: b\r\n",
+    b"Connection: close\r\n",
+    b"Connection: Host, Content-Length\r\n",
+    b"Expect: 100-continue\r\n",
+    b"HTTP/1.0",
+    b"HTTP/1.1",
+    b"GET / HTTP/1.1\r\n",
+    b"chunked",
+    b"identity",
+    b"-1",
+    b"+5",
+    b"0x5",
+    b"5;a=b",
+    b"18446744073709551616",
+    b"http://b/",
+    b"*",
+    b"%00",
+    b"#",
+)
 # What differs between two runs of the same: the time, and the name of the exchange.
 VARIABLE = re.compile(rb"Date: [^\r]*\r\n|request [0-9a-f]{32}\n")
 STATUS = re.compile(rb"HTTP/1\.1 [1-5][0-9][0-9] ")

@@ -338,6 +338,21 @@ async def test_a_bad_request_is_refused_and_the_connection_closed(
         assert not test.upstream.connections
 
 
+async def test_what_a_client_sent_is_not_in_the_log(parser: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with rig(parser=parser) as test:
+        for line in (
+            b"Authorization Basic c2VjcmV0",
+            b"Authorization: Basic \x01c2VjcmV0",
+            b"GET /c2VjcmV0 x y",
+        ):
+            client = await test.connect()
+            await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n" * (b"GET" not in line) + line + b"\r\n\r\n")
+            assert (await client.answer())[0] == 400
+    assert "answered 400" in caplog.text
+    assert "c2VjcmV0" not in caplog.text
+
+
 async def test_other_connections_do_not_notice_a_bad_one(parser: str) -> None:
     async with rig(parser=parser) as test:
         good = await test.connect()

@@ -10,7 +10,8 @@ ready straight into the run queue: no further system call per wait, no further t
 
 Edge-triggered means: an edge that nobody waits for must be remembered (``_ready``), and whoever leaves
 bytes unread, or reads through another path, must call ``look_again``. A wait may end early; the reader finds
-nothing then, and waits again.
+nothing then, and waits again. The end of a stream has one edge, often the same as the last bytes, and is
+read after them: it is remembered for good (``_ended``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Readiness"]
 
 _EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+_END = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 MAX_EVENTS = 1024  # taken at once; what is left is taken at the loop's next turn
 
 
@@ -37,6 +39,7 @@ class Readiness(trio.abc.Instrument):
         self._epoll = select.epoll()
         self._parked: dict[int, Task] = {}
         self._ready: set[int] = set()
+        self._ended: set[int] = set()
 
     async def run(self) -> None:
         """Take part in the loop for as long as the gateway runs."""
@@ -51,7 +54,9 @@ class Readiness(trio.abc.Instrument):
     def after_io_wait(self, timeout: float) -> None:
         """Called by trio's loop between waiting and running tasks."""
         parked = self._parked
-        for fd, _ in self._epoll.poll(0, MAX_EVENTS):
+        for fd, events in self._epoll.poll(0, MAX_EVENTS):
+            if events & _END:
+                self._ended.add(fd)
             task = parked.pop(fd, None)
             if task is None:
                 self._ready.add(fd)
@@ -64,6 +69,7 @@ class Readiness(trio.abc.Instrument):
         if not stream.watched:
             stream.watched = True
             self._ready.discard(fd)
+            self._ended.discard(fd)
             self._epoll.register(fd, _EVENTS)
         return fd
 
@@ -73,7 +79,7 @@ class Readiness(trio.abc.Instrument):
 
     async def wait(self, fd: int, task: Task) -> None:
         """Wait until *fd* may have something to read. *task*: the caller's own, ``current_task()``."""
-        if fd in self._ready:
+        if fd in self._ready or fd in self._ended:
             self._ready.discard(fd)
             await checkpoint()
             return

@@ -143,6 +143,7 @@ class _Client:
         self.sent = False
         self.idle_wait = 0.0  # waiting that belongs to the test, not to the exchange
         self.closed_by_us = False
+        self.half_closed = False
         self._changed = trio.Event()
 
     @classmethod
@@ -193,6 +194,7 @@ class _Client:
                     while len(self.upstream.play.arrivals) < heads and self.ended == "open":
                         await self.upstream.wait_change()
             case HalfClose():
+                self.half_closed = True
                 self.sock.shutdown(socket.SHUT_WR)
             case Close():
                 self.closed_by_us = True
@@ -268,7 +270,7 @@ class _Client:
         if self.ended == "open" and not self.closed_by_us:
             with trio.move_on_after(2):
                 await self.upstream.wait_scripts()
-            if saying_close:
+            if saying_close or self.half_closed:
                 await self._wait(lambda: False, CLOSE_WAIT)
             elif self.case.follow and self._answered():
                 await self._follow(seen)

@@ -397,6 +397,22 @@ async def test_a_fault_of_ours_at_the_end_of_a_connection_stays_there(
         assert test.gateway.statistics().counters.internal_errors == 1
 
 
+async def test_a_client_that_has_said_all_gets_its_answer_and_the_end(parser: str) -> None:
+    async with rig(parser=parser) as test:
+        await test.get("/")  # the upstream connection is there: the next one takes the shortest way
+        for _ in range(20):
+            client = await test.connect()
+            await client.send(GET)
+            if isinstance(client.stream, trio.SocketStream):  # trio's TLS has no half-close
+                await client.stream.send_eof()
+            else:
+                await client.stream.aclose()
+                continue
+            assert (await client.answer())[0] == 200
+            with trio.fail_after(2):
+                assert await client.closed()
+
+
 async def test_a_slow_head_is_408(parser: str) -> None:
     async with rig(parser=parser, timeouts=Timeouts(head=0.2)) as test:
         client = await test.connect()

@@ -44,11 +44,11 @@ WHOLE: list[Row] = [
 
 HALVES: list[Row] = [
     # RFC 9112 section 9.6: a client may close its sending side and still wants the answer.
-    ("half_close_after_get", (get(), HalfClose()), passed(closed=None)),
+    ("half_close_after_get", (get(), HalfClose()), passed(closed=True)),
     ("half_close_after_get_close", (get(b"Connection: close\r\n"), HalfClose()), passed(closed=True)),
-    ("half_close_after_post", (sized(b"hello"), HalfClose()), passed(whole(b"hello"), closed=None)),
-    ("half_close_after_chunked", (post(CHUNKED, chunks(b"hello")), HalfClose()), passed(whole(b"hello"), closed=None)),
-    ("half_close_while_upstream_thinks", (get(), Pause(0.05), HalfClose()), passed(closed=None), Script((Pause(0.3), OK))),
+    ("half_close_after_post", (sized(b"hello"), HalfClose()), passed(whole(b"hello"), closed=True)),
+    ("half_close_after_chunked", (post(CHUNKED, chunks(b"hello")), HalfClose()), passed(whole(b"hello"), closed=True)),
+    ("half_close_while_upstream_thinks", (get(), Pause(0.05), HalfClose()), passed(closed=True), Script((Pause(0.3), OK))),
     ("half_close_http10", (b"GET /T0KEN HTTP/1.0\r\n" + HOST + b"\r\n", HalfClose()), passed(closed=True)),
     ("half_close_in_head", (get()[:30], Pause(0.05), HalfClose()), either(refused(400, 408), silent())),
     ("half_close_before_head", (HalfClose(),), either(silent(), refused(400, 408))),

@@ -27,7 +27,7 @@ from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
 from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
 from blitz.server.faults import Fault
-from blitz.server.guests import finish_cleanup
+from blitz.server.guests import finish_leaving
 from blitz.server.listen import accept_loop, bind, close_listener, spoken_on
 from blitz.server.loading import Loader, discard
 from blitz.server.peer import Peer
@@ -139,7 +139,11 @@ class Gateway:
         if reason != "files":
             self._refused.clear()
         tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
-        _check_listeners(resolved, tls, self._listeners)
+        if tls.server is None and any(self._spoken(one).tls for one in self._listeners):
+            raise ConfigError(
+                "a listener speaks TLS, and there is no certificate any more; "
+                "keep [[tls.certs]], or start anew"
+            )
         old = {pool.name: pool for pool in self._context.runtime.pools}
         loader = Loader(self._engine, open_cache(resolved.cache_dir), self._shared, old, self._refused)
         await loader.load(resolved, self._context.guest_turn)
@@ -243,8 +247,7 @@ class Gateway:
     async def serve_stream(self, stream: trio.abc.Stream, peer: tuple[str, int] = ("", 0)) -> None:
         """Serve one connection over any byte stream and close it. Never raises what a client causes."""
         own = stream if isinstance(stream, SocketStream) else AnyStream(stream)
-        scheme = "https" if isinstance(stream, trio.SSLStream) else "http"
-        await serve_connection(self._context, own, Peer(*peer, scheme=scheme))
+        await serve_connection(self._context, own, Peer(*peer))
 
     def statistics(self) -> Statistics:
         context = self._context
@@ -282,9 +285,7 @@ class Gateway:
             pool.look_after()
             if pool.quarantines and pool.plugin.spec.rollback and pool.name in self._spares:
                 await self.roll_back(pool.name)
-        for pool in [*current.pools, *self._retired]:
-            for instance in pool.take_leaving():
-                await finish_cleanup(pool, instance, self._context.guest_turn)
+        await finish_leaving([*current.pools, *self._retired], self._context.guest_turn)
         self._free_retired()
         server = self._context.runtime.tls.server
         if server is not None and server.is_changed():
@@ -301,10 +302,10 @@ class Gateway:
     async def _end_instances(self) -> None:
         """Every exchange has ended: let the instances clean up, each within its plugin's timeout."""
         with trio.CancelScope(shield=True):
-            for pool in [*self._context.runtime.pools, *self._retired]:
+            pools = [*self._context.runtime.pools, *self._retired]
+            for pool in pools:
                 pool.close()
-                for instance in pool.take_leaving():
-                    await finish_cleanup(pool, instance, self._context.guest_turn)
+            await finish_leaving(pools, self._context.guest_turn)
 
 
 async def serve(
@@ -342,7 +343,6 @@ async def serve(
         try:
             listeners += sockets if sockets is not None else bind_all(resolved)
             gateway._listeners = listeners
-            _check_listeners(context.runtime.resolved, context.runtime.tls, listeners)
             gateway.addresses = [listener.getsockname()[:2] for listener in listeners]
             await _run(gateway, context, listeners, seen, task_status)
         finally:
@@ -423,16 +423,6 @@ async def _read(config: Source) -> Resolved:
     if callable(config):
         config = await trio.to_thread.run_sync(config)
     return config if isinstance(config, Resolved) else await trio.to_thread.run_sync(resolve, config)
-
-
-def _check_listeners(resolved: Resolved, tls: TlsSettings, listeners: Sequence[socket.socket]) -> None:
-    """Sockets that speak TLS outlive configurations; one without certificates cannot serve them."""
-    if tls.server is None and any(
-        spoken_on(one, resolved.listen).tls for one in listeners if one.fileno() >= 0
-    ):
-        raise ConfigError(
-            "a listener speaks TLS, and there is no certificate any more; keep [[tls.certs]], or start anew"
-        )
 
 
 def bind_all(resolved: Resolved, *, share: bool = False) -> list[socket.socket]:

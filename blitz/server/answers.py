@@ -57,8 +57,7 @@ async def error_answer(connection: Connection, error: BlitzError) -> None:
     status = error.status_hint
     if not status:
         return
-    peer = connection.peer if exchange is None else exchange.peer
-    _log.info("%s: %s (answered %d)", peer.address, error, status)
+    _log.info("%s: %s (answered %d)", connection.peer.address, error, status)
     body = build_answer(cdata, status, None)
     if connection.client_options is None:
         connection.make_options()

@@ -11,7 +11,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trio.lowlevel import checkpoint
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, ClientGone, InternalError, UpstreamError
@@ -128,8 +127,6 @@ class Connection:
             if not keep:
                 return
             self._settle_buffer()
-            if self.buffer is not None:
-                await checkpoint()  # pipelined requests may never wait for anything: others come first
 
     async def _run_exchange(self, exchange: Exchange, begun: Handover | None = None) -> bool:
         """Run one to its end; True when the connection goes on."""

@@ -7,6 +7,7 @@ that of N busy guests one runs per pass of the event loop, and every other task 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -21,7 +22,7 @@ from blitz.wasm.pool import PluginPool
 if TYPE_CHECKING:
     from .stream import ByteStream
 
-__all__ = ["drive", "finish_cleanup", "probe", "smoke", "wait_for_instance"]
+__all__ = ["drive", "finish_leaving", "probe", "smoke", "wait_for_instance"]
 
 
 async def drive(run: ChainRun, turn: trio.Lock, client: ByteStream | None = None) -> int:
@@ -111,7 +112,7 @@ async def smoke(pool: PluginPool, turn: trio.Lock) -> None:
         _check(pool, instance, rc, "process_request", "its trial call failed: ")
     instance.take_log()  # what it says about a request that nobody sent
     if instance.cleanup() == lib.BLITZ_PENDING:
-        await finish_cleanup(pool, instance, turn)
+        await _finish_cleanup(pool, instance, turn)
     else:
         pool.end(instance)
 
@@ -119,11 +120,7 @@ async def smoke(pool: PluginPool, turn: trio.Lock) -> None:
 async def _start(pool: PluginPool, turn: trio.Lock, *, quiet: bool = False) -> Instance:
     instance = pool.make()
     assert instance is not None
-    try:
-        rc = await _finish(pool, instance, instance.start(), turn)
-    except BaseException:
-        pool.end(instance)
-        raise
+    rc = await _finish(pool, instance, instance.start(), turn)
     _check(pool, instance, rc, "init", "")
     if not quiet:
         emit_log(instance)
@@ -154,19 +151,34 @@ def _synthetic_request() -> Any:
     return exchange
 
 
-async def finish_cleanup(pool: PluginPool, instance: Instance, turn: trio.Lock) -> None:
-    """Let a cleanup that yielded come to its end, or to its deadline."""
+async def finish_leaving(pools: Iterable[PluginPool], turn: trio.Lock) -> None:
+    """Let every cleanup that yielded come to its end, side by side: all take as long as the slowest may."""
+    async with trio.open_nursery() as nursery:
+        for pool in pools:
+            for instance in pool.take_leaving():
+                nursery.start_soon(_finish_cleanup, pool, instance, turn)
+
+
+async def _finish_cleanup(pool: PluginPool, instance: Instance, turn: trio.Lock) -> None:
     await _finish(pool, instance, lib.BLITZ_PENDING, turn)
     pool.end(instance)
 
 
 async def _finish(pool: PluginPool, instance: Instance, rc: int, turn: trio.Lock) -> int | None:
-    """Resume until done. None: the deadline passed, and the call was cancelled."""
+    """Resume until done. None: the deadline passed, and the call was cancelled.
+
+    When the task is cancelled, the instance is ended: nobody else knows of it.
+    """
     deadline = trio.current_time() + pool.plugin.spec.timeout
-    while rc == lib.BLITZ_PENDING:
-        async with turn:
-            if trio.current_time() >= deadline:
-                instance.cancel()
-                return None
-            rc = instance.resume()
+    try:
+        while rc == lib.BLITZ_PENDING:
+            async with turn:
+                if trio.current_time() >= deadline:
+                    instance.cancel()
+                    return None
+                rc = instance.resume()
+    except trio.Cancelled:
+        instance.cancel()
+        pool.end(instance)
+        raise
     return rc

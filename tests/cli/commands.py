@@ -73,11 +73,8 @@ class Running:
         """Send the signal; return the exit code."""
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
-        self.finish_reading()
-        return code
-
-    def finish_reading(self) -> None:
         self._reader.join(PATIENCE)
+        return code
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -100,15 +97,11 @@ def serving(*words: str, cwd: Path | None = None, **env: str) -> Iterator[Runnin
         stderr=subprocess.STDOUT,
         text=True,
     )
-    running = None
     try:
-        running = Running(process)
-        yield running
+        yield Running(process)
     finally:
         process.kill()
         process.wait()
-        if running is not None:
-            running.finish_reading()
         if process.stdout is not None:
             process.stdout.close()
 

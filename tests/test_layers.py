@@ -41,9 +41,7 @@ TRIO = frozenset({"trio"})
 CORES = ("foundation", "http", "wasm", "routing", "config")
 
 LAYERS = {
-    "foundation": Layer(
-        ("blitz.errors", "blitz.limits", "blitz.head", "blitz.verdict"), native=True, forbidden=SANS_IO
-    ),
+    "foundation": Layer(("blitz.errors", "blitz.head"), native=True, forbidden=SANS_IO),
     # The scanner and the writer are C: http drives them.
     "http": Layer(("blitz.http",), ("foundation",), frozenset({"h11"}), native=True, forbidden=SANS_IO),
     "wasm": Layer(("blitz.wasm",), ("foundation",), native=True, forbidden=SANS_IO - {"time", "threading"}),

@@ -49,16 +49,17 @@ _call_response = lib.blitz_call_response
 
 
 class Chain:
-    """Plugins in the order in which they see a request. Immutable."""
+    """Plugins in the order in which they see a request. Immutable.
 
-    __slots__ = ("has_response", "needs_response_body", "pools", "reads_body", "writes_body")
+    Attributes:
+        has_response: one of them has a response hook.
+    """
+
+    __slots__ = ("has_response", "pools")
 
     def __init__(self, pools: Sequence[PluginPool]) -> None:
         self.pools = tuple(pools)
         self.has_response = any(pool.plugin.has_response for pool in pools)
-        self.reads_body = any(pool.plugin.reads_body or pool.plugin.writes_body for pool in pools)
-        self.writes_body = any(pool.plugin.writes_body for pool in pools)
-        self.needs_response_body = any(pool.plugin.needs_response_body for pool in pools)
 
 
 class ChainRun:

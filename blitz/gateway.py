@@ -74,6 +74,7 @@ class Statistics:
     """Counts since the gateway started; ``connections`` and ``in_flight`` are now.
 
     Attributes:
+        access_lost: lines of the access log that standard output did not take.
         last_reload: None before the first.
     """
 
@@ -82,6 +83,7 @@ class Statistics:
     generation: int
     counters: Counters
     plugins: dict[str, PoolStatistics]
+    access_lost: int
     last_reload: Reload | None
 
 
@@ -166,7 +168,7 @@ class Gateway:
     def _swap(self, runtime: Runtime) -> None:
         """From now on exchanges start on *runtime*."""
         old = self._context.runtime
-        self._context.runtime = runtime
+        self._context.run_on(runtime)
         self.generation += 1
         old.retire()
         self._old.append(old)
@@ -258,6 +260,7 @@ class Gateway:
             generation=self.generation,
             counters=context.counters,
             plugins={pool.name: pool.statistics(now) for pool in context.runtime.pools},
+            access_lost=context.access_log.dropped,
             last_reload=self._last_reload,
         )
 
@@ -366,6 +369,7 @@ async def _run(
         nursery.start_soon(context.wheel.run)
         nursery.start_soon(context.readiness.run)
         nursery.start_soon(gateway._housekeep)
+        nursery.start_soon(context.access_log.run)
         if seen is not None:
             nursery.start_soon(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
         async with trio.open_nursery() as connections:

@@ -47,7 +47,7 @@ LAYERS = {
     "wasm": Layer(("blitz.wasm",), ("foundation",), native=True, forbidden=SANS_IO - {"time", "threading"}),
     "routing": Layer(("blitz.routing",), ("foundation",), forbidden=SANS_IO),
     "config": Layer(("blitz.config",), ("foundation",), frozenset({"msgspec"}), forbidden=SANS_IO),
-    "server": Layer(("blitz.server",), CORES, TRIO | {"watchfiles"}, native=True),
+    "server": Layer(("blitz.server",), CORES, TRIO | {"msgspec", "watchfiles"}, native=True),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO),
     "gateway": Layer(
         ("blitz.gateway", "blitz.embed", "blitz.examine"), (*CORES, "server", "admin"), TRIO, native=True

@@ -212,6 +212,13 @@ class Http(Model, frozen=True):
             "`-Host`, or `Forwarded` (RFC 7239)"
         ),
     ] = "x-forwarded"
+    request_id_header: Annotated[
+        str,
+        Meta(
+            description="a field that tells plugins and upstreams the request's id, such as "
+            '`"x-request-id"`; one that a client sends is replaced; empty: none'
+        ),
+    ] = ""
 
 
 class Log(Model, frozen=True):
@@ -225,7 +232,11 @@ class Log(Model, frozen=True):
         Meta(description="the lines that plugins write; `PLUGIN_LOG` overrides it"),
     ] = "info"
     access: Annotated[
-        Literal["off", "json", "common"], Meta(description="one line per exchange on standard output")
+        Literal["off", "json", "common"],
+        Meta(
+            description="one line per exchange on standard output; `json`: an object, `common`: the Common "
+            "Log Format and the request id"
+        ),
     ] = "off"
 
 

@@ -29,6 +29,13 @@ PLUGIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")  # RFC 9110 section 7.8
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+# Fields that framing, the connection, or the gateway itself decide.
+NOT_OURS = {
+    *("host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive"),
+    *("proxy-connection", "expect", "max-forwards", "date", "via", "forwarded"),
+    *("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"),
+}
 HTTP_NAMES = ("h2c", "h2", "h3", "http")
 
 
@@ -38,6 +45,7 @@ def check_rules(config: Config, document: Document) -> None:
     _tls(config, document)
     _limits(config, document)
     _upgrades(config, document)
+    _request_id(config, document)
     _upstreams(config, document)
     _plugins(config, document)
     _routes(config, document)
@@ -119,6 +127,18 @@ def _upgrades(config: Config, document: Document) -> None:
         else:
             continue
         document.report(("http", "upgrades", position), problem)
+
+
+def _request_id(config: Config, document: Document) -> None:
+    name = config.http.request_id_header
+    if isinstance(name, Bad) or not name:
+        return
+    if not _TOKEN.fullmatch(name):
+        document.report(("http", "request_id_header"), f'"{name}" is not the name of a field')
+    elif name.lower() in NOT_OURS:
+        document.report(
+            ("http", "request_id_header"), f'"{name}" means something else; write such as "x-request-id"'
+        )
 
 
 def _upstreams(config: Config, document: Document) -> None:

@@ -47,6 +47,8 @@ async def error_answer(connection: Connection, error: BlitzError) -> None:
     exchange = connection.exchange
     if exchange is not None:
         exchange.drop_upstream()
+        if connection.line is not None:
+            connection.line.failed(error)
         if exchange.head_sent:
             return
         cdata = exchange.cdata
@@ -57,6 +59,10 @@ async def error_answer(connection: Connection, error: BlitzError) -> None:
     status = error.status_hint
     if not status:
         return
+    if exchange is not None:
+        exchange.status = status
+    elif context.access is not None:
+        context.access.refused(connection, cdata, error)
     _log.info("%s: %s (answered %d)", connection.peer.address, error, status)
     body = build_answer(cdata, status, None)
     if connection.client_options is None:

@@ -27,6 +27,7 @@ from .stream import SocketStream
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from .access import AccessLine
     from .context import ServerContext
     from .peer import Peer
     from .stream import ByteStream
@@ -52,6 +53,7 @@ class Connection:
         busy: an exchange is running (drain lets it finish).
         introduced_as: minor version of HTTP/1 that ``upstream_options`` name in Via; -1 when what they say
             is true for the present exchange only.
+        line: of the present exchange in the access log; None while that is off.
         lane_host: the host that ``lane_options`` tell besides the one in Host; b"" for none.
     """
 
@@ -66,6 +68,7 @@ class Connection:
         "introduced_as",
         "lane_host",
         "lane_options",
+        "line",
         "nursery",
         "peer",
         "served",
@@ -77,6 +80,7 @@ class Connection:
 
     def __init__(self, context: ServerContext, stream: ByteStream, peer: Peer, nursery: trio.Nursery) -> None:
         self.context = context
+        self.line: AccessLine | None = None
         self.stream = stream
         self.peer = peer
         self.nursery = nursery
@@ -132,8 +136,13 @@ class Connection:
         """Run one to its end; True when the connection goes on."""
         context = self.context
         self.exchange = exchange
+        access = context.access
+        if access is not None:
+            self.line = access.begin(exchange)
         keep = await exchange.run(begun)
         self.timer.bound(0, "")
+        if self.line is not None:
+            self.end_line(self.line, exchange)
         exchange.close()
         self.exchange = None
         context.give_exchange(exchange.cdata)
@@ -142,6 +151,10 @@ class Connection:
         if not keep and exchange.must_linger:
             await linger(self.stream, context)
         return keep
+
+    def end_line(self, line: AccessLine, exchange: Exchange) -> None:
+        self.line = None
+        line.end(exchange)
 
     async def _finish_short(self, begun: Handover) -> bool:
         """Go on with what the short lane began."""
@@ -344,8 +357,9 @@ async def serve_connection(
                     connection.timer.arm(context.runtime.timeouts.handshake, "handshake")
                     await arrive(connection)
                 await connection.run()
-            except ClientGone:
-                pass
+            except ClientGone as exc:
+                if connection.line is not None:
+                    connection.line.failed(exc)
             except BlitzError as exc:
                 error = exc
             except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -405,6 +419,8 @@ def _late(connection: Connection) -> BlitzError | None:
 def _release(connection: Connection) -> None:
     exchange = connection.exchange
     if exchange is not None:
+        if connection.line is not None:
+            connection.end_line(connection.line, exchange)
         exchange.close()
         connection.context.give_exchange(exchange.cdata)
         connection.exchange = None

@@ -21,6 +21,7 @@ from blitz.http.buffer import (
     BufferPool,
 )
 
+from .access import AccessLog
 from .deadline import DeadlineWheel
 from .faults import FaultLog
 from .readiness import Readiness
@@ -64,7 +65,9 @@ class ServerContext:
     """One per gateway; belongs to one trio run."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.runtime = runtime
+        self.access_log = AccessLog()
+        self.access: AccessLog | None = None  # the same, unless it is off
+        self.run_on(runtime)
         self.wheel = DeadlineWheel()
         self.buffers = BufferPool(HEAD_BUFFER_SIZE, MAX_IDLE_BUFFERS)
         self.parts = BufferPool(PART_HEADROOM + PART_SIZE + PART_TAILROOM, MAX_IDLE_PARTS)
@@ -85,6 +88,12 @@ class ServerContext:
         self.io.date_len = DATE_SIZE
         self._idle_exchanges: list[Any] = []
         self._empty: trio.Event | None = None
+
+    def run_on(self, runtime: Runtime) -> None:
+        """New exchanges start on *runtime*."""
+        self.runtime = runtime
+        self.access_log.kind = kind = runtime.resolved.log.access
+        self.access = None if kind == "off" else self.access_log
 
     def refresh_date(self) -> None:
         """Make ``date`` that of the present second."""

@@ -76,7 +76,6 @@ class Exchange:
         awaiting_answer: the upstream's final head has not come yet.
         head_sent: the final answer has begun; no error answer is possible any more.
         protocol: that the client asked to switch to, if it may; lower case.
-        failed_plugin: the last one that failed.
         must_linger: close with a goodbye, because the client may still be sending.
     """
 
@@ -92,7 +91,6 @@ class Exchange:
         "context",
         "entry",
         "expects_continue",
-        "failed_plugin",
         "head_sent",
         "method",
         "must_linger",
@@ -134,7 +132,6 @@ class Exchange:
         self.must_linger = False
         self.protocol = b""
         self.status = 0
-        self.failed_plugin = ""
 
     def _incoming(self, request: Any) -> IncomingBody:
         limits, timeouts = self.runtime.limits, self.runtime.timeouts
@@ -171,6 +168,8 @@ class Exchange:
             BlitzError: something failed after the answer had begun: close.
         """
         self.connection.timer.bound(self.runtime.timeouts.total, "total")
+        if self.runtime.request_id_header:
+            self._name_request(self.runtime.request_id_header)
         try:
             if begun is None or begun.entry is None:
                 return await self._run_from_start()
@@ -219,6 +218,11 @@ class Exchange:
             return await self._answer_as_last_hop()
         return await forward(self, entry.cluster)
 
+    def _name_request(self, field: bytes) -> None:
+        """Tell plugins and the upstream the request's id; a client's own is not believed."""
+        octets = lib.blitz_exchange_id(self.cdata)
+        lib.blitz_head_set(self.request, field, len(field), octets, 32)
+
     def _check_size(self) -> None:
         limit = self.runtime.limits.max_body_size
         if limit and self.request.content_length > limit:
@@ -260,7 +264,8 @@ class Exchange:
         return step
 
     def _note_fault(self, error: PluginError) -> None:
-        self.failed_plugin = error.plugin
+        if self.connection.line is not None:
+            self.connection.line.failed(error)
         if isinstance(error, PluginSuspended) and self.chain_run is not None and self.chain_run.left > 0:
             return  # in quarantine: that was said once
         self.context.counters.plugin_faults += 1
@@ -349,6 +354,8 @@ class Exchange:
 
     async def _fail(self, error: BlitzError) -> bool:
         """Answer with the error's status; the connection may go on."""
+        if self.connection.line is not None:
+            self.connection.line.failed(error)
         if isinstance(error, UpstreamError):
             self.context.counters.upstream_errors += 1
             _log.warning("%s (request %s)", error, self.request_id)
@@ -364,6 +371,9 @@ class Exchange:
         return await self._answer(None)
 
     async def _answer_from_plugin(self) -> bool:
+        line, run = self.connection.line, self.chain_run
+        if line is not None and run is not None:
+            line.plugin = run.pending_plugin
         text = self.cdata.new_body
         self._answer_body = ffi.buffer(text.ptr, text.len)[:] if text.len else b""
         self.cdata.body_edited = 0
@@ -406,6 +416,8 @@ class Exchange:
         size = self.context.write_head(response, options, ffi.from_buffer("uint8_t[]", first), len(first))
         self.head_sent = True
         self.status = status
+        if self.connection.line is not None:
+            self.connection.line.sent = len(first)
         await self.connection.send(self.context.scratch.view[:size])
         return not close
 

@@ -161,12 +161,16 @@ async def relay(exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer
         runtime.timeouts.response_idle,
         "answer body",
     )
+    if exchange.connection.line is not None:
+        exchange.connection.line.answer = body
     try:
         collected = None
         run = exchange.chain_run
         if run is not None and run.has_response:
             collected = await _ask_plugins(exchange, run, body)
         if exchange.cdata.body_edited:
+            if exchange.connection.line is not None:
+                exchange.connection.line.answer = None
             keep = await exchange.send_whole()
         else:
             keep = await _send_answer(exchange, body, collected)

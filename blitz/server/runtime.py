@@ -49,6 +49,7 @@ class Runtime:
 
     Attributes:
         head_limits: cffi ``blitz_head_limits *``.
+        request_id_header: the field that tells the request's id, or b"".
         short: exchanges may go through the short lane, as far as their routes allow.
         before: plugins that run before a route is chosen, and may change what it is chosen by.
         trusted: the proxies whose word about the client is taken.
@@ -78,8 +79,12 @@ class Runtime:
             limits.max_head_size, limits.max_line_size, limits.max_field_size, limits.max_fields
         )
         self.reader = HeadReader(self.head_limits, resolved.http.parser)
+        self.request_id_header = resolved.http.request_id_header.encode()
         self.short = (
-            resolved.http.parser == "auto" and resolved.log.access == "off" and not resolved.timeouts.total
+            resolved.http.parser == "auto"
+            and resolved.log.access == "off"
+            and not resolved.timeouts.total
+            and not self.request_id_header
         )
         self.upgrades = frozenset(name.lower().encode() for name in resolved.http.upgrades)
         self.chain_timeout = resolved.timeouts.chain or math.inf

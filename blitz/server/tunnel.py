@@ -35,6 +35,7 @@ async def _carry(
     context = exchange.context
     timer = exchange.connection.timer
     idle = exchange.runtime.timeouts.tunnel_idle
+    line = exchange.connection.line
     part = context.parts.take()
     try:
         if ahead:
@@ -45,6 +46,10 @@ async def _carry(
             if not got:
                 await sink.send_eof()
                 return
+            if line is not None and source is exchange.connection.stream:
+                line.received += got
+            elif line is not None:
+                line.sent += got
             data = part.view[:got]
             sent = sink.send_nowait(data)
             if sent < got:

@@ -55,6 +55,7 @@ CASES = {
     "http.parser": ('"h11"', "h11", '"h12"', 'did you mean "h11"?'),
     "http.upgrades": ('["websocket", "irc/6.9"]', ["websocket", "irc/6.9"], '["h2c"]', "is HTTP itself"),
     "http.forwarded": ('"both"', "both", '"none"', "expected one of"),
+    "http.request_id_header": ('"x-request-id"', "x-request-id", '"Host"', "means something else"),
     "log.level": LEVELS,
     "log.plugins": ('"off"', "off", '"none"', "expected one of"),
     "log.access": ('"json"', "json", "true", "got true"),

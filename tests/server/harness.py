@@ -323,6 +323,7 @@ async def rig(
     limits: Limits | None = None,
     upgrades: list[str] | None = None,
     forwarded: str = "x-forwarded",
+    request_id_header: str = "",
     **config: Any,
 ) -> AsyncIterator[Rig]:
     """A gateway in front of one fake upstream; TLS on both sides where *parser* ends in "+tls"."""
@@ -338,7 +339,12 @@ async def rig(
         tls = UpstreamTls(ca=authority().file) if encrypted else UpstreamTls()
         config.setdefault("upstreams", {"main": Upstream(endpoints=[upstream.endpoint], tls=tls)})
         whole = Config(
-            http=Http(parser=parser, upgrades=upgrades or ["websocket"], forwarded=forwarded),  # type: ignore[arg-type]
+            http=Http(
+                parser=parser,  # type: ignore[arg-type]
+                upgrades=upgrades or ["websocket"],
+                forwarded=forwarded,  # type: ignore[arg-type]
+                request_id_header=request_id_header,
+            ),
             timeouts=timeouts or Timeouts(),
             limits=limits or Limits(),
             **config,

@@ -1,0 +1,273 @@
+"""The access log: one line per exchange on standard output, by a writer that the event loop never waits for.
+
+Lines are collected and handed to a thread in one piece. While standard output takes nothing (a full pipe,
+a slow disk) they pile up to MAX_PENDING; after that they are dropped and counted. A line is at most
+PIPE_BUF bytes and goes to a pipe in one write with others up to that size, so that the lines of several
+workers never mix.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import stat
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from blitz._native import ffi, lib
+from blitz.errors import BlitzError, PluginError
+
+from .heads import span_bytes
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .exchange import Exchange
+    from .incoming import IncomingBody
+
+__all__ = ["AccessLine", "AccessLog"]
+
+_log = logging.getLogger("blitz.server")
+
+STDOUT = 1
+FLUSH_INTERVAL = 0.1  # seconds: at any load a write carries many lines, and nobody reads faster
+MAX_PENDING = 8 * 1024 * 1024  # bytes: ten seconds of the busiest worker
+PIPE_SIZE = 4096  # PIPE_BUF: writes of up to this size are not mixed with others
+MAX_TARGET = 2048  # characters of a target; the rest is replaced by "..."
+MAX_ERROR = 300
+CLIENT_GONE = 499  # nginx's word for: the client went before there was an answer
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of ``log.access = "json"``.
+
+    Attributes:
+        time: RFC 3339, when the request head was complete. duration: seconds from then to the answer's end.
+        id: of the request; a fault and an error answer name the same one.
+        received, sent: bytes of the bodies, without their framing; of a tunnel all bytes.
+        route, upstream: "" when none was chosen.
+        plugin: the last one that answered or failed. error: why there is no proper answer.
+    """
+
+    time: str
+    id: str
+    client: str
+    method: str
+    target: str
+    http: str
+    status: int
+    received: int
+    sent: int
+    duration: float
+    route: str = ""
+    upstream: str = ""
+    plugin: str = ""
+    error: str = ""
+
+
+class AccessLine:
+    """What is remembered of an exchange until its line is written.
+
+    Attributes:
+        plugin, error: as in ``Record``.
+        answer: the body that is relayed; else ``sent`` counts.
+    """
+
+    __slots__ = (
+        "_http",
+        "_log",
+        "_method",
+        "_target",
+        "_time",
+        "answer",
+        "error",
+        "plugin",
+        "received",
+        "sent",
+    )
+
+    def __init__(self, log: AccessLog, method: bytes, target: bytes, http: str) -> None:
+        self._log = log
+        self._http = http
+        self._method = method
+        self._target = target
+        self._time = time.perf_counter()
+        self.plugin = ""
+        self.error = ""
+        self.received = 0
+        self.sent = 0
+        self.answer: IncomingBody | None = None
+
+    def failed(self, error: BlitzError) -> None:
+        """*error* decided the answer, or would have."""
+        if isinstance(error, PluginError):
+            self.plugin = error.plugin
+        self.error = str(error)
+
+    def end(self, exchange: Exchange) -> None:
+        """Write the line; *exchange* still has everything."""
+        cdata = exchange.cdata
+        upstream = cdata.upstream
+        body = exchange.body
+        self._log.write(
+            Record(
+                time=self._log.stamp(time.time() - (time.perf_counter() - self._time)),
+                id=exchange.request_id,
+                client=exchange.peer.address,
+                method=_text(self._method, MAX_TARGET),
+                target=_text(self._target, MAX_TARGET),
+                http=self._http,
+                status=exchange.status or CLIENT_GONE,
+                received=self.received + (body.received if body is not None else 0),
+                sent=self.sent + (self.answer.received if self.answer is not None else 0),
+                duration=round(time.perf_counter() - self._time, 6),
+                route=exchange.entry.name.decode() if exchange.entry is not None else "",
+                upstream=_text(ffi.buffer(upstream.ptr, upstream.len)[:], MAX_ERROR) if upstream.len else "",
+                plugin=self.plugin,
+                error=self.error[:MAX_ERROR],
+            )
+        )
+
+
+class AccessLog:
+    """One per gateway. ``run`` writes what the other methods collect.
+
+    Attributes:
+        kind: ``off``, ``json`` or ``common``.
+        dropped: lines that could not be written, so far.
+    """
+
+    def __init__(self, kind: str = "off", fd: int = STDOUT) -> None:
+        self.kind = kind
+        self.dropped = 0
+        self._fd = fd
+        self._encode = msgspec.json.Encoder().encode
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._said = 0
+        self._wanted = trio.Event()
+        self._second = -1
+        self._prefix = ""
+        self._limiter = trio.CapacityLimiter(1)
+
+    def begin(self, exchange: Exchange) -> AccessLine:
+        """A request head is complete; plugins have not touched it."""
+        request = exchange.request
+        return AccessLine(self, exchange.method, span_bytes(request, request.target), f"1.{request.minor}")
+
+    def refused(self, connection: Connection, cdata: Any, error: BlitzError) -> None:
+        """What came was not a request: it was answered, or not, with the error's status."""
+        octets: bytes = ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:]
+        self.write(
+            Record(
+                time=self.stamp(time.time()),
+                id=octets.decode(),
+                client=connection.peer.address,
+                method="",
+                target="",
+                http="",
+                status=error.status_hint,
+                received=0,
+                sent=0,
+                duration=0.0,
+                error=str(error)[:MAX_ERROR],
+            )
+        )
+
+    def stamp(self, now: float) -> str:
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._prefix}.{int((now - second) * 1000):03d}Z"
+
+    def write(self, record: Record) -> None:
+        """Collect a line."""
+        line = self._encode(record) if self.kind == "json" else _common(record)
+        if self._size > MAX_PENDING:
+            self.dropped += 1
+            return
+        self._lines.append(line + b"\n")
+        self._size += len(line) + 1
+        if len(self._lines) == 1:
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Write for ever; on cancellation what is left is written, if that takes no time."""
+        try:
+            while True:
+                if not self._lines:
+                    self._wanted = trio.Event()
+                    await self._wanted.wait()
+                await self._write_out()
+                await trio.sleep(FLUSH_INTERVAL)
+        finally:
+            with trio.move_on_after(FLUSH_INTERVAL) as scope:
+                scope.shield = True
+                await self._write_out()
+
+    async def _write_out(self) -> None:
+        lines, self._lines = self._lines, []
+        self._size = 0
+        if not lines:
+            return
+        # Abandoned on cancellation: standard output may never take it.
+        unwritten = await trio.to_thread.run_sync(
+            _write_all, self._fd, lines, abandon_on_cancel=True, limiter=self._limiter
+        )
+        self.dropped += unwritten
+        if self.dropped > self._said:
+            _log.warning(
+                "%d lines of the access log were lost: standard output did not take them",
+                self.dropped - self._said,
+            )
+            self._said = self.dropped
+
+
+def _write_all(fd: int, lines: list[bytes]) -> int:
+    """Write in pieces that stay whole; returns how many lines could not be written."""
+    at = 0
+    try:
+        bound = PIPE_SIZE if stat.S_ISFIFO(os.fstat(fd).st_mode) else 16 * PIPE_SIZE
+        while at < len(lines):
+            end, size = at + 1, len(lines[at])
+            while end < len(lines) and size + len(lines[end]) <= bound:
+                size += len(lines[end])
+                end += 1
+            _write(fd, b"".join(lines[at:end]))
+            at = end
+    except OSError:
+        return len(lines) - at
+    return 0
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # somebody made it non-blocking
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
+
+
+def _common(record: Record) -> bytes:
+    """NCSA Common Log Format, and the request id behind it."""
+    when = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.strptime(record.time[:19], "%Y-%m-%dT%H:%M:%S"))
+    request = "-"
+    if record.method:
+        request = f"{record.method} {record.target} HTTP/{record.http}".replace("\\", "\\\\").replace(
+            '"', '\\"'
+        )
+    return (
+        f'{record.client or "-"} - - [{when}] "{request}" {record.status} {record.sent or "-"} {record.id}'
+    ).encode()
+
+
+def _text(octets: bytes, most: int) -> str:
+    text = octets.decode("ascii", "backslashreplace")
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -21,7 +21,6 @@ from .deadline import Timer
 from .exchange import Exchange
 from .forward import UNTRUSTED_FIELDS
 from .lane import CLOSED, RELOADED, Handover, serve_short
-from .peer import client_behind
 from .stream import SocketStream
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class Connection:
         self.upstream_options: Any = None
         self.lane_options: Any = None
         self._lane_introduction = b""
-        self.lane_host: bytes | None = None
+        self.lane_host = b""
         self.surplus = b""
         self.exchange: Exchange | None = None
         self.busy = False
@@ -101,11 +100,11 @@ class Connection:
     async def run(self) -> None:
         """Serve exchanges until the connection ends. Raises what the last exchange raised."""
         context = self.context
-        self.peer.trusted = context.runtime.trusted.contains(self.peer.address)
+        self.peer.trusted = context.runtime.trust.contains(self.peer.address)
         while True:
             begun: Handover | None = None
             if self.buffer is None:
-                if context.runtime.short and isinstance(self.stream, SocketStream) and not self.peer.trusted:
+                if context.runtime.short and isinstance(self.stream, SocketStream):
                     stopped = await serve_short(self)
                     if stopped == CLOSED:
                         return
@@ -159,7 +158,7 @@ class Connection:
     async def _finish_short(self, begun: Handover) -> bool:
         """Go on with what the short lane began."""
         if begun.unsent_answer is None:
-            return await self._run_exchange(Exchange(self, begun.cdata), begun)
+            return await self._run_exchange(Exchange(self, begun.cdata, begun.peer), begun)
         self.context.give_exchange(begun.cdata)
         if begun.answer is not None:
             self.context.buffers.give(begun.answer)
@@ -179,9 +178,8 @@ class Connection:
 
     def client_of(self, request: Any) -> Peer:
         """Who a request from a trusted proxy is for."""
-        runtime = self.context.runtime
         self.introduced_as = -1
-        return client_behind(self.peer, request, runtime.trusted, runtime.resolved.trusted_field)
+        return self.context.runtime.trust.client_behind(self.peer, request)
 
     def introduce(self, exchange: Exchange, minor: int, host: str = "") -> None:
         """Say to upstreams who the client is, that its request came as HTTP/1.*minor*, and for which *host*
@@ -197,18 +195,17 @@ class Connection:
         options = self.lane_options = ffi.new("blitz_write_options *")
         options.drop_ids = UNTRUSTED_FIELDS
         options.n_drop_ids = len(UNTRUSTED_FIELDS)
-        self.introduce_in_lane(b"")
+        self.introduce_in_lane(self.peer, b"")
         return options
 
-    def introduce_in_lane(self, host: bytes) -> None:
-        """The same as ``introduce`` in the short lane; the host that was asked for is the same most times."""
-        if host == self.lane_host:
-            return
+    def introduce_in_lane(self, peer: Peer, host: bytes) -> None:
+        """The same as ``introduce`` in the short lane; most times nothing has changed."""
+        lines = peer.introduction(1, self.context.runtime.resolved.http.forwarded, host.decode("latin-1"))
         self.lane_host = host
-        kind = self.context.runtime.resolved.http.forwarded
-        lines = self._lane_introduction = self.peer.introduction(1, kind, host.decode("latin-1"))
-        self.lane_options.extra = ffi.from_buffer("uint8_t[]", lines)
-        self.lane_options.extra_len = len(lines)
+        if lines is not self._lane_introduction:
+            self._lane_introduction = lines
+            self.lane_options.extra = ffi.from_buffer("uint8_t[]", lines)
+            self.lane_options.extra_len = len(lines)
 
     async def _next_head(self, cdata: Any) -> bool:
         """Read a request head; its first bytes are there. False when the client closed instead."""

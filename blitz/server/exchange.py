@@ -41,6 +41,7 @@ from .route import find_route
 if TYPE_CHECKING:
     from .connection import Connection
     from .lane import Handover
+    from .peer import Peer
     from .runtime import RouteEntry
     from .upload import Upload
     from .upstream import UpstreamConnection
@@ -103,16 +104,17 @@ class Exchange:
         "upstream",
     )
 
-    def __init__(self, connection: Connection, cdata: Any) -> None:
+    def __init__(self, connection: Connection, cdata: Any, peer: Peer | None = None) -> None:
         self.connection = connection
         self.context = context = connection.context
         self.runtime = runtime = context.runtime
         runtime.users += 1
         self.cdata = cdata
         self.request = request = cdata.request
-        peer = connection.peer
-        if peer.trusted:
-            peer = connection.client_of(request)
+        if peer is None:
+            peer = connection.peer
+            if peer.trusted:
+                peer = connection.client_of(request)
         self.peer = peer
         cdata.peer = peer.struct
         self.method = span_bytes(request, request.method)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from .connection import Connection
     from .context import ServerContext
+    from .peer import Peer
     from .runtime import RouteEntry
     from .upstream import Endpoint, UpstreamConnection
 
@@ -60,6 +61,7 @@ class Handover:
     Attributes:
         cdata: the native exchange; its owner is whoever takes the handover.
         entry: the route, or None: nothing was decided yet.
+        peer: the client, once plugins may have changed what it was found by.
         index: plugins that have run, all of them with "continue".
         instance, rc: the next hook ran too and needs more than going on; instance None: it did not run.
         answered: the next plugin answered; its instance is back.
@@ -70,6 +72,7 @@ class Handover:
 
     cdata: Any
     entry: RouteEntry | None = None
+    peer: Peer | None = None
     index: int = 0
     instance: Instance | None = None
     rc: int = 0
@@ -128,7 +131,18 @@ async def serve_short(connection: Connection) -> Handover | str:
 class _Lane:
     """State of the exchange in the lane; between two exchanges it holds nothing."""
 
-    __slots__ = ("answer", "buffer", "cdata", "connection", "context", "entry", "fd", "io", "upstream")
+    __slots__ = (
+        "answer",
+        "buffer",
+        "cdata",
+        "connection",
+        "context",
+        "entry",
+        "fd",
+        "io",
+        "peer",
+        "upstream",
+    )
 
     def __init__(self, connection: Connection, context: ServerContext, fd: int) -> None:
         self.connection = connection
@@ -139,6 +153,7 @@ class _Lane:
         self.answer: Buffer | None = None
         self.cdata: Any = None
         self.entry: RouteEntry | None = None
+        self.peer: Peer | None = None
         self.upstream: UpstreamConnection | None = None
 
     def receive(self, limits: Any) -> _Lane | Handover | str | None:
@@ -178,7 +193,11 @@ class _Lane:
             return self._hand_over()
         self.entry = entry
         cdata = self.cdata
-        cdata.peer = self.connection.peer.struct
+        peer = self.connection.peer
+        if peer.trusted:
+            peer = self.connection.client_of(cdata.request)
+        self.peer = peer
+        cdata.peer = peer.struct
         cdata.route = entry.name_text
         index = 0
         for pool in entry.chain.pools:
@@ -218,9 +237,10 @@ class _Lane:
             options = connection.make_lane_options()
         assert entry.cluster is not None
         host = entry.cluster.host
-        if host or connection.lane_host:
+        if host or connection.lane_host or connection.peer.trusted:
+            assert self.peer is not None
             request = self.cdata.request
-            connection.introduce_in_lane(span_bytes(request, request.host) if host else b"")
+            connection.introduce_in_lane(self.peer, span_bytes(request, request.host) if host else b"")
         set_host(options, host)
         scratch = self.context.scratch
         left = _send_request(upstream.fd, self.cdata.request, options, scratch.ptr, scratch.size, self.io)
@@ -277,6 +297,7 @@ class _Lane:
 
     def _give_all(self) -> None:
         context = self.context
+        self.peer = None
         self.entry = None  # the next request is another one: nothing may be decided by this one's route
         if self.buffer is not None:
             context.buffers.give(self.buffer)
@@ -308,6 +329,7 @@ class _Lane:
         handover = Handover(
             self.cdata,
             self.entry,
+            self.peer,
             index,
             instance,
             rc,
@@ -317,7 +339,7 @@ class _Lane:
             self.answer,
             unsent_answer,
         )
-        self.cdata = self.upstream = self.answer = None
+        self.cdata = self.upstream = self.answer = self.peer = None
         return handover
 
 

@@ -144,7 +144,7 @@ def _start(
 def _admitted(context: ServerContext, host: str) -> bool:
     """A client may have one more connection. A trusted proxy has those of many clients: it is not counted."""
     most = context.runtime.limits.max_connections_per_address
-    if not most or context.per_address[host] < most or context.runtime.trusted.contains(host):
+    if not most or context.per_address[host] < most or context.runtime.trust.contains(host):
         return True
     context.counters.refused_per_address += 1
     return False
@@ -166,7 +166,7 @@ async def _serve(
             return
 
         async def arrive(connection: Connection) -> None:
-            if spoken.proxy_protocol and context.runtime.trusted.contains(host):
+            if spoken.proxy_protocol and context.runtime.trust.contains(host):
                 await _named(connection, stream, counted)
             if spoken.tls:
                 await shake_hands(connection, stream)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from blitz._native import ffi
@@ -10,10 +10,12 @@ from blitz.http.forwarded import Chain, Networks, field_lines, read_forwarded, r
 
 from .heads import field_values
 
-__all__ = ["Peer", "client_behind"]
+__all__ = ["Peer", "Trust"]
 
 X_FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 FORWARDED = (b"forwarded",)
+MAX_CLIENTS = 4096  # clients that Trust remembers ...
+MAX_KEY_SIZE = 512  # ... if they were named in so many bytes: 4 MiB in all
 
 
 class Peer:
@@ -29,8 +31,10 @@ class Peer:
     __slots__ = (
         "_chain",
         "_keep",
+        "_link",
         "_link_address",
         "_texts",
+        "_told",
         "address",
         "port",
         "scheme",
@@ -46,8 +50,10 @@ class Peer:
         self.scheme = scheme
         self.trusted = False
         self._texts = texts or {}
+        self._link = b""
         self._link_address = address
         self._chain: Chain | None = None
+        self._told: tuple[tuple[int, str, str], bytes] | None = None
         self.struct: Any = ffi.new("blitz_peer *")
         self._keep: list[Any] = []
         self._set("address", address)
@@ -61,6 +67,13 @@ class Peer:
         text = getattr(self.struct, name)
         text.ptr = ffi.cast("const uint8_t *", data)
         text.len = len(data)
+
+    @property
+    def link(self) -> bytes:
+        """All that a client behind this peer takes over from it, as one key."""
+        if not self._link:
+            self._link = "\n".join([self.address, self.scheme, *self._texts.values(), ""]).encode()
+        return self._link
 
     def behind(self, chain: Chain) -> Peer:
         """The client that this trusted proxy speaks for; the TLS texts stay those of the proxy's link."""
@@ -77,20 +90,51 @@ class Peer:
             kind: ``http.forwarded``.
             host: what the client asked for, where the upstream gets another Host; else "".
         """
-        lines = field_lines(kind, self._link_address, self.scheme, host=host, chain=self._chain)
-        return b"Via: 1.%d blitz\r\n" % minor + lines
+        asked = (minor, kind, host)
+        if self._told is None or self._told[0] != asked:
+            lines = field_lines(kind, self._link_address, self.scheme, host=host, chain=self._chain)
+            self._told = (asked, b"Via: 1.%d blitz\r\n" % minor + lines)
+        return self._told[1]
 
 
-def client_behind(peer: Peer, request: Any, trusted: Networks, field: str) -> Peer:
-    """The client that a request from a trusted proxy is for; *peer* itself where it is trusted no more.
+class Trust:
+    """The proxies whose word about the client is taken, and the clients that they named lately.
 
-    Args:
-        request: cffi ``blitz_head *``.
-        field: ``trusted_field``.
+    A balancer sends the requests of one client over many connections, so what was made for the same words
+    over the same kind of link is kept, in bounds, for all of them.
     """
-    if not trusted.contains(peer.address):
-        return peer
-    if field == "forwarded":
-        return peer.behind(read_forwarded(field_values(request, FORWARDED[0]), peer.address, trusted))
-    said = [field_values(request, name) for name in X_FORWARDED]
-    return peer.behind(read_x_forwarded(said[0], said[1], said[2], peer.address, trusted))
+
+    __slots__ = ("_clients", "_names", "_networks")
+
+    def __init__(self, networks: Iterable[str], field: str) -> None:
+        self._networks = Networks(networks)
+        self._names = FORWARDED if field == "forwarded" else X_FORWARDED
+        self._clients: dict[bytes, Peer] = {}
+
+    def contains(self, address: str) -> bool:
+        return self._networks.contains(address)
+
+    def client_behind(self, proxy: Peer, request: Any) -> Peer:
+        """The client that a request from a trusted proxy is for; *proxy* itself if it is trusted no more.
+
+        Args:
+            request: cffi ``blitz_head *``.
+        """
+        if not self._networks.contains(proxy.address):
+            return proxy
+        said = [field_values(request, name) for name in self._names]
+        # Neither byte can be in a value.
+        key = proxy.link + b"\n".join([b"\r".join(values) for values in said])
+        client = self._clients.get(key)
+        if client is None:
+            client = proxy.behind(self._read(said, proxy.address))
+            if len(key) <= MAX_KEY_SIZE:
+                if len(self._clients) >= MAX_CLIENTS:
+                    self._clients.clear()
+                self._clients[key] = client
+        return client
+
+    def _read(self, said: list[list[bytes]], address: str) -> Chain:
+        if self._names is FORWARDED:
+            return read_forwarded(said[0], address, self._networks)
+        return read_x_forwarded(said[0], said[1], said[2], address, self._networks)

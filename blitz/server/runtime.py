@@ -8,12 +8,12 @@ from typing import Any
 
 from blitz._native import ffi
 from blitz.config.resolved import Resolved, ResolvedRoute
-from blitz.http.forwarded import Networks
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
 from blitz.wasm.pool import PluginPool
 
+from .peer import Trust
 from .tls import ClientTls, TlsSettings
 from .upstream import Cluster, Endpoint, EndpointAddress
 
@@ -52,7 +52,7 @@ class Runtime:
         request_id_header: the field that tells the request's id, or b"".
         short: exchanges may go through the short lane, as far as their routes allow.
         before: plugins that run before a route is chosen, and may change what it is chosen by.
-        trusted: the proxies whose word about the client is taken.
+        trust: the proxies whose word about the client is taken.
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
         users: exchanges that run on it now.
     """
@@ -68,7 +68,7 @@ class Runtime:
     ) -> None:
         self.resolved = resolved
         self.tls = tls
-        self.trusted = Networks(resolved.trusted_proxies)
+        self.trust = Trust(resolved.trusted_proxies, resolved.trusted_field)
         self.timeouts = resolved.timeouts
         self.limits = limits = resolved.limits
         self.router = router

@@ -168,6 +168,40 @@ async def test_trust_that_is_withdrawn_ends_at_once(address_plugin: Plugin) -> N
         assert seen["x-client"] == seen["x-forwarded-for"] == "127.0.0.1"
 
 
+async def test_plugins_cannot_change_who_the_client_is(tmp_path: Path) -> None:
+    """Neither where the request goes on in the short lane, nor where it leaves it after the plugin ran."""
+    module = """(module
+      (import "blitz" "set_header" (func $set (param i32 i32 i32 i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "x-forwarded-for") (data (i32.const 32) "6.6.6.6")
+      (func (export "blitz_buffer") (result i32) (i32.const 4096))
+      (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+      (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+        (call $set (i32.const 0) (i32.const 15) (i32.const 32) (i32.const 7))
+        (i32.const 0)))"""
+    path = tmp_path / "forger.wasm"
+    path.write_bytes(wasmtime.wat2wasm(module))
+    plugin = Plugin(name="forger", file=str(path), response_body="none")
+    for trusted, told in ((LOOPBACK, "203.0.113.5, 127.0.0.1"), ([], "127.0.0.1")):
+        async with rig(trusted_proxies=trusted, plugins=[plugin]) as test:
+            client = await test.connect()
+            for _ in range(3):
+                assert (await ask(client, FORGED[0]))["x-forwarded-for"] == told
+
+
+async def test_clients_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blitz.server.peer.MAX_CLIENTS", 10)
+    async with rig(trusted_proxies=LOOPBACK) as test:
+        client = await test.connect()
+        for number in [*range(25), 3, 24, 3]:
+            seen = await ask(client, f"X-Forwarded-For: 203.0.113.{number}")
+            assert seen["x-forwarded-for"] == f"203.0.113.{number}, 127.0.0.1"
+        long = ", ".join(["198.51.100.1"] * 100)
+        assert (await ask(client, f"X-Forwarded-For: {long}"))["x-forwarded-for"] == f"{long}, 127.0.0.1"
+        known = test.gateway._context.runtime.trust._clients
+        assert 0 < len(known) <= 10
+
+
 # -- PROXY headers
 
 

@@ -31,7 +31,7 @@ QUESTIONS = (
     "workers",
     "isolation",
 )
-_SMOKE_SECONDS = 0.15
+_SMOKE_SECONDS = 0.4
 
 
 def main() -> int:

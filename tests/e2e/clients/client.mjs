@@ -1,11 +1,13 @@
 // The round of tests/e2e/test_clients.py with Node: node:http for what is sent, fetch for what is read.
 // Argument 1 is the URL, argument 2 the size; the body comes on standard input; the report goes to standard
 // output, as JSON.
-import http from "node:http";
+import plain from "node:http";
+import encrypted from "node:https";
 import { createHash } from "node:crypto";
 import { buffer } from "node:stream/consumers";
 
 const [url, size] = process.argv.slice(2);
+const http = url.startsWith("https:") ? encrypted : plain;
 const blob = await buffer(process.stdin);
 const agent = new http.Agent({ keepAlive: true });
 

@@ -9,7 +9,9 @@ import os
 import shutil
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -645,3 +647,38 @@ def test_sockets_that_were_passed_to_us_speak_what_their_address_says() -> None:
         port = passed.getsockname()[1]
         assert spoken_on(passed, [Address("", port, tls=True)]) == Address("127.0.0.1", port, tls=True)
         assert spoken_on(passed, [Address("127.0.0.2", port, tls=True)]) == Address("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("command", ["k", "K"])
+async def test_a_clients_key_update_is_followed(command: str) -> None:
+    """RFC 8446 section 4.6.3: "K" also asks for ours, which goes out between two answers."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("needs openssl")
+    async with tls_rig(script=answering(OK)) as test, trio.open_nursery() as nursery:
+        host, port = test.gateway.addresses[0]
+        process: trio.Process = await nursery.start(
+            partial(
+                trio.run_process,
+                [program, "s_client", "-tls1_3", "-CAfile", authority().file, "-servername", "localhost",
+                 "-connect", f"{host}:{port}"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        output = b""
+        with trio.fail_after(10):
+            for answers in (1, 2, 3):
+                await process.stdin.send_all(GET)
+                while output.count(b"\r\n\r\nok") < answers:
+                    output += await process.stdout.receive_some()
+                await process.stdin.send_all(command.encode() + b"\n")
+                while output.count(b"KEYUPDATE") < answers:
+                    output += await process.stdout.receive_some()
+        process.kill()
+        assert len(test.upstream.connections) == 1
+        assert test.gateway.statistics().counters.connections == 1

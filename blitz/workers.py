@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -64,6 +65,7 @@ def run(
         ConfigError: the configuration cannot run; nothing was served.
     """
     resolved = config if isinstance(config, Resolved) else resolve(config)
+    _raise_file_limit()
     shared = Shared()
     try:
         return _Parent(resolved, shared, read_again, on_ready).run()
@@ -76,6 +78,13 @@ class _Report(msgspec.Struct):
 
     pid: int
     error: str = ""
+
+
+def _raise_file_limit() -> None:
+    """As many descriptors as the system lets this user have: the soft limit of 1024 is for select(2)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -281,3 +282,22 @@ def test_socket_activation(file: Path) -> None:
             assert server.stop() == 0
         finally:
             server.close()
+
+
+def test_the_soft_limit_of_descriptors_is_raised(file: Path) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    command = [sys.executable, "-m", "blitz", "run", "-c", str(file)]
+    process = subprocess.Popen(
+        ["prlimit", f"--nofile=256:{hard}", *command], stderr=subprocess.PIPE, text=True
+    )
+    server = Server(process)
+    try:
+        (worker,) = server.children()
+        line = next(
+            line
+            for line in Path(f"/proc/{worker}/limits").read_text().splitlines()
+            if line.startswith("Max open files")
+        )
+        assert line.split()[3] == str(hard)
+    finally:
+        server.close()

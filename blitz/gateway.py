@@ -450,6 +450,8 @@ def bind_all(resolved: Resolved, *, share: bool = False) -> list[socket.socket]:
 
 
 def _bind_sentence(address: str, exc: OSError) -> str:
+    if isinstance(exc, socket.gaierror):
+        return f"{address} has a name that does not resolve; write an IP address of this machine"
     advice = {
         errno.EADDRINUSE: "is in use by another process; stop that one or choose another port",
         errno.EACCES: "needs privileges; choose a port above 1023 or grant CAP_NET_BIND_SERVICE",

@@ -85,7 +85,7 @@ def _directory(config: Config, document: Document) -> list[FilePath] | None:
     except NotADirectoryError:
         reason = "is not a directory; name the directory that holds your .wasm files"
     except OSError as error:
-        reason = f"cannot be listed: {(error.strerror or str(error)).lower()}"
+        reason = f"cannot be listed: {(error.strerror or str(error)).lower()}; check its permissions"
     document.report(("plugin_dir",), f"{directory} {reason}", reveal=True)
     return None
 

@@ -43,10 +43,10 @@ def read_document(file: str) -> Document:
 def unreadable(error: OSError) -> str:
     """One sentence for an ``open`` or ``read`` that failed."""
     if isinstance(error, FileNotFoundError):
-        return "no such file"
+        return "no such file; check the path"
     if isinstance(error, IsADirectoryError):
         return "is a directory, not a file"
-    return f"cannot be read: {(error.strerror or str(error)).lower()}"
+    return f"cannot be read: {(error.strerror or str(error)).lower()}; check the path and its permissions"
 
 
 def _syntax_problem(message: str, text: str, file: str) -> ConfigProblem:

@@ -87,6 +87,7 @@ def _put(document: Document, parts: list[str], value: Given, origin: str) -> Non
             step = part
             if not last and (part not in holder or _is_text(holder[part])):
                 holder[part] = [] if not path and part in NAMED_LISTS else _list_or_table(parts[index + 1])
+                document.origins.setdefault((*path, part), origin)
         else:
             raise _Refused(
                 f"`{path_text(path)}` holds no keys, so `{path_text((*path, part))}` cannot be set"

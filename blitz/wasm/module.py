@@ -110,7 +110,10 @@ class Module:
         error = ffi.new("char[]", ERROR_SIZE)
         ptr = lib.blitz_module_compile(engine.ptr, wasm, len(wasm), error, ERROR_SIZE)
         if ptr == ffi.NULL:
-            raise PluginLoadError(f"{source} does not compile: {_decode(ffi.string(error))}")
+            raise PluginLoadError(
+                f"{source} does not compile: {_decode(ffi.string(error))}; build it again, "
+                "wasm-validate says more"
+            )
         return cls(engine, ptr, source)
 
     @classmethod
@@ -164,10 +167,13 @@ def check_preamble(wasm: bytes, source: str) -> None:
         PluginLoadError: empty, not WebAssembly, a component, or of another version.
     """
     if not wasm:
-        raise PluginLoadError(f"{source} is empty, wanted a WebAssembly module")
+        raise PluginLoadError(f"{source} is empty, wanted a WebAssembly module: build or copy it again")
     if wasm[:4] != MAGIC:
+        advice = (
+            "compile it with wat2wasm" if wasm.lstrip()[:7] == b"(module" else "name a compiled .wasm file"
+        )
         raise PluginLoadError(
-            f"{source} is not WebAssembly: it begins with {wasm[:4].hex(' ')}, wanted 00 61 73 6d"
+            f"{source} is not WebAssembly: it begins with {wasm[:4].hex(' ')}, wanted 00 61 73 6d: {advice}"
         )
     if wasm[6:8] == COMPONENT_LAYER:
         raise PluginLoadError(
@@ -175,7 +181,10 @@ def check_preamble(wasm: bytes, source: str) -> None:
             "build for wasm32-unknown-unknown or wasm32-wasip1 instead"
         )
     if wasm[4:8] != CORE_VERSION:
-        raise PluginLoadError(f"{source} has WebAssembly version {wasm[4:8].hex(' ')}, wanted 01 00 00 00")
+        raise PluginLoadError(
+            f"{source} has WebAssembly version {wasm[4:8].hex(' ')}, wanted 01 00 00 00: "
+            "build for WebAssembly 1"
+        )
 
 
 def _import_at(ptr: Any, index: int) -> Import:

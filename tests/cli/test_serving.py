@@ -91,17 +91,6 @@ def test_run_serves_a_file_and_reads_it_again(demo, tmp_path):
         assert running.stop() == 0
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_port_in_use_is_one_sentence(workers):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        result = blitz("proxy", address, "127.0.0.1:1", "--workers", workers)
-    assert result.returncode == 2
-    (line,) = result.stderr.splitlines()
-    assert address in line
-    assert "in use" in line
-
-
 def test_a_port_in_use_stops_the_demo_with_one_sentence():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = blitz("demo", "--port", str(taken.getsockname()[1]))

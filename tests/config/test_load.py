@@ -75,7 +75,7 @@ def test_a_file_that_is_not_toml_says_where(tmp_path, content, line, sentence):
 
 def test_a_missing_file_and_a_directory_are_one_sentence(tmp_path):
     assert [str(p) for p in read_config(tmp_path / "no.toml", {}).problems] == [
-        f"{tmp_path}/no.toml: no such file"
+        f"{tmp_path}/no.toml: no such file; check the path"
     ]
     assert [str(p) for p in read_config(tmp_path, {}).problems] == [f"{tmp_path}: is a directory, not a file"]
 

@@ -97,7 +97,7 @@ def test_an_empty_directory_is_a_warning(plugins):
 
 def test_an_unreadable_file_is_one_sentence(tmp_path):
     wanted = config("", Plugin(name="p", file=str(tmp_path / "p.wasm")))
-    assert only(messages(wanted)) == f"plugins[0].file: {tmp_path}/p.wasm: no such file"
+    assert only(messages(wanted)) == f"plugins[0].file: {tmp_path}/p.wasm: no such file; check the path"
     (tmp_path / "p.wasm").mkdir()
     assert only(messages(wanted)).endswith("p.wasm: is a directory, not a file")
 

@@ -58,7 +58,10 @@ def _nothing_found(module: Module, exports: set[str]) -> str:
     if "_start" in exports:
         return (
             f"{module.source} is a command (it exports _start and no hook), wanted a reactor that exports "
-            "process_request or process_response"
+            "process_request or process_response: build it as a library, without main"
         )
     found = ", ".join(sorted(exports)[:8]) or "nothing"
-    return f"{module.source} has no hook: it exports {found}, wanted process_request or process_response"
+    return (
+        f"{module.source} has no hook: it exports {found}, wanted process_request or process_response: "
+        "export one of them, or both"
+    )

@@ -92,7 +92,7 @@ def bind(module: Module, wanted: Import) -> Binding:
         return Binding(wanted.index, How.BINDGEN, function)
     raise PluginLoadError(
         f"{module.source} imports {wanted.module}.{wanted.name} as {spell_type(wanted.type)}, "
-        f"wanted {spell_type(function.plain_type)}"
+        f"wanted {spell_type(function.plain_type)}: declare it so"
     )
 
 
@@ -121,8 +121,14 @@ def check_allocator(module: Module, parts: dict[Part, int], bindings: tuple[Bind
 def _check_type(module: Module, export: Export, wanted: str) -> None:
     if export.type != wanted:
         raise PluginLoadError(
-            f"{module.source} exports {export.name} as {spell_type(export.type)}, wanted {spell_type(wanted)}"
+            f"{module.source} exports {export.name} as {spell_type(export.type)}, "
+            f"wanted {spell_type(wanted)}: {_advice(wanted)}"
         )
+
+
+def _advice(wanted: str) -> str:
+    strings = {"iiii:i": "two strings, each", "iii:i": "a status and a string that is"}.get(wanted)
+    return f"it takes {strings} a pointer and a length" if strings else "give it that type"
 
 
 def _find_allocator(module: Module) -> dict[Part, int]:
@@ -145,7 +151,7 @@ def _find_allocator(module: Module) -> dict[Part, int]:
 def _unknown(module: Module, wanted: Import) -> str:
     known = _wasi() if wanted.module in WASI_MODULES else _plain()
     near = difflib.get_close_matches(wanted.name, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = f"; did you mean {near[0]}?" if near else ": do without it, or ask for one that there is"
     return (
         f"{module.source} imports {wanted.module}.{wanted.name} {spell_type(wanted.type)}, "
         f"which is no host function{hint}"

@@ -18,6 +18,7 @@ from blitz.server.guests import probe
 from blitz.server.loading import discard, load_plugin
 from blitz.server.tls import TlsFilesError, TlsSettings
 from blitz.wasm.abi import detect
+from blitz.wasm.abi.plan import Plan
 from blitz.wasm.cache import CompileCache, open_cache
 from blitz.wasm.engine import Engine
 from blitz.wasm.module import MemoryType, Module, spell_type
@@ -25,6 +26,13 @@ from blitz.wasm.pool import PluginPool
 
 __all__ = ["Entry", "Inspection", "check_plugins", "check_tls", "inspect_plugin"]
 
+# Word -> host functions that it stands for.
+USES = {
+    "body": ("get_body", "set_body"),
+    "environment": ("get_env",),
+    "config": ("get_config",),
+    "shared state": ("rate_limit",),
+}
 HOOKS = ("init", "process_request", "process_response", "cleanup")
 
 
@@ -80,6 +88,8 @@ class Inspection:
         refused: why it cannot run as a plugin, or "".
         abi, spelling: such as ``blitz/1`` and ``plain``; "" when refused.
         hooks: those of the Blitz hooks that it exports.
+        uses: what its imports amount to beyond the message's head: ``clock``, ``random``, ``body``,
+            ``environment``, ``config``, ``shared state``. unasked: what of it the manifest had to ask for.
         memory_min, memory_max: bytes of linear memory that it declares; None for no maximum.
         manifest: path of the one beside it, or ""; asks: what that says.
         problems: what is wrong with the manifest.
@@ -92,6 +102,8 @@ class Inspection:
     abi: str
     spelling: str
     hooks: tuple[str, ...]
+    uses: tuple[str, ...]
+    unasked: tuple[str, ...]
     imports: tuple[Entry, ...]
     exports: tuple[Entry, ...]
     memory_min: int
@@ -116,7 +128,7 @@ def inspect_plugin(file: str) -> Inspection:
     engine = Engine()
     try:
         module, digest = open_cache("").load(engine, file)
-        abi, spelling, refused = _plan(module)
+        plan, refused = _plan(module)
         imports = tuple(Entry(one.module, one.name, spell_type(one.type)) for one in module.imports)
         exports = tuple(Entry("", one.name, spell_type(one.type)) for one in module.exports)
         memory = next((MemoryType.parse(one.type) for one in module.exports if one.type[:1] == "m"), None)
@@ -129,9 +141,11 @@ def inspect_plugin(file: str) -> Inspection:
         size=path.stat().st_size,
         sha256=digest,
         refused=refused,
-        abi=abi,
-        spelling=spelling,
+        abi=plan.abi if plan else "",
+        spelling=plan.spelling if plan else "",
         hooks=tuple(hook for hook in HOOKS if hook in names),
+        uses=_uses(plan) if plan else (),
+        unasked=_unasked(plan, asks) if plan and asks else (),
         imports=imports,
         exports=exports,
         memory_min=memory.minimum_size if memory else 0,
@@ -142,10 +156,18 @@ def inspect_plugin(file: str) -> Inspection:
     )
 
 
-def _plan(module: Module) -> tuple[str, str, str]:
-    """(ABI, spelling, why refused)"""
+def _plan(module: Module) -> tuple[Plan | None, str]:
+    """How it would be driven, or why it cannot."""
     try:
-        plan = detect(module)
+        return detect(module), ""
     except PluginLoadError as error:
-        return "", "", str(error)
-    return plan.abi, plan.spelling, ""
+        return None, str(error)
+
+
+def _uses(plan: Plan) -> tuple[str, ...]:
+    found = [word for word, names in USES.items() if any(plan.calls(name) for name in names)]
+    return (*plan.needs(), *found)
+
+
+def _unasked(plan: Plan, asks: Manifest) -> tuple[str, ...]:
+    return tuple(name for name in plan.needs() if getattr(asks.capabilities, name) is not True)

@@ -353,6 +353,8 @@ void blitz_plugin_free(blitz_plugin *plugin);
 /* Say what import number index is served by. row is an index of blitz_host_at (ignored for TRAP).
  * BLITZ_E_STATE when the import's type is not the row's. */
 int blitz_plugin_bind(blitz_plugin *plugin, uint32_t index, int how, uint32_t row);
+/* Keep shared state under this name (copied) instead of the plugin's own, for those that share it. */
+int blitz_plugin_set_namespace(blitz_plugin *plugin, const char *name);
 int blitz_plugin_grant_env(blitz_plugin *plugin, const uint8_t *name, size_t name_len,
                            const uint8_t *value, size_t value_len);
 /* key "" is the whole config (get_config); others answer get_property("config.<key>"). */

@@ -56,6 +56,7 @@ struct blitz_plugin {
     blitz_module *module;
     char *name;
     size_t name_len;
+    char *namespace;                     /* of its shared state; its name unless said otherwise */
     blitz_plugin_limits limits;
     wasmtime_instance_pre_t *pre;
     blitz_binding *bindings;             /* one per import */

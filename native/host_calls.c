@@ -480,14 +480,15 @@ static wasm_trap_t *call_rate_limit(void *env, wasmtime_caller_t *caller, raw *s
     uint8_t full[2 * MAX_RATE_KEY + 1];
     if (plugin->shared == NULL)
         return refuse(&call, "the plugin was given no shared state");
-    if (key.len > MAX_RATE_KEY || plugin->name_len > MAX_RATE_KEY)
+    size_t prefix = strlen(plugin->namespace) + 1;
+    if (key.len > MAX_RATE_KEY || prefix > MAX_RATE_KEY + 1)
         return refuse(&call, "the key is longer than 256 bytes");
     if (per_minute < 1 || burst < 1)
         return refuse(&call, "per_minute and burst must be at least 1");
-    memcpy(full, plugin->name, plugin->name_len + 1);
+    memcpy(full, plugin->namespace, prefix);
     if (key.len > 0)
-        memcpy(full + plugin->name_len + 1, key.ptr, key.len);
-    slots[0].i64 = (uint32_t)blitz_shared_rate_limit(plugin->shared, full, plugin->name_len + 1 + key.len,
+        memcpy(full + prefix, key.ptr, key.len);
+    slots[0].i64 = (uint32_t)blitz_shared_rate_limit(plugin->shared, full, prefix + key.len,
                                                      (uint32_t)per_minute, (uint32_t)burst,
                                                      blitz_monotonic_ns() / 1000);
     return NULL;

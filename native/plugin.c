@@ -13,8 +13,9 @@ blitz_plugin *blitz_plugin_new(blitz_module *module, const char *name, const bli
     plugin->module = module;
     plugin->limits = *limits;
     plugin->name = strdup(name);
+    plugin->namespace = strdup(name);
     plugin->bindings = calloc(module->imports.size + 1, sizeof *plugin->bindings);
-    if (plugin->name == NULL || plugin->bindings == NULL) {
+    if (plugin->name == NULL || plugin->namespace == NULL || plugin->bindings == NULL) {
         blitz_plugin_free(plugin);
         return NULL;
     }
@@ -41,6 +42,7 @@ void blitz_plugin_free(blitz_plugin *plugin)
     free_pairs(&plugin->config);
     free(plugin->bindings);
     free(plugin->name);
+    free(plugin->namespace);
     free(plugin);
 }
 
@@ -84,6 +86,16 @@ int blitz_plugin_grant_env(blitz_plugin *plugin, const uint8_t *name, size_t nam
                            const uint8_t *value, size_t value_len)
 {
     return add_pair(&plugin->env, name, name_len, value, value_len);
+}
+
+int blitz_plugin_set_namespace(blitz_plugin *plugin, const char *name)
+{
+    char *made = strdup(name);
+    if (made == NULL)
+        return BLITZ_E_NOMEM;
+    free(plugin->namespace);
+    plugin->namespace = made;
+    return 0;
 }
 
 int blitz_plugin_set_config(blitz_plugin *plugin, const uint8_t *key, size_t key_len,

@@ -38,7 +38,7 @@ def inspect(file: str, as_json: bool) -> None:
         print_json(_as_json(found))
     else:
         _print(found)
-    raise SystemExit(EXIT_BAD_INPUT if found.refused or found.problems else 0)
+    raise SystemExit(EXIT_BAD_INPUT if found.refused or found.problems or found.unasked else 0)
 
 
 def _as_json(found: Inspection) -> dict[str, Any]:
@@ -75,6 +75,7 @@ def _asks(found: Inspection) -> dict[str, Any]:
         "env_optional": asks.capabilities.env_optional,
         "clock": asks.capabilities.clock,
         "random": asks.capabilities.random,
+        "namespace": asks.capabilities.namespace,
         "config": list(asks.config.defaults),
     }
     return {name: value for name, value in said.items() if value not in (None, "", [], False)}
@@ -96,6 +97,7 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
     else:
         yield "abi", f"{found.abi}, {found.spelling}"
     yield "hooks", ", ".join(found.hooks) or "none"
+    yield "uses", ", ".join(found.uses) or "nothing but the message's head"
     most = "no maximum" if found.memory_max is None else f"at most {format_size(found.memory_max)}"
     yield "memory", f"{format_size(found.memory_min)} from the start, {most}"
     for position, entry in enumerate(found.imports):
@@ -106,5 +108,8 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
     for name, value in _asks(found).items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         yield f"  {name}", "yes" if value is True else text
+    for name in found.unasked:
+        text = f"it imports what {name} = true under [capabilities] would ask for, and does not load"
+        yield "problem", click.style(text, fg="red")
     for problem in found.problems:
         yield "problem", click.style(str(problem), fg="red")

@@ -56,6 +56,7 @@ def discover(config: Config, document: Document) -> tuple[list[Found], bool]:
     enabled = [item for item in found if item is not None and (item.entry is None or item.entry.enabled)]
     for item in enabled:
         _check_name(item, document)
+        _check_about(item)
         document.problems += item.document.problems
     _report_doubles(enabled, document)
     return enabled, complete and not any(isinstance(plugin.name, Bad) for plugin in config.plugins)
@@ -158,6 +159,16 @@ def _check_name(item: Found, document: Document) -> None:
                 file=item.file,
             )
         )
+
+
+def _check_about(item: Found) -> None:
+    """A manifest is not trusted: what it says goes to logs and terminals, and must stay in its line."""
+    if item.manifest is None:
+        return
+    for key in ("version", "license", "description"):
+        text = getattr(item.manifest.plugin, key)
+        if not isinstance(text, Bad) and not text.isprintable():
+            item.document.report(("plugin", key), "holds control characters; write one line of plain text")
 
 
 def _report_doubles(found: list[Found], document: Document) -> None:

@@ -67,11 +67,16 @@ class AskedFailure(Model, frozen=True):
 
 
 class Capabilities(Model, frozen=True):
-    """What it uses beyond the message in hand. Variables are given only as far as the operator grants
-    them."""
+    """What it uses beyond the message in hand. What it imports it must ask for, and what it asks for the
+    operator must grant; else it does not load."""
 
-    clock: Annotated[bool, Meta(description="it asks the time (`now_ms`), as every plugin may")] = False
-    random: Annotated[bool, Meta(description="it asks for random bytes, as every plugin may")] = False
+    clock: Annotated[
+        bool, Meta(description="the time of day: `now_ms`, and WASI's `clock_time_get` and `clock_res_get`")
+    ] = False
+    random: Annotated[bool, Meta(description="random bytes: `random`, and WASI's `random_get`")] = False
+    namespace: Annotated[
+        str, Meta(description="shared state (rate limits) under another name than its own; empty: its own")
+    ] = ""
     env: Annotated[list[str], Meta(description="environment variables it cannot run without")] = field(
         default_factory=list
     )

@@ -55,6 +55,7 @@ Level = Literal["trace", "debug", "info", "warn", "error"]
 Failure = Literal["closed", "open"]
 Body = Literal["full", "none"]
 Instances = Literal["pooled", "per-request", "single"]
+Capability = Literal["clock", "random"]
 TrustedField = Literal["x-forwarded-for", "forwarded"]
 
 # "unit" tells check.py which strings it may read as a number, and that none of these is negative.
@@ -311,6 +312,14 @@ class PluginDefaults(Model, frozen=True):
             "further ones end after 10 s without a call"
         ),
     ] = 1
+    grant: Annotated[
+        list[Capability],
+        Meta(
+            description="what a plugin may use beyond the message in hand: the time of day (`clock`), random "
+            "bytes (`random`). One that imports more does not load, nor one whose manifest does not ask "
+            "for what it imports. Variables and other plugins' shared state are only granted one by one"
+        ),
+    ] = field(default_factory=lambda: ["clock", "random"])
     rollback: Annotated[
         bool,
         Meta(
@@ -357,6 +366,14 @@ class Plugin(Model, frozen=True):
     max_instances: Annotated[Several | None, Meta(description="see `plugin_defaults.max_instances`")] = None
     warm: Annotated[Count | None, Meta(description="see `plugin_defaults.warm`")] = None
     rollback: Annotated[bool | None, Meta(description="see `plugin_defaults.rollback`")] = None
+    grant: Annotated[list[Capability] | None, Meta(description="see `plugin_defaults.grant`")] = None
+    namespace: Annotated[
+        str,
+        Meta(
+            description="where its shared state (rate limits) is kept: plugins that name the same one share "
+            "it; empty: its own, which nobody else gets at unless a `namespace` says so"
+        ),
+    ] = ""
     response_body: Annotated[
         Body | None,
         Meta(

@@ -22,7 +22,7 @@ from blitz.config.manifest import SCHEMA, Manifest
 from blitz.config.model import PLUGIN_TYPES, Config, Listener, Plugin, Route, Upstream
 from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
 from blitz.config.rules import check_rules, is_address
-from blitz.config.source import Document
+from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
 from blitz.errors import ConfigError, ConfigProblem
 
@@ -30,6 +30,7 @@ __all__ = ["resolve", "resolve_document"]
 
 _T = TypeVar("_T")
 
+CAPABILITIES = {"clock": "clock", "random": "random bytes"}  # and how they are called in a sentence
 TYPE_STEP = 100  # between the places of two types, so that `order` can name a place between them
 
 
@@ -206,6 +207,9 @@ class _Merge:
             config=config,
             config_values=values,
             env=self.env(),
+            grants=self.grants(),
+            asks=self.asks() if self.found.manifest is not None else None,
+            namespace=self.namespace(),
             sha256=entry.sha256.lower(),
         )
 
@@ -240,7 +244,7 @@ class _Merge:
         asked = self.manifest.capabilities
         for index, name in enumerate(asked.env):
             if name not in granted:
-                self.asked_in_vain(index, name)
+                self.asked_in_vain(("env", index), f"environment variable {name}", f'env = ["{name}"]')
             elif name not in self.environ:
                 self.report(
                     f"needs the environment variable {name}, which is granted but not set; set it", "env"
@@ -253,15 +257,42 @@ class _Merge:
                     )
         return {name: self.environ[name] for name in granted if name in self.environ}
 
-    def asked_in_vain(self, index: int, name: str) -> None:
-        file, line = self.found.document.where(("capabilities", "env", index))
+    def asks(self) -> tuple[str, ...]:
+        asked = self.manifest.capabilities
+        return tuple(name for name in CAPABILITIES if getattr(asked, name) is True)
+
+    def grants(self) -> tuple[str, ...]:
+        """What the operator grants; all that the manifest asks for must be in it."""
+        said = self.entry.grant
+        granted = self.defaults.grant if said is None else said
+        for name in self.asks():
+            if name not in granted:
+                self.asked_in_vain((name,), CAPABILITIES[name], f'grant = ["{name}"]')
+        if self.found.manifest is not None:
+            for name in said or ():
+                if name not in self.asks() and not isinstance(name, Bad):
+                    self.warnings.append(
+                        f"plugin {self.found.name}: grant names {name}, which its manifest does not ask for"
+                    )
+        return tuple(granted)
+
+    def namespace(self) -> str:
+        """The operator's word; a manifest that asks for another one than its own needs it."""
+        asked, said = self.manifest.capabilities.namespace, self.entry.namespace
+        if asked not in ("", self.found.name, said) and not isinstance(asked, Bad):
+            self.asked_in_vain(("namespace",), f"shared state of {asked}", f'namespace = "{asked}"')
+        return said
+
+    def asked_in_vain(self, where: tuple[str | int, ...], what: str, write: str) -> None:
+        file, line = self.found.document.where(("capabilities", *where))
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
         self.document.problems.append(
             ConfigProblem(
-                f"plugin {self.found.name} asks for the environment variable {name}, which is not granted; "
-                f'to grant it, write env = ["{name}"] in its [[plugins]] entry (name = "{self.found.name}")',
+                f"plugin {self.found.name} asks for the {what}, which is not granted; "
+                f'to grant it, write {write} in its [[plugins]] entry (name = "{self.found.name}")',
                 file=file,
                 line=line,
-                key=f"capabilities.env[{index}]",
+                key=f"capabilities{key}",
             )
         )
 

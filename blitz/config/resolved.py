@@ -40,6 +40,8 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
             joined by newlines, elements of other lists have their position as a key, booleans are
             true and false.
         env: granted names that are set, with their values.
+        grants, asks: capabilities; asks is None without a manifest: then what it imports it asks for.
+        namespace: of its shared state; "" for its own.
         sha256: lower-case hex digest that the file must have, or "".
     """
 
@@ -63,6 +65,9 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     config: bytes = b""
     config_values: dict[str, str] = {}
     env: dict[str, str] = {}
+    grants: tuple[str, ...] = ()
+    asks: tuple[str, ...] | None = None
+    namespace: str = ""
     sha256: str = ""
 
     def __repr__(self) -> str:  # config and env may hold secrets

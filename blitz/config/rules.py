@@ -187,6 +187,12 @@ def _plugins(config: Config, document: Document) -> None:
                     f'"{plugin.name}" is also the name of plugins[{seen[plugin.name]}]; rename one',
                 )
             seen.setdefault(plugin.name, index)
+        namespace = plugin.namespace
+        if namespace and not isinstance(namespace, Bad) and not PLUGIN_NAME.fullmatch(namespace):
+            document.report(
+                (*at, "namespace"),
+                f'"{namespace}" is not a name; use letters, digits, `_`, `-`, `.`, at most 64',
+            )
         for position, name in enumerate(plugin.env):
             if not isinstance(name, Bad) and not _ENV_NAME.fullmatch(name):
                 document.report(

@@ -48,6 +48,10 @@ def spec_of(resolved: ResolvedPlugin, log_level: str, digest: str) -> PluginSpec
         config=resolved.config,
         config_values={key: value.encode() for key, value in resolved.config_values.items()},
         env=resolved.env,
+        grants=resolved.grants,
+        asks=resolved.asks,
+        manifest=resolved.manifest,
+        namespace=resolved.namespace,
         log_level=PLUGIN_LEVELS[log_level],
         version=resolved.version,
     )

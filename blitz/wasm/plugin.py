@@ -48,6 +48,10 @@ class PluginSpec:
         config: what get_config returns.
         config_values: dotted key to value, for get_property("config.<key>").
         env: granted environment.
+        grants: capabilities that it may use: ``clock``, ``random``.
+        asks: those that its manifest asks for; None without a manifest: what it imports.
+        manifest: path of the manifest, for messages.
+        namespace: of its shared state; "": its name.
         log_level: 0 trace .. 4 error, 5 none.
         version: for messages.
     """
@@ -68,6 +72,10 @@ class PluginSpec:
     config: bytes = b""
     config_values: dict[str, bytes] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    grants: tuple[str, ...] = ("clock", "random")
+    asks: tuple[str, ...] | None = None
+    manifest: str = ""
+    namespace: str = ""
     log_level: int = 2
     version: str = ""
 
@@ -95,6 +103,7 @@ class Plugin:
         self.instances = 0  # alive; they must go first
         self.plan = detect(module)
         self._check_memory()
+        self._check_grants()
         self._own_shared: Shared | None = None
         self._shared = shared
         self._ptr: Any = lib.blitz_plugin_new(module.ptr, spec.name.encode(), self._limits())
@@ -157,6 +166,23 @@ class Plugin:
                 plugin=self.spec.name,
             )
 
+    def _check_grants(self) -> None:
+        spec = self.spec
+        for capability, name in self.plan.needs().items():
+            what = f"{self.module.source} imports {name}"
+            if spec.asks is not None and capability not in spec.asks:
+                raise PluginLoadError(
+                    f"{what}, and its manifest does not ask for it: write {capability} = true under "
+                    f"[capabilities] in {spec.manifest}",
+                    plugin=spec.name,
+                )
+            if capability not in spec.grants:
+                raise PluginLoadError(
+                    f'{what}, which is not granted: to grant it, write grant = ["{capability}"] in the '
+                    f"[[plugins]] entry of {spec.name}",
+                    plugin=spec.name,
+                )
+
     def _limits(self) -> Any:
         limits = ffi.new("blitz_plugin_limits *")
         limits.max_memory_size = min(self.spec.memory, self.engine.max_memory_size)
@@ -181,6 +207,8 @@ class Plugin:
             lib.blitz_plugin_set_shared(self._ptr, self._shared.ptr)
 
     def _grant(self) -> None:
+        if self.spec.namespace:
+            _check(lib.blitz_plugin_set_namespace(self._ptr, self.spec.namespace.encode()))
         for name, value in self.spec.env.items():
             key, text = name.encode(), value.encode("utf-8", "surrogateescape")
             _check(lib.blitz_plugin_grant_env(self._ptr, key, len(key), text, len(text)))

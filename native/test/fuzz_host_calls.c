@@ -96,6 +96,7 @@ static blitz_plugin *new_plugin(void)
     static blitz_plugin plugin;
     plugin.name = (char *)(uintptr_t)"plugin";
     plugin.name_len = 6;
+    plugin.namespace = plugin.name;
     plugin.limits = (blitz_plugin_limits){.max_edits_size = 2000, .max_edits = 40, .max_log_size = 1000,
                                           .log_lines_per_second = 1000000, .log_burst = 1000000};
     plugin.parts[BLITZ_X_ALLOC].used = true;

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blitz.config import Config, Plugin, Route, read_config, resolve
+from blitz.config import Config, Plugin, PluginDefaults, Route, read_config, resolve
 from blitz.config.flatten import flatten, merge
 from blitz.errors import ConfigError
 
@@ -272,6 +272,64 @@ def test_a_needed_variable_must_be_set(plugins):
 def test_a_grant_nobody_asked_for_is_a_warning(plugins):
     resolved = resolve(config(plugins(a=MANIFEST), Plugin(name="a", env=["HOME"])), {"HOME": "/"})
     assert only(resolved.warnings) == "plugin a: env grants HOME, which its manifest does not ask for"
+
+
+CLOCK = MANIFEST + "[capabilities]\nclock = true\n"
+
+
+@pytest.mark.parametrize("how", ["entry", "defaults"])
+def test_a_capability_that_is_asked_and_not_granted_says_what_to_write(plugins, how):
+    directory = plugins(a=CLOCK)
+    entry = Plugin(name="a", grant=["random"]) if how == "entry" else Plugin(name="a")
+    defaults = PluginDefaults(grant=[]) if how == "defaults" else PluginDefaults()
+    assert only(messages(config(directory, entry, plugin_defaults=defaults))) == (
+        f"{directory}/a.toml:6: capabilities.clock: plugin a asks for the clock, which is not granted; "
+        'to grant it, write grant = ["clock"] in its [[plugins]] entry (name = "a")'
+    )
+
+
+def test_clock_and_random_are_granted_unless_taken_away(plugins):
+    a, b, c = resolve(
+        config(
+            plugins(a=CLOCK, b=None, c=MANIFEST),
+            Plugin(name="b", grant=[]),
+            Plugin(name="c", grant=["clock"]),
+        ),
+        {},
+    ).plugins
+    found = {plugin.name: (plugin.grants, plugin.asks) for plugin in (a, b, c)}
+    assert found == {
+        "a": (("clock", "random"), ("clock",)),
+        "b": ((), None),
+        "c": (("clock",), ()),
+    }
+
+
+def test_a_granted_capability_nobody_asked_for_is_a_warning(plugins):
+    resolved = resolve(config(plugins(a=CLOCK), Plugin(name="a", grant=["clock", "random"])), {})
+    assert only(resolved.warnings) == "plugin a: grant names random, which its manifest does not ask for"
+
+
+def test_a_namespace_is_granted_by_its_name(plugins):
+    directory = plugins(a=MANIFEST + '[capabilities]\nnamespace = "team"\n')
+    assert only(messages(config(directory, Plugin(name="a", namespace="other")))) == (
+        f"{directory}/a.toml:6: capabilities.namespace: plugin a asks for the shared state of team, which is "
+        'not granted; to grant it, write namespace = "team" in its [[plugins]] entry (name = "a")'
+    )
+    (plugin,) = resolve(config(directory, Plugin(name="a", namespace="team")), {}).plugins
+    assert plugin.namespace == "team"
+
+
+def test_its_own_namespace_needs_no_grant(plugins):
+    (plugin,) = resolve(config(plugins(a=MANIFEST + '[capabilities]\nnamespace = "a"\n')), {}).plugins
+    assert plugin.namespace == ""
+
+
+@pytest.mark.parametrize("key", ["version", "license", "description"])
+def test_a_manifest_cannot_forge_lines(plugins, key):
+    manifest = f'schema = 1\n[plugin]\n{key} = "1.0\\nforged"\n'
+    found = only(messages(config(plugins(a=manifest))))
+    assert f"a.toml:3: plugin.{key}: holds control characters" in found
 
 
 # ---------------------------------------------------------------- a plugin's own configuration

@@ -264,7 +264,14 @@ def test_rate_limits_are_a_namespace_per_plugin(wat: Wasm, engine: Engine) -> No
     from .support import spec
 
     module = Module.compile(engine, module_of, "x.wasm")
-    plugins = [Plugin(engine, module, spec(name), shared) for name in ("one", "two", "one")]
+    specs = [
+        spec("one"),
+        spec("two"),
+        spec("one"),
+        spec("three", namespace="two"),
+        spec("two", namespace="x"),
+    ]
+    plugins = [Plugin(engine, module, one, shared) for one in specs]
     instances = [plugin.new_instance() for plugin in plugins]
     left = []
     for instance in instances:
@@ -274,7 +281,7 @@ def test_rate_limits_are_a_namespace_per_plugin(wat: Wasm, engine: Engine) -> No
             while code == lib.BLITZ_PENDING:
                 code = instance.resume()
             left.append(exchange.c.response.status)
-    assert left == [202, 202, 201]
+    assert left == [202, 202, 201, 201, 202]
     for instance in instances:
         instance.free()
     for plugin in plugins:

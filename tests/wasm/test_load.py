@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from blitz.errors import ConfigError, InternalError, PluginLoadError
 from blitz.wasm import library
+from blitz.wasm.abi.plan import CAPABILITIES, host_functions
 from blitz.wasm.engine import Engine
 from blitz.wasm.module import Module
 from blitz.wasm.plugin import Plugin
@@ -282,3 +284,64 @@ def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     (tmp_path / "wasmtime-49.0.0.dist-info").rename(tmp_path / "wasmtime-50.1.0.dist-info")
     with pytest.raises(ConfigError, match="wasmtime has no library for linux-"):
         library.find_library()
+
+
+# ---------------------------------------------------------------- capabilities
+
+IMPORTS = [
+    pytest.param('(import "blitz" "now_ms" (func (result i64)))', "now_ms", "clock", id="now_ms"),
+    pytest.param('(import "env" "random" (func (param i32 i32)))', "random", "random", id="random"),
+    pytest.param(
+        '(import "wbg" "__wbg_nowms_0123456789abcdef" (func (result i64)))', "now_ms", "clock", id="bindgen"
+    ),
+    pytest.param(
+        '(import "wasi_snapshot_preview1" "clock_time_get" (func (param i32 i64 i32) (result i32)))',
+        "clock_time_get",
+        "clock",
+        id="wasi_clock",
+    ),
+    pytest.param(
+        '(import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))',
+        "random_get",
+        "random",
+        id="wasi_random",
+    ),
+]
+
+
+@pytest.mark.parametrize(("imports", "name", "capability"), IMPORTS)
+def test_what_a_module_imports_it_must_ask_for_and_be_granted(
+    engine: Engine, wat: Wasm, imports: str, name: str, capability: str
+) -> None:
+    wasm = wat(f"(module {imports} {MEMORY} {BUFFER} {HOOK})")
+    settings = {"source": "x.wasm", "manifest": "x.toml"}
+    for good in ({}, {"asks": (capability,)}, {"asks": ("clock", "random"), "grants": (capability,)}):
+        with running(engine, wasm, **settings, **good):
+            pass
+    with (
+        pytest.raises(PluginLoadError) as caught,
+        running(engine, wasm, asks=(), **settings),
+    ):
+        pass
+    assert str(caught.value) == (
+        f"x.wasm imports {name}, and its manifest does not ask for it: "
+        f"write {capability} = true under [capabilities] in x.toml"
+    )
+    for asks in (None, (capability,)):
+        with (
+            pytest.raises(PluginLoadError) as caught,
+            running(engine, wasm, asks=asks, grants=(), **settings),
+        ):
+            pass
+        assert str(caught.value) == (
+            f"x.wasm imports {name}, which is not granted: "
+            f'to grant it, write grant = ["{capability}"] in the [[plugins]] entry of guest'
+        )
+
+
+def test_every_host_function_that_tells_time_or_randomness_is_a_capability() -> None:
+    told = {
+        function.name for function in host_functions() if re.search("clock|now|random|time", function.name)
+    }
+    harmless = {"fd_filestat_set_times", "path_filestat_set_times"}  # refuse whatever they are asked
+    assert told - harmless == set(CAPABILITIES)

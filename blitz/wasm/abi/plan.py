@@ -10,6 +10,17 @@ from blitz._native import ffi, lib
 __all__ = ["Binding", "HostFunction", "How", "Part", "Plan", "host_functions"]
 
 
+# Host functions that tell more than the message in hand. Variables are not among them: one that was not
+# granted looks unset.
+CAPABILITIES = {
+    "now_ms": "clock",
+    "clock_time_get": "clock",
+    "clock_res_get": "clock",
+    "random": "random",
+    "random_get": "random",
+}
+
+
 class How(IntEnum):
     """Values equal BLITZ_BIND_*."""
 
@@ -72,6 +83,14 @@ class Plan:
     bindings: tuple[Binding, ...]
     parts: dict[Part, int]
     minimum_memory: int
+
+    def needs(self) -> dict[str, str]:
+        """The capabilities that the module's imports amount to, each with the name of such an import."""
+        return {
+            CAPABILITIES[binding.function.name]: binding.function.name
+            for binding in self.bindings
+            if binding.function is not None and binding.function.name in CAPABILITIES
+        }
 
     def calls(self, name: str) -> bool:
         """The module imports the Blitz host function *name*."""

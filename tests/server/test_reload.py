@@ -22,6 +22,7 @@ from blitz.server.watch import check_watching, look_around, watch
 from .harness import Rig, rig
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+MANIFEST = "schema = 1\ncapabilities.clock = true\n"
 HEAD = """
   (import "blitz" "set_status" (func $set_status (param i32)))
   (import "blitz" "log" (func $log (param i32 i32 i32 i32)))
@@ -122,7 +123,7 @@ async def test_files_come_and_go(file: Path) -> None:
         put(file.with_name("newer.wasm"), answering(204))
         await test.gateway.reload()
         assert await status_of(test) == 204
-        file.with_name("newer.toml").write_text('schema = 1\n[plugin]\nname = "renamed"\n')
+        file.with_name("newer.toml").write_text(f'{MANIFEST}[plugin]\nname = "renamed"\n')
         await test.gateway.reload()
         assert set(test.gateway.statistics().plugins) == {"renamed"}
 
@@ -393,7 +394,7 @@ async def test_watching_notices_what_comes_changes_and_goes(file: Path) -> None:
         put(file.with_name("another.wasm"), answering(203))
         await watching.generation(3)
         assert await status_of(test) == 203
-        file.with_name("another.toml").write_text("schema = 1\n[plugin]\norder = 500\n")
+        file.with_name("another.toml").write_text(f"{MANIFEST}[plugin]\norder = 500\n")
         await watching.generation(4)
         assert await status_of(test) == 202
         file.with_name("another.wasm").unlink()

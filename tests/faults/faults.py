@@ -7,6 +7,7 @@ What the well-behaved clients saw in the meantime is in ``Report``.
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -59,14 +60,19 @@ class Report:
         return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
-async def run_fault(address: Address, fault: Fault | None, seconds: float) -> Report:
-    """Let well-behaved clients work for *seconds* while *fault* goes on (None: alone)."""
+async def run_fault(
+    address: Address, fault: Fault | None, seconds: float, context: ssl.SSLContext | None = None
+) -> Report:
+    """Let well-behaved clients work for *seconds* while *fault* goes on (None: alone).
+
+    With *context* they speak TLS.
+    """
     report = Report()
     async with trio.open_nursery() as nursery:
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as working:
                 for _ in range(GOOD_CLIENTS):
-                    working.start_soon(_behave, address, report)
+                    working.start_soon(_behave, address, report, context)
                 if fault is not None:
                     for _ in range(fault.many):
                         working.start_soon(_again_and_again, fault.attack, address, report.seen)
@@ -74,12 +80,15 @@ async def run_fault(address: Address, fault: Fault | None, seconds: float) -> Re
     return report
 
 
-async def _behave(address: Address, report: Report) -> None:
+async def _behave(address: Address, report: Report, context: ssl.SSLContext | None) -> None:
     """One request after the other; a new connection after every twentieth."""
     request = b"GET /good HTTP/1.1\r\nHost: gw.test\r\n\r\n"
     while True:
         try:
-            async with await trio.open_tcp_stream(*address) as stream:
+            plain = await trio.open_tcp_stream(*address)
+            async with (
+                trio.SSLStream(plain, context, server_hostname=address[0]) if context else plain as stream
+            ):
                 for _ in range(20):
                     started = trio.current_time()
                     await stream.send_all(request)
@@ -93,7 +102,7 @@ async def _behave(address: Address, report: Report) -> None:
             await trio.sleep(0.05)
 
 
-async def read_answer(stream: trio.SocketStream) -> tuple[int, bytes]:
+async def read_answer(stream: trio.abc.ReceiveStream) -> tuple[int, bytes]:
     """Status and body of one answer with a length or in chunks. Raises EOFError when it is cut short."""
     data = b""
     while b"\r\n\r\n" not in data:
@@ -110,7 +119,7 @@ async def read_answer(stream: trio.SocketStream) -> tuple[int, bytes]:
     return status, body
 
 
-async def _more(stream: trio.SocketStream) -> bytes:
+async def _more(stream: trio.abc.ReceiveStream) -> bytes:
     part = await stream.receive_some()
     if not part:
         raise EOFError

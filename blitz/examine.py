@@ -18,7 +18,7 @@ from blitz.server.guests import probe
 from blitz.server.loading import discard, load_plugin
 from blitz.server.tls import TlsFilesError, TlsSettings
 from blitz.wasm.abi import detect
-from blitz.wasm.abi.plan import Plan
+from blitz.wasm.abi.plan import SHARED_FUNCTIONS, Plan
 from blitz.wasm.cache import CompileCache, open_cache
 from blitz.wasm.engine import Engine
 from blitz.wasm.module import MemoryType, Module, spell_type
@@ -31,7 +31,7 @@ USES = {
     "body": ("get_body", "set_body"),
     "environment": ("get_env",),
     "config": ("get_config",),
-    "shared state": ("rate_limit",),
+    "shared state": SHARED_FUNCTIONS,
 }
 HOOKS = ("init", "process_request", "process_response", "cleanup")
 

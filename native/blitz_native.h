@@ -379,8 +379,8 @@ int blitz_plugin_use_export(blitz_plugin *plugin, int part, uint32_t index);
 int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap);
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level);
 
-/* Rate-limit state (GCRA), one truth for every process that shares it. Created before fork by the
- * parent; anonymous shared memory. slots: rounded up to a power of two. */
+/* Rate limits (GCRA) and small values, one truth for every process that shares them. Created before fork
+ * by the parent; anonymous shared memory. slots: of rate limits, rounded up to a power of two. */
 typedef struct blitz_shared blitz_shared;
 blitz_shared *blitz_shared_new(uint32_t slots);
 void blitz_shared_free(blitz_shared *shared);
@@ -388,6 +388,22 @@ void blitz_plugin_set_shared(blitz_plugin *plugin, blitz_shared *shared);   /* b
 /* -> tokens left (>= 0) after taking one, or minus the milliseconds until one is there. now in us. */
 int32_t blitz_shared_rate_limit(blitz_shared *shared, const uint8_t *key, size_t len,
                                 uint32_t per_minute, uint32_t burst, uint64_t now_us);
+
+/* Values and counters of a fixed number of keys; the least useful make room (see kv.c). A key is any bytes.
+ * ttl_ms counts from when the key is made; 0 or less: until it makes room. now in us, CLOCK_MONOTONIC.
+ * All return BLITZ_E_STATE when another process holds the key's part of the table for too long. */
+typedef struct blitz_kv blitz_kv;
+blitz_kv *blitz_shared_kv(blitz_shared *shared);   /* borrowed from shared */
+/* Add delta, held at the ends of 64 bits; a key that is not there counts from 0, one that is keeps its time
+ * to live. -> 0 and *sum, or BLITZ_E_SYNTAX: the value is no decimal number of 64 bits. */
+int blitz_kv_incr(blitz_kv *kv, const uint8_t *key, size_t len, int64_t delta, int64_t ttl_ms, uint64_t now_us,
+                  int64_t *sum);
+/* -> 0, or BLITZ_E_LIMIT: the value is longer than 256 bytes. */
+int blitz_kv_set(blitz_kv *kv, const uint8_t *key, size_t len, const uint8_t *value, size_t value_len,
+                 int64_t ttl_ms, uint64_t now_us);
+/* -> bytes written to value, which has room for 256; a counter as its decimal text. BLITZ_E_DECLINED: the
+ * key is not there. */
+int blitz_kv_get(blitz_kv *kv, const uint8_t *key, size_t len, uint64_t now_us, uint8_t *value);
 
 /* ---------------------------------------------------------------- instances and calls
  * A call runs on a fiber. Functions that start or go on with one return:

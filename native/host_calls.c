@@ -10,13 +10,15 @@
 #define _GNU_SOURCE
 #include "host_calls.h"
 #include "edits.h"
+#include "kv.h"
 #include "wasi.h"
 #include <stdio.h>
 #include <strings.h>
 #include <time.h>
 
 typedef wasmtime_val_raw_t raw;
-enum { MAX_RANDOM = 65536, MAX_RATE_KEY = 256, LEVEL_INFO = 2 };
+enum { MAX_RANDOM = 65536, MAX_KEY = 256, LEVEL_INFO = 2 };
+static const char NEGATIVE_TTL[] = "ttl_ms must be 0 (as long as there is room) or more";
 
 /* ---------------------------------------------------------------- arguments and results */
 
@@ -467,31 +469,108 @@ static wasm_trap_t *call_random(void *env, wasmtime_caller_t *caller, raw *slots
     return NULL;
 }
 
-/* One namespace per plugin: its name and a NUL, which no name contains, before the key. */
+/* ---------------------------------------------------------------- state that workers share */
+
+typedef struct { uint8_t bytes[2 * MAX_KEY + 1]; size_t len; } own_key;
+
+/* The plugin's namespace and a NUL, which no namespace contains, before the key. */
+static bool open_key(blitz_call *call, void *env, wasmtime_caller_t *caller, const raw *slots, own_key *out)
+{
+    blitz_text key;
+    if (!blitz_call_open(call, env, caller))
+        return false;
+    const raw *arguments_ = arguments(call, slots);
+    if (!blitz_call_bytes(call, arguments_[0], arguments_[1], "key", &key))
+        return false;
+    const blitz_plugin *plugin = call->instance->plugin;
+    size_t prefix = strlen(plugin->namespace) + 1;
+    if (plugin->shared == NULL)
+        call->trap = refuse(call, "the plugin was given no shared state");
+    else if (key.len > MAX_KEY || prefix > MAX_KEY + 1)
+        call->trap = refuse(call, "the key is longer than 256 bytes");
+    if (call->trap != NULL)
+        return false;
+    memcpy(out->bytes, plugin->namespace, prefix);
+    if (key.len > 0)
+        memcpy(out->bytes + prefix, key.ptr, key.len);
+    out->len = prefix + key.len;
+    return true;
+}
+
 static wasm_trap_t *call_rate_limit(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
 {
     (void)n;
     blitz_call call;
-    blitz_text key;
-    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], "key", &key))
+    own_key key;
+    if (!open_key(&call, env, caller, slots, &key))
         return call.trap;
-    const blitz_plugin *plugin = call.instance->plugin;
     int32_t per_minute = slots[2].i32, burst = slots[3].i32;
-    uint8_t full[2 * MAX_RATE_KEY + 1];
-    if (plugin->shared == NULL)
-        return refuse(&call, "the plugin was given no shared state");
-    size_t prefix = strlen(plugin->namespace) + 1;
-    if (key.len > MAX_RATE_KEY || prefix > MAX_RATE_KEY + 1)
-        return refuse(&call, "the key is longer than 256 bytes");
     if (per_minute < 1 || burst < 1)
         return refuse(&call, "per_minute and burst must be at least 1");
-    memcpy(full, plugin->namespace, prefix);
-    if (key.len > 0)
-        memcpy(full + prefix, key.ptr, key.len);
-    slots[0].i64 = (uint32_t)blitz_shared_rate_limit(plugin->shared, full, prefix + key.len,
+    slots[0].i64 = (uint32_t)blitz_shared_rate_limit(call.instance->plugin->shared, key.bytes, key.len,
                                                      (uint32_t)per_minute, (uint32_t)burst,
                                                      blitz_monotonic_ns() / 1000);
     return NULL;
+}
+
+static blitz_kv *kv_of(const blitz_call *call) { return blitz_shared_kv(call->instance->plugin->shared); }
+
+static wasm_trap_t *refuse_kv(blitz_call *call, int failed)
+{
+    if (failed == BLITZ_E_SYNTAX)
+        return refuse(call, "the value of the key is no decimal number of 64 bits");
+    if (failed == BLITZ_E_LIMIT)
+        return refuse(call, "the value is longer than 256 bytes");
+    return refuse(call, "another process holds the shared state and does not go on");
+}
+
+static wasm_trap_t *call_kv_incr(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    own_key key;
+    int64_t sum = 0;
+    if (!open_key(&call, env, caller, slots, &key))
+        return call.trap;
+    if (slots[3].i64 < 0)
+        return refuse(&call, NEGATIVE_TTL);
+    int failed = blitz_kv_incr(kv_of(&call), key.bytes, key.len, slots[2].i64, slots[3].i64,
+                               blitz_monotonic_ns() / 1000, &sum);
+    if (failed != 0)
+        return refuse_kv(&call, failed);
+    slots[0].i64 = sum;
+    return NULL;
+}
+
+static wasm_trap_t *call_kv_set(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    own_key key;
+    blitz_text value;
+    if (!open_key(&call, env, caller, slots, &key) ||
+        !blitz_call_bytes(&call, slots[2], slots[3], "value", &value))
+        return call.trap;
+    if (slots[4].i64 < 0)
+        return refuse(&call, NEGATIVE_TTL);
+    int failed = blitz_kv_set(kv_of(&call), key.bytes, key.len, value.ptr, value.len, slots[4].i64,
+                              blitz_monotonic_ns() / 1000);
+    return failed == 0 ? NULL : refuse_kv(&call, failed);
+}
+
+/* The value is copied out first: giving it may run the guest's allocator. */
+static wasm_trap_t *call_kv_get(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    blitz_call call;
+    own_key key;
+    uint8_t value[BLITZ_KV_MAX_VALUE];
+    if (!open_key(&call, env, caller, slots, &key))
+        return call.trap;
+    int len = blitz_kv_get(kv_of(&call), key.bytes, key.len, blitz_monotonic_ns() / 1000, value);
+    if (len == BLITZ_E_DECLINED)
+        return give(&call, slots, 2, (blitz_text){NULL, 0});
+    return len < 0 ? refuse_kv(&call, len) : give(&call, slots, 2, (blitz_text){value, (size_t)len});
 }
 
 /* ---------------------------------------------------------------- wasm-bindgen's own imports */

@@ -1,4 +1,4 @@
-/* shared.c: rate limits as one truth for every process of a host.
+/* shared.c: rate limits as one truth for every process of a host, and the mapping that kv.c lives in too.
  *
  * The state is a table in anonymous shared memory, mapped before fork and used without locks. Each slot
  * is a GCRA bucket: the fingerprint of its key, and the theoretical arrival time (TAT) of the next
@@ -19,6 +19,7 @@
  */
 #define _GNU_SOURCE
 #include "guest.h"
+#include "kv.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ struct blitz_shared {
     uint64_t secret[2];
     uint32_t mask;
     size_t size;                     /* of the mapping */
+    blitz_kv *kv;                    /* behind the slots; a fork keeps the address */
     slot slots[];
 };
 
@@ -43,13 +45,15 @@ blitz_shared *blitz_shared_new(uint32_t slots)
     uint32_t n = MIN_SLOTS;
     while (n < slots && n < MAX_SLOTS)
         n *= 2;
-    size_t size = sizeof(blitz_shared) + (size_t)n * sizeof(slot);
+    size_t kv_at = (sizeof(blitz_shared) + (size_t)n * sizeof(slot) + 63) & ~(size_t)63;
+    size_t size = kv_at + blitz_kv_size();
     blitz_shared *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
         return NULL;
     shared->mask = n - 1;
     shared->size = size;
-    if (blitz_random((uint8_t *)shared->secret, sizeof shared->secret) != 0) {
+    shared->kv = (blitz_kv *)(void *)((uint8_t *)shared + kv_at);
+    if (blitz_random((uint8_t *)shared->secret, sizeof shared->secret) != 0 || blitz_kv_init(shared->kv) != 0) {
         munmap(shared, size);
         return NULL;
     }
@@ -61,6 +65,8 @@ void blitz_shared_free(blitz_shared *shared)
     if (shared != NULL)
         munmap(shared, shared->size);
 }
+
+blitz_kv *blitz_shared_kv(blitz_shared *shared) { return shared->kv; }
 
 /* ---------------------------------------------------------------- SipHash-2-4 (Aumasson, Bernstein) */
 

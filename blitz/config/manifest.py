@@ -75,7 +75,7 @@ class Capabilities(Model, frozen=True):
     ] = False
     random: Annotated[bool, Meta(description="random bytes: `random`, and WASI's `random_get`")] = False
     namespace: Annotated[
-        str, Meta(description="shared state (rate limits) under another name than its own; empty: its own")
+        str, Meta(description="shared state (rates, values) under another name than its own; empty: its own")
     ] = ""
     env: Annotated[list[str], Meta(description="environment variables it cannot run without")] = field(
         default_factory=list

@@ -370,8 +370,8 @@ class Plugin(Model, frozen=True):
     namespace: Annotated[
         str,
         Meta(
-            description="where its shared state (rate limits) is kept: plugins that name the same one share "
-            "it; empty: its own, which nobody else gets at unless a `namespace` says so"
+            description="where its shared state (rates, values) is kept: plugins that name the same one "
+            "share it; empty: its own, which nobody else gets at unless a `namespace` says so"
         ),
     ] = ""
     response_body: Annotated[

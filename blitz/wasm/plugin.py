@@ -8,7 +8,7 @@ from typing import Any
 from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginLoadError
 from blitz.wasm.abi import detect
-from blitz.wasm.abi.plan import Part
+from blitz.wasm.abi.plan import SHARED_FUNCTIONS, Part
 from blitz.wasm.engine import ERROR_SIZE, Engine
 from blitz.wasm.instance import Instance
 from blitz.wasm.module import Module
@@ -201,7 +201,8 @@ class Plugin:
             _check(lib.blitz_plugin_bind(self._ptr, binding.index, binding.how, row))
         for part, index in self.plan.parts.items():
             _check(lib.blitz_plugin_use_export(self._ptr, part, index))
-        if self._shared is None and self.plan.calls("rate_limit"):
+        # A plugin that was given no shared state gets its own.
+        if self._shared is None and any(map(self.plan.calls, SHARED_FUNCTIONS)):
             self._shared = self._own_shared = Shared()
         if self._shared is not None:
             lib.blitz_plugin_set_shared(self._ptr, self._shared.ptr)

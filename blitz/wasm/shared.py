@@ -1,4 +1,7 @@
-"""State that several processes share: rate limits. Made by the parent before it forks its workers."""
+"""State that several processes share: rate limits and small values.
+
+Made by the parent before it forks its workers.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ DEFAULT_SLOTS = 65536
 
 
 class Shared:
-    """A table of rate-limit buckets in shared memory, one truth for every process forked after it.
+    """Rate limits and the values of kv_set and kv_incr in shared memory, one truth for every process
+    forked after it. The values have room of a fixed size (native/kv.c).
 
     Args:
         slots: buckets that can be live at once, rounded up to a power of two. When a neighbourhood of
@@ -24,7 +28,7 @@ class Shared:
     def __init__(self, slots: int = DEFAULT_SLOTS) -> None:
         self._ptr: Any = lib.blitz_shared_new(slots)
         if self._ptr == ffi.NULL:
-            raise InternalError(f"cannot map shared memory for {slots} rate-limit buckets")
+            raise InternalError(f"cannot map shared memory for {slots} rate-limit buckets and values")
 
     @property
     def ptr(self) -> Any:

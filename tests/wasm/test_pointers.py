@@ -38,6 +38,9 @@ ARGUMENTS: dict[str, dict[str, tuple[int, int | str]]] = {
     "get_config": {"buf": (0, 1)},
     "random": {"buf": (0, 1)},
     "rate_limit": {"key": (0, 1)},
+    "kv_incr": {"key": (0, 1)},
+    "kv_get": {"key": (0, 1), "buf": (2, 3)},
+    "kv_set": {"key": (0, 1), "value": (2, 3)},
     "__wbindgen_throw": {"message": (0, 1)},
     "args_sizes_get": {"argc": (0, "4"), "argv_size": (1, "4")},
     "environ_sizes_get": {"count": (0, "4"), "size": (1, "4")},
@@ -56,7 +59,7 @@ NO_POINTERS = {
     "set_status", "now_ms", "__wbindgen_rethrow", "__wbindgen_object_drop_ref", "abort",
     "emscripten_notify_memory_growth", "proc_exit",
 }  # fmt: skip
-RETPTR = {"get_env", "get_header", "get_body", "get_property", "get_config"}
+RETPTR = {"get_env", "get_header", "get_body", "get_property", "get_config", "kv_get"}
 
 BUFFER = """(func (export "blitz_buffer") (result i32) (i32.const 1024))
   (func (export "blitz_buffer_size") (result i32) (i32.const 4096))"""

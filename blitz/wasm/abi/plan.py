@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from blitz._native import ffi, lib
 
-__all__ = ["Binding", "HostFunction", "How", "Part", "Plan", "host_functions"]
+__all__ = ["SHARED_FUNCTIONS", "Binding", "HostFunction", "How", "Part", "Plan", "host_functions"]
 
 
 # Host functions that tell more than the message in hand. Variables are not among them: one that was not
@@ -19,6 +19,8 @@ CAPABILITIES = {
     "random": "random",
     "random_get": "random",
 }
+# Host functions on state that the workers of a host share.
+SHARED_FUNCTIONS = ("rate_limit", "kv_incr", "kv_get", "kv_set")
 
 
 class How(IntEnum):

@@ -288,6 +288,10 @@ BLITZ_IMPORT(int64_t blitz_host_now_ms(void), "now_ms");
 BLITZ_IMPORT(void blitz_host_random(uint8_t *buf, uint32_t len), "random");
 BLITZ_IMPORT(int32_t blitz_host_rate_limit(const char *key, uint32_t len, int32_t per_minute, int32_t burst),
              "rate_limit");
+BLITZ_IMPORT(int64_t blitz_host_kv_incr(const char *key, uint32_t len, int64_t delta, int64_t ttl_ms), "kv_incr");
+BLITZ_IMPORT(int32_t blitz_host_kv_get(const char *key, uint32_t len, char *buf, uint32_t cap), "kv_get");
+BLITZ_IMPORT(void blitz_host_kv_set(const char *key, uint32_t len, const char *value, uint32_t value_len,
+                                    int64_t ttl_ms), "kv_set");
 
 /* A line in the gateway's log. level: trace, debug, info, warn, error. */
 BLITZ_FN void blitz_log(blitz_str level, blitz_str text)
@@ -348,6 +352,25 @@ BLITZ_FN void blitz_random(uint8_t *buf, uint32_t len)
 BLITZ_FN int32_t blitz_rate_limit(blitz_str key, int32_t per_minute, int32_t burst)
 {
     return blitz_host_rate_limit(key.ptr, key.len, per_minute, burst);
+}
+
+/* Values that all instances and workers share, for keys and values of at most 256 bytes. ttl_ms: how long
+ * a new key lives; 0: as long as there is room. incr adds to a counter (from 0, and a counter keeps its
+ * time to live) -> the sum. set replaces the value and its time to live. */
+BLITZ_FN int64_t blitz_kv_incr(blitz_str key, int64_t delta, int64_t ttl_ms)
+{
+    return blitz_host_kv_incr(key.ptr, key.len, delta, ttl_ms);
+}
+
+BLITZ_FN void blitz_kv_set(blitz_str key, blitz_str value, int64_t ttl_ms)
+{
+    blitz_host_kv_set(key.ptr, key.len, value.ptr, value.len, ttl_ms);
+}
+
+/* -> length of the value, of which cap bytes at most are in buf (256 are enough), or -1: no such key. */
+BLITZ_FN int32_t blitz_kv_get(blitz_str key, char *buf, uint32_t cap)
+{
+    return blitz_host_kv_get(key.ptr, key.len, buf, cap);
 }
 
 /* ---------------------------------------------------------------- memory

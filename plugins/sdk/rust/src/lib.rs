@@ -183,6 +183,22 @@ pub fn rate_limit(key: &str, per_minute: u32, burst: u32) -> Tokens {
     }
 }
 
+/// Add to a counter that all instances and workers share, and return the sum. A counter that is not there
+/// begins at 0 and lives for `ttl_ms` (0: as long as there is room); one that is there keeps its time.
+pub fn kv_incr(key: &str, delta: i64, ttl_ms: i64) -> i64 {
+    unsafe { raw::kv_incr(key.as_ptr(), key.len(), delta, ttl_ms) }
+}
+
+/// A shared value; of a counter its decimal text.
+pub fn kv_get(key: &str) -> Option<String> {
+    read(|buf, cap| unsafe { raw::kv_get(key.as_ptr(), key.len(), buf, cap) }).map(text)
+}
+
+/// Replace a shared value, at most 256 bytes, and its time to live.
+pub fn kv_set(key: &str, value: &str, ttl_ms: i64) {
+    unsafe { raw::kv_set(key.as_ptr(), key.len(), value.as_ptr(), value.len(), ttl_ms) }
+}
+
 fn text(bytes: Vec<u8>) -> String {
     match String::from_utf8(bytes) {
         Ok(text) => text,

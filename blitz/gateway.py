@@ -288,11 +288,18 @@ class Gateway:
             pool.look_after()
             if pool.quarantines and pool.plugin.spec.rollback and pool.name in self._spares:
                 await self.roll_back(pool.name)
-        await finish_leaving([*current.pools, *self._retired], self._context.guest_turn)
+        pools = [*current.pools, *self._retired]
+        await finish_leaving(pools, self._context.guest_turn)
+        self._note_unsaid(pools)
         self._free_retired()
         server = self._context.runtime.tls.server
         if server is not None and server.is_changed():
             await trio.to_thread.run_sync(server.reload)
+
+    def _note_unsaid(self, pools: list[PluginPool]) -> None:
+        for pool in pools:
+            for error in pool.take_unsaid():
+                self._context.faults.note(error, outcome="its instance was ended")
 
     def _free_retired(self) -> None:
         self._old = [runtime for runtime in self._old if runtime.users]
@@ -309,6 +316,7 @@ class Gateway:
             for pool in pools:
                 pool.close()
             await finish_leaving(pools, self._context.guest_turn)
+            self._note_unsaid(pools)
 
 
 async def serve(

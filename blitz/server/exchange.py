@@ -242,9 +242,10 @@ class Exchange:
 
     async def _ask(self, run: ChainRun, begun: Handover | None = None) -> int:
         """Run the request hooks that are left; CONTINUE or ANSWER."""
-        self.chain_run = run
-        run.on_fault = self._note_fault
-        run.left = self.runtime.chain_timeout
+        if run is not self.chain_run:
+            self.chain_run = run
+            run.on_fault = self._note_fault
+            run.left = self.runtime.chain_timeout
         step = run.request() if begun is None else run.begin_at(begun.index, begun.instance, begun.rc)
         return step if step <= ANSWER else await self.go_on(step, run.request, self._collect_request_body)
 

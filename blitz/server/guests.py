@@ -111,10 +111,8 @@ async def smoke(pool: PluginPool, turn: trio.Lock) -> None:
         rc = await _finish(pool, instance, instance.request(exchange), turn)
         _check(pool, instance, rc, "process_request", "its trial call failed: ")
     instance.take_log()  # what it says about a request that nobody sent
-    if instance.cleanup() == lib.BLITZ_PENDING:
-        await _finish_cleanup(pool, instance, turn)
-    else:
-        pool.end(instance)
+    rc = instance.cleanup()
+    pool.cleaned(instance, await _finish(pool, instance, rc, turn))
 
 
 async def _start(pool: PluginPool, turn: trio.Lock, *, quiet: bool = False) -> Instance:
@@ -160,8 +158,7 @@ async def finish_leaving(pools: Iterable[PluginPool], turn: trio.Lock) -> None:
 
 
 async def _finish_cleanup(pool: PluginPool, instance: Instance, turn: trio.Lock) -> None:
-    await _finish(pool, instance, lib.BLITZ_PENDING, turn)
-    pool.end(instance)
+    pool.cleaned(instance, await _finish(pool, instance, lib.BLITZ_PENDING, turn))
 
 
 async def _finish(pool: PluginPool, instance: Instance, rc: int, turn: trio.Lock) -> int | None:

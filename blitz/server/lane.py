@@ -206,7 +206,7 @@ class _Lane:
             instance = pool.idle.pop()
             rc = _call_request(instance.ptr, cdata)
             special = rc & _SPECIAL
-            if rc < 0 or (special and rc & _NOT_PLAIN != _V_STOP) or instance.calls >= pool.max_calls:
+            if rc < 0 or (special and rc & _NOT_PLAIN != _V_STOP) or instance.calls >= pool.last_call:
                 return self._hand_over(index=index, instance=instance, rc=rc)
             instance.calls += 1
             pool.calls += 1

@@ -131,7 +131,7 @@ class ChainRun:
                 # The common case without a further Python call: a warm instance that says "continue".
                 instance = pool.idle.pop()
                 rc = _call_request(instance.ptr, exchange)
-                if rc >= 0 and not rc & _SPECIAL and instance.calls < pool.max_calls:
+                if rc >= 0 and not rc & _SPECIAL and instance.calls < pool.last_call:
                     instance.calls += 1
                     pool.calls += 1
                     if pool.holds:

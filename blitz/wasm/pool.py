@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from blitz._native import lib
-from blitz.errors import PluginError
+from blitz.errors import PluginError, PluginTimeout
 
 from .instance import Instance
 from .logs import emit_log
@@ -32,6 +32,7 @@ QUARANTINE_FAULTS = 20  # this many faults ...
 QUARANTINE_WINDOW = 10.0  # ... within so many seconds say that it is the plugin, not the request
 QUARANTINE_FIRST_PAUSE = 1.0  # as Envoy's back-off base for reloading a failed VM
 QUARANTINE_MAX_PAUSE = 60.0
+MAX_UNSAID = 16  # faults in cleanup() that are kept until somebody asks; more of them say nothing new
 QUIET_LOOKS = 10  # with a look a second: nginx and Envoy shrink their idle pools in the same order of time
 
 
@@ -63,6 +64,7 @@ class PluginPool:
         "fresh",
         "holds",
         "idle",
+        "last_call",
         "leaving",
         "live",
         "made",
@@ -75,6 +77,7 @@ class PluginPool:
         "quick",
         "skipped",
         "suspended",
+        "unsaid",
         "waiters",
         "warm",
     )
@@ -87,6 +90,7 @@ class PluginPool:
         self.fresh = spec.instances == "per-request"
         self.max_live = 1 if spec.instances == "single" else spec.max_instances
         self.max_calls = spec.max_requests
+        self.last_call = spec.max_requests - 1  # an instance with so many calls behind it may make one more
         self.warm = 0 if self.fresh else min(spec.warm, self.max_live)
         self.holds = plugin.has_response  # an instance stays with its exchange until the answer
         self._quick = plugin.has_request and not plugin.reads_body and not self.fresh and self.max_live > 1
@@ -94,6 +98,7 @@ class PluginPool:
         self.suspended = False  # in quarantine, or was when somebody last looked
         self.idle: list[Instance] = []
         self.leaving: list[Instance] = []  # cleanup() is still running; the shell drives these
+        self.unsaid: deque[PluginError] = deque(maxlen=MAX_UNSAID)
         self.waiters: deque[Callable[[], object]] = deque()
         self.live = self.made = self.calls = self.faults = self.skipped = self.quarantines = 0
         self._record: deque[tuple[float, int]] = deque(maxlen=QUARANTINE_FAULTS)  # faults: when, calls so far
@@ -124,7 +129,29 @@ class PluginPool:
         if rc == lib.BLITZ_PENDING:
             self.leaving.append(instance)
         else:
-            self.end(instance)
+            self.cleaned(instance, rc)
+
+    def cleaned(self, instance: Instance, rc: int | None) -> None:
+        """The cleanup() of an instance came to its end, with None at its deadline: end it. A fault matters to
+        no exchange: it is kept for the shell."""
+        spec = self.plugin.spec
+        if rc is None:
+            limit = f"{spec.timeout * 1000:g} ms"
+            error: PluginError = PluginTimeout(
+                f"{self.name} failed in cleanup: it ran longer than {limit}",
+                plugin=self.name,
+                version=spec.version,
+                hook="cleanup",
+            )
+            self.unsaid.append(error)
+        elif rc < 0:
+            self.unsaid.append(instance.fault())
+        self.end(instance)
+
+    def take_unsaid(self) -> list[PluginError]:
+        """Faults that happened outside of any exchange since the last time."""
+        unsaid, self.unsaid = list(self.unsaid), deque(maxlen=self.unsaid.maxlen)
+        return unsaid
 
     def take_leaving(self) -> list[Instance]:
         """Instances whose cleanup() has yielded: finish it, then ``end`` them."""

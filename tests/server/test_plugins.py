@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,28 @@ async def test_an_endless_loop_is_cancelled_and_nobody_else_waits(
                 assert (await good.answer())[0] == 200
                 served += 1
         assert served > 5
+
+
+async def test_a_call_that_waited_for_others_is_not_cancelled_for_it(guest: Any) -> None:
+    # It is over as soon as it runs again after its first slice: it needs 20 ms on the clock, not of work.
+    patient = guest(
+        f"{REQUEST} (local $start i64) (local.set $start (call $now))"
+        " (loop $l (br_if $l (i64.lt_u (i64.sub (call $now) (local.get $start)) (i64.const 20))))"
+        " (i32.const 0))",
+        imports='(import "blitz" "now_ms" (func $now (result i64)))',
+        timeout=0.01,
+    )
+
+    async def hogs() -> None:
+        while True:
+            time.sleep(0.05)  # noqa: ASYNC251 (what a busy machine does to the event loop)
+            await trio.lowlevel.checkpoint()
+
+    async with rig(plugins=[patient]) as test, trio.open_nursery() as nursery:
+        nursery.start_soon(hogs)
+        for _ in range(3):
+            assert (await test.get())[0] == 200
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_loop_in_init_refuses_the_plugin(guest: Any) -> None:

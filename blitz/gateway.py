@@ -36,7 +36,7 @@ from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
 from blitz.server.watch import Seen, check_watching, look_around, watch
 from blitz.wasm.cache import open_cache
-from blitz.wasm.engine import Engine
+from blitz.wasm.engine import Engine, EngineStatistics
 from blitz.wasm.plugin import PluginSpec
 from blitz.wasm.pool import PluginPool, PoolStatistics
 from blitz.wasm.shared import Shared
@@ -74,6 +74,7 @@ class Statistics:
     """Counts since the gateway started; ``connections`` and ``in_flight`` are now.
 
     Attributes:
+        guests: instances, calls and memory of all plugins together.
         access_lost: lines of the access log that standard output did not take.
         last_reload: None before the first.
     """
@@ -83,6 +84,7 @@ class Statistics:
     generation: int
     counters: Counters
     plugins: dict[str, PoolStatistics]
+    guests: EngineStatistics
     access_lost: int
     last_reload: Reload | None
 
@@ -260,6 +262,7 @@ class Gateway:
             generation=self.generation,
             counters=context.counters,
             plugins={pool.name: pool.statistics(now) for pool in context.runtime.pools},
+            guests=self._engine.statistics(),
             access_lost=context.access_log.dropped,
             last_reload=self._last_reload,
         )

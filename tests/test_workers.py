@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wasmtime
 
 ANSWER = '[[routes]]\nanswer = {{ status = 200, body = "{body}" }}\n'
 
@@ -202,6 +203,47 @@ def test_a_bad_reload_keeps_the_old_configuration(file: Path) -> None:
         server.wait_for("reload refused")
         server.wait_for("nonsense")
         assert server.get() == b"one"
+
+
+PLUGIN = """(module
+  (import "blitz" "set_body" (func $set_body (param i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "BODY")
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 8192))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (call $set_body (i32.const 0) (i32.const 3)) (i32.const 1)))"""
+
+
+def put_plugin(path: Path, body: str) -> None:
+    aside = path.with_name(".new")
+    aside.write_bytes(wasmtime.wat2wasm(PLUGIN.replace("BODY", body)))
+    aside.rename(path)
+
+
+@pytest.mark.parametrize("how", ["watch", "signal"])
+def test_every_worker_takes_up_a_changed_plugin_and_loses_nothing(file: Path, how: str) -> None:
+    plugin = file.parent / "guest.wasm"
+    put_plugin(plugin, "one")
+    more = "watch = true\n" if how == "watch" else ""
+    file.write_text(f'{more}plugin_dir = "."\n' + file.read_text())
+    with serving(file, "--workers", "2") as server:
+        wait_until(lambda: len(server.children()) == 2)
+        with Load(server.port, 8) as load:
+            for generation, body in enumerate(("two", "one", "two"), start=2):
+                put_plugin(plugin, body)
+                if how == "signal":
+                    server.process.send_signal(signal.SIGHUP)
+                said = f"generation {generation} is running"
+                wait_until(lambda said=said: sum(said in line for line in server.lines) == 2)
+        assert load.errors == []
+        assert {server.get() for _ in range(20)} == {b"two"}
+        plugin.write_bytes(b"nonsense")
+        if how == "signal":
+            server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: sum("is not WebAssembly" in line for line in server.lines) == 2)
+        assert {server.get() for _ in range(20)} == {b"two"}
+        assert server.stop() == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -130,10 +130,11 @@ class Guest:
     def start(self) -> int:
         return self.finish(self.instance.start())
 
-    def finish(self, code: int) -> int:
+    def finish(self, code: int, instance: Instance | None = None) -> int:
         """Resume until the call is over: every slice that a busy machine stole is given back."""
+        instance = instance or self.instance
         while code == PENDING:
-            code = self.instance.resume()
+            code = instance.resume()
         return code
 
     def request(self, exchange: Exchange) -> int:

@@ -143,8 +143,8 @@ def test_an_idle_instance_takes_little(wat: Wasm, guest_wasm: Wasm) -> None:
         before = resident()
         instances = [plugin.new_instance() for _ in range(n)]
         for instance in instances:
-            assert instance.start() == 0
-            assert guest.finish(instance.request(exchange.c)) == 0
+            assert guest.finish(instance.start(), instance) == 0
+            assert guest.finish(instance.request(exchange.c), instance) == 0
         each = (resident() - before) / n
         for instance in instances:
             instance.free()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         PluginVerdict,
         UpstreamError,
     )
-    from blitz.gateway import Gateway, Statistics, open_gateway, serve
+    from blitz.gateway import Gateway, Statistics, Status, open_gateway, serve
 
 __all__ = [
     "AppliedChain",
@@ -44,6 +44,7 @@ __all__ = [
     "Respond",
     "Response",
     "Statistics",
+    "Status",
     "UpstreamError",
     "load_config",
     "open_chain",
@@ -71,6 +72,7 @@ _HOMES = {
     "Respond": "blitz.embed",
     "Response": "blitz.embed",
     "Statistics": "blitz.gateway",
+    "Status": "blitz.gateway",
     "UpstreamError": "blitz.errors",
     "load_config": "blitz.config",
     "open_chain": "blitz.embed",

@@ -22,6 +22,9 @@ from typing import Any
 
 import trio
 
+from blitz.admin.api import Admin
+from blitz.admin.report import BoardOfParent, PlaceOnBoard, Reporter
+from blitz.admin.status import Child, Reload, Status, Worker, look
 from blitz.config import Address, Config, Resolved, resolve
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
 from blitz.server.connection import serve_connection
@@ -41,7 +44,20 @@ from blitz.wasm.plugin import PluginSpec
 from blitz.wasm.pool import PluginPool, PoolStatistics
 from blitz.wasm.shared import Shared
 
-__all__ = ["Gateway", "Shared", "Statistics", "bind_all", "open_gateway", "serve", "spoken_on"]
+__all__ = [
+    "BoardOfParent",
+    "Child",
+    "Gateway",
+    "PlaceOnBoard",
+    "Shared",
+    "Statistics",
+    "Status",
+    "bind_admin",
+    "bind_all",
+    "open_gateway",
+    "serve",
+    "spoken_on",
+]
 
 _log = logging.getLogger("blitz.server")
 
@@ -50,23 +66,6 @@ HOUSEKEEPING_INTERVAL = 1.0  # seconds between looks at idle connections, idle i
 
 # A configuration, or where to get one when it is needed; that may block, and is called in a thread.
 Source = Config | Resolved | Callable[[], Config | Resolved]
-
-
-@dataclass(frozen=True, slots=True)
-class Reload:
-    """How an attempt to reload ended.
-
-    Attributes:
-        time: seconds since the epoch. reason: who wanted it: ``call``, ``signal``, ``files``, ``rollback``.
-        error: why the old configuration goes on, one line; "" when the new one runs.
-        loaded, kept: names of the plugins that were loaded anew, and of those that nothing changed about.
-    """
-
-    time: float
-    reason: str
-    error: str
-    loaded: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +93,21 @@ class Gateway:
 
     Attributes:
         addresses: ``(host, port)`` of every listening socket, ports as bound.
+        admin_addresses: the same of the admin listener; [] when it is off.
         generation: 1 for the first configuration, one more for each reload that took effect.
     """
 
     def __init__(
-        self, context: ServerContext, engine: Engine, shared: Shared | None, again: Source | None
+        self,
+        context: ServerContext,
+        engine: Engine,
+        shared: Shared | None,
+        again: Source | None,
+        admin: Admin,
     ) -> None:
         self._context = context
+        self._admin = admin
+        self._started = time.time()
         self._engine = engine
         self._shared = shared
         self._again = again
@@ -113,7 +120,9 @@ class Gateway:
         self._drained = trio.Event()
         self._reloading = trio.Lock()
         self.addresses: list[tuple[str, int]] = []
+        self.admin_addresses = admin.addresses
         self.generation = 1
+        admin.reporter.look = self._look
 
     async def reload(self, config: Source | None = None, *, reason: str = "call") -> None:
         """Run *config* from now on; exchanges in flight end on what they started with.
@@ -148,6 +157,7 @@ class Gateway:
                 "a listener speaks TLS, and there is no certificate any more; "
                 "keep [[tls.certs]], or start anew"
             )
+        self._admin.check_token(resolved.admin.token)
         old = {pool.name: pool for pool in self._context.runtime.pools}
         loader = Loader(self._engine, open_cache(resolved.cache_dir), self._shared, old, self._refused)
         await loader.load(resolved, self._context.guest_turn)
@@ -158,6 +168,7 @@ class Gateway:
         loaded = tuple(pool.name for pool in loader.loaded)
         kept = tuple(name for name in loader.pools if name not in loaded)
         self._swap(runtime)
+        self._admin.take_token(resolved.admin.token)
         self._last_reload = Reload(time.time(), reason, "", loaded, kept)
         _log.info(
             "generation %d is running (%s); plugins loaded: %s; kept: %s",
@@ -234,6 +245,7 @@ class Gateway:
         if grace is None:
             grace = context.runtime.timeouts.drain
         context.draining = True
+        self._admin.reporter.publish()
         for listener in self._listeners:
             close_listener(listener)
         for connection in list(context.connections):
@@ -267,6 +279,23 @@ class Gateway:
             last_reload=self._last_reload,
         )
 
+    def status(self) -> Status:
+        """What ``/status`` of the admin listener says: of all workers, where there are several."""
+        return self._admin.reporter.status()
+
+    def why_not_ready(self) -> str:
+        """What ``/readyz`` of the admin listener says: "" when requests are welcome."""
+        return self._admin.reporter.why_not_ready()
+
+    def _look(self) -> Worker:
+        return look(
+            self._context,
+            started=self._started,
+            generation=self.generation,
+            last_reload=self._last_reload,
+            now=trio.current_time(),
+        )
+
     def faults(self) -> tuple[Fault, ...]:
         """The recent faults of plugins, oldest first; a bounded number."""
         return self._context.faults.recent()
@@ -279,6 +308,7 @@ class Gateway:
         while True:
             await trio.sleep(HOUSEKEEPING_INTERVAL)
             await self._look_after()
+            self._admin.reporter.publish()
 
     async def _look_after(self) -> None:
         now = self._context.wheel.now
@@ -328,6 +358,8 @@ async def serve(
     sockets: Sequence[socket.socket] | None = None,
     shared: Shared | None = None,
     again: Source | None = None,
+    admin_sockets: Sequence[socket.socket] | None = None,
+    place: PlaceOnBoard | None = None,
     task_status: trio.TaskStatus[Gateway] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a gateway until it is drained or cancelled.
@@ -337,6 +369,8 @@ async def serve(
         sockets: listening sockets to use instead of binding ``config.listen``.
         shared: rate limits that other processes share; None: this gateway's own.
         again: where ``reload()`` and ``watch`` get the configuration; None: *config* once more.
+        admin_sockets: listening sockets to use instead of binding ``config.admin.listen``.
+        place: where this process tells the others of the same service how it is.
         task_status: ``nursery.start`` gets the ``Gateway`` once sockets are bound and plugins loaded.
     Raises:
         ConfigError: also for an address that cannot be bound.
@@ -351,22 +385,36 @@ async def serve(
         if resolved.watch:
             check_watching()
             seen = look_around(resolved)
-        context = ServerContext(await _build(resolved, engine, shared))
-        gateway = Gateway(context, engine, shared, again if again is not None else config)
-        listeners: list[socket.socket] = []
-        try:
-            listeners += sockets if sockets is not None else bind_all(resolved)
-            gateway._listeners = listeners
-            gateway.addresses = [listener.getsockname()[:2] for listener in listeners]
-            await _run(gateway, context, listeners, seen, task_status)
-        finally:
-            for listener in listeners:
-                close_listener(listener)
-            _tear_down(gateway)
+        if admin_sockets is None:
+            admin_sockets = bind_admin(resolved)
+        admin = Admin(Reporter(place), admin_sockets, resolved.admin.token)
+        async with admin.serve():
+            context = ServerContext(await _build(resolved, engine, shared))
+            gateway = Gateway(context, engine, shared, again if again is not None else config, admin)
+            await _listen(gateway, context, sockets, seen, task_status)
     finally:
         engine.close()
         if own is not None:
             own.close()
+
+
+async def _listen(
+    gateway: Gateway,
+    context: ServerContext,
+    sockets: Sequence[socket.socket] | None,
+    seen: Seen | None,
+    task_status: trio.TaskStatus[Gateway],
+) -> None:
+    listeners: list[socket.socket] = []
+    try:
+        listeners += sockets if sockets is not None else bind_all(context.runtime.resolved)
+        gateway._listeners = listeners
+        gateway.addresses = [listener.getsockname()[:2] for listener in listeners]
+        await _run(gateway, context, listeners, seen, task_status)
+    finally:
+        for listener in listeners:
+            close_listener(listener)
+        _tear_down(gateway)
 
 
 async def _run(
@@ -386,8 +434,10 @@ async def _run(
         async with trio.open_nursery() as connections:
             for listener in listeners:
                 connections.start_soon(accept_loop, listener, context, connections)
+            gateway._admin.reporter.publish()
             task_status.started(gateway)
             await gateway.wait_drained()
+        gateway._admin.reporter.publish()
         await gateway._end_instances()
         nursery.cancel_scope.cancel()
 
@@ -458,6 +508,21 @@ def bind_all(resolved: Resolved, *, share: bool = False) -> list[socket.socket]:
             listener.close()
         raise ConfigError(problems)
     return listeners
+
+
+def bind_admin(resolved: Resolved) -> list[socket.socket]:
+    """Listening sockets for the admin address of a configuration, [] when it has none.
+
+    Raises:
+        ConfigError: it cannot be bound.
+    """
+    address = resolved.admin.listen
+    if address is None:
+        return []
+    try:
+        return list(bind(address))
+    except OSError as exc:
+        raise ConfigError([ConfigProblem(_bind_sentence(str(address), exc), key="admin.listen")]) from exc
 
 
 def _bind_sentence(address: str, exc: OSError) -> str:

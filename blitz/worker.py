@@ -17,7 +17,7 @@ import trio
 
 from blitz.config import Config, Resolved
 from blitz.errors import BlitzError
-from blitz.gateway import Gateway, Shared, serve
+from blitz.gateway import Gateway, PlaceOnBoard, Shared, serve
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "Reader", "WorkerStart", "work"]
 
@@ -38,6 +38,8 @@ class WorkerStart:
         shared: rate limits, one truth for all workers.
         read_again: gives the configuration for a reload; None: the same one, with the plugins' files anew.
         ready: called once the worker serves.
+        admin_sockets: listening sockets for operators, shared with the parent and the other workers.
+        place: where this worker tells the others how it is; None: nobody asks.
         parent: descriptor that ends (becomes readable) when the parent does.
     """
 
@@ -47,6 +49,8 @@ class WorkerStart:
     read_again: Reader | None
     ready: Callable[[Gateway], None]
     parent: int
+    admin_sockets: list[socket.socket]
+    place: PlaceOnBoard | None
 
 
 async def work(start: WorkerStart) -> int:
@@ -72,6 +76,8 @@ async def _serve(start: WorkerStart, *, task_status: trio.TaskStatus[Gateway]) -
         sockets=start.sockets,
         shared=start.shared,
         again=start.read_again,
+        admin_sockets=start.admin_sockets,
+        place=start.place,
         task_status=task_status,
     )
 

@@ -33,7 +33,16 @@ import trio
 from blitz import systemd
 from blitz.config import Config, Resolved, resolve
 from blitz.errors import BlitzError, ConfigError, only_error
-from blitz.gateway import Gateway, Shared, bind_all, spoken_on
+from blitz.gateway import (
+    BoardOfParent,
+    Child,
+    Gateway,
+    PlaceOnBoard,
+    Shared,
+    bind_admin,
+    bind_all,
+    spoken_on,
+)
 from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, Reader, WorkerStart, work
 
 __all__ = ["run"]
@@ -89,9 +98,14 @@ def _raise_file_limit() -> None:
 
 @dataclass(slots=True)
 class _Child:
+    """Attributes: started: monotonic, born: seconds since the epoch. slot: of the board."""
+
     place: int
     generation: int
     started: float
+    born: float
+    slot: int
+    restarts: int
     ready: bool = False
     told_to_end: bool = False
     error: str = ""
@@ -114,19 +128,27 @@ class _Parent:
         self.stopping = False
         self.code = EXIT_OK
         self.restarts = 0
+        self.restarts_of: dict[int, int] = {}
         self.error = ""
         self.ready_in, self.ready_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.alive_in, self.alive_out = os.pipe2(os.O_CLOEXEC)
         self.groups: list[list[socket.socket]] = []
+        self.admin_sockets: list[socket.socket] = []
+        self.board: BoardOfParent | None = None  # only where there is an admin listener to read it
 
     def run(self) -> int:
         old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             self.groups = _socket_groups(self.resolved)
+            self.admin_sockets = bind_admin(self.resolved)
+            if self.admin_sockets:
+                self.board = BoardOfParent(self.resolved.workers)
             self._start(0)  # alone: what is wrong with a configuration is said once
             self._supervise()
         finally:
             self._close_sockets()
+            if self.board is not None:
+                self.board.close()
             for fd in (self.ready_in, self.ready_out, self.alive_in, self.alive_out):
                 os.close(fd)
             signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
@@ -175,26 +197,57 @@ class _Parent:
 
     def _stop(self) -> None:
         self.stopping = True
+        self._tell_board()
         self.due.clear()
         self._close_sockets()
         self._tell(signal.SIGTERM, self.children)
 
     def _tell(self, number: signal.Signals, children: dict[int, _Child]) -> None:
-        for pid, child in children.items():
+        for child in children.values():
             child.told_to_end = child.told_to_end or number == signal.SIGTERM
+        self._tell_board()
+        for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    def _tell_board(self) -> None:
+        """Write down who there is, for whoever asks a worker."""
+        if self.board is None:
+            return
+        children = tuple(
+            Child(
+                pid=pid,
+                place=child.place,
+                process_generation=child.generation,
+                slot=child.slot,
+                restarts=child.restarts,
+                started=child.born,
+                told_to_end=child.told_to_end,
+            )
+            for pid, child in sorted(self.children.items(), key=lambda item: item[1].place)
+        )
+        self.board.tell(
+            children,
+            process_generation=self.generation,
+            stopping=self.stopping,
+            restarts=self.restarts,
+        )
 
     # -- workers that begin
 
     def _start(self, place: int) -> None:
+        where = self.board.take() if self.board is not None else None
         pid = os.fork()
         if pid:
-            self.children[pid] = _Child(place, self.generation, time.monotonic())
+            slot = where.slot if where is not None else -1
+            self.children[pid] = _Child(
+                place, self.generation, time.monotonic(), time.time(), slot, self.restarts_of.get(place, 0)
+            )
+            self._tell_board()
             return
         code = EXIT_FAILED
         try:
-            code = self._be_a_worker(place)
+            code = self._be_a_worker(place, where)
         except BlitzError as exc:
             self._report(_Report(os.getpid(), str(exc)))
             code = EXIT_BAD_INPUT
@@ -206,7 +259,7 @@ class _Parent:
                 sys.stderr.flush()
             os._exit(code)
 
-    def _be_a_worker(self, place: int) -> int:
+    def _be_a_worker(self, place: int, where: PlaceOnBoard | None) -> int:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN if number == signal.SIGUSR2 else signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -220,7 +273,14 @@ class _Parent:
             self._report(_Report(os.getpid()))
 
         start = WorkerStart(
-            self.resolved, self.groups[place], self.shared, self.read_again, ready, self.alive_in
+            self.resolved,
+            self.groups[place],
+            self.shared,
+            self.read_again,
+            ready,
+            self.alive_in,
+            self.admin_sockets,
+            where,
         )
         return _flat(trio.run, work, start)
 
@@ -297,6 +357,7 @@ class _Parent:
         for child in self.children.values():
             if child.generation < self.generation:
                 child.generation = self.generation
+        self._tell_board()
 
     # -- workers that end
 
@@ -305,7 +366,11 @@ class _Parent:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            self._ended(self.children.pop(pid), os.waitstatus_to_exitcode(status))
+            child = self.children.pop(pid)
+            if self.board is not None:
+                self.board.give_back(child.slot, pid)
+            self._ended(child, os.waitstatus_to_exitcode(status))
+            self._tell_board()
 
     def _ended(self, child: _Child, code: int) -> None:
         if child.told_to_end:
@@ -333,6 +398,7 @@ class _Parent:
             pause = min(max(self.pauses.get(child.place, 0.0) * 2, RESTART_FIRST_PAUSE), RESTART_MAX_PAUSE)
         self.pauses[child.place] = pause
         self.restarts += 1
+        self.restarts_of[child.place] = self.restarts_of.get(child.place, 0) + 1
         _log.error(
             "worker %d ended with %d after %.1f s; replacing it in %.1f s (restart %d)",
             child.place,
@@ -344,7 +410,7 @@ class _Parent:
         self.due[child.place] = time.monotonic() + pause
 
     def _close_sockets(self) -> None:
-        for group in self.groups:
+        for group in [*self.groups, self.admin_sockets]:
             for listener in group:
                 listener.close()
 

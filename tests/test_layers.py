@@ -48,7 +48,7 @@ LAYERS = {
     "routing": Layer(("blitz.routing",), ("foundation",), forbidden=SANS_IO),
     "config": Layer(("blitz.config",), ("foundation",), frozenset({"msgspec"}), forbidden=SANS_IO),
     "server": Layer(("blitz.server",), CORES, TRIO | {"msgspec", "watchfiles"}, native=True),
-    "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO),
+    "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO | {"msgspec"}),
     "gateway": Layer(
         ("blitz.gateway", "blitz.embed", "blitz.examine"), (*CORES, "server", "admin"), TRIO, native=True
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -67,6 +68,22 @@ class Server:
             while part := sock.recv(65536):
                 data += part
         return data.partition(b"\r\n\r\n")[2]
+
+    def admin(self, path: str = "/status") -> tuple[int, bytes]:
+        """Status and body of a page of the admin listener."""
+        port = int(self.wait_for("for operators").split("http://127.0.0.1:")[1].split("/")[0])
+        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            data = b""
+            while part := sock.recv(65536):
+                data += part
+        head, _, body = data.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body
+
+    def status(self) -> dict[str, Any]:
+        code, body = self.admin()
+        assert code == 200
+        return dict(json.loads(body))
 
     def close(self) -> None:
         """End it whatever its state; every process that holds its standard error goes with it."""
@@ -282,6 +299,109 @@ def test_workers_drain_when_the_parent_is_killed(file: Path) -> None:
         # They say so, and end by themselves.
         server.wait_for("the parent process is gone")
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+
+
+@pytest.fixture
+def watched(file: Path) -> Path:
+    """The same with an admin listener."""
+    file.write_text(file.read_text().replace("[[routes]]", '[admin]\nlisten = "127.0.0.1:0"\n[[routes]]'))
+    return file
+
+
+def serving_workers(server: Server) -> list[dict[str, Any]]:
+    return [worker for worker in server.status()["workers"] if worker["state"] == "serving"]
+
+
+def test_all_workers_are_one_truth(watched: Path) -> None:
+    with serving(watched, "--workers", "2") as server:
+        wait_until(lambda: len(serving_workers(server)) == 2)
+        for _ in range(40):
+            assert server.get() == b"one"
+        wait_until(lambda: server.status()["counters"]["exchanges"] == 40, 3)
+        for _ in range(10):  # whichever worker is asked
+            status = server.status()
+            assert status["counters"]["exchanges"] == 40
+            assert {worker["pid"] for worker in status["workers"]} == server.children()
+            assert status["pid"] == server.process.pid
+            assert [worker["place"] for worker in status["workers"]] == [0, 1]
+            assert server.admin("/readyz") == (200, b"ok\n")
+
+
+def test_a_worker_that_died_is_counted_and_so_is_what_it_did(watched: Path) -> None:
+    with serving(watched, "--workers", "2") as server:
+        wait_until(lambda: len(serving_workers(server)) == 2)
+        for _ in range(40):
+            server.get()
+        wait_until(lambda: server.status()["counters"]["exchanges"] == 40, 3)
+        victim = serving_workers(server)[1]
+        os.kill(victim["pid"], signal.SIGKILL)
+        server.wait_for("replacing it in")
+        wait_until(lambda: [worker["restarts"] for worker in serving_workers(server)] == [0, 1])
+        status = server.status()
+        assert status["restarts"] == 1
+        assert victim["pid"] not in {worker["pid"] for worker in status["workers"]}
+        assert status["counters"]["exchanges"] == 40
+        assert status["ready"]
+
+
+def test_a_replacement_is_ready_all_the_way(watched: Path) -> None:
+    with serving(watched, "--workers", "2") as server:
+        wait_until(lambda: len(serving_workers(server)) == 2)
+        said: list[tuple[int, bytes]] = []
+        for generation in (2, 3):
+            server.process.send_signal(signal.SIGUSR2)
+            while not any(f"generation {generation} serves" in line for line in list(server.lines)):
+                said.append(server.admin("/readyz"))
+        wait_until(lambda: [each["process_generation"] for each in serving_workers(server)] == [3, 3])
+        assert server.status()["process_generation"] == 3
+        assert set(said) == {(200, b"ok\n")}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_probes_are_answered_until_the_last_exchange_has_ended(
+    watched: Path, tmp_path: Path, workers: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        upstream.settimeout(10)
+        port = upstream.getsockname()[1]
+        text = watched.read_text()
+        watched.write_text(
+            text[: text.index("[[routes]]")] + f'[[routes]]\nupstream = "http://127.0.0.1:{port}"\n'
+        )
+        with serving(watched, "--workers", workers) as server:
+            wait_until(lambda: len(serving_workers(server)) == int(workers))
+            with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+                there, _ = upstream.accept()
+                there.recv(65536)
+                server.process.send_signal(signal.SIGTERM)
+                wait_until(lambda: server.admin("/readyz")[0] == 503)
+                for _ in range(5):
+                    assert server.admin("/readyz") == (503, b"draining\n")
+                    assert server.admin("/livez") == (200, b"ok\n")
+                    time.sleep(0.1)
+                status = server.status()
+                assert (status["ready"], status["in_flight"]) == (False, 1)
+                there.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                assert b"200 OK" in client.recv(65536)
+                there.close()
+            assert server.process.wait(10) == 0
+
+
+def test_a_refused_reload_shows(watched: Path) -> None:
+    with serving(watched, "--workers", "2") as server:
+        wait_until(lambda: len(serving_workers(server)) == 2)
+        good = watched.read_text()
+        watched.write_text(good + "nonsense = 1\n")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: all(worker["last_reload"] for worker in server.status()["workers"]))
+        status = server.status()
+        assert "nonsense" in status["last_reload"]["error"]
+        assert (status["ready"], status["generation"]) == (True, 1)
+        watched.write_text(good)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: server.status()["last_reload"]["error"] == "")
+        assert server.status()["generation"] == 2
 
 
 def test_systemd_is_told(file: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from blitz.cli.output import fail_on_errors, refuse, set_up_logging
-from blitz.config import Document, Loaded, Resolved, plugin_name, read_config
+from blitz.config import Address, Document, Loaded, Resolved, plugin_name, read_config
 from blitz.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -135,3 +135,5 @@ def _greet(resolved: Resolved, gateway: Gateway) -> None:
     addresses = ", ".join(gateway.urls)
     names = ", ".join(plugin.name for plugin in resolved.plugins) or "none"
     _log.info("listening on %s; workers: %d; plugins: %s", addresses, resolved.workers, names)
+    for host, port in gateway.admin_addresses:
+        _log.info("for operators: http://%s/status", Address(host, port))

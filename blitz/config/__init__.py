@@ -4,6 +4,7 @@ from blitz.config.addresses import Address, Endpoint, parse_address, parse_endpo
 from blitz.config.discover import plugin_name
 from blitz.config.load import Loaded, load_config, read_config
 from blitz.config.model import (
+    Admin,
     Answer,
     Certificate,
     Config,
@@ -21,13 +22,20 @@ from blitz.config.model import (
 )
 from blitz.config.positions import path_text
 from blitz.config.resolve import resolve
-from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
+from blitz.config.resolved import (
+    Resolved,
+    ResolvedAdmin,
+    ResolvedPlugin,
+    ResolvedRoute,
+    ResolvedUpstream,
+)
 from blitz.config.schema import json_schema
 from blitz.config.source import Document
 from blitz.config.units import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
     "Address",
+    "Admin",
     "Answer",
     "Certificate",
     "Config",
@@ -41,6 +49,7 @@ __all__ = [
     "Plugin",
     "PluginDefaults",
     "Resolved",
+    "ResolvedAdmin",
     "ResolvedPlugin",
     "ResolvedRoute",
     "ResolvedUpstream",

@@ -53,6 +53,16 @@ class Address(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{_bracketed(self.host)}:{self.port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """No other machine reaches it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
 
 class Endpoint(msgspec.Struct, frozen=True):
     """One server of an upstream. scheme is "http" or "https", host has no brackets; or scheme is "unix" and

@@ -16,6 +16,7 @@ from msgspec import Meta, field
 
 __all__ = [
     "PLUGIN_TYPES",
+    "Admin",
     "Answer",
     "Certificate",
     "Config",
@@ -239,6 +240,25 @@ class Log(Model, frozen=True):
             "Log Format and the request id"
         ),
     ] = "off"
+
+
+class Admin(Model, frozen=True):
+    """Where operators look: `/livez`, `/readyz` and `/status`, over HTTP. Off unless `listen` is set."""
+
+    listen: Annotated[
+        str,
+        Meta(description='such as `"127.0.0.1:9900"`; an address that other machines reach needs `token`'),
+    ] = ""
+    token: Annotated[
+        str,
+        Meta(
+            description="`/status` wants it as `Authorization: Bearer ...`; at least 16 visible characters, "
+            'best from the environment: `"${BLITZ_ADMIN_TOKEN}"`'
+        ),
+    ] = ""
+
+    def __repr__(self) -> str:  # the token is a secret
+        return f"Admin(listen={self.listen!r})"
 
 
 class UpstreamTls(Model, frozen=True):
@@ -497,6 +517,7 @@ class Config(Model, frozen=True):
     limits: Limits = Limits()
     http: Http = Http()
     log: Log = Log()
+    admin: Admin = Admin()
     upstreams: dict[str, Upstream] = {}
     plugin_defaults: PluginDefaults = PluginDefaults()
     plugins: list[Plugin] = []

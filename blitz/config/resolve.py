@@ -20,7 +20,7 @@ from blitz.config.discover import Found, discover
 from blitz.config.flatten import encode, flatten, merge
 from blitz.config.manifest import SCHEMA, Manifest
 from blitz.config.model import PLUGIN_TYPES, Config, Listener, Plugin, Route, Upstream
-from blitz.config.resolved import Resolved, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
+from blitz.config.resolved import Resolved, ResolvedAdmin, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
 from blitz.config.rules import check_rules, is_address
 from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
@@ -78,6 +78,7 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
         limits=config.limits,
         http=config.http,
         log=config.log,
+        admin=_admin(config),
         upstreams=upstreams,
         plugins=tuple(plugins),
         routes=tuple(routes),
@@ -89,6 +90,11 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
         watch=config.watch,
         warnings=tuple(warnings),
     )
+
+
+def _admin(config: Config) -> ResolvedAdmin:
+    addresses = _readable(parse_address, [config.admin.listen]) if config.admin.listen else []
+    return ResolvedAdmin(listen=addresses[0] if addresses else None, token=config.admin.token)
 
 
 def _address(said: str | Listener) -> Address:

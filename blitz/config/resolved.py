@@ -24,7 +24,7 @@ from blitz.config.model import (
     UpstreamTls,
 )
 
-__all__ = ["Resolved", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream"]
+__all__ = ["Resolved", "ResolvedAdmin", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream"]
 
 
 class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +101,16 @@ class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     plugins: tuple[str, ...] = ()
 
 
+class ResolvedAdmin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where operators look; listen None: nowhere. token "": whoever reaches the address may."""
+
+    listen: Address | None = None
+    token: str = ""
+
+    def __repr__(self) -> str:  # the token is a secret
+        return f"ResolvedAdmin(listen={self.listen!r})"
+
+
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a gateway needs.
 
@@ -120,6 +130,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     http: Http
     log: Log
+    admin: ResolvedAdmin = ResolvedAdmin()
     upstreams: dict[str, ResolvedUpstream]
     plugins: tuple[ResolvedPlugin, ...]
     routes: tuple[ResolvedRoute, ...]

@@ -26,6 +26,7 @@ from blitz.config.units import format_duration, format_size
 __all__ = ["PLUGIN_NAME", "SHA256", "check_rules", "is_address"]
 
 PLUGIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_SECRET = re.compile(r"[!-~]{16,}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")  # RFC 9110 section 7.8
@@ -44,6 +45,7 @@ def check_rules(config: Config, document: Document) -> None:
     _listen(config, document)
     _tls(config, document)
     _limits(config, document)
+    _admin(config, document)
     _upgrades(config, document)
     _request_id(config, document)
     _upstreams(config, document)
@@ -103,6 +105,33 @@ def _tls(config: Config, document: Document) -> None:
             ("tls", "client_ca"),
             'nobody is asked for a certificate; set client_auth = "optional" or "require"',
         )
+
+
+def _admin(config: Config, document: Document) -> None:
+    listen, token = config.admin.listen, config.admin.token
+    if token and not isinstance(token, Bad) and not _SECRET.fullmatch(token):
+        document.report(
+            ("admin", "token"),
+            "the token is shorter than 16 characters, or has one that is not visible ASCII; make one with "
+            "`openssl rand -hex 16`",
+        )
+    if not listen or not _syntax(document, parse_address, listen, "admin", "listen"):
+        return
+    address = parse_address(listen)
+    if not address.is_loopback and not token:
+        document.report(
+            ("admin", "listen"),
+            f'other machines reach "{listen}", and there is no token; set `token`, or listen on 127.0.0.1',
+        )
+    if address.port and any(_is_address(said, str(address)) for said in config.listen):
+        document.report(("admin", "listen"), f'"{listen}" is in `listen` too; choose another port')
+
+
+def _is_address(said: str | Listener, address: str) -> bool:
+    try:
+        return str(parse_address(said.address if isinstance(said, Listener) else said)) == address
+    except ValueError:
+        return False
 
 
 def _limits(config: Config, document: Document) -> None:

@@ -1,20 +1,37 @@
-"""Answers that the gateway makes itself: errors, and routes with a fixed answer."""
+"""Answers that the gateway makes itself: errors, and those of routes without an upstream."""
 
 from __future__ import annotations
 
 import http
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blitz._native import ffi, lib
-from blitz.errors import BlitzError, ClientError
+from blitz.errors import BlitzError, ClientError, InternalError
 
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["build_answer", "error_answer", "reason"]
+__all__ = ["Handler", "Reply", "build_answer", "build_reply", "error_answer", "reason"]
 
 _log = logging.getLogger("blitz.server")
+
+TEXT = b"text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer made in Python. kind: its Content-Type; fields: further ones, names in lower case."""
+
+    status: int
+    body: bytes = b""
+    kind: bytes = TEXT
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+
+
+Handler = Callable[[Any], Reply]  # takes the request's head, cffi blitz_head *; must not block
 
 
 def reason(status: int) -> bytes:
@@ -36,9 +53,18 @@ def build_answer(cdata: Any, status: int, body: bytes | None) -> bytes:
     if body is None:
         body = error_body(status, ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:])
     lib.blitz_head_start_response(response, status, ffi.NULL, 0, 1)
-    kind = b"text/plain; charset=utf-8"
-    lib.blitz_head_add(response, b"content-type", 12, kind, len(kind))
+    lib.blitz_head_add(response, b"content-type", 12, TEXT, len(TEXT))
     return body
+
+
+def build_reply(cdata: Any, reply: Reply) -> bytes:
+    """Put *reply* into ``cdata.response``; returns its body."""
+    response = cdata.response
+    lib.blitz_head_start_response(response, reply.status, ffi.NULL, 0, 1)
+    for name, value in ((b"content-type", reply.kind), *reply.fields):
+        if lib.blitz_head_add(response, name, len(name), value, len(value)) < 0:
+            raise InternalError(f"field {name!r} of an answer is not valid HTTP")
+    return reply.body
 
 
 async def error_answer(connection: Connection, error: BlitzError) -> None:

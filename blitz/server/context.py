@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,6 @@ class Counters:
     internal_errors: int = 0
     timeouts: int = 0
     tls_failures: int = 0
-    by_status: dict[int, int] = field(default_factory=dict)
 
 
 class ServerContext:

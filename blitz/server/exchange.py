@@ -30,7 +30,7 @@ from blitz.http.body import body_reader
 from blitz.http.rules import HOP_COUNTED, field_value, take_hop
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
 
-from .answers import build_answer
+from .answers import build_answer, build_reply
 from .forward import forward
 from .guests import drive, wait_for_instance
 from .heads import span_bytes
@@ -214,7 +214,7 @@ class Exchange:
         """The plugins have let the request pass: what the route says."""
         if entry.cluster is None:
             assert entry.answer is not None
-            self._answer_body = build_answer(self.cdata, *entry.answer)
+            self._answer_body = build_reply(self.cdata, entry.answer(self.request))
             return await self._answer(None)
         if self.method in HOP_COUNTED and not take_hop(self.request):
             return await self._answer_as_last_hop()

@@ -13,6 +13,7 @@ from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
 from blitz.wasm.pool import PluginPool
 
+from .answers import Handler, Reply
 from .peer import Trust
 from .tls import ClientTls, TlsSettings
 from .upstream import Cluster, Endpoint, EndpointAddress
@@ -30,7 +31,7 @@ class RouteEntry:
         name: for logs and guests; name_text points into it.
         name_text: cffi ``blitz_text``.
         chain: begins with the plugins that run before routing.
-        cluster: None when ``answer`` (status, body) is given at once.
+        cluster: None when ``answer`` gives the answer at once.
         short: its exchanges may go through the short lane (``lane.py``).
         endpoint: the cluster's, when it has one only.
     """
@@ -39,7 +40,7 @@ class RouteEntry:
     name_text: Any
     chain: Chain
     cluster: Cluster | None
-    answer: tuple[int, bytes] | None = None
+    answer: Handler | None = None
     short: bool = False
     endpoint: Endpoint | None = None
 
@@ -142,8 +143,8 @@ def _entry(
     plugins = [pool.plugin for pool in chain.pools]
     short = not any(plugin.has_response or plugin.reads_body for plugin in plugins) and (alone or not early)
     if route.answer is not None:
-        answer = (route.answer.status, route.answer.body.encode())
-        return RouteEntry(name, text[0], chain, None, answer)
+        reply = Reply(route.answer.status, route.answer.body.encode())
+        return RouteEntry(name, text[0], chain, None, lambda request: reply)
     cluster = clusters[route.upstream]
     only = cluster.endpoints[0] if len(cluster.endpoints) == 1 else None
     return RouteEntry(name, text[0], chain, cluster, short=short, endpoint=only)

@@ -200,6 +200,10 @@ class Endpoint:
         self.failures += 1
         self.failed_at = trio.current_time()
 
+    def is_failing(self, now: float) -> bool:
+        """The last connection could not be made, a moment ago."""
+        return now - self.failed_at < FAILURE_PAUSE
+
     def close_idle(self) -> None:
         while self.idle:
             self.idle.pop().end()
@@ -279,7 +283,7 @@ class Cluster:
             return endpoints
         self._next = (self._next + 1) % len(endpoints)
         turned = endpoints[self._next :] + endpoints[: self._next]
-        return sorted(turned, key=lambda endpoint: now - endpoint.failed_at < FAILURE_PAUSE)
+        return sorted(turned, key=lambda endpoint: endpoint.is_failing(now))
 
     def close_idle(self) -> None:
         for endpoint in self.endpoints:

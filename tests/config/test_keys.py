@@ -41,6 +41,8 @@ CASES = {
     },
     "cache_dir": ('"/var/cache/blitz"', "/var/cache/blitz", "1", "expected a string, got 1"),
     "watch": ("true", True, '"yes"', "expected true or false"),
+    "admin.listen": ('"127.0.0.1:9900"', "127.0.0.1:9900", '":9900"', "there is no token"),
+    "admin.token": ('"0123456789abcdef"', "0123456789abcdef", '"short"', "shorter than 16"),
     "limits.max_head_size": ('"128KiB"', 131072, "1", "the least is 256"),
     "limits.max_line_size": ('"1KiB"', 1024, '"1GiB"', "could never be reached"),
     "limits.max_field_size": ('"1KiB"', 1024, '"1GiB"', "could never be reached"),

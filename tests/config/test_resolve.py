@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blitz.config import Config, Plugin, PluginDefaults, Route, read_config, resolve
+from blitz.config import Admin, Config, Plugin, PluginDefaults, Route, read_config, resolve
 from blitz.config.flatten import flatten, merge
 from blitz.errors import ConfigError
 
@@ -489,6 +489,12 @@ RULES = [
     ("listen = ['[::x]:80']", "listen[0]", "no IPv6 address between its brackets"),
     ("listen = ['300.1.1.1:80']", "listen[0]", "no valid IPv4 address"),
     ("listen = ['a_b!:80']", "listen[0]", "no valid host name"),
+    ("[admin]\nlisten = '0.0.0.0:9900'", "admin.listen", "there is no token"),
+    ("[admin]\nlisten = '[::]:9900'", "admin.listen", "there is no token"),
+    ("[admin]\nlisten = 'example.org:9900'", "admin.listen", "there is no token"),
+    ("[admin]\nlisten = '9900'", "admin.listen", "is not an address"),
+    ("[admin]\ntoken = '0123456789 abcdef'", "admin.token", "not visible ASCII"),
+    ("[admin]\nlisten = '127.0.0.1:8080'", "admin.listen", "is in `listen` too"),
     ("listen = [':80', ':80']", "listen[1]", "is listed twice"),
     ("[upstreams.a]\nendpoints = ['h:80']", "upstreams.a.endpoints[0]", "has no scheme"),
     ("[upstreams.a]\nendpoints = ['ftp://h']", "upstreams.a.endpoints[0]", 'has the scheme "ftp"'),
@@ -541,3 +547,20 @@ def test_what_cannot_run_is_refused(tmp_path, text, key, sentence):
 def test_a_plugins_timeout_is_held_against_the_total(plugins):
     wanted = config(plugins(a=MANIFEST), Plugin(name="a", timeout=2.0), timeouts={"total": 1})
     assert only(messages(wanted)).startswith("plugins[0].timeout: 2s is longer than timeouts.total, 1s")
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:9900", "127.8.8.8:0", "[::1]:9900", "localhost:9900"])
+def test_an_admin_address_that_only_this_machine_reaches_needs_no_token(listen):
+    admin = resolve(config(admin=Admin(listen=listen))).admin
+    assert str(admin.listen) == listen and admin.token == ""
+
+
+def test_an_admin_address_that_others_reach_needs_one_and_never_shows_it():
+    admin = Admin(listen=":9900", token="0123456789abcdef")
+    resolved = resolve(config(admin=admin))
+    assert resolved.admin.token == admin.token
+    assert admin.token not in repr(admin) + repr(resolved)
+
+
+def test_the_admin_listener_is_off_where_nobody_asked_for_it():
+    assert resolve(config()).admin.listen is None

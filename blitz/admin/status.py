@@ -1,0 +1,355 @@
+"""What a gateway says about itself, as values: of one process, and of all workers together.
+
+Each process describes itself (``Worker``); the parent keeps the list of processes (``Parent``); ``merge``
+makes one truth of them. JSON by msgspec, and the same objects for whoever embeds a gateway.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from blitz.server.context import Counters, ServerContext
+from blitz.server.runtime import Runtime
+from blitz.server.upstream import Endpoint
+from blitz.wasm.pool import PoolStatistics
+
+__all__ = [
+    "DRAINING",
+    "Child",
+    "EndpointStatus",
+    "Parent",
+    "PluginStatus",
+    "Reload",
+    "Status",
+    "Worker",
+    "WorkerStatus",
+    "look",
+    "merge",
+    "version",
+]
+
+DRAINING: Literal["draining"] = "draining"
+State = Literal["starting", "serving", "draining"]
+
+
+class Reload(msgspec.Struct, frozen=True):
+    """How an attempt to reload ended.
+
+    Attributes:
+        time: seconds since the epoch. reason: who wanted it: ``call``, ``signal``, ``files``, ``rollback``.
+        error: why the old configuration goes on, one line; "" when the new one runs.
+        loaded, kept: names of the plugins that were loaded anew, and of those that nothing changed about.
+    """
+
+    time: float
+    reason: str
+    error: str
+    loaded: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+class PluginStatus(msgspec.Struct, frozen=True):
+    """One plugin in all processes. ``live``, ``idle`` and ``quarantined`` (in how many processes) are now;
+    the rest counts since its present version was loaded."""
+
+    live: int = 0
+    idle: int = 0
+    made: int = 0
+    calls: int = 0
+    faults: int = 0
+    skipped: int = 0
+    quarantines: int = 0
+    quarantined: int = 0
+
+
+class EndpointStatus(msgspec.Struct, frozen=True):
+    """One endpoint of an upstream.
+
+    Attributes:
+        live, idle: connections now; live ones include those that are idle.
+        failures: connections that could not be made, since the configuration was loaded.
+        failing: processes in which the last try failed a moment ago.
+    """
+
+    upstream: str
+    address: str
+    live: int = 0
+    idle: int = 0
+    failures: int = 0
+    failing: int = 0
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process says about itself.
+
+    Attributes:
+        trouble: why it is not ready although it serves; "" when it is.
+        generation: of its configuration: 1, and one more for each reload that took effect.
+        started, told: seconds since the epoch; told is when this was said.
+        access_lost: lines of the access log that standard output did not take.
+    """
+
+    pid: int
+    state: State
+    trouble: str = ""
+    generation: int = 0
+    started: float
+    told: float
+    connections: int = 0
+    in_flight: int = 0
+    counters: Counters = msgspec.field(default_factory=Counters)
+    plugins: dict[str, PluginStatus] = {}
+    upstreams: tuple[EndpointStatus, ...] = ()
+    access_lost: int = 0
+    last_reload: Reload | None = None
+
+
+class Child(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker as its parent knows it. slot: of the board; -1: none was free. restarts: of its place."""
+
+    pid: int
+    place: int
+    process_generation: int
+    slot: int
+    restarts: int
+    started: float
+    told_to_end: bool
+
+
+class Parent(msgspec.Struct, frozen=True, kw_only=True):
+    """What the parent says. ended: counts of the workers that have ended."""
+
+    pid: int
+    started: float
+    process_generation: int
+    stopping: bool
+    restarts: int
+    children: tuple[Child, ...]
+    ended: Counters
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker in ``Status``.
+
+    Attributes:
+        place: its number; a worker that died is replaced by one in the same place.
+        process_generation: 1, and one more for each replacement of all workers (SIGUSR2).
+        restarts: how often a worker in this place died.
+        uptime: seconds. age: seconds since it said what stands here.
+    """
+
+    place: int
+    pid: int
+    state: State
+    trouble: str
+    generation: int
+    process_generation: int
+    restarts: int
+    uptime: float
+    age: float
+    connections: int
+    in_flight: int
+    last_reload: Reload | None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a gateway.
+
+    Attributes:
+        ready: requests are welcome; trouble says why not.
+        generation: of the configuration; the newest, while workers differ.
+        pid: of the parent, or of the only process.
+        uptime: seconds since the service started.
+        restarts: workers that died.
+        connections, in_flight: now. counters: since the service started.
+        access_lost: lines of the access log that standard output did not take, of the present workers.
+        last_reload: the last one; one that failed in any worker goes before those that did not.
+    """
+
+    version: str
+    ready: bool
+    trouble: str
+    generation: int
+    process_generation: int
+    pid: int
+    uptime: float
+    restarts: int
+    workers: tuple[WorkerStatus, ...]
+    connections: int
+    in_flight: int
+    counters: Counters
+    plugins: dict[str, PluginStatus]
+    upstreams: tuple[EndpointStatus, ...]
+    access_lost: int
+    last_reload: Reload | None
+
+
+def version() -> str:
+    try:
+        return metadata.version("blitz-gateway")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+# -- one process
+
+
+def look(
+    context: ServerContext, *, started: float, generation: int, last_reload: Reload | None, now: float
+) -> Worker:
+    """What this process has to say; *now* is trio's time, *started* that of the day."""
+    runtime = context.runtime
+    pools = {pool.name: pool.statistics(now) for pool in runtime.pools}
+    return Worker(
+        pid=os.getpid(),
+        state=DRAINING if context.draining else "serving",
+        trouble=_trouble(runtime, now),
+        generation=generation,
+        started=started,
+        told=time.time(),
+        connections=len(context.connections),
+        in_flight=sum(connection.busy for connection in context.connections),
+        counters=context.counters,
+        plugins={name: _plugin(statistics) for name, statistics in pools.items()},
+        upstreams=tuple(
+            _endpoint(cluster.name, endpoint, now)
+            for cluster in runtime.clusters.values()
+            for endpoint in cluster.endpoints
+        ),
+        access_lost=context.access_log.dropped,
+        last_reload=last_reload,
+    )
+
+
+def _trouble(runtime: Runtime, now: float) -> str:
+    """Why no request at all can be served: each route needs a plugin that does not run."""
+    shut = {pool.name for pool in runtime.pools if not pool.open_on_failure and pool.quarantined(now)}
+    if shut and all(shut.intersection(route.plugins) for route in runtime.resolved.routes):
+        return f"no route can be served: in quarantine: {', '.join(sorted(shut))}"
+    return ""
+
+
+def _plugin(pool: PoolStatistics) -> PluginStatus:
+    return PluginStatus(**{name: int(getattr(pool, name)) for name in PluginStatus.__struct_fields__})
+
+
+def _endpoint(upstream: str, endpoint: Endpoint, now: float) -> EndpointStatus:
+    return EndpointStatus(
+        upstream=upstream,
+        address=str(endpoint.address),
+        live=endpoint.live,
+        idle=len(endpoint.idle),
+        failures=endpoint.failures,
+        failing=int(endpoint.is_failing(now)),
+    )
+
+
+# -- all of them
+
+
+def merge(parent: Parent, told: Sequence[Worker | None]) -> Status:
+    """One truth. *told* is what each of ``parent.children`` said, None where it said nothing yet."""
+    now = time.time()
+    pairs = list(zip(parent.children, told, strict=True))
+    said = [worker for worker in told if worker is not None]
+    trouble = why_not_ready(parent, pairs)
+    return Status(
+        version=version(),
+        ready=not trouble,
+        trouble=trouble,
+        generation=max((worker.generation for worker in said), default=0),
+        process_generation=parent.process_generation,
+        pid=parent.pid,
+        uptime=round(now - parent.started, 3),
+        restarts=parent.restarts,
+        workers=tuple(_worker_status(child, worker, now) for child, worker in pairs),
+        connections=sum(worker.connections for worker in said),
+        in_flight=sum(worker.in_flight for worker in said),
+        counters=add_counters([parent.ended, *(worker.counters for worker in said)]),
+        plugins=_plugins(said),
+        upstreams=_upstreams(said),
+        access_lost=sum(worker.access_lost for worker in said),
+        last_reload=_last_reload(worker.last_reload for worker in said),
+    )
+
+
+def why_not_ready(parent: Parent, pairs: Iterable[tuple[Child, Worker | None]]) -> str:
+    """Why a request should go elsewhere; "" when one worker at least takes it."""
+    if parent.stopping:
+        return DRAINING
+    troubles = set()
+    for child, worker in pairs:
+        if child.told_to_end:
+            continue
+        trouble = "starting" if worker is None else worker.trouble or worker.state
+        if trouble == "serving":
+            return ""
+        troubles.add(trouble)
+    return "; ".join(sorted(troubles)) or "there is no worker"
+
+
+def _worker_status(child: Child, worker: Worker | None, now: float) -> WorkerStatus:
+    if worker is None:
+        worker = Worker(pid=child.pid, state="starting", started=child.started, told=now)
+    return WorkerStatus(
+        place=child.place,
+        pid=child.pid,
+        state=DRAINING if child.told_to_end else worker.state,
+        trouble=worker.trouble,
+        generation=worker.generation,
+        process_generation=child.process_generation,
+        restarts=child.restarts,
+        uptime=round(now - child.started, 3),
+        age=round(now - worker.told, 3),
+        connections=worker.connections,
+        in_flight=worker.in_flight,
+        last_reload=worker.last_reload,
+    )
+
+
+def add_counters(all_of_them: Iterable[Counters]) -> Counters:
+    total = Counters()
+    for counters in all_of_them:
+        for name in Counters.__slots__:
+            setattr(total, name, getattr(total, name) + getattr(counters, name))
+    return total
+
+
+_S = TypeVar("_S", PluginStatus, EndpointStatus)
+
+
+def _sum(one: _S, other: _S) -> _S:
+    """Numbers added, names kept."""
+    added: dict[str, Any] = {}
+    for name in one.__struct_fields__:
+        value = getattr(one, name)
+        added[name] = value if isinstance(value, str) else value + getattr(other, name)
+    return type(one)(**added)
+
+
+def _plugins(workers: Sequence[Worker]) -> dict[str, PluginStatus]:
+    total: dict[str, PluginStatus] = {}
+    for worker in workers:
+        for name, plugin in worker.plugins.items():
+            total[name] = _sum(plugin, total[name]) if name in total else plugin
+    return total
+
+
+def _upstreams(workers: Sequence[Worker]) -> tuple[EndpointStatus, ...]:
+    total: dict[tuple[str, str], EndpointStatus] = {}
+    for worker in workers:
+        for endpoint in worker.upstreams:
+            key = (endpoint.upstream, endpoint.address)
+            total[key] = _sum(endpoint, total[key]) if key in total else endpoint
+    return tuple(total.values())
+
+
+def _last_reload(reloads: Iterable[Reload | None]) -> Reload | None:
+    known = [reload for reload in reloads if reload is not None]
+    return max(known, key=lambda reload: (bool(reload.error), reload.time), default=None)

@@ -1,0 +1,180 @@
+"""Many processes, one truth."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from blitz.admin.report import BoardOfParent, PlaceOnBoard, Reporter
+from blitz.admin.status import Child, EndpointStatus, Parent, PluginStatus, Reload, Worker, merge
+from blitz.server.context import Counters
+
+NOW = time.time()
+
+
+def worker(pid: int, **more: Any) -> Worker:
+    return Worker(pid=pid, **{"state": "serving", "started": NOW - 5, "told": NOW, **more})
+
+
+def child(pid: int, place: int = 0, **more: Any) -> Child:
+    usual = {"process_generation": 1, "slot": place + 1, "restarts": 0, "started": NOW - 5}
+    return Child(pid=pid, place=place, **{**usual, "told_to_end": False, **more})
+
+
+def parent(*children: Child, **more: Any) -> Parent:
+    usual = {"pid": 1, "started": NOW - 60, "process_generation": 1, "stopping": False, "restarts": 0}
+    return Parent(children=children, **{**usual, "ended": Counters(), **more})
+
+
+def test_numbers_are_added_up_and_those_of_the_dead_are_kept() -> None:
+    one = worker(
+        10,
+        connections=2,
+        in_flight=1,
+        counters=Counters(exchanges=5, timeouts=1),
+        plugins={"p": PluginStatus(live=1, calls=7, quarantined=1), "q": PluginStatus(calls=1)},
+        upstreams=(EndpointStatus("u", "a:1", live=2, failures=1), EndpointStatus("u", "b:1")),
+    )
+    two = worker(
+        11,
+        connections=3,
+        counters=Counters(exchanges=6),
+        plugins={"p": PluginStatus(live=2, calls=8)},
+        upstreams=(EndpointStatus("u", "a:1", live=1, failing=1),),
+    )
+    status = merge(parent(child(10), child(11, 1), ended=Counters(exchanges=100)), [one, two])
+    assert (status.connections, status.in_flight) == (5, 1)
+    assert status.counters == Counters(exchanges=111, timeouts=1)
+    assert status.plugins == {
+        "p": PluginStatus(live=3, calls=15, quarantined=1),
+        "q": PluginStatus(calls=1),
+    }
+    assert status.upstreams == (
+        EndpointStatus("u", "a:1", live=3, failures=1, failing=1),
+        EndpointStatus("u", "b:1"),
+    )
+    assert status.ready
+    assert status.uptime >= 60
+
+
+DRAINED = {"told_to_end": True}
+
+
+@pytest.mark.parametrize(
+    ("stopping", "said", "expected"),
+    [
+        pytest.param(False, [({}, "serving", "")], "", id="serving"),
+        pytest.param(False, [({}, "starting", "")], "starting", id="starting"),
+        pytest.param(False, [({}, None, "")], "starting", id="said-nothing-yet"),
+        pytest.param(False, [], "there is no worker", id="nobody"),
+        pytest.param(False, [({}, "starting", ""), ({}, "serving", "")], "", id="one-is-enough"),
+        pytest.param(False, [(DRAINED, "draining", ""), ({}, "serving", "")], "", id="replaced"),
+        pytest.param(False, [(DRAINED, "serving", ""), ({}, None, "")], "starting", id="told-to-end"),
+        pytest.param(False, [({}, "serving", "no route")], "no route", id="trouble"),
+        pytest.param(False, [({}, "serving", "no route"), ({}, "serving", "")], "", id="trouble-of-one"),
+        pytest.param(True, [({}, "serving", "")], "draining", id="stopping"),
+    ],
+)
+def test_ready_while_one_worker_takes_requests(stopping: bool, said: list[Any], expected: str) -> None:
+    children = [child(place + 1, place, **more) for place, (more, _, _) in enumerate(said)]
+    workers = [
+        worker(place + 1, state=state, trouble=trouble) if state else None
+        for place, (_, state, trouble) in enumerate(said)
+    ]
+    status = merge(parent(*children, stopping=stopping), workers)
+    assert (status.trouble, status.ready) == (expected, not expected)
+
+
+def test_a_failed_reload_goes_before_those_that_worked() -> None:
+    good, bad, later = Reload(1.0, "signal", ""), Reload(2.0, "signal", "no"), Reload(3.0, "call", "")
+    children = [child(1), child(2, 1), child(3, 2)]
+    told = [worker(1, last_reload=good), worker(2, last_reload=bad), worker(3, last_reload=later)]
+    assert merge(parent(*children), told).last_reload == bad
+    assert merge(parent(*children[::2]), told[::2]).last_reload == later
+    assert merge(parent(child(9)), [worker(9)]).last_reload is None
+
+
+def test_a_status_is_json_and_comes_back() -> None:
+    status = merge(parent(child(1), child(2, 1)), [worker(1, last_reload=Reload(1.0, "call", "no")), None])
+    assert msgspec.json.decode(msgspec.json.encode(status), type=type(status)) == status
+
+
+# ---------------------------------------------------------------- reporters over one board
+
+
+@pytest.fixture
+def board() -> Iterator[BoardOfParent]:
+    board = BoardOfParent(1)
+    yield board
+    board.close()
+
+
+def tell(board: BoardOfParent, *children: Child) -> None:
+    board.tell(children, process_generation=1, stopping=False, restarts=0)
+
+
+def reporter(place: PlaceOnBoard, said: Worker) -> Reporter:
+    made = Reporter(place)
+    made.look = lambda: said
+    return made
+
+
+def test_each_process_sees_what_the_others_say(board: BoardOfParent) -> None:
+    places = [board.take(), board.take()]
+    reporters = [
+        reporter(place, worker(pid, counters=Counters(exchanges=pid))) for pid, place in enumerate(places, 10)
+    ]
+    tell(board, *(child(pid, slot=place.slot) for pid, place in enumerate(places, 10)))
+    reporters[1].publish()
+    assert reporters[0].status().counters.exchanges == 21
+    assert reporters[1].status().counters.exchanges == 21  # the first has spoken by being asked
+
+
+def test_what_a_worker_counted_outlives_it_once(board: BoardOfParent) -> None:
+    place = board.take()
+    reporter(place, worker(10, counters=Counters(exchanges=7))).publish()
+    board.give_back(place.slot, 10)
+    heir = board.take()
+    assert heir.slot == place.slot
+    tell(board, child(11, slot=heir.slot))
+    after = reporter(heir, worker(11, counters=Counters(exchanges=1)))
+    assert after.status().counters.exchanges == 8
+    assert after.status().counters.exchanges == 8
+
+
+def test_a_slot_of_another_process_is_not_taken_for_ones_own(board: BoardOfParent) -> None:
+    place = board.take()
+    reporter(place, worker(10, counters=Counters(exchanges=7))).publish()
+    tell(board, child(99, slot=place.slot), child(12, slot=-1))
+    status = reporter(PlaceOnBoard(board.board, -1), worker(12)).status()
+    assert [one.state for one in status.workers] == ["starting", "serving"]
+    assert status.counters.exchanges == 0
+
+
+def test_more_workers_than_slots_are_still_listed(board: BoardOfParent) -> None:
+    places = [board.take() for _ in range(30)]
+    assert [place.slot for place in places].count(-1) == 30 - 20
+    assert len({place.slot for place in places}) == 21
+    Reporter(places[-1]).publish()
+
+
+def test_a_gateway_with_thousands_of_endpoints_still_reports(board: BoardOfParent) -> None:
+    place = board.take()
+    endpoints = tuple(EndpointStatus("u" * 60, f"10.0.0.1:{port}") for port in range(3000))
+    reporter(place, worker(10, connections=5, upstreams=endpoints)).publish()
+    tell(board, child(10, slot=place.slot))
+    other = reporter(board.take(), worker(11)).status()
+    assert (other.connections, other.upstreams) == (5, ())
+
+
+def test_without_a_board_a_process_speaks_for_itself() -> None:
+    alone = Reporter()
+    assert alone.why_not_ready() == "starting"
+    alone.look = lambda: worker(os.getpid())
+    assert alone.why_not_ready() == ""
+    assert [one.pid for one in alone.status().workers] == [os.getpid()]

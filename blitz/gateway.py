@@ -263,7 +263,10 @@ class Gateway:
     async def serve_stream(self, stream: trio.abc.Stream, peer: tuple[str, int] = ("", 0)) -> None:
         """Serve one connection over any byte stream and close it. Never raises what a client causes."""
         own = stream if isinstance(stream, SocketStream) else AnyStream(stream)
-        await serve_connection(self._context, own, Peer(*peer))
+        try:
+            await serve_connection(self._context, own, Peer(*peer))
+        finally:
+            await trio.aclose_forcefully(stream)
 
     def statistics(self) -> Statistics:
         context = self._context

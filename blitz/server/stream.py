@@ -229,13 +229,12 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
 
 class AnyStream:
-    """Any trio stream with the face of ``ByteStream``; owns it."""
+    """Any trio stream with the face of ``ByteStream``. Whoever made it closes the stream: that may wait."""
 
-    __slots__ = ("_closed", "stream")
+    __slots__ = ("stream",)
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
-        self._closed = False
 
     async def wait_readable(self) -> None:
         return
@@ -267,12 +266,7 @@ class AnyStream:
         self.close()
 
     def close(self) -> None:
-        self._closed = True
-        transport = self.stream
-        while isinstance(transport, trio.SSLStream):
-            transport = transport.transport_stream
-        if isinstance(transport, SocketStream) or hasattr(transport, "close"):
-            transport.close()
+        return
 
     async def aclose(self) -> None:
         await self.stream.aclose()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from blitz.config import Plugin
 from blitz.wasm.engine import Engine
 
+from ..server.harness import answering, rig
 from .blitz_host import BlitzPlugin
 from .cases import PLUGINS
 from .reference_host import Message
@@ -91,3 +95,29 @@ def test_memory_stays_flat_over_many_calls(plugin: BlitzPlugin) -> None:
     call(CALLS // 2)  # of each of the two hooks
     assert plugin.memory_size() == guest
     assert resident_size() - process < 1024 * 1024
+
+
+@pytest.mark.toolchain
+@pytest.mark.slow
+async def test_listing_runs_beside_the_built_ins_in_a_gateway(
+    wasm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Copied into the plugin directory, as the document says, and found there."""
+    for file in [*PLUGINS.glob("*.wasm"), *PLUGINS.glob("*.toml")]:
+        shutil.copy(file, tmp_path)
+    shutil.copy(wasm, tmp_path / "from_the_page.wasm")
+    caplog.set_level(logging.INFO, "blitz.plugin")
+    answer = b"HTTP/1.1 418 I'm a Teapot\r\nContent-Length: 2\r\n\r\nno"
+    keys = Plugin(name="auth_custom", config={"keys": ["alice:key-of-alice"]})
+    async with rig(answering(answer), plugin_dir=str(tmp_path), plugins=[keys]) as test:
+        status, fields, _ = await test.get("/brew", x_api_key="key-of-alice")
+        assert (status, fields["x-error-logged"]) == (418, "true")
+        assert set(test.gateway.statistics().plugins) == {
+            "auth_custom",
+            "from_the_page",
+            "rate_limiter",
+            "request_logger",
+        }
+    assert "[WASM Plugin] from_the_page: Request: GET /brew" in [
+        record.getMessage() for record in caplog.records if record.name == "blitz.plugin"
+    ]

@@ -98,7 +98,7 @@ class Runtime:
     def retire(self) -> None:
         """No new exchange starts on it: idle upstream connections end now. Pools may go on in another."""
         for cluster in self.clusters.values():
-            cluster.close_idle()
+            cluster.retire()
 
 
 def assemble(resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings) -> Runtime:

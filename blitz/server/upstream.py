@@ -204,7 +204,9 @@ class Endpoint:
         """The last connection could not be made, a moment ago."""
         return now - self.failed_at < FAILURE_PAUSE
 
-    def close_idle(self) -> None:
+    def retire(self) -> None:
+        """Keep no connection from now on: idle ones close now, the others when they are given back."""
+        self._max_idle = 0
         while self.idle:
             self.idle.pop().end()
 
@@ -285,9 +287,10 @@ class Cluster:
         turned = endpoints[self._next :] + endpoints[: self._next]
         return sorted(turned, key=lambda endpoint: endpoint.is_failing(now))
 
-    def close_idle(self) -> None:
+    def retire(self) -> None:
+        """No new exchange uses it: see ``Endpoint.retire``."""
         for endpoint in self.endpoints:
-            endpoint.close_idle()
+            endpoint.retire()
 
 
 async def _connect(family: int, sockaddr: object) -> SocketStream:

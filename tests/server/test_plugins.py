@@ -399,6 +399,28 @@ async def test_a_reload_lets_exchanges_end_on_what_they_started_with(guest: Any)
         assert test.gateway.generation == 2
 
 
+async def test_a_connection_given_back_after_a_reload_is_closed() -> None:
+    release, arrived, closed = trio.Event(), trio.Event(), trio.Event()
+
+    async def script(served: Served) -> None:
+        await served.head()
+        arrived.set()
+        await release.wait()
+        await served.send(OK)
+        assert not await served.stream.receive_some()
+        closed.set()
+
+    async with rig(script) as test:
+        client = await test.connect()
+        await client.send(GET)
+        await arrived.wait()
+        await test.gateway.reload(blitz.Config(routes=test.config.routes, upstreams=test.config.upstreams))
+        release.set()
+        assert (await client.answer())[2] == b"hello"
+        with trio.fail_after(5):
+            await closed.wait()
+
+
 async def test_a_bad_reload_changes_nothing(guest: Any, tmp_path: Path) -> None:
     marker = guest(f"{RESPONSE} {MARK} (i32.const 0))", name="marker")
     async with rig(plugins=[marker]) as test:

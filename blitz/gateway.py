@@ -152,11 +152,7 @@ class Gateway:
         if reason != "files":
             self._refused.clear()
         tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
-        if tls.server is None and any(self._spoken(one).tls for one in self._listeners):
-            raise ConfigError(
-                "a listener speaks TLS, and there is no certificate any more; "
-                "keep [[tls.certs]], or start anew"
-            )
+        _check_listeners(resolved, tls, self._listeners)
         self._admin.check_token(resolved.admin.token)
         old = {pool.name: pool for pool in self._context.runtime.pools}
         loader = Loader(self._engine, open_cache(resolved.cache_dir), self._shared, old, self._refused)
@@ -263,8 +259,9 @@ class Gateway:
     async def serve_stream(self, stream: trio.abc.Stream, peer: tuple[str, int] = ("", 0)) -> None:
         """Serve one connection over any byte stream and close it. Never raises what a client causes."""
         own = stream if isinstance(stream, SocketStream) else AnyStream(stream)
+        scheme = "https" if isinstance(stream, trio.SSLStream) else "http"
         try:
-            await serve_connection(self._context, own, Peer(*peer))
+            await serve_connection(self._context, own, Peer(*peer, scheme=scheme))
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -401,6 +398,16 @@ async def serve(
             own.close()
 
 
+def _check_listeners(resolved: Resolved, tls: TlsSettings, listeners: Sequence[socket.socket]) -> None:
+    """Sockets that speak TLS outlive configurations; one without certificates cannot serve them."""
+    if tls.server is None and any(
+        spoken_on(one, resolved.listen).tls for one in listeners if one.fileno() >= 0
+    ):
+        raise ConfigError(
+            "a listener speaks TLS, and there is no certificate any more; keep [[tls.certs]], or start anew"
+        )
+
+
 async def _listen(
     gateway: Gateway,
     context: ServerContext,
@@ -412,6 +419,7 @@ async def _listen(
     try:
         listeners += sockets if sockets is not None else bind_all(context.runtime.resolved)
         gateway._listeners = listeners
+        _check_listeners(context.runtime.resolved, context.runtime.tls, listeners)
         gateway.addresses = [listener.getsockname()[:2] for listener in listeners]
         await _run(gateway, context, listeners, seen, task_status)
     finally:

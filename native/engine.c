@@ -17,7 +17,7 @@
 /* Stack of the guest's own frames. A nested call into the guest gets a fresh allowance of it, so the
  * fiber's stack must hold one allowance per level of nesting (hook, allocator) and our frames. */
 static const size_t MAX_WASM_STACK = 512 * 1024;
-static const size_t FIBER_STACK = 2 * 1024 * 1024;
+static const size_t FIBER_STACK = BLITZ_FIBER_STACK;
 static const uint32_t MAX_TABLES = 4;    /* wasm-bindgen modules have two */
 
 static wasmtime_pooling_config_t *pooling(const blitz_engine_options *options)

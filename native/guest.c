@@ -14,11 +14,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* The deadline of a slice: the running tick is already partly over, so two give one full period. */
 enum { FIRST_SLICE_TICKS = 2, NEXT_SLICE_TICKS = 1 };
 /* Log and edit buffers above this are given back between calls. */
 enum { KEEP_LOG = 4096 };
+/* Of a fiber's stack: more than wasmtime has above our first frame there, and what most guests need. Of how
+ * many instances that end, one has its stack looked at. */
+enum { STACK_ABOVE = 64 * 1024, STACK_KEPT = 64 * 1024, STACK_LOOK = 16 };
 /* A pointer for strings of no bytes: not null, since a guest may hold it to that. */
 enum { DANGLING = 1 };
 
@@ -282,6 +287,7 @@ static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, raw *slots, size
 {
     (void)caller, (void)slots, (void)n;
     blitz_instance *instance = env;
+    instance->stack = (uintptr_t)__builtin_frame_address(0);
     raw slot = raw_u32(0);
     switch (instance->hook) {
     case BLITZ_HOOK_INIT:
@@ -351,11 +357,37 @@ static void drop_future(blitz_instance *instance)
     blitz_fault_drop(&instance->guest_trap, &instance->guest_error);
 }
 
+static bool is_deep(uintptr_t stack, uintptr_t page)
+{
+    unsigned char resident = 1;
+    /* Frames lie page by page below each other (large ones are probed): one page tells about all below. */
+    return mincore((void *)(((stack - STACK_KEPT) & ~(page - 1)) - page), page, &resident) != 0 || (resident & 1);
+}
+
+/* The engine's pool takes stacks back as they are: without this, each one that a guest has recursed through
+ * would stay as large as it ever was. No fiber runs on it now; what is near its top stays warm. Looking costs
+ * as much as a short call, so plugins that never go deep are looked at now and then only. */
+static void shrink_stack(const blitz_instance *instance)
+{
+    blitz_plugin *plugin = instance->plugin;
+    bool look = plugin->goes_deep || instance->state == BLITZ_STATE_POISONED || plugin->freed++ % STACK_LOOK == 0;
+    if (!look || instance->stack == 0)
+        return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    if (!is_deep(instance->stack, page))
+        return;
+    plugin->goes_deep = true;
+    uintptr_t high = (instance->stack - STACK_KEPT) & ~(page - 1);
+    uintptr_t low = (instance->stack - BLITZ_FIBER_STACK + STACK_ABOVE + page - 1) & ~(page - 1);
+    madvise((void *)low, high - low, MADV_DONTNEED);
+}
+
 void blitz_instance_free(blitz_instance *instance)
 {
     if (instance == NULL)
         return;
     drop_future(instance);
+    shrink_stack(instance);
     unlink_from_engine(instance);
     blitz_wt.wasmtime_store_delete(instance->store);
     free(instance->fault);

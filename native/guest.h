@@ -66,6 +66,8 @@ struct blitz_plugin {
     uint64_t log_tat_ns;                 /* rate limit of log lines: theoretical arrival time */
     uint64_t log_dropped;                /* lines dropped since the last record that said so */
     uint64_t log_told_ns;                /* when that was */
+    uint32_t freed;                      /* instances that have ended */
+    bool goes_deep;                      /* one of them had used much of its stack */
 };
 /* NULL when there is none. */
 const blitz_pair *blitz_pairs_find(const blitz_pairs *pairs, const uint8_t *key, size_t key_len);
@@ -83,6 +85,8 @@ typedef struct {                         /* made when the first fault happens */
 
 enum { BLITZ_STDIO_LINE = 512 };
 typedef struct { uint32_t len[2]; uint8_t line[2][BLITZ_STDIO_LINE]; } blitz_stdio;  /* unfinished lines */
+
+enum { BLITZ_FIBER_STACK = 2 * 1024 * 1024 };
 
 struct blitz_instance {
     blitz_plugin *plugin;
@@ -107,6 +111,7 @@ struct blitz_instance {
     uint32_t log_len, log_cap, log_used; /* log_used: bytes of text of this call */
     blitz_stdio *stdio;
     uint64_t memory_size;                /* as last seen */
+    uintptr_t stack;                     /* near the top of the fibers' stack; 0 before the first call */
     blitz_instance *previous, *next;
 };
 

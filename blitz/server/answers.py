@@ -89,7 +89,8 @@ async def error_answer(connection: Connection, error: BlitzError) -> None:
         exchange.status = status
     elif context.access is not None:
         context.access.refused(connection, cdata, error)
-    _log.info("%s: %s (answered %d)", connection.peer.address, error, status)
+    peer = connection.peer if exchange is None else exchange.peer
+    _log.info("%s: %s (answered %d)", peer.address, error, status)
     body = build_answer(cdata, status, None)
     if connection.client_options is None:
         connection.make_options()

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio.lowlevel import checkpoint
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, ClientGone, InternalError, UpstreamError
@@ -130,6 +131,8 @@ class Connection:
             if not keep:
                 return
             self._settle_buffer()
+            if self.buffer is not None:
+                await checkpoint()  # pipelined requests may never wait for anything: others come first
 
     async def _run_exchange(self, exchange: Exchange, begun: Handover | None = None) -> bool:
         """Run one to its end; True when the connection goes on."""

@@ -84,7 +84,9 @@ def spoken_on(listener: socket.socket, listen: Sequence[Address]) -> Address:
         port = listener.getsockname()[1]
     if isinstance(listener, Listener):
         return Address(host, port, listener.tls, listener.proxy_protocol)
-    same = [address for address in listen if address.port == port and address.host in (host, "")]
+    # The port decides where the host is spelt in another way: TLS must not become plain by an alias.
+    same = [address for address in listen if address.port == port]
+    same.sort(key=lambda address: (address.host != host, address.host != ""))
     return Address(host, port, same[0].tls, same[0].proxy_protocol) if same else Address(host, port)
 
 

@@ -2,7 +2,8 @@
 
 Protocols and ciphers are Mozilla's intermediate recommendation without finite-field Diffie-Hellman: TLS 1.2
 with ephemeral keys and authenticated encryption, and TLS 1.3. The order of ciphers is the client's, since
-none of them is weak.
+none of them is weak. Towards upstreams Python's own list is used, which has some older ciphers besides:
+what an upstream can do is not up to its gateway.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ class ServerTls:
         names = _names(cert)
         settings = self._settings
         context = _bare_context(ssl.PROTOCOL_TLS_SERVER, settings.min_version)
-        context.options |= ssl.OP_NO_RENEGOTIATION  # a client could keep us computing (CVE-2011-1473)
+        context.set_ciphers(CIPHERS)
         context.sslobject_class = _ServerObject
         context.sni_callback = self._choose
         _load_own(context, cert, key)
@@ -186,9 +187,9 @@ class ServerTls:
 def _bare_context(protocol: ssl._SSLMethod, min_version: str) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = VERSIONS[min_version]
-    context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(ALPN)
-    context.options |= ssl.OP_NO_COMPRESSION
+    # Renegotiation lets a peer keep us computing (CVE-2011-1473).
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     # Python switches this on; with it a cut connection looks like one that was closed in order.
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     return context

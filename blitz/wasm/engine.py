@@ -76,6 +76,7 @@ class Engine:
         self._lock = threading.Lock()  # modules may be compiled in other threads
         self._process = os.getpid()
         self._ptr: Any = lib.blitz_engine_new(os.fsencode(find_library()), options, error, ERROR_SIZE)
+        self._last: EngineStatistics | None = None
         if self._ptr == ffi.NULL:
             raise ConfigError(ffi.string(error).decode("utf-8", "replace"))
 
@@ -104,10 +105,14 @@ class Engine:
             return
         if self._modules:
             raise InternalError(f"the engine is closed while {self._modules} modules are in use")
+        self._last = self.statistics()
         lib.blitz_engine_free(self._ptr)
         self._ptr = None
 
     def statistics(self) -> EngineStatistics:
+        """Counts since the engine was made; after close() those of its end."""
+        if self._last is not None:
+            return self._last
         raw = ffi.new("blitz_engine_stats *")
         lib.blitz_engine_statistics(self.ptr, raw)
         return EngineStatistics(

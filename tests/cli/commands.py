@@ -73,8 +73,11 @@ class Running:
         """Send the signal; return the exit code."""
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self.finish_reading()
         return code
+
+    def finish_reading(self) -> None:
+        self._reader.join(PATIENCE)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -97,11 +100,15 @@ def serving(*words: str, cwd: Path | None = None, **env: str) -> Iterator[Runnin
         stderr=subprocess.STDOUT,
         text=True,
     )
+    running = None
     try:
-        yield Running(process)
+        running = Running(process)
+        yield running
     finally:
         process.kill()
         process.wait()
+        if running is not None:
+            running.finish_reading()
         if process.stdout is not None:
             process.stdout.close()
 

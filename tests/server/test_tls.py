@@ -392,6 +392,33 @@ async def test_a_clients_certificate_is_known_to_plugins(
             assert len(seen["x-client-sha256"]) == 64
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_resumed_session_has_the_same_identity(version: ssl.TLSVersion, tmp_path: Path) -> None:
+    context = with_certificate(authority(), "client.example", common_name="me")
+    context.maximum_version = version
+    tls = {"client_auth": "require", "client_ca": authority().file}
+
+    def ask_twice(address: tuple[str, int]) -> list[tuple[bool, bytes]]:
+        seen, session = [], None
+        for _ in range(2):
+            with socket.create_connection(address, timeout=5) as sock:
+                link = context.wrap_socket(sock, server_hostname="localhost", session=session)
+                link.sendall(GET)
+                answer = b""
+                while b"\nvia: " not in answer:
+                    answer += link.recv(65536)
+                seen.append((bool(link.session_reused), answer))
+                session = link.session
+                link.close()
+        return seen
+
+    async with tls_rig(tls=tls, plugins=[property_plugin(tmp_path)]) as test:
+        first, second = await trio.to_thread.run_sync(ask_twice, test.gateway.addresses[0])
+        assert (first[0], second[0]) == (False, True)
+        assert b"x-client-subject: CN=me" in first[1]
+        assert b"x-client-subject: CN=me" in second[1]
+
+
 async def refused_by(test: Rig, context: ssl.SSLContext) -> bool:
     try:
         stream = await connect(test, context)
@@ -646,7 +673,12 @@ def test_sockets_that_were_passed_to_us_speak_what_their_address_says() -> None:
         passed.bind(("127.0.0.1", 0))
         port = passed.getsockname()[1]
         assert spoken_on(passed, [Address("", port, tls=True)]) == Address("127.0.0.1", port, tls=True)
-        assert spoken_on(passed, [Address("127.0.0.2", port, tls=True)]) == Address("127.0.0.1", port)
+        assert spoken_on(passed, [Address("localhost", port, tls=True)]) == Address(
+            "127.0.0.1", port, tls=True
+        )
+        both = [Address("", port, tls=True), Address("127.0.0.1", port)]
+        assert spoken_on(passed, both) == Address("127.0.0.1", port)
+        assert spoken_on(passed, [Address("", 1, tls=True)]) == Address("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("command", ["k", "K"])

@@ -26,6 +26,14 @@ _numbers = itertools.count(1)
 FOLLOW_WAIT = 3.0
 CLOSE_WAIT = 2.0
 SETTLE = 0.01
+UNSAFE = (
+    "target died",
+    "upstream could not read",
+    "client could not read",
+    "smuggled",
+    "upstream got",
+    "client got",
+)
 
 
 @dataclass
@@ -37,6 +45,11 @@ class Result:
     @property
     def ok(self) -> bool:
         return not self.wrong
+
+    @property
+    def unsafe(self) -> bool:
+        """Something was on a wire, or in a process, that no timing explains."""
+        return any(complaint.startswith(UNSAFE) for complaint in self.wrong)
 
 
 @dataclass

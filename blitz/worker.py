@@ -56,30 +56,34 @@ class WorkerStart:
 async def work(start: WorkerStart) -> int:
     """Serve until told to stop; the exit code: 0, or 1 when something had to be cut off."""
     code = EXIT_OK
+    ended = trio.Event()
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
-            gateway: Gateway = await nursery.start(_serve, start)
+            gateway: Gateway = await nursery.start(_serve, start, ended)
             start.ready(gateway)
             nursery.start_soon(_drain_without_parent, start.parent)
             async for number in signals:
                 if number in ENDING:
                     break
                 nursery.start_soon(_reload, gateway)
-            code = EXIT_OK if await _drain(gateway, signals) else EXIT_FAILED
+            code = EXIT_OK if await _drain(gateway, ended, signals) else EXIT_FAILED
         nursery.cancel_scope.cancel()
     return code
 
 
-async def _serve(start: WorkerStart, *, task_status: trio.TaskStatus[Gateway]) -> None:
-    await serve(
-        start.resolved,
-        sockets=start.sockets,
-        shared=start.shared,
-        again=start.read_again,
-        admin_sockets=start.admin_sockets,
-        place=start.place,
-        task_status=task_status,
-    )
+async def _serve(start: WorkerStart, ended: trio.Event, *, task_status: trio.TaskStatus[Gateway]) -> None:
+    try:
+        await serve(
+            start.resolved,
+            sockets=start.sockets,
+            shared=start.shared,
+            again=start.read_again,
+            admin_sockets=start.admin_sockets,
+            place=start.place,
+            task_status=task_status,
+        )
+    finally:
+        ended.set()
 
 
 async def _drain_without_parent(parent: int) -> None:
@@ -88,8 +92,9 @@ async def _drain_without_parent(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _drain(gateway: Gateway, signals: AsyncIterator[int]) -> bool:
-    """Drain within ``timeouts.drain``; another SIGTERM or SIGINT ends the grace. True when all finished."""
+async def _drain(gateway: Gateway, ended: trio.Event, signals: AsyncIterator[int]) -> bool:
+    """Drain within ``timeouts.drain`` and come to an end; another SIGTERM or SIGINT hurries. True when all
+    finished."""
     clean = False
     async with trio.open_nursery() as nursery:
 
@@ -100,6 +105,7 @@ async def _drain(gateway: Gateway, signals: AsyncIterator[int]) -> bool:
 
         nursery.start_soon(hurry)
         clean = await gateway.drain()
+        await ended.wait()  # guests clean up, logs are written, operators get their last answer
         nursery.cancel_scope.cancel()
     return clean
 

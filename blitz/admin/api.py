@@ -88,10 +88,12 @@ class Admin:
             self.check_token(self._token.decode())
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(context.wheel.run)
-                for listener in self._listeners:
-                    nursery.start_soon(accept_loop, listener, context, nursery)
-                yield
-                await self._finish(context)
+                async with trio.open_nursery() as connections:
+                    for listener in self._listeners:
+                        connections.start_soon(accept_loop, listener, context, connections)
+                    yield
+                    self._drain(context)
+                    connections.cancel_scope.deadline = trio.current_time() + GRACE
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             error = only_error(group)
@@ -103,15 +105,13 @@ class Admin:
                 close_listener(listener)
             context.pipes.close()
 
-    async def _finish(self, context: ServerContext) -> None:
+    def _drain(self, context: ServerContext) -> None:
         """Answer whoever has connected to this process; the next ones come to another, if there is one."""
         context.draining = True
         for listener in self._listeners:
             close_listener(listener)
         for connection in list(context.connections):
             connection.drain()
-        with trio.move_on_after(GRACE):
-            await context.wait_no_connections()
 
     def answer(self, request: Any) -> Reply:
         """The answer to a request (its head, cffi ``blitz_head *``)."""

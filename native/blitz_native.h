@@ -342,6 +342,7 @@ typedef struct {
     uint32_t max_table_elements;
     uint32_t max_edits_size;         /* bytes of names, values and bodies one call may append */
     uint32_t max_edits;              /* edits one call may append */
+    blitz_head_limits head;          /* of what one call writes into a head: as for a client's; 0: no limit */
     uint32_t max_log_size;           /* bytes of log text one call may leave */
     int log_level;                   /* lines below are dropped in C: 0 trace .. 4 error, 5 none */
     uint32_t log_lines_per_second, log_burst;   /* rate limit per plugin; 0 = none */

@@ -30,6 +30,7 @@ static const char *const WHY[] = {
     [BLITZ_EDIT_METHOD_NAME] = "the method is not a token (RFC 9110 section 9.1)",
     [BLITZ_EDIT_STATUS] = "the status is not within 200 to 599",
     [BLITZ_EDIT_TOO_MANY] = "the call made more edits than the plugin may",
+    [BLITZ_EDIT_TOO_LONG] = "longer than limits.max_line_size or limits.max_field_size lets a client's be",
     [BLITZ_EDIT_TOO_BIG] = "the edits of the call take more bytes than the plugin may",
     [BLITZ_EDIT_NOMEM] = "the host is out of memory",
 };
@@ -80,13 +81,15 @@ static void *grown(void *old, uint32_t *cap, uint64_t wanted, size_t each, uint3
     return made;
 }
 
+static bool over(uint32_t limit, uint64_t size) { return limit > 0 && size > limit; }
+
 static blitz_edit_refusal append(blitz_edits *edits, const blitz_plugin_limits *limits, edit what,
                                  blitz_text name, blitz_text value)
 {
     uint64_t more = (uint64_t)name.len + value.len;
     if (edits->n >= limits->max_edits)
         return BLITZ_EDIT_TOO_MANY;
-    if (edits->size + more > limits->max_edits_size)
+    if (edits->size + more > limits->max_edits_size || over(limits->head.max_head_size, edits->len + more))
         return BLITZ_EDIT_TOO_BIG;
     edit *list = grown(edits->list, &edits->cap, (uint64_t)edits->n + 1, sizeof *list, 8);
     if (list == NULL)
@@ -128,6 +131,8 @@ blitz_edit_refusal blitz_edits_field(blitz_edits *edits, const blitz_plugin_limi
 {
     if ((uint64_t)name.len + value.len > limits->max_edits_size)      /* before a scan of megabytes */
         return BLITZ_EDIT_TOO_BIG;
+    if (over(limits->head.max_field_size, (uint64_t)name.len + value.len + sizeof ": " - 1))
+        return BLITZ_EDIT_TOO_LONG;
     if (!blitz_is_token(name.ptr, name.len))
         return BLITZ_EDIT_NAME;
     if (op == BLITZ_EDIT_REMOVE)
@@ -150,6 +155,8 @@ blitz_edit_refusal blitz_edits_target(blitz_edits *edits, const blitz_plugin_lim
 {
     if (target.len > limits->max_edits_size)
         return BLITZ_EDIT_TOO_BIG;
+    if (over(limits->head.max_line_size, target.len))
+        return BLITZ_EDIT_TOO_LONG;
     if (!blitz_is_origin_form(target.ptr, target.len))
         return BLITZ_EDIT_TARGET;
     return append(edits, limits, (edit){.op = BLITZ_EDIT_PATH}, (blitz_text){NULL, 0}, target);
@@ -159,6 +166,8 @@ blitz_edit_refusal blitz_edits_method(blitz_edits *edits, const blitz_plugin_lim
 {
     if (method.len > limits->max_edits_size)
         return BLITZ_EDIT_TOO_BIG;
+    if (over(limits->head.max_line_size, method.len))
+        return BLITZ_EDIT_TOO_LONG;
     if (!blitz_is_token(method.ptr, method.len))
         return BLITZ_EDIT_METHOD_NAME;
     return append(edits, limits, (edit){.op = BLITZ_EDIT_METHOD}, (blitz_text){NULL, 0}, method);

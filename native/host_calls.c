@@ -338,7 +338,7 @@ static wasm_trap_t *refused(blitz_call *call, blitz_edit_refusal refusal, blitz_
 {
     if (refusal == BLITZ_EDIT_OK)
         return NULL;
-    bool memory = refusal == BLITZ_EDIT_TOO_BIG || refusal == BLITZ_EDIT_TOO_MANY || refusal == BLITZ_EDIT_NOMEM;
+    bool memory = refusal == BLITZ_EDIT_TOO_BIG || refusal == BLITZ_EDIT_TOO_LONG || refusal == BLITZ_EDIT_TOO_MANY || refusal == BLITZ_EDIT_NOMEM;
     int shown = what.len < 64 ? (int)what.len : 64;
     return blitz_trap(call->instance, memory ? BLITZ_FAULT_MEMORY : BLITZ_FAULT_HOST, 0, "%s(%.*s): %s",
                       blitz_call_name(call), shown, what.len > 0 ? (const char *)what.ptr : "",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from blitz.config.model import Limits
 from blitz.errors import PluginLoadError
 from blitz.wasm.plugin import Plugin, PluginSpec
 from blitz.wasm.pool import PluginPool
@@ -29,7 +30,7 @@ __all__ = ["Loader", "discard", "load_plugin", "spec_of"]
 PLUGIN_LEVELS = {"trace": 0, "debug": 1, "info": 2, "warn": 3, "error": 4, "off": 5}
 
 
-def spec_of(resolved: ResolvedPlugin, log_level: str, digest: str) -> PluginSpec:
+def spec_of(resolved: ResolvedPlugin, log_level: str, digest: str, limits: Limits) -> PluginSpec:
     """What *resolved* means to the guest runtime. Equal specs: nothing changed, not even the file."""
     return PluginSpec(
         name=resolved.name,
@@ -54,6 +55,9 @@ def spec_of(resolved: ResolvedPlugin, log_level: str, digest: str) -> PluginSpec
         namespace=resolved.namespace,
         log_level=PLUGIN_LEVELS[log_level],
         version=resolved.version,
+        max_line_size=limits.max_line_size,
+        max_field_size=limits.max_field_size,
+        max_head_size=limits.max_head_size,
     )
 
 
@@ -63,6 +67,7 @@ async def load_plugin(
     log_level: str,
     cache: CompileCache,
     shared: Shared | None = None,
+    limits: Limits | None = None,
 ) -> Plugin:
     """Read, check, compile (in another process, unless the cache has it) and bind one plugin.
 
@@ -78,7 +83,7 @@ async def load_plugin(
         error.plugin = resolved.name
         raise
     try:
-        return Plugin(engine, module, spec_of(resolved, log_level, digest), shared)
+        return Plugin(engine, module, spec_of(resolved, log_level, digest, limits or Limits()), shared)
     except BaseException:
         module.close()
         raise
@@ -116,20 +121,21 @@ class Loader:
         """
         try:
             for plugin in resolved.plugins:
-                await self._load(plugin, resolved.log.plugins, turn)
+                await self._load(plugin, resolved.log.plugins, resolved.limits, turn)
         except BaseException:
             discard(self.loaded)
             raise
 
-    async def _load(self, resolved: ResolvedPlugin, log_level: str, turn: trio.Lock) -> None:
+    async def _load(self, resolved: ResolvedPlugin, log_level: str, limits: Limits, turn: trio.Lock) -> None:
         old = self._old.get(resolved.name)
         if old is not None:
             digest = await trio.to_thread.run_sync(self._cache.digest, resolved.file)
-            spec = spec_of(resolved, log_level, digest)
+            spec = spec_of(resolved, log_level, digest, limits)
             if spec in (old.plugin.spec, self._refused.get(resolved.name)):
                 self.pools[resolved.name] = old
                 return
-        pool = PluginPool(await load_plugin(self._engine, resolved, log_level, self._cache, self._shared))
+        plugin = await load_plugin(self._engine, resolved, log_level, self._cache, self._shared, limits)
+        pool = PluginPool(plugin)
         self.loaded.append(pool)
         if old is not None:
             # What takes the place of something that works must show that it works.

@@ -54,6 +54,7 @@ class PluginSpec:
         namespace: of its shared state; "": its name.
         log_level: 0 trace .. 4 error, 5 none.
         version: for messages.
+        max_line_size, max_field_size, max_head_size: bytes; what it may write of a head, as a client may.
     """
 
     name: str
@@ -78,6 +79,9 @@ class PluginSpec:
     namespace: str = ""
     log_level: int = 2
     version: str = ""
+    max_line_size: int = 0
+    max_field_size: int = 0
+    max_head_size: int = 0
 
 
 class Plugin:
@@ -189,6 +193,9 @@ class Plugin:
         limits.max_table_elements = MAX_TABLE_ELEMENTS
         limits.max_edits_size = min(MAX_EDITS_SIZE + self.spec.max_body, 2**31)
         limits.max_edits = MAX_EDITS
+        limits.head.max_head_size = self.spec.max_head_size
+        limits.head.max_line_size = self.spec.max_line_size
+        limits.head.max_field_size = self.spec.max_field_size
         limits.max_log_size = MAX_LOG_SIZE
         limits.log_level = self.spec.log_level
         limits.log_lines_per_second = LOG_LINES_PER_SECOND

@@ -30,6 +30,7 @@ __all__ = ["DeadUpstream", "read_answer", "relay"]
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
+_LENGTH = lib.BLITZ_BODY_LENGTH
 _CHUNKED = lib.BLITZ_BODY_CHUNKED
 _KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
 _RESPONSE = lib.BLITZ_RESPONSE
@@ -215,9 +216,14 @@ async def _send_answer(exchange: Exchange, body: IncomingBody, collected: bytes 
     """Head and first part in one send, then part by part as they come."""
     context = exchange.context
     response = exchange.cdata.response
-    # A plugin may have made this an answer without a body; the upstream's is then not sent.
-    kind = _NONE if response.status in BODILESS else response.body
-    options = exchange.answer_options(kind, response.content_length)
+    # A plugin may have made this an answer without a body; the upstream's is then not sent. Or one that could
+    # have a body of an upstream's 204 or 304, which has none: the client must know that it is empty.
+    kind, length = response.body, response.content_length
+    if response.status in BODILESS:
+        kind = _NONE
+    elif kind == _NONE and exchange.method != b"HEAD":
+        kind, length = _LENGTH, 0
+    options = exchange.answer_options(kind, length)
     close = options.close
     chunked = options.body == _CHUNKED
     if kind == _NONE:

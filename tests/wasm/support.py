@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import pytest
 
 from blitz._native import ffi, lib
 from blitz.errors import PluginError
@@ -20,8 +17,6 @@ KIB = 1024
 MIB = 1024 * KIB
 
 Fields = Iterable[tuple[bytes, bytes]]
-
-sanitized = pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="sanitizers hold freed memory back")
 
 
 def spec(name: str = "guest", **changes: Any) -> PluginSpec:

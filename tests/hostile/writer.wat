@@ -1,0 +1,82 @@
+;; Does what the request tells it: the field x-write holds a program in hexadecimal (see writer.py).
+;; A hostile author has all of this at hand; the test only chooses which line of it runs.
+(module
+  (import "env" "get_header" (func $get_header (param i32 i32 i32 i32) (result i32)))
+  (import "env" "set_header" (func $set_header (param i32 i32 i32 i32)))
+  (import "env" "add_header" (func $add_header (param i32 i32 i32 i32)))
+  (import "env" "remove_header" (func $remove_header (param i32 i32)))
+  (import "env" "set_status" (func $set_status (param i32)))
+  (import "env" "set_body" (func $set_body (param i32 i32)))
+  (import "env" "set_path" (func $set_path (param i32 i32)))
+  (import "env" "set_method" (func $set_method (param i32 i32)))
+  (memory (export "memory") 12)
+  (data (i32.const 0) "x-write")
+  (global $hook (mut i32) (i32.const 255))    ;; in which hook the program runs
+  (global $verdict (mut i32) (i32.const 0))
+  (global $end (mut i32) (i32.const 0))
+  ;; 0x10000 the host's arguments, 0x30000 hexadecimal, 0x40000 the program, 0x60000 a long value
+  (func (export "blitz_buffer") (result i32) (i32.const 0x10000))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 0x20000))
+
+  (func $digit (param $at i32) (result i32) (local $c i32)
+    (local.set $c (i32.load8_u (local.get $at)))
+    (select (i32.sub (local.get $c) (i32.const 48)) (i32.sub (local.get $c) (i32.const 87))
+            (i32.lt_u (local.get $c) (i32.const 58))))
+
+  (func $load (local $n i32) (local $i i32)
+    (global.set $hook (i32.const 255))
+    (global.set $verdict (i32.const 0))
+    (local.set $n (call $get_header (i32.const 0) (i32.const 7) (i32.const 0x30000) (i32.const 0x10000)))
+    (if (i32.lt_s (local.get $n) (i32.const 4)) (then (return)))
+    (block $out (loop $next
+      (br_if $out (i32.ge_u (local.get $i) (local.get $n)))
+      (i32.store8 (i32.add (i32.const 0x40000) (i32.shr_u (local.get $i) (i32.const 1)))
+        (i32.or (i32.shl (call $digit (i32.add (i32.const 0x30000) (local.get $i))) (i32.const 4))
+                (call $digit (i32.add (i32.const 0x30001) (local.get $i)))))
+      (local.set $i (i32.add (local.get $i) (i32.const 2)))
+      (br $next)))
+    (global.set $hook (i32.load8_u (i32.const 0x40000)))
+    (global.set $verdict (i32.load8_u (i32.const 0x40001)))
+    (global.set $end (i32.add (i32.const 0x40000) (i32.shr_u (local.get $n) (i32.const 1)))))
+
+  ;; an operation: code, u16 length and name, u16 length and value; 128 in the code: the value is a byte
+  ;; and a u32, so many of it
+  (func $run (result i32)
+    (local $at i32) (local $code i32) (local $name i32) (local $names i32) (local $value i32) (local $values i32)
+    (local.set $at (i32.const 0x40002))
+    (block $out (loop $next
+      (br_if $out (i32.ge_u (local.get $at) (global.get $end)))
+      (local.set $code (i32.load8_u (local.get $at)))
+      (local.set $names (i32.load16_u (i32.add (local.get $at) (i32.const 1))))
+      (local.set $name (i32.add (local.get $at) (i32.const 3)))
+      (local.set $value (i32.add (i32.add (local.get $name) (local.get $names)) (i32.const 2)))
+      (local.set $values (i32.load16_u (i32.sub (local.get $value) (i32.const 2))))
+      (local.set $at (i32.add (local.get $value) (local.get $values)))
+      (if (i32.and (local.get $code) (i32.const 128)) (then
+        (local.set $values (i32.load (i32.add (local.get $value) (i32.const 1))))
+        (memory.fill (i32.const 0x60000) (i32.load8_u (local.get $value)) (local.get $values))
+        (local.set $value (i32.const 0x60000))
+        (local.set $code (i32.and (local.get $code) (i32.const 127)))))
+      (if (i32.eq (local.get $code) (i32.const 1))
+        (then (call $set_header (local.get $name) (local.get $names) (local.get $value) (local.get $values))))
+      (if (i32.eq (local.get $code) (i32.const 2))
+        (then (call $add_header (local.get $name) (local.get $names) (local.get $value) (local.get $values))))
+      (if (i32.eq (local.get $code) (i32.const 3))
+        (then (call $remove_header (local.get $name) (local.get $names))))
+      (if (i32.eq (local.get $code) (i32.const 4))
+        (then (call $set_status (i32.load (local.get $value)))))
+      (if (i32.eq (local.get $code) (i32.const 5))
+        (then (call $set_body (local.get $value) (local.get $values))))
+      (if (i32.eq (local.get $code) (i32.const 6))
+        (then (call $set_path (local.get $value) (local.get $values))))
+      (if (i32.eq (local.get $code) (i32.const 7))
+        (then (call $set_method (local.get $value) (local.get $values))))
+      (br $next)))
+    (global.get $verdict))
+
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (call $load)
+    (if (result i32) (i32.eqz (global.get $hook)) (then (call $run)) (else (i32.const 0))))
+  ;; RESPONSE
+  (func (export "process_response") (param i32 i32 i32) (result i32)
+    (if (result i32) (i32.eq (global.get $hook) (i32.const 1)) (then (call $run)) (else (i32.const 0)))))

@@ -12,7 +12,7 @@ import trio
 from ..e2e.conftest import Process, free_port
 from .faults import FAULTS, Fault, run_fault
 
-MAX_P99 = 0.5  # seconds; what the machine needs when it does other things too
+MAX_P99 = 3.0  # seconds: a client that was forgotten, on whatever machine; benchmarks/ has the speed
 MAX_GROWTH = 48 * 1024 * 1024
 SETTLE = 8.0
 WAITS = ("head", "body_idle", "first_byte", "response_idle", "send_idle")

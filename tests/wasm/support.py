@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import pytest
 
 from blitz._native import ffi, lib
 from blitz.errors import PluginError
@@ -17,6 +20,8 @@ KIB = 1024
 MIB = 1024 * KIB
 
 Fields = Iterable[tuple[bytes, bytes]]
+
+sanitized = pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="sanitizers hold freed memory back")
 
 
 def spec(name: str = "guest", **changes: Any) -> PluginSpec:

@@ -9,16 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from blitz._native import lib
 from blitz.wasm.engine import Engine
 
-from .support import exchanging, running
+from .support import exchanging, running, sanitized
 
 Wasm = Callable[[str], bytes]
 KIB = 1024
-sanitized = pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="sanitizers hold freed memory back")
 FOREVER = """(module (memory (export "memory") 1) (func (export "blitz_buffer") (result i32) (i32.const 1024))
   (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
   (func (export "process_request") (param i32 i32 i32 i32) (result i32) (loop $l (br $l)) (i32.const 0)))"""

@@ -11,7 +11,7 @@ from blitz._native import lib
 from blitz.wasm.engine import Engine
 from blitz.wasm.instance import FAULT, PENDING, Instance
 
-from .support import exchanging, running
+from .support import exchanging, running, sanitized
 
 LIVE = 60
 DEPTH = 10_000  # calls, of some 50 bytes of stack each
@@ -41,6 +41,7 @@ def resident() -> int:
     raise KeyError("VmRSS")
 
 
+@sanitized
 @pytest.mark.parametrize("after", ["", "(unreachable)"], ids=["healthy", "trapped"])
 def test_the_stack_of_a_guest_that_recursed_is_given_back(
     engine: Engine, wat: Callable[[str], bytes], after: str

@@ -28,6 +28,7 @@ SIZE = 3_000_000
 BLOB = b"".join(blob(SIZE))
 SHA256 = hashlib.sha256(BLOB).hexdigest()
 FRAMINGS = ("length", "chunked", "close")
+NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 EXPECTED = {
     "fields": True,
@@ -154,7 +155,7 @@ def lowered(fields: list[list[str]]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "client", [with_requests, with_httpx, with_aiohttp, pytest.param(with_curl, id="with_curl")]
+    "client", [with_requests, with_httpx, with_aiohttp, pytest.param(with_curl, marks=NEEDS_CURL)]
 )
 def test_client_sees_what_the_origin_said(client: Any, gateway: Process) -> None:
     assert client(gateway.url) == EXPECTED
@@ -168,12 +169,14 @@ def test_client_in_another_language(program: str, client: Any, gateway: Process)
     assert client(gateway.url) == EXPECTED
 
 
+@NEEDS_CURL
 def test_curl_reuses_its_connection(gateway: Process) -> None:
     out = ("--output", "/dev/null", "--write-out", "%{num_connects}")
     command = ["curl", "--silent", *(word for _ in range(5) for word in (*out, f"{gateway.url}/fields"))]
     assert subprocess.run(command, capture_output=True, check=True).stdout == b"10000"
 
 
+@NEEDS_CURL
 def test_curl_speaks_http10(gateway: Process) -> None:
     command = ["curl", "--silent", "--http1.0", f"{gateway.url}/bytes/{SIZE}/chunked"]
     assert digest(subprocess.run(command, capture_output=True, check=True).stdout) == SHA256

@@ -19,7 +19,16 @@ import trustme
 
 from .conftest import ROOT, Process, free_port
 from .origin import blob
-from .test_clients import EXPECTED, with_aiohttp, with_curl, with_go, with_httpx, with_node, with_requests
+from .test_clients import (
+    EXPECTED,
+    NEEDS_CURL,
+    with_aiohttp,
+    with_curl,
+    with_go,
+    with_httpx,
+    with_node,
+    with_requests,
+)
 
 SIZE = 200_000_000
 MAX_GROWTH = 32 * 1024 * 1024
@@ -59,7 +68,9 @@ def gateway(origin: Process, authority: Path) -> Iterator[Process]:
     assert "Traceback" not in output, output
 
 
-@pytest.mark.parametrize("client", [with_requests, with_httpx, with_aiohttp, with_curl])
+@pytest.mark.parametrize(
+    "client", [with_requests, with_httpx, with_aiohttp, pytest.param(with_curl, marks=NEEDS_CURL)]
+)
 def test_client_sees_what_the_origin_said(client: Any, gateway: Process) -> None:
     # In a process of its own: some decide whom to believe when they are imported.
     name = client.__name__

@@ -24,6 +24,7 @@ from .errors import BenchError
 from .load import Load, Outcome, Shape
 from .machine import Cores, busy_seconds
 from .peer import Peer
+from .places import PYTHON, ROOT
 from .process import Server, free_port
 from .table import Slice, Table
 
@@ -77,17 +78,32 @@ class Bench:
     @contextlib.contextmanager
     def polling_origin(self) -> Iterator[None]:
         """Until its end, the origin is one that never sleeps, for slices whose shape says *poll*."""
-        before, self._origin = self._origin, self._start_origin("poll")
+        with self._instead(self._start_origin("poll")):
+            yield
+
+    @contextlib.contextmanager
+    def faulty_origin(self) -> Iterator[None]:
+        """Until its end, the origin is the one of tests/faults, which misbehaves by path."""
+        port = free_port()
+        command = [PYTHON, "-m", "tests.faults.origin", str(port)]
+        with self._instead(self._start_upstream(command, port, {"PYTHONPATH": str(ROOT)})):
+            yield
+
+    @contextlib.contextmanager
+    def _instead(self, origin: Contender) -> Iterator[None]:
+        before, self._origin = self._origin, origin
         try:
             yield
         finally:
-            self._origin.server.stop()
+            origin.server.stop()
             self._origin = before
 
     def _start_origin(self, *words: str) -> Contender:
         port = free_port()
-        command = [str(program("load/origin.c")), "127.0.0.1", str(port), *words]
-        server = Server("origin", command, self.scratch("origin"), cores=[self.cores.load], env={})
+        return self._start_upstream([str(program("load/origin.c")), "127.0.0.1", str(port), *words], port, {})
+
+    def _start_upstream(self, command: list[str], port: int, env: dict[str, str]) -> Contender:
+        server = Server("origin", command, self.scratch("origin"), cores=[self.cores.load], env=env)
         server.wait_listening(port)
         return Contender("direct", port, server)
 

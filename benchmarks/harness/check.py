@@ -57,10 +57,17 @@ def _sets(count: int) -> Callable[[int], None]:
     return check
 
 
+def _good(port: int) -> None:
+    status, body = fetch(port, "/good")
+    if (status, body) != (200, b"good\n"):
+        raise BenchError(f"/good should be 200 with 'good'; got {status} with {body[:100]!r}")
+
+
 CHECKS: dict[str, Callable[[int], None]] = {
     "fixed": _fixed,
     "proxy": _proxy,
     "plugin": _sets(1),
     "chain3": _sets(3),
     "isolation": _sets(1),
+    "faults": _good,
 }

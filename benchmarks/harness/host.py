@@ -1,4 +1,4 @@
-"""Programs under ``benchmarks/hosts/``: each runs guests in a process of its own and answers questions."""
+"""Programs under ``benchmarks/hosts/``: each does something in a process of its own and answers questions."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Host:
 
 
 @contextlib.contextmanager
-def open_host(bench: Bench, name: str, command: Sequence[str]) -> Iterator[Host]:
-    """Start a program on the server core. BenchError when it does not say that it is ready."""
+def open_host(bench: Bench, name: str, command: Sequence[str], *, core: int | None = None) -> Iterator[Host]:
+    """Start a program, on the server's core if no other is named. BenchError when it does not get ready."""
     log = bench.scratch(name) / "log"
     with (
         log.open("w") as stderr,
@@ -51,7 +51,7 @@ def open_host(bench: Bench, name: str, command: Sequence[str]) -> Iterator[Host]
             stderr=stderr,
             text=True,
             env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HOSTS}"},
-            preexec_fn=lambda: os.sched_setaffinity(0, [bench.cores.server]),
+            preexec_fn=lambda: os.sched_setaffinity(0, [bench.cores.server if core is None else core]),
         ) as process,
     ):
         try:
@@ -62,3 +62,6 @@ def open_host(bench: Bench, name: str, command: Sequence[str]) -> Iterator[Host]
             yield Host(name, process)
         finally:
             process.kill()
+            with contextlib.suppress(BrokenPipeError):  # a question that it died over
+                assert process.stdin is not None
+                process.stdin.close()

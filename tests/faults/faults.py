@@ -18,7 +18,7 @@ import trio
 
 from .origin import GOOD
 
-__all__ = ["FAULTS", "Fault", "Report", "run_fault"]
+__all__ = ["FAULTS", "Address", "Attack", "Fault", "Report", "Seen", "again_and_again", "asks", "run_fault"]
 
 Address = tuple[str, int]
 Seen = Counter[str]
@@ -75,7 +75,7 @@ async def run_fault(
                     working.start_soon(_behave, address, report, context)
                 if fault is not None:
                     for _ in range(fault.many):
-                        working.start_soon(_again_and_again, fault.attack, address, report.seen)
+                        working.start_soon(again_and_again, fault.attack, address, report.seen)
         nursery.cancel_scope.cancel()
     return report
 
@@ -126,7 +126,8 @@ async def _more(stream: trio.abc.ReceiveStream) -> bytes:
     return bytes(part)
 
 
-async def _again_and_again(attack: Attack, address: Address, seen: Seen) -> None:
+async def again_and_again(attack: Attack, address: Address, seen: Seen) -> None:
+    """Attack until cancelled; connections that break are an outcome too."""
     while True:
         try:
             await attack(address, seen)

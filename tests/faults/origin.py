@@ -23,17 +23,23 @@ Way = Callable[[trio.SocketStream], Awaitable[None]]
 
 
 def sends(*parts: bytes | float) -> Way:
-    """Send bytes, sleep seconds, then close."""
+    """Send bytes, wait seconds (or until the other side has gone), then close."""
 
     async def way(stream: trio.SocketStream) -> None:
         for part in parts:
             if isinstance(part, bytes):
                 await stream.send_all(part)
             else:
-                await trio.sleep(part)
+                await _wait(stream, part)
         raise trio.BrokenResourceError
 
     return way
+
+
+async def _wait(stream: trio.SocketStream, seconds: float) -> None:
+    with trio.move_on_after(seconds):
+        while await stream.receive_some():
+            pass
 
 
 async def reset(stream: trio.SocketStream) -> None:

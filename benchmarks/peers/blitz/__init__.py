@@ -62,6 +62,11 @@ def blitz_isolation(timeout: str) -> Setup:
     return Setup(argv("@python@ -m blitz run -c @folder@/blitz.toml"), {"blitz.toml": text}, prepare)
 
 
+def _blitz_faults() -> Setup:
+    text = (Path(__file__).parent / "faults.toml").read_text()
+    return Setup(argv("@python@ -m blitz run -c @folder@/blitz.toml"), {"blitz.toml": text})
+
+
 def native_missing(tree: Path = ROOT) -> str | None:
     """Why guests cannot run from this tree, or None."""
     if list((tree / "blitz").glob("_native*.so")):
@@ -78,6 +83,7 @@ PEERS = [
             "plugin": blitz_setup("one_header", 1),
             "chain3": blitz_setup("one_header", 3),
             "isolation": blitz_isolation("500ms"),
+            "faults": _blitz_faults(),
         },
     )
 ]

@@ -30,6 +30,17 @@ def _lua(count: int) -> Setup:
     )
 
 
+def _faults() -> Setup:
+    """Every wait ends after 2 s; requests to /down go to a port where nobody listens."""
+    setup = _setup(["use_backend down if { path_beg /down }", "default_backend origin"])
+    conf = setup.files["haproxy.cfg"]
+    assert isinstance(conf, str)
+    for wait in ("client 300s", "server 60s"):
+        conf = conf.replace(f"timeout {wait}", f"timeout {wait.split()[0]} 2s")
+    conf = conf.replace("timeout connect 5s", "timeout connect 5s\n    timeout http-request 2s")
+    return Setup(_RUN, {"haproxy.cfg": f"{conf}\nbackend down\n    server nobody 127.0.0.1:1\n"})
+
+
 def _isolation() -> Setup:
     """Requests to /loop meet an action that never returns; HAProxy's own limit for one is 4 s."""
     rules = [
@@ -48,6 +59,7 @@ PEERS = [
         jobs={
             "fixed": _setup([f'http-request return status 200 content-type text/plain string "{"o" * 128}"']),
             "proxy": _setup(["default_backend origin"]),
+            "faults": _faults(),
         },
         cannot={"plugin": "plain haproxy loads no plugin code; see + lua"},
     ),

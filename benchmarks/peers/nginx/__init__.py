@@ -39,6 +39,15 @@ def _lua(count: int) -> Setup:
     return Setup(_RUN, files)
 
 
+def _faults() -> Setup:
+    """Every wait ends after 2 s; requests to /down go to a port where nobody listens."""
+    waits = "client_header_timeout client_body_timeout send_timeout proxy_read_timeout proxy_send_timeout"
+    http = " ".join(f"{wait} 2s;" for wait in waits.split()) + " proxy_max_temp_file_size 0;"
+    conf = _conf(_PROXY, http)
+    down = f"location /down {{ {_PROXY.replace('http://origin', 'http://127.0.0.1:1')} }}"
+    return Setup(_RUN, {"nginx.conf": conf.replace("location / {", f"{down}\n        location / {{")})
+
+
 def _isolation() -> Setup:
     """Requests to /loop meet a plugin that never returns."""
     plain = _lua(1)
@@ -72,6 +81,7 @@ PEERS = [
         jobs={
             "fixed": Setup(_RUN, {"nginx.conf": _conf(f'return 200 "{"o" * 128}";')}),
             "proxy": Setup(_RUN, {"nginx.conf": _conf(_PROXY)}),
+            "faults": _faults(),
         },
         cannot={"plugin": "plain nginx loads no plugin code; see + lua, + njs"},
     ),

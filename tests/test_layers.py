@@ -44,7 +44,13 @@ LAYERS = {
     "foundation": Layer(("blitz.errors", "blitz.head"), native=True, forbidden=SANS_IO),
     # The scanner and the writer are C: http drives them.
     "http": Layer(("blitz.http",), ("foundation",), frozenset({"h11"}), native=True, forbidden=SANS_IO),
-    "wasm": Layer(("blitz.wasm",), ("foundation",), native=True, forbidden=SANS_IO - {"time", "threading"}),
+    # Compiling is a process with two streams and a deadline.
+    "wasm": Layer(
+        ("blitz.wasm",),
+        ("foundation",),
+        native=True,
+        forbidden=SANS_IO - {"time", "threading", "selectors"},
+    ),
     "routing": Layer(("blitz.routing",), ("foundation",), forbidden=SANS_IO),
     "config": Layer(("blitz.config",), ("foundation",), frozenset({"msgspec"}), forbidden=SANS_IO),
     "server": Layer(("blitz.server",), CORES, TRIO | {"msgspec", "watchfiles"}, native=True),

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from blitz.errors import PluginLoadError
-from blitz.wasm.compile import CannotStart, compile_apart
+from blitz.wasm.apart import CannotStart, Stop, compile_apart
 from blitz.wasm.engine import Engine
 from blitz.wasm.library import library_version
 from blitz.wasm.module import Module, check_preamble
@@ -93,13 +93,17 @@ class CompileCache:
         """
         return self._digest(file)[0]
 
-    def load(self, engine: Engine, file: str, *, pin: str = "") -> tuple[Module, str]:
+    def load(
+        self, engine: Engine, file: str, *, pin: str = "", stop: Stop | None = None
+    ) -> tuple[Module, str]:
         """Return the module in *file*, and its sha256. Milliseconds to minutes when it must be compiled.
 
         Args:
             pin: the sha256 that it must have, or "". A pinned file is always read.
+            stop: ends a compilation from another thread.
         Raises:
             PluginLoadError: it cannot be read, has another digest, or does not compile.
+            Stopped: *stop* was set while it compiled.
         """
         digest, wasm = _read(file) if pin else self._digest(file)
         if pin and digest != pin:
@@ -110,7 +114,7 @@ class CompileCache:
             if wasm is None:
                 digest, wasm = _read(file)  # it may have changed since; what was read counts
                 key = _key(engine, digest)
-            module = self._compile(engine, key, wasm, file)
+            module = self._compile(engine, key, wasm, file, stop or Stop())
         return module, digest
 
     # -- sources
@@ -162,40 +166,48 @@ class CompileCache:
             _log.info("%s; compiling it again", error)
             return None
 
-    def _compile(self, engine: Engine, key: str, wasm: bytes, source: str) -> Module:
+    def _compile(self, engine: Engine, key: str, wasm: bytes, source: str, stop: Stop) -> Module:
         check_preamble(wasm, source)
         try:
             with _in_memory(wasm) as given:
                 if self.directory is not None:
-                    with contextlib.suppress(OSError):
-                        return self._compile_here(engine, key, given, source)
+                    with contextlib.suppress(OSError):  # no room, say
+                        return self._compile_here(engine, key, given, source, stop)
                 with _in_memory(b"") as made:
-                    compile_apart(given, made, engine.max_memory_size, source)
+                    compile_apart(given, made, engine.max_memory_size, source, stop)
                     return Module.load(engine, f"/proc/self/fd/{made}", source)
-        except (CannotStart, OSError) as error:
+        except OSError as exc:
+            raise PluginLoadError(
+                f"{source}: there is no room for its compiled form: {exc.strerror}; make some, and load again"
+            ) from exc
+        except CannotStart as error:
+            # Nothing has read the module yet: it is not what stopped that process.
             if "apart" not in _warned:
                 _warned.add("apart")
                 _log.warning("compiling inside the gateway's own process: %s", error)
             return Module.compile(engine, wasm, source)
 
-    def _compile_here(self, engine: Engine, key: str, wasm: int, source: str) -> Module:
+    def _compile_here(self, engine: Engine, key: str, wasm: int, source: str, stop: Stop) -> Module:
         """Compile into an entry and load that. OSError when it cannot be written."""
         assert self.directory is not None
         code = self.directory / f"{key}.cwasm"
         made, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
         try:
-            compile_apart(wasm, made, engine.max_memory_size, source)
+            compile_apart(wasm, made, engine.max_memory_size, source, stop)
             size, digest = os.fstat(made).st_size, _file_digest(Path(name))
-            os.rename(name, code)
-        except BaseException:
-            os.unlink(name)
-            raise
+            module = Module.load(engine, name, source)  # first: what does not load is no entry
+            try:
+                os.rename(name, code)
+                # The stamp last: renaming sets a time.
+                said = {"source": source, "size": size, "sha256": digest, "stamp": _stamp(os.stat(code))}
+                self._write_json(self.directory / f"{key}.json", said)
+            except BaseException:
+                module.close()
+                raise
         finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
             os.close(made)
-        # The stamp last: renaming sets a time.
-        said = {"source": source, "size": size, "sha256": digest, "stamp": _stamp(os.stat(code))}
-        self._write_json(self.directory / f"{key}.json", said)
-        module = Module.load(engine, code, source)
         self._shrink(keep=key)
         return module
 

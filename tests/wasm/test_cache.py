@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from blitz.errors import PluginLoadError
+from blitz.wasm import apart as apart_module
 from blitz.wasm import cache as cache_module
-from blitz.wasm import compile as compile_module
 from blitz.wasm.cache import CompileCache, default_directory
 from blitz.wasm.engine import Engine
 from blitz.wasm.instance import FAULT
@@ -31,7 +31,7 @@ class Counter:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        real = compile_module.compile_apart
+        real = apart_module.compile_apart
 
         def counted(*args: object) -> None:
             self.count += 1
@@ -300,7 +300,7 @@ def test_without_a_process_it_compiles_here(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(compile_module.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(apart_module.sys, "executable", "/nowhere/python")
     for _ in range(2):
         load(engine, CompileCache(directory), plugin)
     assert [line.partition(":")[0] for line in warnings_of(caplog)] == [
@@ -319,94 +319,6 @@ def test_without_a_process_it_compiles_here(
 )
 def test_where_the_cache_is(environ: dict[str, str], expected: Path | None) -> None:
     assert default_directory(environ) == expected
-
-
-# ---------------------------------------------------------------- the compiler's process
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"", "is empty"),
-        (b"hello wasm", "is not WebAssembly"),
-        (b"\0asm\x01\0\0\0\x01\xff", "does not compile"),
-    ],
-)
-def test_what_does_not_compile_is_a_sentence(
-    engine: Engine, tmp_path: Path, directory: Path, content: bytes, sentence: str
-) -> None:
-    path = tmp_path / "bad.wasm"
-    path.write_bytes(content)
-    with pytest.raises(PluginLoadError, match=sentence) as caught:
-        CompileCache(directory).load(engine, str(path))
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not list(directory.glob("*.cwasm")) + list(directory.glob(".new*"))
-
-
-def test_a_module_that_takes_too_long_is_refused(
-    engine: Engine, plugin: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compile_module, "TIMEOUT", 0.01)
-    with pytest.raises(PluginLoadError, match=r"plugin\.wasm does not compile within 0\.01 s"):
-        CompileCache(directory).load(engine, str(plugin))
-
-
-def number(value: int) -> bytes:
-    out = b""
-    while value > 127:
-        out += bytes([value & 127 | 128])
-        value >>= 7
-    return out + bytes([value])
-
-
-def section(kind: int, content: bytes) -> bytes:
-    return bytes([kind]) + number(len(content)) + content
-
-
-def functions(count: int, body: bytes) -> bytes:
-    """A module of *count* functions () -> () with the same body."""
-    declared = section(3, number(count) + b"\0" * count)
-    code = section(10, number(count) + (number(len(body)) + body) * count)
-    return b"\0asm\x01\0\0\0" + section(1, b"\x01\x60\0\0") + declared + code
-
-
-# 49,000 vectors as locals: some 3 ms of compiling for 7 bytes.
-MANY_LOCALS = functions(3000, b"\x01" + number(49_000) + b"\x7b\x0b")
-# One function of a megabyte.
-LONG = functions(1, b"\x01\x01\x7f" + b"\x20\x00\x45\x21\x00" * 200_000 + b"\x0b")
-
-
-@pytest.mark.parametrize(
-    ("limit", "value", "wasm", "sentence"),
-    [
-        pytest.param("MAX_CPU", 1, MANY_LOCALS, "within 1 s of CPU time", id="cpu"),
-        pytest.param("MAX_DATA", 2**25, LONG, r"within 0\.03125 GiB of memory", id="memory"),
-    ],
-)
-def test_a_module_that_takes_too_much_is_refused(
-    engine: Engine,
-    directory: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    limit: str,
-    value: int,
-    wasm: bytes,
-    sentence: str,
-) -> None:
-    path = tmp_path / "bomb.wasm"
-    path.write_bytes(wasm)
-    monkeypatch.setattr(compile_module, limit, value)
-    before = time.process_time()
-    with pytest.raises(PluginLoadError, match=sentence):
-        CompileCache(directory).load(engine, str(path))
-    assert time.process_time() - before < 0.5
-    assert not list(directory.glob("*.cwasm")) + list(directory.glob(".new*"))
-
-
-def test_the_process_gets_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET", "s3cr3t")
-    assert set(compile_module._environment()) == {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
 
 
 def test_frames_of_a_cached_module_have_names(

@@ -1,0 +1,191 @@
+"""Have a module compiled by a process of its own (``blitz.wasm.compile``), and put its end into words.
+
+Whatever a module does to that process (hang, balloon, crash, write nonsense), it is the module that is
+refused. ``CannotStart`` is for a process that failed before it had read anything of the module: only
+then may the module be compiled elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from blitz.errors import PluginLoadError
+
+__all__ = ["CannotStart", "Stop", "Stopped", "compile_apart"]
+
+GIB = 1024**3
+
+# A Go module of 12 MB takes 5 s of CPU; a slow and busy machine gets twenty times that.
+MAX_CPU = 120  # seconds
+TIMEOUT = 180.0
+# What compiling may write to: the Go module needs 0.4 GiB.
+MAX_DATA = 2 * GIB
+MAX_SAID = 8192  # bytes of each of its streams that are kept; the rest is read and forgotten
+MAX_SENTENCE = 1000  # as long as the engine's errors are
+PIECE = 65536
+
+
+class CannotStart(Exception):
+    """No process could be started, which is nobody's fault here."""
+
+
+class Stopped(Exception):
+    """Nobody wants the module any more; its process was killed."""
+
+
+class Stop:
+    """Ends a compilation from any other thread, at once, whether it has begun or not."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.is_set = False
+
+    def set(self) -> None:
+        with self._lock:
+            self.is_set = True
+            if self._process is not None:
+                self._process.kill()
+
+    def watch(self, process: subprocess.Popen[bytes]) -> None:
+        """From now on ``set`` kills *process*."""
+        with self._lock:
+            self._process = process
+            if self.is_set:
+                process.kill()
+
+
+def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: Stop) -> None:
+    """Compile the module in the file *wasm* (a descriptor) into the file *out*; blocks.
+
+    Args:
+        max_memory_size: of the engine that will load it.
+        source: for messages.
+    Raises:
+        PluginLoadError: it does not compile, not within the limits, or the process came to harm over it.
+        CannotStart: the system has no process, memory or interpreter for it.
+        Stopped: *stop* was set.
+        OSError: *out* does not take the compiled form.
+    """
+    os.lseek(wasm, 0, os.SEEK_SET)
+    numbers = (max_memory_size, MAX_CPU, MAX_DATA, out)
+    command = [sys.executable, "-m", "blitz.wasm.compile", *map(str, numbers), source]
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=wasm,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(out,),
+            env=_environment(),
+            cwd="/",
+        )
+    except OSError as exc:
+        raise CannotStart(f"{sys.executable}: {exc.strerror}") from exc
+    with process:
+        stop.watch(process)
+        try:
+            said, complaints = _listen(process, time.monotonic() + TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise PluginLoadError(
+                f"{source} does not compile within {TIMEOUT:g} s, and compiling it was stopped"
+            ) from None
+        finally:
+            process.kill()
+    if stop.is_set:
+        raise Stopped
+    _judge(process.returncode, said, complaints, out, source)
+
+
+def _environment() -> dict[str, str]:
+    """Where to import from, and nothing of the gateway's secrets."""
+    paths = [str(Path(path).resolve()) for path in sys.path if path]
+    own = str(Path(__file__).resolve().parents[2])
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys([own, *paths])), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _listen(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str]:
+    """The beginnings of its standard output and standard error; both are read until it has ended.
+
+    Raises:
+        subprocess.TimeoutExpired: it has not ended by *deadline*.
+    """
+    assert process.stdout is not None
+    assert process.stderr is not None
+    kept = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for fd in kept:
+            selector.register(fd, selectors.EVENT_READ)
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired(process.args, TIMEOUT)
+            for key, _ in selector.select(left):
+                data = os.read(key.fd, PIECE)
+                if not data:
+                    selector.unregister(key.fd)
+                kept[key.fd] += data[: MAX_SAID - len(kept[key.fd])]
+    process.wait(max(deadline - time.monotonic(), 0))
+    said, complaints = (bytes(one).decode("utf-8", "replace") for one in kept.values())
+    return said, complaints
+
+
+def _judge(code: int, said: str, complaints: str, out: int, source: str) -> None:
+    """Return if *out* has the compiled form; else raise why not."""
+    ready, _, rest = said.partition("ready\n")
+    if ready or not said.startswith("ready\n"):
+        if code >= 0:
+            raise CannotStart(f"the compiler's process failed: {_last_words(code, complaints)}")
+        raise PluginLoadError(
+            f"{source} is not compiled: its process was ended by {_name(-code)} as it began; load it again"
+        )
+    word, _, about = rest.partition("\n")[0].partition(" ")
+    if code == 0 and word == "made" and about == _describe(out):
+        return
+    if code > 0 and word == "refused":
+        raise PluginLoadError(about[:MAX_SENTENCE])
+    if code > 0 and word == "unwritten" and about.isdecimal():
+        raise OSError(int(about), os.strerror(int(about)))
+    raise PluginLoadError(_how_it_broke(code, complaints, source))
+
+
+def _how_it_broke(code: int, complaints: str, source: str) -> str:
+    if -code == signal.SIGXCPU:
+        return f"{source} does not compile within {MAX_CPU} s of CPU time"
+    if "MemoryError" in complaints or "memory allocation of" in complaints or -code == signal.SIGKILL:
+        return f"{source} does not compile within {MAX_DATA / GIB:g} GiB of memory: build it smaller"
+    if code < 0:
+        return f"{source} breaks the compiler ({_name(-code)}): build it in another way"
+    if code == 0:
+        return f"{source} breaks the compiler: what it made is not what it says; build it in another way"
+    return f"{source} breaks the compiler ({_last_words(code, complaints)}): build it in another way"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # between SIGRTMIN and SIGRTMAX
+        return f"signal {number}"
+
+
+def _last_words(code: int, complaints: str) -> str:
+    last = complaints.strip().splitlines()[-1:]
+    said = "".join(letter for letter in "".join(last) if letter.isprintable())
+    return said[:MAX_SENTENCE] or f"exit code {code}"
+
+
+def _describe(out: int) -> str:
+    """Size and digest of the file, as ``blitz.wasm.compile`` says them."""
+    with contextlib.closing(os.fdopen(os.dup(out), "rb")) as stream:
+        stream.seek(0)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return f"{stream.tell()} {digest}"

@@ -47,8 +47,10 @@ from blitz.wasm.shared import Shared
 __all__ = [
     "BoardOfParent",
     "Child",
+    "Fault",
     "Gateway",
     "PlaceOnBoard",
+    "Reload",
     "Shared",
     "Statistics",
     "Status",
@@ -61,6 +63,7 @@ __all__ = [
 
 _log = logging.getLogger("blitz.server")
 
+ENDING = "the gateway is ending; start another one with that configuration"
 HOUSEKEEPING_INTERVAL = 1.0  # seconds between looks at idle connections, idle instances, old runtimes
 
 
@@ -119,6 +122,8 @@ class Gateway:
         self._listeners: list[socket.socket] = []
         self._drained = trio.Event()
         self._reloading = trio.Lock()
+        self._reload_scope = trio.CancelScope()  # around the reload that runs
+        self._ending = False
         self.addresses: list[tuple[str, int]] = []
         self.admin_addresses = admin.addresses
         self.generation = 1
@@ -138,7 +143,11 @@ class Gateway:
         """
         async with self._reloading:
             try:
-                await self._reload(config if config is not None else self._again, reason)
+                self._check_not_ending()
+                with trio.CancelScope() as self._reload_scope:
+                    await self._reload(config if config is not None else self._again, reason)
+                if self._reload_scope.cancelled_caught:
+                    raise ConfigError(ENDING)
             except BlitzError as error:
                 said = "; ".join(str(error).splitlines())
                 self._last_reload = Reload(time.time(), reason, said)
@@ -155,7 +164,8 @@ class Gateway:
         _check_listeners(resolved, tls, self._listeners)
         self._admin.check_token(resolved.admin.token)
         old = {pool.name: pool for pool in self._context.runtime.pools}
-        loader = Loader(self._engine, open_cache(resolved.cache_dir), self._shared, old, self._refused)
+        cache = open_cache(resolved.cache_dir)
+        loader = Loader(self._engine, cache, self._shared, old, self._refused, trial=True)
         await loader.load(resolved, self._context.guest_turn)
         runtime = loader.assemble(resolved, tls)
         for warning in resolved.warnings:
@@ -197,25 +207,43 @@ class Gateway:
 
         Raises:
             ConfigError: there is none: it was not replaced since the gateway started, or failed itself.
+                Or the gateway is ending.
         """
         async with self._reloading:
-            spare = self._spares.pop(plugin, None)
-            if spare is None:
+            self._check_not_ending()
+            if plugin not in self._spares:
                 raise ConfigError(f"there is no earlier good version of plugin {plugin} to return to")
-            runtime = self._context.runtime
-            pools = {pool.name: pool for pool in runtime.pools}
-            self._refused[plugin] = pools[plugin].plugin.spec
-            self._retired.remove(spare)
-            spare.reopen()
-            self._swap(assemble(runtime.resolved, pools | {plugin: spare}, runtime.tls))
-            self._spares.pop(plugin, None)
-            self._last_reload = Reload(time.time(), "rollback", "", (plugin,))
-            _log.error(
-                "plugin %s: the version before the present one is back (generation %d); reload to try the "
-                "newer file again",
-                plugin,
-                self.generation,
-            )
+            self._return_to_spare(plugin)
+
+    def _roll_back_failing(self, pool: PluginPool) -> None:
+        """The version before *pool* returns, if there is one. While a reload runs, which may bring another
+        one, nothing happens: there will be a next look."""
+        try:
+            self._reloading.acquire_nowait()
+        except trio.WouldBlock:
+            return
+        try:
+            if pool in self._context.runtime.pools and pool.name in self._spares:
+                self._return_to_spare(pool.name)
+        finally:
+            self._reloading.release()
+
+    def _return_to_spare(self, plugin: str) -> None:
+        spare = self._spares.pop(plugin)
+        runtime = self._context.runtime
+        pools = {pool.name: pool for pool in runtime.pools}
+        self._refused[plugin] = pools[plugin].plugin.spec
+        self._retired.remove(spare)
+        spare.reopen()
+        self._swap(assemble(runtime.resolved, pools | {plugin: spare}, runtime.tls))
+        self._spares.pop(plugin, None)
+        self._last_reload = Reload(time.time(), "rollback", "", (plugin,))
+        _log.error(
+            "plugin %s: the version before the present one is back (generation %d); reload to try the "
+            "newer file again",
+            plugin,
+            self.generation,
+        )
 
     def _spoken(self, listener: socket.socket) -> Address:
         return spoken_on(listener, self._context.runtime.resolved.listen)
@@ -241,6 +269,7 @@ class Gateway:
         if grace is None:
             grace = context.runtime.timeouts.drain
         context.draining = True
+        self._give_up_reloading()
         self._admin.reporter.publish()
         for listener in self._listeners:
             close_listener(listener)
@@ -252,6 +281,15 @@ class Gateway:
             connection.nursery.cancel_scope.cancel()
         self._drained.set()
         return not scope.cancelled_caught
+
+    def _give_up_reloading(self) -> None:
+        """A reload that runs ends at once, and none begins any more: nothing would run on what it loads."""
+        self._ending = True
+        self._reload_scope.cancel()
+
+    def _check_not_ending(self) -> None:
+        if self._ending:
+            raise ConfigError(ENDING)
 
     async def wait_drained(self) -> None:
         await self._drained.wait()
@@ -319,8 +357,8 @@ class Gateway:
                     endpoint.expire_idle(now)
         for pool in current.pools:
             pool.look_after()
-            if pool.quarantines and pool.plugin.spec.rollback and pool.name in self._spares:
-                await self.roll_back(pool.name)
+            if pool.quarantines and pool.plugin.spec.rollback:
+                self._roll_back_failing(pool)
         pools = [*current.pools, *self._retired]
         await finish_leaving(pools, self._context.guest_turn)
         self._note_unsaid(pools)
@@ -425,7 +463,10 @@ async def _listen(
     finally:
         for listener in listeners:
             close_listener(listener)
-        _tear_down(gateway)
+        with trio.CancelScope(shield=True):
+            gateway._give_up_reloading()
+            async with gateway._reloading:
+                _tear_down(gateway)
 
 
 async def _run(
@@ -488,7 +529,7 @@ async def _serve_with(
 
 async def _build(resolved: Resolved, engine: Engine, shared: Shared | None) -> Runtime:
     tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
-    loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {})
+    loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {}, trial=False)
     await loader.load(resolved, trio.Lock())
     for warning in resolved.warnings:
         _log.warning("%s", warning)

@@ -59,9 +59,12 @@ async def work(start: WorkerStart) -> int:
     ended = trio.Event()
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
-            gateway: Gateway = await nursery.start(_serve, start, ended)
-            start.ready(gateway)
             nursery.start_soon(_drain_without_parent, start.parent)
+            gateway = await _start(nursery, start, ended, signals)
+            if gateway is None:
+                nursery.cancel_scope.cancel()
+                return code
+            start.ready(gateway)
             async for number in signals:
                 if number in ENDING:
                     break
@@ -69,6 +72,29 @@ async def work(start: WorkerStart) -> int:
             code = EXIT_OK if await _drain(gateway, ended, signals) else EXIT_FAILED
         nursery.cancel_scope.cancel()
     return code
+
+
+async def _start(
+    nursery: trio.Nursery, start: WorkerStart, ended: trio.Event, signals: AsyncIterator[int]
+) -> Gateway | None:
+    """The gateway once it serves; None when a signal ended it before: compiling plugins may take minutes."""
+    gateway: Gateway | None = None
+    seen: set[int] = set()
+    async with trio.open_nursery() as starting:
+
+        async def obey() -> None:
+            async for number in signals:
+                seen.add(number)
+                if number in ENDING:
+                    starting.cancel_scope.cancel()
+
+        starting.start_soon(obey)
+        gateway = await nursery.start(_serve, start, ended)
+        starting.cancel_scope.cancel()
+    if gateway is not None:
+        for number in seen:  # it serves all the same: what came meanwhile counts now
+            signal.raise_signal(number)
+    return gateway
 
 
 async def _serve(start: WorkerStart, ended: trio.Event, *, task_status: trio.TaskStatus[Gateway]) -> None:

@@ -74,6 +74,12 @@ async def test_it_starts_reloads_and_drains() -> None:
             await trio.open_tcp_stream(host, port)
 
 
+async def test_it_may_end_before_it_has_accepted_anything() -> None:
+    for _ in range(20):  # tasks begin in any order
+        async with blitz.open_gateway(fixed(200)):
+            pass
+
+
 async def test_a_drain_finishes_what_is_in_flight_and_refuses_the_rest() -> None:
     release = trio.Event()
 

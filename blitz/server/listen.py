@@ -92,6 +92,8 @@ def spoken_on(listener: socket.socket, listen: Sequence[Address]) -> Address:
 
 async def accept_loop(listener: socket.socket, context: ServerContext, nursery: trio.Nursery) -> None:
     """Start one task per connection until *listener* is closed. Errors stay in their connection."""
+    if listener.fileno() < 0:
+        return  # drained before this task began
     spoken = spoken_on(listener, context.runtime.resolved.listen)
     while True:
         try:

@@ -9,6 +9,7 @@ import trio
 
 from blitz.config.model import Limits
 from blitz.errors import PluginLoadError
+from blitz.wasm.apart import Stop, Stopped
 from blitz.wasm.plugin import Plugin, PluginSpec
 from blitz.wasm.pool import PluginPool
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from blitz.config.resolved import Resolved, ResolvedPlugin
     from blitz.wasm.cache import CompileCache
     from blitz.wasm.engine import Engine
+    from blitz.wasm.module import Module
     from blitz.wasm.shared import Shared
 
     from .tls import TlsSettings
@@ -71,14 +73,13 @@ async def load_plugin(
 ) -> Plugin:
     """Read, check, compile (in another process, unless the cache has it) and bind one plugin.
 
+    When the task is cancelled, that process is killed.
+
     Raises:
         PluginLoadError: with one sentence that names the file.
     """
-    # In a thread: compiling takes milliseconds to seconds, and other connections are being served.
     try:
-        module, digest = await trio.to_thread.run_sync(
-            partial(cache.load, engine, resolved.file, pin=resolved.sha256)
-        )
+        module, digest = await _load_module(engine, resolved, cache)
     except PluginLoadError as error:
         error.plugin = resolved.name
         raise
@@ -89,8 +90,46 @@ async def load_plugin(
         raise
 
 
+async def _load_module(engine: Engine, resolved: ResolvedPlugin, cache: CompileCache) -> tuple[Module, str]:
+    # In a thread: compiling takes milliseconds to seconds, and other connections are being served. trio waits
+    # for threads, also those of cancelled tasks: somebody has to tell this one to end.
+    stop = Stop()
+    found: tuple[Module, str] | None = None
+    error: PluginLoadError | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_when_cancelled, stop)
+            try:
+                found = await trio.to_thread.run_sync(
+                    partial(cache.load, engine, resolved.file, pin=resolved.sha256, stop=stop)
+                )
+            except PluginLoadError as exc:
+                error = exc
+            except Stopped:
+                await trio.lowlevel.checkpoint()  # by our cancellation, which arrives here
+            nursery.cancel_scope.cancel()
+    except BaseException:
+        if found is not None:
+            found[0].close()
+        raise
+    if error is not None:
+        raise error
+    assert found is not None
+    return found
+
+
+async def _stop_when_cancelled(stop: Stop) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        stop.set()
+
+
 class Loader:
     """Makes the pools of one configuration; *old* ones whose spec is the same are kept as they are.
+
+    Args:
+        trial: each plugin that is loaded answers a request of ours before it counts as loaded.
 
     Attributes:
         pools: by name; complete after ``load``.
@@ -104,12 +143,15 @@ class Loader:
         shared: Shared | None,
         old: Mapping[str, PluginPool],
         refused: Mapping[str, PluginSpec],
+        *,
+        trial: bool,
     ) -> None:
         self._engine = engine
         self._cache = cache
         self._shared = shared
         self._old = old
         self._refused = refused
+        self._trial = trial
         self.pools: dict[str, PluginPool] = {}
         self.loaded: list[PluginPool] = []
 
@@ -137,8 +179,8 @@ class Loader:
         plugin = await load_plugin(self._engine, resolved, log_level, self._cache, self._shared, limits)
         pool = PluginPool(plugin)
         self.loaded.append(pool)
-        if old is not None:
-            # What takes the place of something that works must show that it works.
+        if self._trial:
+            # What comes to something that works must show that it works.
             await smoke(pool, turn)
         await probe(pool, turn)
         self.pools[resolved.name] = pool

@@ -176,6 +176,15 @@ async def test_a_bad_file_leaves_the_old_one_running_and_says_why(
         assert await status_of(test) == 202
 
 
+async def test_a_plugin_that_a_reload_adds_is_tried_out_too(file: Path) -> None:
+    async with rig(plugin_dir=str(file.parent)) as test:
+        put(file.with_name("another.wasm"), module("unreachable"))
+        with pytest.raises(blitz.PluginLoadError, match=r"another\.wasm: its trial call failed"):
+            await test.gateway.reload()
+        assert set(test.gateway.statistics().plugins) == {"guest"}
+        assert await status_of(test) == 201
+
+
 @pytest.mark.parametrize("verdict", ["(i32.const 0)", "(i32.const 1)", "(i32.const -1)"])
 async def test_any_verdict_passes_the_trial_call(file: Path, verdict: str) -> None:
     async with rig(plugin_dir=str(file.parent)) as test:

@@ -19,6 +19,9 @@
 static const size_t MAX_WASM_STACK = 512 * 1024;
 static const size_t FIBER_STACK = BLITZ_FIBER_STACK;
 static const uint32_t MAX_TABLES = 4;    /* wasm-bindgen modules have two */
+/* Free slots that stay mapped for the module that used them last. Each keeps what its memory had resident, also
+ * for modules that a reload has replaced: with wasmtime's 100 a gateway grew by a slot per reload for hours. */
+static const uint32_t MAX_WARM_SLOTS = 32;
 
 static wasmtime_pooling_config_t *pooling(const blitz_engine_options *options)
 {
@@ -26,6 +29,7 @@ static wasmtime_pooling_config_t *pooling(const blitz_engine_options *options)
     size_t keep = (size_t)options->keep_resident_size;
     blitz_wt.wasmtime_pooling_allocation_config_total_core_instances_set(pool, options->max_instances);
     blitz_wt.wasmtime_pooling_allocation_config_total_memories_set(pool, options->max_instances);
+    blitz_wt.wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, MAX_WARM_SLOTS);
     blitz_wt.wasmtime_pooling_allocation_config_total_stacks_set(pool, options->max_instances);
     blitz_wt.wasmtime_pooling_allocation_config_total_tables_set(pool, options->max_instances * 2);
     blitz_wt.wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, MAX_TABLES);

@@ -103,6 +103,8 @@ enum { WASM_I32 = 0, WASM_I64, WASM_F32, WASM_F64, WASM_EXTERNREF = 128, WASM_FU
       (wasmtime_pooling_config_t *, size_t))                                                           \
     X(void, wasmtime_pooling_allocation_config_table_keep_resident_set,                                \
       (wasmtime_pooling_config_t *, size_t))                                                           \
+    X(void, wasmtime_pooling_allocation_config_max_unused_warm_slots_set,                              \
+      (wasmtime_pooling_config_t *, uint32_t))                                                         \
     X(void, wasmtime_pooling_allocation_config_total_memories_set,                                     \
       (wasmtime_pooling_config_t *, uint32_t))                                                         \
     X(void, wasmtime_pooling_allocation_config_total_tables_set,                                       \

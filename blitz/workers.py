@@ -366,7 +366,9 @@ class _Parent:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            child = self.children.pop(pid)
+            child = self.children.pop(pid, None)
+            if child is None:
+                continue  # as process 1 of a container we get everybody's orphans
             if self.board is not None:
                 self.board.give_back(child.slot, pid)
             self._ended(child, os.waitstatus_to_exitcode(status))

@@ -446,6 +446,26 @@ def test_socket_activation(file: Path) -> None:
             server.close()
 
 
+def test_a_child_that_is_no_worker_of_ours_is_buried(file: Path) -> None:
+    # As process 1 of a container the parent inherits orphans; here it is born with a child.
+    code = (
+        "import os, sys, time\n"
+        "if os.fork() == 0:\n"
+        "    time.sleep(2)\n"
+        "    os._exit(3)\n"
+        f"os.execv(sys.executable, [sys.executable, '-m', 'blitz', 'run', '-c', {str(file)!r}])\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    server = Server(process)
+    try:
+        assert server.get() == b"one"
+        wait_until(lambda: len(server.children()) == 1)
+        assert server.get() == b"one"
+        assert server.stop() == 0
+    finally:
+        server.close()
+
+
 def test_the_soft_limit_of_descriptors_is_raised(file: Path) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     command = [sys.executable, "-m", "blitz", "run", "-c", str(file)]

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from blitz.config import Timeouts, load_config
+from blitz.workers import START_TIMEOUT
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
@@ -132,11 +133,21 @@ def test_up_says_what_is_wrong(arguments: list[str], says: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def unit() -> ConfigParser:
+def unit(name: str = "blitz.service") -> ConfigParser:
     parser = ConfigParser(strict=False, interpolation=None, delimiters=("=",))
     parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read(INFRA / "systemd" / "blitz.service", encoding="utf-8")
+    parser.read(INFRA / "systemd" / name, encoding="utf-8")
     return parser
+
+
+def test_unit_waits_for_readiness_and_for_the_drain() -> None:
+    service = unit()["Service"]
+    assert service["Type"] == "notify"
+    assert service["NotifyAccess"] == "main"  # the parent of the workers speaks
+    assert service["ExecReload"].endswith("kill -HUP $MAINPID")
+    assert float(service["TimeoutStartSec"]) > START_TIMEOUT
+    assert float(service["TimeoutStopSec"]) > Timeouts().drain
+    assert unit("blitz.socket")["Socket"]["ListenStream"].startswith("0.0.0.0:")
 
 
 def test_unit_is_confined_but_may_compile() -> None:
@@ -148,14 +159,16 @@ def test_unit_is_confined_but_may_compile() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    text = (INFRA / "systemd" / "blitz.service").read_text(encoding="utf-8")
-    path = tmp_path / "blitz.service"
-    path.write_text(text.replace("/opt/blitz/bin/blitz", "/bin/true"), encoding="utf-8")
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    for source in (INFRA / "systemd").iterdir():
+        text = source.read_text(encoding="utf-8").replace("/opt/blitz/bin/blitz", "/bin/true")
+        (tmp_path / source.name).write_text(text, encoding="utf-8")
+    units = [str(path) for path in sorted(tmp_path.iterdir())]
+    assert [Path(path).name for path in units] == ["blitz.service", "blitz.socket"]
     result = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
     )
-    complaints = [line for line in result.stderr.splitlines() if "blitz.service" in line]
+    complaints = [line for line in result.stderr.splitlines() if "blitz." in line]
     assert complaints == []
 
 

@@ -2,7 +2,7 @@
 # make test         the default test suite
 # make lint         ruff, mypy, and our C with -Wconversion
 # make bench        every benchmark this machine allows     make bench-smoke   do they still run
-# make plugins      rebuild the built-in plugins            make docs          the manual, as HTML
+# make plugins      rebuild the built-in plugins            make dist          sdist and wheel, in dist/
 #
 # ARGS="..." goes to the command: make run ARGS="--help", make test ARGS="-k utf8".
 
@@ -17,7 +17,7 @@ EXTENSION = blitz/_native.abi3.so
 NATIVE = $(wildcard native/*.c native/*.h native/*.def) native/build.py
 C_WARNINGS = -std=gnu11 -O2 -Wall -Wextra -Wconversion -Werror
 
-.PHONY: run test lint lint-native bench bench-smoke plugins docs dist clean
+.PHONY: run test lint lint-native bench bench-smoke plugins dist clean
 
 run: $(VENV)/.run $(EXTENSION)
 	$(VENV)/bin/blitz demo $(ARGS)
@@ -41,10 +41,6 @@ bench-smoke: $(VENV)/.dev $(EXTENSION)
 
 plugins: $(VENV)/.made
 	$(PY) plugins/build.py $(ARGS)
-
-docs: $(VENV)/.dev $(EXTENSION)
-	$(PIP) install -r docs/requirements.txt
-	$(PY) -m sphinx -q -W -b html docs build/docs
 
 # A source distribution, and the wheel that it builds.
 dist: $(VENV)/.made

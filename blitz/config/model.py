@@ -112,10 +112,20 @@ class Timeouts(Model, frozen=True):
             "guest or a free instance; over it the answer is 500 or 503, whatever their failure policies say"
         ),
     ] = 5.0
-    send_idle: Annotated[Seconds, Meta(description="a peer that accepts no byte of what we send")] = 30.0
+    send_idle: Annotated[
+        Seconds,
+        Meta(description="a peer that takes not one byte of what we send; one that takes some stays"),
+    ] = 30.0
     tunnel_idle: Annotated[
         Seconds, Meta(description="a tunnel, such as a WebSocket, in which neither side says anything")
     ] = 300.0
+    tunnel_silence: Annotated[
+        Seconds,
+        Meta(
+            description="one side of a tunnel that says nothing while the other talks; an hour, because some "
+            "only listen, and browsers answer pings"
+        ),
+    ] = 3600.0
     drain: Annotated[Seconds, Meta(description="what is in flight after SIGTERM")] = 30.0
 
 

@@ -22,6 +22,7 @@ from .deadline import Timer
 from .exchange import Exchange
 from .forward import UNTRUSTED_FIELDS
 from .lane import CLOSED, RELOADED, Handover, serve_short
+from .sending import send_patiently
 from .stream import SocketStream
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = ["Connection", "linger", "serve_connection"]
 _log = logging.getLogger("blitz.server")
 
 DRAIN_IDLE = 1.0  # seconds an idle client keeps at a drain: a request on its way must not be lost
+MAX_EMPTY_LINES = 64  # before a request; nginx ignores any number, Envoy and HAProxy one
 LINGER_TIME = 2.0  # seconds we go on reading after a last answer, so that a reset cannot destroy it
 LINGER_SIZE = 1024 * 1024  # and at most so many bytes
 GOODBYE_TIME = 5.0  # seconds for sending an error answer after a deadline
@@ -165,8 +167,7 @@ class Connection:
         self.context.give_exchange(begun.cdata)
         if begun.answer is not None:
             self.context.buffers.give(begun.answer)
-        self.timer.arm(self.context.runtime.timeouts.send_idle, "send")
-        await self.stream.send_rest(memoryview(begun.unsent_answer))
+        await self._send_rest(memoryview(begun.unsent_answer))
         self.busy = False
         self.served += 1
         return True
@@ -216,21 +217,30 @@ class Connection:
         buffer = self.buffer
         assert buffer is not None
         head = cdata.request
+        timer = self.timer
         seen = 0
-        begun = False
+        empty = 0
+        waiting = ""
         while True:
             if buffer.end > buffer.start:
-                begun = begun or self._skip_empty_line(buffer)
-                ready = begun and buffer.end > buffer.start
+                if not seen:
+                    empty += self._skip_empty_lines(buffer)
+                    if empty > MAX_EMPTY_LINES:
+                        raise ClientError(f"more than {MAX_EMPTY_LINES} empty lines before a request")
+                left = buffer.end - buffer.start
+                ready = left > 1 or (left == 1 and buffer.data[buffer.start] != 13)
                 size = runtime.reader.read_request(head, buffer, seen) if ready else 0
                 if size:
                     buffer.start += size
                     self.busy = True
                     return True
-                if not seen:
-                    # One deadline for the whole head, from its first byte (slow-loris).
-                    self.timer.arm(runtime.timeouts.head, "head")
-                seen = buffer.end - buffer.start if ready else 0
+                if not waiting:
+                    # One deadline for the whole head, from its first byte (slow-loris), empty lines included.
+                    waiting = "head" if ready else "keepalive"
+                    timer.arm(runtime.timeouts.head, waiting)
+                elif ready and waiting == timer.what == "keepalive":
+                    waiting = timer.what = "head"  # the same deadline, but now there is something to answer
+                seen = left if ready else 0
             if buffer.end == buffer.size:
                 buffer = self._make_room(buffer, runtime.limits.max_head_size)
             got = await self.stream.receive_into(buffer.view[buffer.end :])
@@ -264,19 +274,12 @@ class Connection:
             self.timer.arm(timeouts.head, "first request")
 
     @staticmethod
-    def _skip_empty_line(buffer: Buffer) -> bool:
-        """RFC 9112 section 2.2: ignore an empty line before the request line; one, as nginx does.
-
-        False when only its first byte is here: behind it lies what an earlier message left in the buffer.
-        """
+    def _skip_empty_lines(buffer: Buffer) -> int:
+        """Ignore empty lines before the request line (RFC 9112 section 2.2: one at least); how many."""
         start = buffer.start
-        if buffer.data[start] != 13:
-            return True
-        if buffer.end == start + 1:
-            return False
-        if buffer.data[start + 1] == 10:
-            buffer.start = start + 2
-        return True
+        while buffer.end - buffer.start > 1 and buffer.data.startswith(b"\r\n", buffer.start):
+            buffer.start += 2
+        return (buffer.start - start) // 2
 
     def _make_room(self, buffer: Buffer, max_head_size: int) -> Buffer:
         if buffer.start:
@@ -313,8 +316,10 @@ class Connection:
         """Send all of *data*; it may be overwritten as soon as this waits."""
         sent = self.stream.send_nowait(data)
         if sent < len(data):
-            self.timer.arm(self.context.runtime.timeouts.send_idle, "send")
-            await self.stream.send_rest(memoryview(bytes(data[sent:])))
+            await self._send_rest(memoryview(bytes(data[sent:])))
+
+    async def _send_rest(self, data: memoryview) -> None:
+        await send_patiently(self.stream, data, self.timer, self.context.runtime.timeouts.send_idle, "send")
 
 
 async def linger(stream: ByteStream, context: ServerContext) -> None:

@@ -36,7 +36,17 @@ class Timer:
         limit: no deadline is later than this moment; ``bound`` sets it.
     """
 
-    __slots__ = ("_limit_what", "_next_look", "deadline", "expire", "expired", "limit", "what", "wheel")
+    __slots__ = (
+        "_limit_what",
+        "_moves",
+        "_next_look",
+        "deadline",
+        "expire",
+        "expired",
+        "limit",
+        "what",
+        "wheel",
+    )
 
     def __init__(self, wheel: DeadlineWheel, expire: Callable[[], object]) -> None:
         self.wheel = wheel
@@ -47,6 +57,7 @@ class Timer:
         self.limit = NEVER
         self._limit_what = ""
         self._next_look = NEVER
+        self._moves: tuple[str, float, Callable[[], bool]] | None = None
 
     def arm(self, seconds: float, what: str) -> None:
         """Expire *seconds* from now unless armed again or disarmed; 0: when ``limit`` says, or never."""
@@ -58,6 +69,22 @@ class Timer:
         self.deadline = deadline
         if deadline < self._next_look:
             self.wheel.look_at(self, deadline)
+
+    def arm_while(self, seconds: float, what: str, moves: Callable[[], bool]) -> None:
+        """The same, but when the time has passed in a wait for *what*, another *seconds* begin if *moves*
+        says that something has moved since it was asked last."""
+        self.arm(seconds, what)
+        self._moves = (what, seconds, moves)
+
+    def go_on(self) -> bool:
+        """The deadline has passed; True when it is put off."""
+        if self._moves is None:
+            return False
+        what, seconds, moves = self._moves
+        if self.what != what or not moves():
+            return False
+        self.arm(seconds, what)
+        return True
 
     def bound(self, seconds: float, what: str) -> None:
         """Let all waits together, from now on, last *seconds* at most; 0: as long as each may."""
@@ -115,6 +142,8 @@ class DeadlineWheel:
                 continue  # a nearer look replaced this one
             timer._next_look = NEVER
             if timer.deadline <= self.now:
+                if timer.go_on():
+                    continue
                 timer.deadline = NEVER
                 timer.expired = True
                 timer.expire()

@@ -13,6 +13,7 @@ from blitz.errors import UpstreamError
 from .heads import span_bytes
 from .proxy_protocol import write_header
 from .relay import DeadUpstream, read_answer, relay
+from .sending import send_patiently
 from .stream import SocketStream
 from .tls_stream import TlsStream
 from .upload import Upload
@@ -167,9 +168,9 @@ def _proxy_header(exchange: Exchange) -> bytes:
 
 
 async def _send_unsent(exchange: Exchange, upstream: UpstreamConnection, unsent: bytes) -> None:
-    exchange.connection.timer.arm(exchange.runtime.timeouts.send_idle, "send to upstream")
+    timer, patience = exchange.connection.timer, exchange.runtime.timeouts.send_idle
     try:
-        await upstream.stream.send_rest(memoryview(unsent))
+        await send_patiently(upstream.stream, memoryview(unsent), timer, patience, "send to upstream")
     except trio.BrokenResourceError:
         return  # it may have answered before it closed: reading will tell
 

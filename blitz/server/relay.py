@@ -17,6 +17,7 @@ from blitz.http.rules import field_value
 from blitz.wasm.chain import CONTINUE, ChainRun
 
 from .incoming import IncomingBody, collect, frame_chunk
+from .sending import await_taker, send_patiently
 from .splice import SinkBroken, can_splice, splice_body
 from .tunnel import tunnel
 
@@ -263,8 +264,7 @@ async def _send_parts(exchange: Exchange, body: IncomingBody, *, chunked: bool) 
         # The part stays ours until it is sent: no copy.
         sent = stream.send_nowait(data) if data else 0
         if sent < len(data):
-            timer.arm(send_idle, "send")
-            await stream.send_rest(data[sent:])
+            await send_patiently(stream, data[sent:], timer, send_idle, "send")
 
 
 async def _splice_parts(exchange: Exchange, body: IncomingBody) -> None:
@@ -272,7 +272,10 @@ async def _splice_parts(exchange: Exchange, body: IncomingBody) -> None:
     send_idle = exchange.runtime.timeouts.send_idle
     try:
         await splice_body(
-            body, connection.stream, exchange.context.pipes, lambda: connection.timer.arm(send_idle, "send")
+            body,
+            connection.stream,
+            exchange.context.pipes,
+            lambda: await_taker(connection.stream, connection.timer, send_idle, "send"),
         )
     except SinkBroken as exc:
         raise ClientGone from exc

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import select
 import socket
 import struct
-from collections.abc import Iterator
+import sys
+import termios
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import trio
@@ -49,11 +52,20 @@ class ByteStream(Protocol):
         """Bytes the stream took at once; 0 when it would block."""
         ...
 
-    async def send_rest(self, data: memoryview) -> None:
-        """Send all of *data*, waiting as needed."""
+    async def send_rest(self, data: memoryview, moved: Callable[[], object] | None = None) -> None:
+        """Send all of *data*, waiting as needed; *moved* is called whenever some of it was taken."""
+        ...
+
+    def unsent(self) -> int:
+        """Bytes that were taken and that the peer has not acknowledged; -1 when nobody can tell."""
         ...
 
     async def send_eof(self) -> None: ...
+
+    @property
+    def half_closes(self) -> bool:
+        """``send_eof`` tells the peer; without it only closing does."""
+        ...
 
     def finish(self) -> None:
         """Say without waiting that what was sent is all, where closing alone does not say it (TLS)."""
@@ -126,7 +138,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         except OSError as exc:
             raise self._error(exc) from exc
 
-    async def send_rest(self, data: memoryview) -> None:
+    async def send_rest(self, data: memoryview, moved: Callable[[], object] | None = None) -> None:
         sock = self.socket
         while data:
             await wait_writable(sock)
@@ -136,6 +148,18 @@ class SocketStream(trio.abc.HalfCloseableStream):
                 continue
             except OSError as exc:
                 raise self._error(exc) from exc
+            if moved is not None:
+                moved()
+
+    def unsent(self) -> int:
+        try:
+            return int.from_bytes(fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except (OSError, ValueError):
+            return -1  # closed here
+
+    @property
+    def half_closes(self) -> bool:
+        return True
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -250,14 +274,24 @@ class AnyStream:
     def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
         return 0
 
-    async def send_rest(self, data: memoryview) -> None:
-        if data:
-            await self.stream.send_all(data)
+    async def send_rest(self, data: memoryview, moved: Callable[[], object] | None = None) -> None:
+        while data:
+            await self.stream.send_all(data[:DEFAULT_RECEIVE_SIZE])
+            data = data[DEFAULT_RECEIVE_SIZE:]
+            if moved is not None:
+                moved()
+
+    def unsent(self) -> int:
+        return -1
 
     async def send_eof(self) -> None:
         # TLS and memory streams may lack half-close: then the close that follows says it.
         if isinstance(self.stream, trio.abc.HalfCloseableStream):
             await self.stream.send_eof()
+
+    @property
+    def half_closes(self) -> bool:
+        return isinstance(self.stream, trio.abc.HalfCloseableStream)
 
     def finish(self) -> None:
         return

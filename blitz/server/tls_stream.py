@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -207,12 +208,12 @@ class TlsStream:
                     sent += size
         return sent
 
-    async def send_rest(self, data: memoryview) -> None:
+    async def send_rest(self, data: memoryview, moved: Callable[[], object] | None = None) -> None:
         self._check()
         at, self._encrypted = self._encrypted, 0
         try:
             while True:
-                await self._flush()
+                await self._flush(moved)
                 if at >= len(data):
                     return
                 at += self._encrypt(data[at : at + SEND_SLICE])
@@ -247,11 +248,13 @@ class TlsStream:
             if sent:
                 del self._unsent[:sent]
 
-    async def _flush(self) -> None:
+    async def _flush(self, moved: Callable[[], object] | None = None) -> None:
         self._push()
         while self._unsent:
             await wait_writable(self.stream.socket)
             self._push()
+            if moved is not None:
+                moved()
 
     def _check(self) -> None:
         if self._ended:
@@ -295,6 +298,10 @@ class TlsStream:
         self.finish()
         await self._flush()
 
+    @property
+    def half_closes(self) -> bool:
+        return True
+
     def close(self) -> None:
         self.stream.close()
 
@@ -304,6 +311,9 @@ class TlsStream:
     async def aclose(self) -> None:
         self.finish()
         await self.stream.aclose()
+
+    def unsent(self) -> int:
+        return self.stream.unsent()
 
     def fileno(self) -> int:
         return -1  # what is readable at the socket is not what is readable here

@@ -1,7 +1,9 @@
 """Bytes both ways between a client and an upstream after a real 101, until both sides have ended.
 
-No frame is parsed. Either direction that stays silent for ``tunnel_idle`` ends the tunnel, as does a broken
-connection; an end of stream is passed on as one and the other direction goes on.
+No frame is parsed. Three waits are bounded: ``tunnel_idle`` while neither side says anything (what nginx's
+``proxy_read_timeout`` and HAProxy's ``timeout tunnel`` do), ``tunnel_silence`` while one side says nothing
+and the other talks, and ``send_idle`` while a side takes none of what the other says. A broken connection
+ends the tunnel; an end of stream is passed on as one and the other direction goes on.
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import trio
+
+from .deadline import Timer
+from .sending import send_patiently
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -24,37 +29,65 @@ async def tunnel(exchange: Exchange, upstream: ByteStream, ahead_up: bytes, ahea
         ahead_up, ahead_down: bytes that arrived behind the heads already.
     """
     client = exchange.connection.stream
+    exchange.connection.timer.arm(exchange.runtime.timeouts.tunnel_idle, "tunnel")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_carry, exchange, client, upstream, ahead_up, nursery.cancel_scope)
-        nursery.start_soon(_carry, exchange, upstream, client, ahead_down, nursery.cancel_scope)
+        up = _Direction(exchange, client, upstream, nursery.cancel_scope)
+        down = _Direction(exchange, upstream, client, nursery.cancel_scope)
+        nursery.start_soon(up.run, ahead_up)
+        nursery.start_soon(down.run, ahead_down)
+    if up.timer.expired or down.timer.expired:
+        exchange.context.counters.timeouts += 1
 
 
-async def _carry(
-    exchange: Exchange, source: ByteStream, sink: ByteStream, ahead: bytes, scope: trio.CancelScope
-) -> None:
-    context = exchange.context
-    timer = exchange.connection.timer
-    idle = exchange.runtime.timeouts.tunnel_idle
-    line = exchange.connection.line
-    part = context.parts.take()
-    try:
-        if ahead:
-            await sink.send_rest(memoryview(ahead))
+class _Direction:
+    """From *source* to *sink*. Whatever ends it early ends the other one too, through *scope*."""
+
+    def __init__(
+        self, exchange: Exchange, source: ByteStream, sink: ByteStream, scope: trio.CancelScope
+    ) -> None:
+        self.exchange = exchange
+        self.source = source
+        self.sink = sink
+        self.scope = scope
+        self.timer = Timer(exchange.context.wheel, scope.cancel)
+
+    async def run(self, ahead: bytes) -> None:
+        parts = self.exchange.context.parts
+        part = parts.take()
+        try:
+            if ahead:
+                await self._send(memoryview(ahead))
+            await self._carry(part.view)
+            self.timer.disarm()
+            await self.sink.send_eof()
+            if not self.sink.half_closes:
+                self.scope.cancel()  # nothing but the end of both tells it
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.scope.cancel()
+        finally:
+            self.timer.disarm()
+            parts.give(part)
+
+    async def _carry(self, view: memoryview) -> None:
+        """Until *source* ends."""
+        connection = self.exchange.connection
+        timeouts = self.exchange.runtime.timeouts
+        line = connection.line
+        from_client = self.source is connection.stream
         while True:
-            timer.arm(idle, "tunnel")
-            got = await source.receive_into(part.view)
+            self.timer.arm(timeouts.tunnel_silence, "tunnel")
+            got = await self.source.receive_into(view)
             if not got:
-                await sink.send_eof()
                 return
-            if line is not None and source is exchange.connection.stream:
+            connection.timer.arm(timeouts.tunnel_idle, "tunnel")
+            if line is not None and from_client:
                 line.received += got
             elif line is not None:
                 line.sent += got
-            data = part.view[:got]
-            sent = sink.send_nowait(data)
-            if sent < got:
-                await sink.send_rest(data[sent:])
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        scope.cancel()
-    finally:
-        context.parts.give(part)
+            await self._send(view[:got])
+
+    async def _send(self, data: memoryview) -> None:
+        sent = self.sink.send_nowait(data)
+        if sent < len(data):
+            patience = self.exchange.runtime.timeouts.send_idle
+            await send_patiently(self.sink, data[sent:], self.timer, patience, "tunnel")

@@ -10,6 +10,7 @@ from blitz.errors import BlitzError, ClientError, ClientGone, UpstreamError
 
 from .deadline import Timer
 from .incoming import frame_chunk
+from .sending import await_taker, send_patiently
 from .splice import SinkBroken, can_splice, splice_body
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ class Upload:
             try:
                 sent = stream.send_nowait(data)
                 if sent < len(data):
-                    self._timer.arm(exchange.runtime.timeouts.send_idle, SENDING)
-                    await stream.send_rest(data[sent:])
+                    patience = exchange.runtime.timeouts.send_idle
+                    await send_patiently(stream, data[sent:], self._timer, patience, SENDING)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._wait_for_the_reader()
 
@@ -106,7 +107,7 @@ class Upload:
                 body,
                 self._upstream.stream,
                 exchange.context.pipes,
-                lambda: self._timer.arm(send_idle, SENDING),
+                lambda: await_taker(self._upstream.stream, self._timer, send_idle, SENDING),
             )
         except SinkBroken:
             await self._wait_for_the_reader()

@@ -236,7 +236,7 @@ class Client:
         if method == "HEAD" or status in (204, 304) or status < 200:
             return status, fields, b""
         if fields.get("transfer-encoding") == "chunked":
-            return status, fields, await self._chunked()
+            return status, fields, await self.rest_of_chunks()
         if "content-length" in fields:
             return status, fields, await self.exactly(int(fields["content-length"]))
         return status, fields, await self.rest()
@@ -248,15 +248,19 @@ class Client:
         self.buffer.clear()
         return data
 
-    async def exactly(self, size: int) -> bytes:
+    async def have(self, size: int) -> None:
+        """Read until so much is in the buffer."""
         while len(self.buffer) < size:
             if not await self._more():
                 raise EOFError(bytes(self.buffer))
+
+    async def exactly(self, size: int) -> bytes:
+        await self.have(size)
         data = bytes(self.buffer[:size])
         del self.buffer[:size]
         return data
 
-    async def _chunked(self) -> bytes:
+    async def rest_of_chunks(self) -> bytes:
         body = b""
         while True:
             while b"\r\n" not in self.buffer:

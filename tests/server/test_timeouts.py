@@ -10,7 +10,7 @@ import trio
 
 from blitz.config import Answer, Route, Timeouts, Upstream
 
-from .harness import Served, answering, rig, until
+from .harness import Client, Served, answering, rig, until
 
 SHORT = 0.2
 PATIENCE = 5.0  # a wait that its timeout does not end fails the test
@@ -142,6 +142,143 @@ async def test_a_silent_tunnel_ends(parser: str) -> None:
         with trio.fail_after(PATIENCE):
             assert (await client.head())[0] == 101
             assert await client.closed()
+
+
+async def echoing(served: Served) -> None:
+    """A tunnel whose other end says everything twice: now, and once the client has ended."""
+    await served.head()
+    await served.send(SWITCH)
+    said = b""
+    while data := await served.stream.receive_some():
+        said += data
+        await served.send(data)
+    await served.send(said)
+    await trio.sleep_forever()
+
+
+async def chattering(served: Served) -> None:
+    """A tunnel whose other end never listens and never stops."""
+    await served.head()
+    await served.send(SWITCH)
+    while True:
+        await served.send(b"tick\n")
+        await trio.sleep(SHORT / 10)
+
+
+@pytest.mark.parametrize("talker", ["client", "upstream"])
+@pytest.mark.parametrize(("timeout", "ends"), [("tunnel_silence", True), ("tunnel_idle", False)])
+async def test_a_tunnel_in_which_one_side_only_talks(timeout: str, ends: bool, talker: str) -> None:
+    script = chattering if talker == "upstream" else switching
+    async with rig(script, timeouts=only(**{timeout: SHORT})) as test:
+        client = await test.connect()
+        await client.send(UPGRADE)
+        assert (await client.head())[0] == 101
+        began, closed = trio.current_time(), False
+        while trio.current_time() < began + (PATIENCE if ends else 3 * SHORT) and not closed:
+            with trio.move_on_after(SHORT / 10):
+                closed = await _gone(client, talk=talker == "client")
+        assert closed == ends
+        assert test.gateway.statistics().counters.timeouts == ends
+
+
+async def _gone(client: Client, *, talk: bool) -> bool:
+    """Talk or listen until the other end is gone."""
+    try:
+        if talk:
+            await client.send(b"tick\n")
+        return not await client.stream.receive_some()
+    except trio.BrokenResourceError:
+        return True
+
+
+async def test_a_half_closed_tunnel_goes_on_and_then_ends() -> None:
+    async with rig(echoing, timeouts=only(tunnel_idle=SHORT)) as test:
+        client = await test.connect()
+        assert isinstance(client.stream, trio.SocketStream)
+        await client.send(UPGRADE)
+        with trio.fail_after(PATIENCE):
+            assert (await client.head())[0] == 101
+            await client.send(b"ping")
+            assert await client.exactly(4) == b"ping"
+            await client.stream.send_eof()
+            assert await client.exactly(4) == b"ping"  # the other direction is still open
+            assert await client.closed()  # until it is silent for too long
+
+
+async def test_a_tunnel_whose_one_end_takes_nothing_ends() -> None:
+    async def flooding(served: Served) -> None:
+        await served.head()
+        await served.send(SWITCH)
+        while True:
+            await served.send(bytes(65536))
+
+    async with rig(flooding, timeouts=only(send_idle=SHORT)) as test:
+        client = await test.connect()
+        await client.send(UPGRADE)
+        await until(lambda: test.gateway.statistics().counters.exchanges)
+        await until(lambda: not test.gateway.statistics().connections)
+
+
+@pytest.mark.parametrize(
+    ("mode", "framing"),
+    [
+        ("auto", b"Content-Length: 20000000"),  # spliced
+        pytest.param("auto", b"Transfer-Encoding: chunked", marks=pytest.mark.slow),
+        ("auto+tls", b"Transfer-Encoding: chunked"),
+    ],
+)
+async def test_a_client_that_takes_little_is_served_to_the_end(mode: str, framing: bytes) -> None:
+    """It reads 256 KiB at a time: far less than what makes our socket ready for more, but enough for its own
+    to tell that there is room again, because a segment of this network has 64 KiB."""
+    size = 20_000_000
+
+    async def flood(served: Served) -> None:
+        await served.head()
+        await served.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n")
+        if framing.startswith(b"C"):
+            await served.send(bytes(size))
+        else:
+            await served.send(b"%x\r\n%b\r\n0\r\n\r\n" % (size, bytes(size)))
+
+    async with rig(flood, parser=mode, timeouts=only(send_idle=SHORT)) as test:
+        client = await test.connect()
+        await client.send(GET)
+        status, fields = await client.head()
+        assert status == 200
+        for _ in range(12):
+            await trio.sleep(SHORT / 2)
+            await client.have(len(client.buffer) + 256 * 1024)
+        assert test.gateway.statistics().connections == 1
+        with trio.fail_after(4 * PATIENCE):
+            if "content-length" in fields:
+                assert await client.exactly(size) == bytes(size)
+            else:
+                assert (await client.rest_of_chunks()) == bytes(size)
+
+
+@pytest.mark.parametrize("sent", [b"\r\n", b"\r\n\r\n", b"\r"])
+async def test_empty_lines_do_not_put_off_the_deadline_of_a_head(sent: bytes, parser: str) -> None:
+    async with rig(parser=parser, timeouts=only(head=4 * SHORT)) as test:
+        client = await test.connect()
+        began = trio.current_time()
+        closed = False
+        while not closed and trio.current_time() < began + PATIENCE:
+            await client.send(sent[: 1 if client.buffer else 2])
+            with trio.move_on_after(SHORT):
+                closed = await client.closed()
+        assert closed and trio.current_time() - began < 7 * SHORT  # without a word: there is no request
+
+
+async def test_a_head_behind_empty_lines_has_what_is_left_of_the_deadline(parser: str) -> None:
+    async with rig(parser=parser, timeouts=only(head=4 * SHORT)) as test:
+        client = await test.connect()
+        began = trio.current_time()
+        for part in (b"\r\n", b"\r", b"\n\r\n", b"GET / HT"):
+            await client.send(part)
+            await trio.sleep(SHORT / 2)
+        with trio.fail_after(PATIENCE):
+            assert (await client.answer())[0] == 408
+        assert trio.current_time() - began < 7 * SHORT
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ async def test_a_body_that_ends_without_close_notify_was_cut() -> None:
         await client.send(GET)
         assert (await client.head())[0] == 200
         with pytest.raises((EOFError, trio.BrokenResourceError)):
-            await client._chunked()
+            await client.rest_of_chunks()
 
 
 @pytest.mark.parametrize("surprise", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"", None])

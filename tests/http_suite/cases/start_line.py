@@ -27,7 +27,15 @@ BASIC: list[Row] = [
     ("empty_line_split", (b"\r", Pause(0.03), b"\n", Pause(0.03), get()), passed()),
     ("empty_line_split_between_requests", (get(), Await(), b"\r", Pause(0.03), b"\n" + get(target=b"/T0KEN/2")),
      passed(Seen(), Seen(target=b"/T0KEN/2")), {"methods": (b"GET", b"GET"), "answers": 2}),
-    ("two_empty_lines_before", b"\r\n\r\n" + get(), either(passed(), refused())),
+    # RFC 9112 section 2.2: at least one is ignored; nginx ignores any number.
+    ("two_empty_lines_before", b"\r\n\r\n" + get(), passed()),
+    ("twenty_empty_lines_before", b"\r\n" * 20 + get(), passed()),
+    ("empty_lines_in_pieces", (b"\r\n\r", Pause(0.03), b"\n\r", Pause(0.03), b"\n" + get()), passed()),
+    ("empty_lines_then_lone_cr", b"\r\n\r\n\r" + get(), refused()),
+    ("three_empty_lines_between_requests", (get(), Await(), b"\r\n" * 3 + get(target=b"/T0KEN/2")),
+     passed(Seen(), Seen(target=b"/T0KEN/2")), {"methods": (b"GET", b"GET"), "answers": 2}),
+    ("empty_lines_between_pipelined_requests", get() + b"\r\n\r\n" + get(target=b"/T0KEN/2"),
+     passed(Seen(), Seen(target=b"/T0KEN/2")), {"methods": (b"GET", b"GET"), "answers": 2}),
     ("bare_lf_before", b"\n" + get(), either(passed(), refused())),
     ("no_reason_to_trust_cr_before", b"\r" + get(), refused()),
 ]  # fmt: skip

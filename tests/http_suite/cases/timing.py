@@ -45,6 +45,9 @@ IDLE: list[Row] = [
     ("idle_before_first_byte", (Pause(0),), LATE),
     ("idle_after_answer", (get(), Await()), passed(closed=True), {"answers": 2, "methods": (b"GET", b"GET")}),
     ("idle_with_empty_lines", (b"\r\n",), LATE),
+    # One deadline for the whole head: empty lines do not begin it anew.
+    ("empty_lines_trickle", trickle(b"\r\n" * 20, 0.2, 2), LATE),
+    ("head_behind_empty_lines", (*trickle(b"\r\n" * 4, 0.2, 2), *trickle(HEAD, 0.1)), LATE),
 ]  # fmt: skip
 
 CASES: list[Case] = [

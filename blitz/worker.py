@@ -6,6 +6,7 @@ SIGTERM, SIGINT: drain; a second one: hurry. SIGHUP: reload. When the parent is 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -25,6 +26,7 @@ _log = logging.getLogger("blitz.workers")
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 ENDING = frozenset((signal.SIGTERM, signal.SIGINT))
+M_ARENA_MAX = -8  # of glibc's malloc.h
 
 Reader = Callable[[], Config | Resolved]
 
@@ -55,6 +57,7 @@ class WorkerStart:
 
 async def work(start: WorkerStart) -> int:
     """Serve until told to stop; the exit code: 0, or 1 when something had to be cut off."""
+    _use_one_arena()
     code = EXIT_OK
     ended = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -72,6 +75,16 @@ async def work(start: WorkerStart) -> int:
             code = EXIT_OK if await _drain(gateway, ended, signals) else EXIT_FAILED
         nursery.cancel_scope.cancel()
     return code
+
+
+def _use_one_arena() -> None:
+    """Plugins and files are loaded in threads. malloc gives each an arena of its own, where the little that
+    stays holds back the rest: a worker under reloads grew by 2 MiB in some minutes. Nearly all runs in one
+    thread, so there is no contention that further arenas would spare.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
 
 
 async def _start(

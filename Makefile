@@ -2,12 +2,14 @@
 # make test         the default test suite
 # make lint         ruff, mypy, and our C with -Wconversion
 # make bench        every benchmark this machine allows     make bench-smoke   do they still run
+# make soak         good and hostile plugins, load, reloads: is memory flat?     MINUTES=30 by default
 # make plugins      rebuild the built-in plugins            make dist          sdist and wheel, in dist/
 #
 # ARGS="..." goes to the command: make run ARGS="--help", make test ARGS="-k utf8".
 
 VENV ?= .venv
 ARGS ?=
+MINUTES ?= 30
 # The first Python that is new enough.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; exit; }; done; echo python3)
@@ -17,7 +19,7 @@ EXTENSION = blitz/_native.abi3.so
 NATIVE = $(wildcard native/*.c native/*.h native/*.def) native/build.py
 C_WARNINGS = -std=gnu11 -O2 -Wall -Wextra -Wconversion -Werror
 
-.PHONY: run test lint lint-native bench bench-smoke plugins dist clean
+.PHONY: run test lint lint-native bench bench-smoke soak plugins dist clean
 
 run: $(VENV)/.run $(EXTENSION)
 	$(VENV)/bin/blitz demo $(ARGS)
@@ -38,6 +40,9 @@ bench: $(VENV)/.dev $(EXTENSION)
 
 bench-smoke: $(VENV)/.dev $(EXTENSION)
 	$(PY) -m benchmarks --smoke $(ARGS)
+
+soak: $(VENV)/.dev $(EXTENSION)
+	$(PY) -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 plugins: $(VENV)/.made
 	$(PY) plugins/build.py $(ARGS)

@@ -19,8 +19,8 @@
 static const size_t MAX_WASM_STACK = 512 * 1024;
 static const size_t FIBER_STACK = BLITZ_FIBER_STACK;
 static const uint32_t MAX_TABLES = 4;    /* wasm-bindgen modules have two */
-/* Free slots that stay mapped for the module that used them last. Each keeps what its memory had resident, also
- * for modules that a reload has replaced: with wasmtime's 100 a gateway grew by a slot per reload for hours. */
+/* Free slots that stay mapped for the module that used them last. Each keeps keep_resident_size resident,
+ * also for modules that a reload has replaced: with wasmtime's 100 a gateway grew by a slot per reload for hours. */
 static const uint32_t MAX_WARM_SLOTS = 32;
 
 static wasmtime_pooling_config_t *pooling(const blitz_engine_options *options)

@@ -63,8 +63,19 @@ def resident() -> int:
 
 
 def live(count: int) -> float:
-    """Each instance has served a call."""
-    guests, before = [], resident()
+    """Each instance has served a call, in a slot that another one has used before."""
+    before = resident()
+    for guest in serving(count):
+        guest.free()
+    guests = serving(count)
+    each = (resident() - before) / count
+    for guest in guests:
+        guest.free()
+    return each
+
+
+def serving(count: int) -> list[Instance]:
+    guests = []
     for _ in range(count):
         guest = started(good)
         while (result := request(guest)) == PENDING:
@@ -72,10 +83,7 @@ def live(count: int) -> float:
         if result < 0:
             raise guest.fault()
         guests.append(guest)
-    each = (resident() - before) / count
-    for guest in guests:
-        guest.free()
-    return each
+    return guests
 
 
 def cancelled(count: int) -> float:

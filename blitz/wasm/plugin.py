@@ -108,6 +108,7 @@ class Plugin:
         self.plan = detect(module)
         self._check_memory()
         self._check_grants()
+        self._error = ffi.new("char[]", ERROR_SIZE)  # kept: instances are made on the request path
         self._own_shared: Shared | None = None
         self._shared = shared
         self._ptr: Any = lib.blitz_plugin_new(module.ptr, spec.name.encode(), self._limits())
@@ -139,10 +140,9 @@ class Plugin:
         Raises:
             PluginLoadError: the host is out of memory.
         """
-        error = ffi.new("char[]", ERROR_SIZE)
-        ptr = lib.blitz_instance_new(self.ptr, error, ERROR_SIZE)
+        ptr = lib.blitz_instance_new(self.ptr, self._error, ERROR_SIZE)
         if ptr == ffi.NULL:
-            raise PluginLoadError(_decode(error), plugin=self.spec.name)
+            raise PluginLoadError(_decode(self._error), plugin=self.spec.name)
         return Instance(ptr, self)
 
     def set_log_level(self, level: int) -> None:

@@ -133,18 +133,20 @@ def test_1000_faults_leave_memory_flat(engine: Engine, guest_wasm: Wasm) -> None
 
 @sanitized
 def test_an_idle_instance_takes_little(wat: Wasm, guest_wasm: Wasm) -> None:
+    """Also in a slot that others have used, where what is kept mapped is resident."""
     n = 300
     engine = Engine(max_instances=n + 1)
     with running(engine, guest_wasm("copy_header")) as guest, exchanging() as exchange:
         plugin = guest.plugin
         before = resident()
-        instances = [plugin.new_instance() for _ in range(n)]
-        for instance in instances:
-            assert guest.finish(instance.start(), instance) == 0
-            assert guest.finish(instance.request(exchange.c), instance) == 0
-        each = (resident() - before) / n
-        for instance in instances:
-            instance.free()
+        for _ in range(2):
+            instances = [plugin.new_instance() for _ in range(n)]
+            for instance in instances:
+                assert guest.finish(instance.start(), instance) == 0
+                assert guest.finish(instance.request(exchange.c), instance) == 0
+            each = (resident() - before) / n
+            for instance in instances:
+                instance.free()
     engine.close()
     assert each <= 64 * KIB
 

@@ -418,30 +418,31 @@ static blitz_edits *request_edits(blitz_call *call)
     return NULL;
 }
 
-static wasm_trap_t *call_set_path(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+typedef blitz_edit_refusal request_edit(blitz_edits *, const blitz_plugin_limits *, blitz_text);
+
+static wasm_trap_t *edit_request(void *env, wasmtime_caller_t *caller, raw *slots, const char *argument,
+                                 request_edit *edit)
 {
-    (void)n;
     blitz_call call;
-    blitz_text path;
-    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], "path", &path))
+    blitz_text text;
+    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], argument, &text))
         return call.trap;
     blitz_edits *edits = request_edits(&call);
     if (edits == NULL)
         return call.trap;
-    return refused(&call, blitz_edits_target(edits, limits_of(&call), path), path);
+    return refused(&call, edit(edits, limits_of(&call), text), text);
+}
+
+static wasm_trap_t *call_set_path(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
+{
+    (void)n;
+    return edit_request(env, caller, slots, "path", blitz_edits_target);
 }
 
 static wasm_trap_t *call_set_method(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
 {
     (void)n;
-    blitz_call call;
-    blitz_text method;
-    if (!blitz_call_open(&call, env, caller) || !blitz_call_bytes(&call, slots[0], slots[1], "method", &method))
-        return call.trap;
-    blitz_edits *edits = request_edits(&call);
-    if (edits == NULL)
-        return call.trap;
-    return refused(&call, blitz_edits_method(edits, limits_of(&call), method), method);
+    return edit_request(env, caller, slots, "method", blitz_edits_method);
 }
 
 /* ---------------------------------------------------------------- clock, chance, shared state */

@@ -13,31 +13,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from blitz_plugin import spec
+
 from blitz._native import ffi, lib
 from blitz.wasm.engine import Engine
 from blitz.wasm.instance import PENDING, Instance
 from blitz.wasm.module import Module
-from blitz.wasm.plugin import Plugin, PluginSpec
+from blitz.wasm.plugin import Plugin
 
 HEAD = b"GET / HTTP/1.1\r\nHost: bench.example\r\nx-user: 0123456789abcdef\r\n\r\n"
-engine = Engine(max_instances=2048)
+INSTANCES = 2048
+engine = Engine(max_instances=INSTANCES)
 exchange: Any = lib.blitz_exchange_new()
 
 
 def plugin(path: str) -> Plugin:
-    spec = PluginSpec(
-        name=Path(path).stem,
-        source=path,
-        memory=16 << 20,
-        timeout=1.0,
-        max_body=1 << 20,
-        response_body="none",
-        instances="pooled",
-        max_requests=10_000,
-        max_instances=2048,
-        failure="closed",
+    return Plugin(
+        engine, Module.compile(engine, Path(path).read_bytes(), path), spec(path, max_instances=INSTANCES)
     )
-    return Plugin(engine, Module.compile(engine, Path(path).read_bytes(), path), spec)
 
 
 def started(plugin: Plugin) -> Instance:

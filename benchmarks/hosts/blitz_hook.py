@@ -11,34 +11,23 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+from blitz_plugin import spec
 from loop import PATH, USER, serve
 
 from blitz._native import ffi, lib
 from blitz.wasm.cache import SETTLED, CompileCache
 from blitz.wasm.engine import Engine
 from blitz.wasm.instance import PENDING, Instance
-from blitz.wasm.plugin import Plugin, PluginSpec
+from blitz.wasm.plugin import Plugin
 
 FIELDS = f"Host: bench.example\r\nUser-Agent: blitz-bench\r\nAccept: */*\r\nx-user: {USER}\r\n"
 HEAD = f"GET {PATH} HTTP/1.1\r\n{FIELDS}\r\n".encode()
 LIMITS = ffi.new("blitz_head_limits *")
-SPEC = PluginSpec(
-    name="one_header",
-    source=sys.argv[1],
-    memory=16 << 20,
-    timeout=1.0,
-    max_body=1 << 20,
-    response_body="none",
-    instances="pooled",
-    max_requests=10_000,
-    max_instances=256,
-    failure="closed",
-)
 
 engine = Engine()
 cache = CompileCache(Path(sys.argv[2]) / "cache")
 LARGE = str(Path(sys.argv[2]) / "large.wasm")
-plugin = Plugin(engine, cache.load(engine, sys.argv[1])[0], SPEC)
+plugin = Plugin(engine, cache.load(engine, sys.argv[1])[0], spec(sys.argv[1]))
 cache.load(engine, LARGE)[0].close()
 # Scanning is not the hook's cost: many heads are scanned, then the clock runs over calls only.
 EXCHANGES: list[Any] = [lib.blitz_exchange_new() for _ in range(256)]
@@ -108,7 +97,7 @@ def large(times: int) -> None:
 def load_file(name: str, times: int) -> None:
     for _ in repeat(None, times):
         module, _ = cache.load(engine, name)
-        plugin = Plugin(engine, module, SPEC)
+        plugin = Plugin(engine, module, spec(sys.argv[1]))
         ready(plugin).free()
         plugin.close()
         module.close()

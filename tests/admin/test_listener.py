@@ -18,7 +18,7 @@ from blitz.admin.report import Reporter
 from blitz.config import Admin, Answer, Config, Limits, Plugin, Route, Upstream
 from blitz.errors import ConfigError, PluginLoadError
 
-from ..server.harness import Client, Served, rig, until
+from ..server.harness import Client, answering, rig, until
 
 ON = Admin(listen="127.0.0.1:0")
 TOKEN = "a token of 25 characters!".replace(" ", "-")
@@ -67,14 +67,7 @@ async def test_the_pages() -> None:
 
 async def test_status_says_what_the_gateway_does() -> None:
     release = trio.Event()
-
-    async def script(served: Served) -> None:
-        while True:
-            await served.head()
-            await release.wait()
-            await served.send(OK)
-
-    async with rig(script, admin=ON) as test:
+    async with rig(answering(OK, when=release), admin=ON) as test:
         client, idle = await test.connect(), await test.connect()
         await client.send(GET)
         await until(lambda: test.upstream.connections)
@@ -205,14 +198,7 @@ def test_a_listener_that_others_reach_never_loses_its_token() -> None:
 
 async def test_draining_is_said_until_the_end() -> None:
     release, arrived = trio.Event(), trio.Event()
-
-    async def script(served: Served) -> None:
-        await served.head()
-        arrived.set()
-        await release.wait()
-        await served.send(OK)
-
-    async with rig(script, admin=ON) as test:
+    async with rig(answering(OK, when=release, arrived=arrived), admin=ON) as test:
         (address,) = test.gateway.admin_addresses
         client = await test.connect()
         await client.send(GET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
@@ -14,8 +15,20 @@ from pathlib import Path
 
 import pytest
 
+from .origin import blob
+
 ROOT = Path(__file__).parents[2]
+LARGE = 200_000_000  # bytes
 START_WAIT = 20.0
+
+
+@pytest.fixture(scope="session")
+def sha256() -> str:
+    """Of a body of LARGE bytes."""
+    digest = hashlib.sha256()
+    for part in blob(LARGE):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 class Process:

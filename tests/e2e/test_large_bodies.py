@@ -9,19 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from .conftest import Process
+from .conftest import LARGE, Process
 from .origin import blob
 
-SIZE = 200_000_000
 MAX_GROWTH = 32 * 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def sha256() -> str:
-    digest = hashlib.sha256()
-    for part in blob(SIZE):
-        digest.update(part)
-    return digest.hexdigest()
 
 
 @pytest.fixture
@@ -40,23 +31,23 @@ def growth(gateway: Process) -> Iterator[list[int]]:
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 def test_download(gateway: Process, sha256: str, growth: list[int], framing: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
-    connection.request("GET", f"/bytes/{SIZE}/{framing}")
+    connection.request("GET", f"/bytes/{LARGE}/{framing}")
     answer = connection.getresponse()
     digest, size = hashlib.sha256(), 0
     while part := answer.read(1 << 20):
         digest.update(part)
         size += len(part)
     connection.close()
-    assert (size, digest.hexdigest()) == (SIZE, sha256)
+    assert (size, digest.hexdigest()) == (LARGE, sha256)
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_upload(gateway: Process, sha256: str, growth: list[int], framing: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
-    headers = {"Content-Length": str(SIZE)} if framing == "length" else {}
+    headers = {"Content-Length": str(LARGE)} if framing == "length" else {}
     connection.request(
-        "POST", "/digest", body=blob(SIZE), headers=headers, encode_chunked=framing == "chunked"
+        "POST", "/digest", body=blob(LARGE), headers=headers, encode_chunked=framing == "chunked"
     )
     report = json.loads(connection.getresponse().read())
     connection.close()
-    assert report == {"size": SIZE, "sha256": sha256, "method": "POST"}
+    assert report == {"size": LARGE, "sha256": sha256, "method": "POST"}

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trustme
 
-from .conftest import ROOT, Process, free_port
+from .conftest import LARGE, ROOT, Process, free_port
 from .origin import blob
 from .test_clients import (
     EXPECTED,
@@ -30,7 +30,6 @@ from .test_clients import (
     with_requests,
 )
 
-SIZE = 200_000_000
 MAX_GROWTH = 32 * 1024 * 1024
 TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
@@ -92,14 +91,6 @@ def test_client_in_another_language(program: str, client: Any, gateway: Process)
     assert client(gateway.url) == EXPECTED
 
 
-@pytest.fixture(scope="module")
-def sha256() -> str:
-    digest = hashlib.sha256()
-    for part in blob(SIZE):
-        digest.update(part)
-    return digest.hexdigest()
-
-
 @pytest.fixture
 def connection(gateway: Process, authority: Path) -> Iterator[http.client.HTTPSConnection]:
     """A connection to a gateway that is warm; its memory is looked at again at the end."""
@@ -115,20 +106,20 @@ def connection(gateway: Process, authority: Path) -> Iterator[http.client.HTTPSC
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 def test_download(connection: http.client.HTTPSConnection, sha256: str, framing: str) -> None:
-    connection.request("GET", f"/bytes/{SIZE}/{framing}")
+    connection.request("GET", f"/bytes/{LARGE}/{framing}")
     answer = connection.getresponse()
     digest, size = hashlib.sha256(), 0
     while part := answer.read(1 << 20):
         digest.update(part)
         size += len(part)
-    assert (size, digest.hexdigest()) == (SIZE, sha256)
+    assert (size, digest.hexdigest()) == (LARGE, sha256)
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_upload(connection: http.client.HTTPSConnection, sha256: str, framing: str) -> None:
-    headers = {"Content-Length": str(SIZE)} if framing == "length" else {}
+    headers = {"Content-Length": str(LARGE)} if framing == "length" else {}
     connection.request(
-        "POST", "/digest", body=blob(SIZE), headers=headers, encode_chunked=framing == "chunked"
+        "POST", "/digest", body=blob(LARGE), headers=headers, encode_chunked=framing == "chunked"
     )
     report = json.loads(connection.getresponse().read())
-    assert report == {"size": SIZE, "sha256": sha256, "method": "POST"}
+    assert report == {"size": LARGE, "sha256": sha256, "method": "POST"}

@@ -156,12 +156,16 @@ async def until(condition: Callable[[], object], patience: float = 5.0) -> None:
             await trio.sleep(0.005)
 
 
-def answering(answer: bytes) -> Script:
-    """Read a head (no body), send *answer*, again and again."""
+def answering(answer: bytes, *, when: trio.Event | None = None, arrived: trio.Event | None = None) -> Script:
+    """Read a head (no body), set *arrived*, wait until *when*, send *answer*; again and again."""
 
     async def script(served: Served) -> None:
         while True:
             await served.head()
+            if arrived is not None:
+                arrived.set()
+            if when is not None:
+                await when.wait()
             await served.send(answer)
 
     return script

@@ -10,7 +10,7 @@ import trio
 
 from blitz.config import Limits, Timeouts
 
-from .harness import Client, Rig, Served, rig, until
+from .harness import Client, Rig, Served, answering, rig, until
 
 pytestmark = pytest.mark.parametrize("parser", ["auto", "h11"])
 
@@ -226,14 +226,8 @@ async def test_pipelined_requests_wait_outside(parser: str) -> None:
     """A client that sends requests and reads no answer is not read from either."""
     release = trio.Event()
 
-    async def script(served: Served) -> None:
-        while True:
-            await served.head()
-            await release.wait()
-            await served.send(OK)
-
     request = b"GET /%06d HTTP/1.1\r\nHost: test\r\nX-Fill: " + b"f" * 1000 + b"\r\n\r\n"
-    async with rig(script, parser=parser) as test:
+    async with rig(answering(OK, when=release), parser=parser) as test:
         client = await test.connect()
         sent, blocked = 0, False
         while not blocked:

@@ -8,7 +8,7 @@ import trio
 
 from blitz.config import Config
 
-from .harness import Served, rig, until
+from .harness import answering, rig, until
 from .test_plugins import GET, OK, REQUEST, RESPONSE, guest
 
 __all__ = ["guest"]
@@ -21,14 +21,7 @@ LOOPING = f"""(func (export "cleanup") (result i32) (loop $l (br $l)) (i32.const
 
 async def test_looping_cleanups_end_side_by_side(guest: Any) -> None:
     release = trio.Event()
-
-    async def script(served: Served) -> None:
-        while True:
-            await served.head()
-            await release.wait()
-            await served.send(OK)
-
-    async with rig(script, plugins=[guest(LOOPING, timeout=TIMEOUT)]) as test:
+    async with rig(answering(OK, when=release), plugins=[guest(LOOPING, timeout=TIMEOUT)]) as test:
         for _ in range(AT_ONCE):
             client = await test.connect()
             await client.send(GET)

@@ -448,14 +448,7 @@ async def test_a_body_over_its_limit_is_413(parser: str) -> None:
 
 async def test_drain_finishes_what_is_in_flight(parser: str) -> None:
     release, arrived = trio.Event(), trio.Event()
-
-    async def script(served: Served) -> None:
-        await served.head()
-        arrived.set()
-        await release.wait()
-        await served.send(OK)
-
-    async with rig(script, parser=parser) as test:
+    async with rig(answering(OK, when=release, arrived=arrived), parser=parser) as test:
         busy, idle = await test.connect(), await test.connect()
         await busy.send(GET)
         await arrived.wait()

@@ -95,6 +95,7 @@ typedef struct {
     lent out[MOST_TEXTS];
     lent blocks[MOST_TEXTS];             /* allocated, for us to free */
     size_t n, n_blocks;
+    size_t in_buffer;                    /* bytes of the guest's fixed area that were written to */
     const char *purpose;
 } loan;
 
@@ -129,6 +130,7 @@ static bool lend_in_buffer(blitz_instance *instance, loan *loan)
         total += loan->texts[i].len;
     if (total > instance->buffer_size)
         return false;
+    loan->in_buffer = (size_t)total;
     uint32_t offset = instance->buffer;
     uint8_t *dst = memory_at(instance, offset);
     for (size_t i = 0; i < loan->n; i++) {
@@ -178,6 +180,8 @@ static wasm_trap_t *lend(blitz_instance *instance, loan *loan)
             return blitz_trap(instance, BLITZ_FAULT_MEMORY, 0, "%s is larger than 2 GiB", loan->purpose);
     }
     bool in_buffer = instance->buffer_size > 0 && total <= instance->buffer_size;
+    if (in_buffer && total > loan->in_buffer)
+        loan->in_buffer = (size_t)total;
     if (!in_buffer && instance->buffer_size > 0 && total > 0 && !has_part(instance, BLITZ_X_ALLOC))
         return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "%s takes %u bytes, blitz_buffer has %u, and the module "
                           "exports no allocator", loan->purpose, (uint32_t)total, instance->buffer_size);
@@ -195,8 +199,12 @@ static wasm_trap_t *lend(blitz_instance *instance, loan *loan)
     return NULL;
 }
 
+/* What was lent in the fixed area is cleared: the next exchange, which may be another client's, finds nothing
+ * behind its own, shorter arguments. What was lent in blocks is the allocator's again. */
 static wasm_trap_t *take_back(blitz_instance *instance, const loan *loan)
 {
+    if (loan->in_buffer > 0)
+        memset(memory_at(instance, instance->buffer), 0, loan->in_buffer);
     for (size_t i = loan->n_blocks; i-- > 0;) {
         raw slots[2] = {raw_u32(loan->blocks[i].offset), raw_u32(loan->blocks[i].len)};
         if (!call_part(instance, BLITZ_X_FREE, slots, 2))

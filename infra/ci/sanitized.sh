@@ -30,7 +30,7 @@ for suite in tests/native tests/wasm tests/hostile tests/plugins; do
     [[ ! -d $suite ]] || suites+=("$suite")
 done
 # The compile cache runs a process with bounds on its memory, which the sanitizer's own cannot keep; it is Python.
-suites+=(--ignore=tests/wasm/test_cache.py)
+suites+=(--ignore=tests/wasm/test_cache.py --ignore=tests/wasm/test_apart.py)
 # pytest keeps what a test prints, and a report with it: reports go to files.
 options=log_path=$APP/report:detect_leaks=0:allocator_may_return_null=1
 for signal in segv sigbus sigfpe sigill; do options+=:handle_$signal=0; done

@@ -92,8 +92,9 @@ def hook(
     where, _, what = hostile.outcome.rpartition("-")
     if where != "cleanup" and what in ("trap", "timeout", "verdict"):
         return fault(guest, works, call(guest, hostile, native), endless=what == "timeout")
-    for _ in range(3):
-        assert guest.finish(guest.instance.request(native)) & 3 == lib.BLITZ_V_CONTINUE
+    for length in (300, 30, 3):
+        with exchanging(target=b"/" + b"x" * length) as another:
+            assert guest.finish(guest.instance.request(another.c)) & 3 == lib.BLITZ_V_CONTINUE
         lines = guest.log()
         assert hostile.outcome != "logs" or lines == [hostile.text]
     if where == "cleanup":

@@ -264,3 +264,34 @@ def test_no_exchange_is_kept_between_calls(engine: Engine, guest_wasm: Wasm) -> 
             with exchanging(fields=[HOST, (b"x-user", value)]) as exchange:
                 guest.request(exchange)
                 assert exchange.request_fields()[-1] == (b"x-out", value)
+
+
+SPY = """(module (memory (export "memory") 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 8192))
+  (func $look (param $at i32)
+    (loop $more
+      (if (i32.load8_u (local.get $at)) (then (unreachable)))
+      (local.set $at (i32.add (local.get $at) (i32.const 1)))
+      (br_if $more (i32.lt_u (local.get $at) (i32.const 65536)))))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (call $look (i32.add (local.get 2) (local.get 3))) (i32.const 0))
+  (func (export "process_response") (param i32 i32 i32) (result i32)
+    (call $look (i32.add (i32.const 1024) (local.get 2))) (i32.const 0)))"""
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [b"x" * 3000, b"x" * 999 + b"\xff" * 500, b"\xff" + b"x" * 999],
+    ids=["well-formed", "ill-formed", "ill-formed_from_the_start"],
+)
+def test_nothing_of_an_exchange_is_left_for_the_next(engine: Engine, wat: Wasm, secret: bytes) -> None:
+    """Another client's path or body is not behind a shorter one in the area for arguments."""
+    path = b"/" + b"p" * 5000
+    with running(engine, wat(SPY)) as guest:
+        for method, target, body in ((b"OPTIONS", path, secret), (b"GET", b"/", b"b"), (b"GET", b"/", b"")):
+            with exchanging(method, target) as exchange:
+                exchange.respond(200, [], body)
+                assert guest.request(exchange) == lib.BLITZ_V_CONTINUE
+                assert guest.response(exchange) == lib.BLITZ_V_CONTINUE
+                assert guest.request(exchange) == lib.BLITZ_V_CONTINUE

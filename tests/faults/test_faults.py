@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 import time
 from collections.abc import Iterator
 
@@ -66,7 +67,9 @@ def settled(gateway: Process, wanted: int) -> int:
 def test_an_upstream_that_is_down_is_502_at_once_and_200_when_it_is_back(workers: str) -> None:
     import http.client
 
-    upstream, port = free_port(), free_port()
+    nobody, port = socket.socket(), free_port()
+    nobody.bind(("127.0.0.1", 0))  # kept for the origin, and refusing until it comes
+    upstream = nobody.getsockname()[1]
     listen, url = f"127.0.0.1:{port}", f"http://127.0.0.1:{upstream}"
     gateway = Process("-m", "blitz", "proxy", listen, url, "--workers", workers, port=port)
 
@@ -81,9 +84,11 @@ def test_an_upstream_that_is_down_is_502_at_once_and_200_when_it_is_back(workers
         started = time.monotonic()
         assert [ask() for _ in range(20)] == [502] * 20
         assert time.monotonic() - started < 2
+        nobody.close()
         origin = Process("-m", "tests.faults.origin", str(upstream), port=upstream)
         assert [ask() for _ in range(20)] == [200] * 20
         origin.stop()
         assert [ask() for _ in range(20)] == [502] * 20
     finally:
+        nobody.close()
         gateway.stop()

@@ -292,6 +292,7 @@ class Gateway:
             raise ConfigError(ENDING)
 
     async def wait_drained(self) -> None:
+        """Return once ``drain`` has ended what was in flight, whoever called it."""
         await self._drained.wait()
 
     async def serve_stream(self, stream: trio.abc.Stream, peer: tuple[str, int] = ("", 0)) -> None:
@@ -304,6 +305,7 @@ class Gateway:
             await trio.aclose_forcefully(stream)
 
     def statistics(self) -> Statistics:
+        """Counts since the start, and what is in flight now, of this process."""
         context = self._context
         now = trio.current_time()
         return Statistics(

@@ -22,7 +22,7 @@ def plugin() -> None:
     """Look at plugin files."""
 
 
-@plugin.command()
+@plugin.command(short_help="Show what is in a .wasm and what it asks for.")
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def inspect(file: str, as_json: bool) -> None:

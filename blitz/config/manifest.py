@@ -109,7 +109,7 @@ class Manifest(Model, frozen=True):
 def find_manifest(wasm: Path) -> Path | None:
     """The manifest that belongs to *wasm*, if there is one."""
     own = wasm.with_suffix(".toml")
-    if own.is_file():
+    if own.is_file() and own != wasm:  # or somebody took the one for the other
         return own
     shared = wasm.parent / SHARED_NAME
     if shared.is_file() and len(list(wasm.parent.glob("*.wasm"))) == 1:

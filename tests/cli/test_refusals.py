@@ -285,3 +285,25 @@ VARIABLES = [
 @pytest.mark.parametrize(("name", "value", "sentence"), VARIABLES)
 def test_a_mistake_in_the_environment(tmp_path: Path, name: str, value: str, sentence: str) -> None:
     assert refusal(blitz(*PROXY, cwd=tmp_path, **{name: value})) == sentence
+
+
+def test_a_manifest_in_place_of_a_plugin(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("schema = 1\n")
+    line = refusal(blitz(*PROXY, "--plugin", "p.toml", cwd=tmp_path))
+    assert line.endswith(
+        "p.toml is not WebAssembly: it begins with 73 63 68 65, wanted 00 61 73 6d: "
+        "name a compiled .wasm file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        pytest.param("rn", "no command 'rn'; did you mean run?", id="near"),
+        pytest.param("xyz", "no command 'xyz'; there are run, proxy, demo, validate, ", id="far"),
+    ],
+)
+def test_an_unknown_command(word: str, says: str) -> None:
+    result = blitz(word)
+    assert result.returncode == 2
+    assert f"Error: {says}" in result.stderr

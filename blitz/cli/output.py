@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
+from blitz.cli.stderr import StderrHandler
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, PluginLoadError, only_error
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "fail_on_errors", "print_json", "refuse", "set_up_logging"]
@@ -73,13 +74,23 @@ def print_json(value: Any) -> None:
 
 def set_up_logging(level: str, plugin_level: str) -> None:
     """Send Blitz's log to standard error. For commands that serve; a library never does this."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _handler()
     handler.setFormatter(_Lines(colour=sys.stderr.isatty()))
     root = logging.getLogger("blitz")
-    root.handlers[:] = [handler]
+    for before in root.handlers[:]:
+        root.removeHandler(before)
+        before.close()
+    root.addHandler(handler)
     root.propagate = False
     root.setLevel(LEVELS[level])
     logging.getLogger("blitz.plugin").setLevel(LEVELS[plugin_level])
+
+
+def _handler() -> logging.Handler:
+    try:
+        return StderrHandler(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):  # closed, or somebody has put another stream in its place
+        return logging.StreamHandler(sys.stderr)
 
 
 class _Lines(logging.Formatter):

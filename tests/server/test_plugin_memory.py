@@ -8,7 +8,11 @@ import pytest
 import wasmtime
 
 import blitz
+from blitz.config import Plugin
 
+from .harness import rig
+
+MIB = 1024 * 1024
 # Grows to 512 MiB in its hook and writes at the end; traps when it may not grow.
 GREEDY = """(module (memory (export "memory") 1)
   (func (export "process_request") (param i32 i32 i32 i32) (result i32)
@@ -34,3 +38,11 @@ async def test_a_plugin_gets_no_more(greedy: Path) -> None:
     async with blitz.open_chain([greedy], memory="511MiB") as chain:
         with pytest.raises(blitz.PluginError):
             await chain.process_request(blitz.Request("GET", "/"))
+
+
+async def test_what_it_took_shows_in_the_statistics(greedy: Path) -> None:
+    plugin = Plugin(name="greedy", file=str(greedy), memory=512 * MIB)
+    async with rig(plugins=[plugin]) as test:
+        assert test.gateway.statistics().guests.memory_size == 64 * 1024
+        assert (await test.get())[0] == 200
+        assert test.gateway.statistics().guests.memory_size == 512 * MIB

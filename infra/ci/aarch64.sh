@@ -129,6 +129,7 @@ for suite in tests/native tests/wasm tests/plugins/test_cases.py; do
 done
 # Left out: what starts programs (the kernel would have to know the emulator), what wants hundreds of
 # slots, and the reference host, which does not use our code.
+suites+=(--ignore=tests/wasm/test_cache.py --ignore=tests/wasm/test_apart.py)
 skip='not reference_host and not an_idle_instance and not wasmtime_itself_is_not_imported'
 # The emulator's record of guest pages makes a reserved gigabyte cost it 7 MB: few slots for instances,
 # and a bound (-R), so that one test that wants many fails instead of the machine.

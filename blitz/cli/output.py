@@ -33,6 +33,8 @@ LEVELS = {
     "off": logging.CRITICAL + 1,
 }
 _NAMES = {number: name for name, number in LEVELS.items()}
+# No message has control characters of ours but line ends: they would be somebody else's, for the terminal.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
 _COLOURS = {"warn": "yellow", "error": "red", "critical": "red"}
 
 
@@ -101,7 +103,7 @@ class _Lines(logging.Formatter):
         self.colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
+        text = record.getMessage().translate(_CONTROLS)
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         if record.name == "blitz.plugin":

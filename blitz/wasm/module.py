@@ -13,6 +13,9 @@ from blitz.wasm.engine import ERROR_SIZE, Engine
 __all__ = ["Export", "Import", "MemoryType", "Module", "check_preamble", "spell_type"]
 
 PAGE_SIZE = 65536
+# Imports and exports, each. Looking through so many takes 20 ms of the event loop when a plugin is loaded.
+MAX_NAMES = 10_000
+MAX_NAME = 256  # letters of one: it stands in messages; no name that means something is as long
 MAGIC = b"\0asm"
 # The preamble's last four bytes: version and layer (component model, Binary.md).
 CORE_VERSION = b"\x01\0\0\0"
@@ -23,7 +26,8 @@ _WORDS = {"i": "i32", "I": "i64", "f": "f32", "F": "f64", "v": "v128", "r": "fun
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """Something the module wants from the host; ``type`` is spelt as in ``native/blitz_native.h``."""
+    """Something the module wants from the host; ``type`` is spelt as in ``native/blitz_native.h``.
+    Names are shown without control characters, and long ones cut: ``index`` says which it is."""
 
     index: int
     module: str
@@ -88,6 +92,15 @@ class Module:
     """
 
     def __init__(self, engine: Engine, ptr: Any, source: str) -> None:
+        for what, count in (
+            ("imports", lib.blitz_module_n_imports(ptr)),
+            ("exports", lib.blitz_module_n_exports(ptr)),
+        ):
+            if count > MAX_NAMES:
+                lib.blitz_module_free(ptr)
+                raise PluginLoadError(
+                    f"{source} {what} {count} things, limit {MAX_NAMES}: build it with fewer"
+                )
         self.engine = engine
         self.source = source
         self.plugins = 0  # alive; they must go first
@@ -189,16 +202,21 @@ def check_preamble(wasm: bytes, source: str) -> None:
 
 def _import_at(ptr: Any, index: int) -> Import:
     raw = lib.blitz_module_import(ptr, index)
-    return Import(index, _text(raw.module), _text(raw.name), _decode(ffi.string(raw.type)))
+    return Import(index, _name(raw.module), _name(raw.name), _decode(ffi.string(raw.type)))
 
 
 def _export_at(ptr: Any, index: int) -> Export:
     raw = lib.blitz_module_export(ptr, index)
-    return Export(index, _text(raw.name), _decode(ffi.string(raw.type)))
+    return Export(index, _name(raw.name), _decode(ffi.string(raw.type)))
 
 
-def _text(raw: Any) -> str:
-    return _decode(bytes(ffi.buffer(raw.ptr, raw.len))) if raw.len else ""
+def _name(raw: Any) -> str:
+    """As it may stand in a line of the log: a module chooses its names freely."""
+    name = _decode(bytes(ffi.buffer(raw.ptr, raw.len))) if raw.len else ""
+    if len(name) <= MAX_NAME and name.isprintable():
+        return name
+    shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in name[:MAX_NAME])
+    return shown if len(name) <= MAX_NAME else f"{shown}..."
 
 
 def _decode(raw: bytes) -> str:

@@ -346,3 +346,46 @@ def test_every_host_function_that_tells_time_or_randomness_is_a_capability() -> 
     }
     harmless = {"fd_filestat_set_times", "path_filestat_set_times"}  # refuse whatever they are asked
     assert told - harmless == set(CAPABILITIES)
+
+
+# ---------------------------------------------------------------- names that a module chooses
+
+SKELETON = """(module {imports} (memory (export "memory") 1) {exports}
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  {hook})"""
+FORGED = r"x\n2026-01-01T00:00:00.000Z error server: all is lost\1b[2J\e2\80\ae"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param({"imports": f'(import "env" "{FORGED}" (func))'}, id="import"),
+        pytest.param({"imports": f'(import "{FORGED}" "nonsense" (func))'}, id="module_of_an_import"),
+        pytest.param({"imports": f'(import "wasi_snapshot_preview1" "{FORGED}" (func))'}, id="wasi"),
+        pytest.param({"exports": f'(func (export "{FORGED}"))', "hook": ""}, id="export"),
+        pytest.param({"imports": f'(import "env" "{"x" * 50_000}" (func))'}, id="long_import"),
+        pytest.param({"exports": f'(func (export "{"x" * 50_000}"))', "hook": ""}, id="long_export"),
+        pytest.param(
+            {"exports": f'(func (export "proxy_abi_version_{FORGED}"))', "hook": ""}, id="name_of_another_abi"
+        ),
+    ],
+)
+def test_a_name_forges_no_line_and_fills_no_log(engine: Engine, wat: Wasm, parts: dict[str, str]) -> None:
+    hook = '(func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))'
+    text = SKELETON.format(**{"imports": "", "exports": "", "hook": hook, **parts})
+    with pytest.raises(PluginLoadError) as caught, running(engine, wat(text)):
+        pass
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("kind", ["imports", "exports"])
+def test_a_module_of_too_many_names_is_refused(engine: Engine, wat: Wasm, kind: str) -> None:
+    many = {
+        "imports": '(import "env" "log" (func (param i32 i32 i32 i32)))' * 10_001,
+        "exports": "".join(f'(func (export "{number}"))' for number in range(10_001)),
+    }
+    text = SKELETON.format(**{"imports": "", "exports": "", "hook": "", kind: many[kind]})
+    with pytest.raises(PluginLoadError, match=rf"guest\.wasm {kind} 1\d+ things, limit 10000: build it"):
+        Module.compile(engine, wat(text), "guest.wasm")

@@ -22,7 +22,7 @@ from tests.conftest import compile_wat
 from .commands import curl, environment
 
 LINE = "x" * 999
-SOON = 5.0  # seconds
+SOON = 20.0  # seconds
 
 
 @contextlib.contextmanager

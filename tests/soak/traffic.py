@@ -128,15 +128,15 @@ async def hostile(port: int, tally: Tally, paths: Sequence[str], chance: random.
 
 async def cancelled(port: int, tally: Tally, paths: Sequence[str], chance: random.Random) -> None:
     """Ask for something, and be gone before the answer: politely, or with a reset."""
-    client = await _connect(port)
-    stream = client.stream
-    assert isinstance(stream, trio.SocketStream)
-    await client.send(f"GET {chance.choice(paths)} HTTP/1.1\r\nHost: soak.example\r\n\r\n".encode())
-    await trio.sleep(chance.random() * 0.03)
-    if chance.random() < 0.5:
-        stream.setsockopt(_SOL_SOCKET, _SO_LINGER, _RESET)
-    tally.cancelled += 1
-    await trio.aclose_forcefully(stream)
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    try:
+        await stream.send_all(f"GET {chance.choice(paths)} HTTP/1.1\r\nHost: soak.example\r\n\r\n".encode())
+        await trio.sleep(chance.random() * 0.03)
+        if chance.random() < 0.5:
+            stream.setsockopt(_SOL_SOCKET, _SO_LINGER, _RESET)
+        tally.cancelled += 1
+    finally:
+        await trio.aclose_forcefully(stream)
     await trio.sleep(CANCEL_PAUSE)
 
 

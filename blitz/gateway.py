@@ -273,6 +273,7 @@ class Gateway:
         self._admin.reporter.publish()
         for listener in self._listeners:
             close_listener(listener)
+        context.lane.drain()
         for connection in list(context.connections):
             connection.drain()
         with trio.move_on_after(grace) as scope:
@@ -310,9 +311,9 @@ class Gateway:
         now = trio.current_time()
         return Statistics(
             connections=len(context.connections),
-            in_flight=sum(connection.busy for connection in context.connections),
+            in_flight=context.in_flight,
             generation=self.generation,
-            counters=context.counters,
+            counters=context.count(),
             plugins={pool.name: pool.statistics(now) for pool in context.runtime.pools},
             guests=self._engine.statistics(),
             access_lost=context.access_log.dropped,
@@ -480,7 +481,7 @@ async def _run(
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(context.wheel.run)
-        nursery.start_soon(context.readiness.run)
+        nursery.start_soon(context.lane.run)
         nursery.start_soon(gateway._housekeep)
         nursery.start_soon(context.access_log.run)
         if seen is not None:

@@ -252,40 +252,6 @@ void blitz_exchange_reset(blitz_exchange *exchange);
 /* Make (once) and return the request id: 32 lower-case hex digits, unique, in exchange->id. */
 const uint8_t *blitz_exchange_id(blitz_exchange *exchange);
 
-/* ---------------------------------------------------------------- the short lane
- * The steps of a short exchange between two non-blocking sockets, each with its one system call: a
- * request without a body on a kept-alive HTTP/1.1 connection, an answer that came in one piece. What is
- * not that is reported as it stands (is_short 0, or a negative code), for the general path to go on. */
-typedef struct {
-    size_t got;               /* bytes received into buf */
-    size_t size;              /* bytes of the message in scratch; what is unsent is its end */
-    int32_t error;            /* errno of BLITZ_IO_ERROR */
-    const uint8_t *date;      /* of the present second, for answers that have none; date_len 0: say none */
-    size_t date_len;
-    uint8_t is_short;
-} blitz_io;
-enum {
-    BLITZ_IO_AGAIN = -200,    /* nothing there */
-    BLITZ_IO_EOF = -201, BLITZ_IO_ERROR = -202,
-    BLITZ_IO_STALE = -203,    /* upstream connection: not quiet, so not to be used; nothing was sent */
-    BLITZ_IO_ODD = -204       /* the message cannot be written this way; nothing was sent */
-};
-/* recv and scan. -> bytes of the head; 0: io->got bytes are there, and no head was found in them. */
-int64_t blitz_lane_receive_request(int fd, uint8_t *buf, size_t cap, blitz_head *head,
-                                   const blitz_head_limits *limits, blitz_io *io);
-/* Is the connection quiet? Then write and send. -> bytes unsent. */
-int64_t blitz_lane_send_request(int fd, const blitz_head *head, const blitz_write_options *options,
-                                uint8_t *scratch, size_t cap, blitz_io *io);
-/* As receive_request, for the answer to exchange->request. Short: final, kept alive, all of it here. */
-int64_t blitz_lane_receive_response(int fd, uint8_t *buf, size_t cap, blitz_exchange *exchange,
-                                    const blitz_head_limits *limits, blitz_io *io);
-/* Write exchange->response and its body (a short answer's), send. -> bytes unsent. */
-int64_t blitz_lane_answer(int fd, const blitz_exchange *exchange, const uint8_t *body, size_t body_len,
-                          uint8_t *scratch, size_t cap, blitz_io *io);
-/* The same for an answer that a plugin built: exchange->response and new_body. */
-int64_t blitz_lane_answer_of_plugin(int fd, const blitz_exchange *exchange, uint8_t *scratch, size_t cap,
-                                    blitz_io *io);
-
 /* ---------------------------------------------------------------- engine */
 typedef struct blitz_engine blitz_engine;
 typedef struct blitz_module blitz_module;
@@ -419,6 +385,8 @@ enum { BLITZ_PENDING = -100, BLITZ_FAULT = -101 };
 
 /* New instance, not started. NULL when out of slots or memory (error says which). */
 blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t error_cap);
+uint32_t blitz_instance_id(const blitz_instance *instance);      /* of its plugin's; not 0 */
+uint64_t blitz_instance_calls(const blitz_instance *instance);   /* message hooks that came to an end */
 /* Ends a pending call by unwinding its fiber. */
 void blitz_instance_free(blitz_instance *instance);
 int blitz_call_start(blitz_instance *instance);      /* instantiate, _initialize / __wbindgen_start, init */
@@ -446,6 +414,128 @@ blitz_fault blitz_instance_fault(const blitz_instance *instance);
  * u16 zero, u32 length, bytes). Borrowed until the next call on this instance; taking empties it. */
 blitz_text blitz_instance_take_log(blitz_instance *instance);
 uint64_t blitz_instance_memory_size(const blitz_instance *instance);
+
+/* ---------------------------------------------------------------- idle instances of a plugin */
+typedef struct {
+    uint32_t n, most;
+    uint8_t quick;            /* its request hook may run without further questions */
+    uint32_t max_calls;       /* an instance with so many calls behind it is replaced */
+    uint64_t calls;           /* that the short lane made */
+    blitz_instance **idle;    /* the last used one is at the end */
+} blitz_pool;
+blitz_pool *blitz_pool_new(uint32_t most);
+void blitz_pool_free(blitz_pool *pool);
+/* 0, or BLITZ_E_STATE: there are as many as there may be. */
+int blitz_pool_give(blitz_pool *pool, blitz_instance *instance);
+/* The last used one's id; 0: there is none. */
+uint32_t blitz_pool_take(blitz_pool *pool);
+
+/* ---------------------------------------------------------------- idle connections to an endpoint */
+typedef struct { int32_t fd; double since; } blitz_idle;
+typedef struct {
+    uint32_t n, most;
+    double idle_timeout;      /* seconds */
+    uint8_t wanted;           /* somebody waits for a connection: the lane gives none back by itself */
+    uint8_t shut;             /* the lane may neither take nor give: TLS, a PROXY header, or retired */
+    blitz_idle *idle;         /* in the order in which they came back */
+} blitz_endpoint;
+blitz_endpoint *blitz_endpoint_new(uint32_t most, double idle_timeout);
+void blitz_endpoint_free(blitz_endpoint *endpoint);
+/* 0, or BLITZ_E_LIMIT: there are as many as there may be. */
+int blitz_endpoint_give(blitz_endpoint *endpoint, int fd, double now);
+/* The last used one, or -1; stale: it has been idle for too long. */
+int blitz_endpoint_take(blitz_endpoint *endpoint, double now, uint8_t *stale);
+/* The oldest, if it has been idle for too long, or -1. */
+int blitz_endpoint_expire(blitz_endpoint *endpoint, double now);
+
+/* ---------------------------------------------------------------- the short lane: see lane.c
+ * Client connections that are served without Python as long as their exchanges are short. Times are
+ * seconds of Python's clock. */
+typedef struct {
+    uint32_t id;              /* Python's */
+    uint32_t n_pools;
+    blitz_pool **pools;       /* of the plugins, in order */
+    blitz_endpoint *endpoint; /* NULL: every exchange is handed over */
+    blitz_text name;
+    double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
+    uint32_t in_flight;       /* exchanges in the lane that were sent to the endpoint */
+} blitz_lane_route;
+
+typedef struct blitz_lane blitz_lane;
+typedef struct {              /* first what Python sets, then what it reads */
+    blitz_lane_route *route;  /* of every request; NULL: BLITZ_LANE_ASK */
+    const blitz_head_limits *limits;
+    double keepalive, first_request;
+    const uint8_t *date; size_t date_len;   /* of the present second */
+    uint32_t generation;      /* clients that entered under another one are given back: BLITZ_LANE_RELOADED */
+    uint8_t draining;
+    uint32_t clients, in_flight, slots, free_slots;
+    uint64_t exchanges;
+} blitz_lane_face;
+
+enum {
+    BLITZ_LANE_QUIET = 0,     /* nothing for Python to do */
+    BLITZ_LANE_ASK,           /* a short request is in slot: find its route, then blitz_lane_route_it */
+    /* The client has left the lane: */
+    BLITZ_LANE_HAND_OVER,     /* with a request head in slot, and whatever else is there */
+    BLITZ_LANE_UNSENT,        /* the answer is written but for unsent */
+    BLITZ_LANE_HEAD_BYTES,    /* what is in slot is not a whole, plain head */
+    BLITZ_LANE_CLOSED, BLITZ_LANE_BROKEN, BLITZ_LANE_RELOADED,
+    /* It is still there: */
+    BLITZ_LANE_RETURNED,      /* only returned has to be seen to */
+    BLITZ_LANE_EXPIRED        /* its deadline has passed */
+};
+typedef struct {
+    int32_t what;             /* BLITZ_LANE_* */
+    int32_t fd;               /* the client connection */
+    int32_t slot;             /* Python's until blitz_lane_fill_slot (ASK: still the lane's); -1: none */
+    size_t size, got;         /* bytes in the slot's buffer: of the head, and in all */
+    blitz_lane_route *route;  /* NULL: not decided */
+    uint32_t index;           /* plugins that have said "continue" */
+    uint32_t instance;        /* the next one ran too, on this instance, and needs more than going on; 0: no */
+    int32_t rc;               /* what that call returned */
+    uint8_t answered;         /* the next one answered, its instance is back */
+    uint8_t served;           /* the connection has been answered before */
+    int32_t upstream;         /* the request was written to it but for unsent; -1: not written */
+    uint8_t answer_read;      /* answer_got bytes of its answer are in the answer buffer */
+    size_t answer_got;
+    const uint8_t *unsent; size_t n_unsent;   /* valid until the next call */
+    int32_t unfit;            /* an upstream connection to close; -1: none */
+    int32_t returned;         /* an upstream connection to give back to its endpoint; -1: none */
+    int32_t error;            /* errno of BROKEN */
+} blitz_lane_report;
+
+blitz_lane *blitz_lane_new(void);   /* NULL: errno says why */
+void blitz_lane_close(blitz_lane *lane);   /* nobody enters any more; whoever is there may leave */
+void blitz_lane_free(blitz_lane *lane);
+int blitz_lane_fileno(const blitz_lane *lane);   /* readable when there is something to do */
+blitz_lane_face *blitz_lane_face_of(blitz_lane *lane);
+void blitz_lane_lend(blitz_lane *lane, uint8_t *answer, size_t answer_size, uint8_t *scratch, size_t scratch_size);
+/* Slots are numbered from 0; a new one is used once it is filled. -> its number, or BLITZ_E_NOMEM. */
+int blitz_lane_add_slot(blitz_lane *lane);
+void blitz_lane_fill_slot(blitz_lane *lane, int32_t index, uint8_t *buf, size_t size, blitz_exchange *exchange);
+/* Give the slot with the largest number back if it is free. -> its number, or -1. */
+int32_t blitz_lane_drop_slot(blitz_lane *lane);
+/* A client connection with nothing unread but in the kernel. ask: every request's route is found in Python;
+ * served: it has been answered before. 0, or errno. */
+int blitz_lane_enter(blitz_lane *lane, int fd, const blitz_peer *peer, const blitz_write_options *options, int ask,
+                     int served, double now);
+/* Once for each upstream connection, before its endpoint gets it. 0, or errno. */
+int blitz_lane_watch_upstream(blitz_lane *lane, int fd);
+/* Do what is ready until something is to be reported; blitz_lane_go_on until there is nothing more. */
+int blitz_lane_turn(blitz_lane *lane, double now, blitz_lane_report *report);
+int blitz_lane_go_on(blitz_lane *lane, blitz_lane_report *report);
+/* End the turn early: what is left of it comes at the next. */
+void blitz_lane_postpone(blitz_lane *lane);
+/* After ASK, with its report. route NULL: hand the request over. */
+int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
+                        blitz_lane_report *report);
+/* Take a client out, whatever it does; report->upstream is to be closed. */
+void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report);
+/* Take out one client that has no request. -> RELOADED, or QUIET: there is none. */
+int blitz_lane_next_idle(blitz_lane *lane, blitz_lane_report *report);
+/* -> EXPIRED, or QUIET: no (further) deadline has passed. */
+int blitz_lane_expired(blitz_lane *lane, double now, blitz_lane_report *report);
 
 /* CDEF-END */
 #endif

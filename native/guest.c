@@ -328,6 +328,8 @@ blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t err
         return NULL;
     }
     instance->plugin = plugin;
+    plugin->made += plugin->made == UINT32_MAX ? 2 : 1;
+    instance->id = plugin->made;
     instance->store = blitz_wt.wasmtime_store_new(engine->wasm, instance, NULL);
     instance->context = blitz_wt.wasmtime_store_context(instance->store);
     limit(instance);
@@ -404,6 +406,9 @@ void blitz_instance_free(blitz_instance *instance)
     free(instance);
 }
 
+uint32_t blitz_instance_id(const blitz_instance *instance) { return instance->id; }
+uint64_t blitz_instance_calls(const blitz_instance *instance) { return instance->calls; }
+
 uint64_t blitz_instance_memory_size(const blitz_instance *instance)
 {
     if (!instance->has_memory || instance->state == BLITZ_STATE_PENDING)
@@ -460,6 +465,7 @@ static int begin(blitz_instance *instance, int hook);
 static int done(blitz_instance *instance, int verdict, int flags)
 {
     instance->state = instance->hook == BLITZ_HOOK_CLEANUP ? BLITZ_STATE_ENDED : BLITZ_STATE_READY;
+    instance->calls += instance->hook == BLITZ_HOOK_REQUEST || instance->hook == BLITZ_HOOK_RESPONSE;
     instance->exchange = NULL;
     if (instance->stdio != NULL || instance->plugin->log_dropped > 0)
         blitz_log_end_call(instance);

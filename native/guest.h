@@ -66,7 +66,7 @@ struct blitz_plugin {
     uint64_t log_tat_ns;                 /* rate limit of log lines: theoretical arrival time */
     uint64_t log_dropped;                /* lines dropped since the last record that said so */
     uint64_t log_told_ns;                /* when that was */
-    uint32_t freed;                      /* instances that have ended */
+    uint32_t made, freed;                /* instances, and those of them that have ended */
     bool goes_deep;                      /* one of them had used much of its stack */
 };
 /* NULL when there is none. */
@@ -99,6 +99,8 @@ struct blitz_instance {
     wasmtime_instance_t instance;
     bool has_memory;                     /* exports are known; false while a start section runs */
     uint8_t state, hook;                 /* BLITZ_STATE_*, BLITZ_HOOK_* */
+    uint32_t id;
+    uint64_t calls;                      /* message hooks that came to an end */
     uint8_t allocating;                  /* nested calls of the guest's allocator, see BLITZ_MAX_NESTED */
     uint32_t buffer, buffer_size;        /* the guest's fixed area for arguments; size 0: none */
     int32_t verdict;                     /* what the hook returned */

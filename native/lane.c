@@ -1,130 +1,596 @@
-/* lane.c: the four steps of a short exchange, each one system call and one pass over a head.
+/* lane.c: the short lane: most exchanges, from the first byte to the last, without a line of Python.
  *
- * A short exchange is a request without a body on a kept-alive HTTP/1.1 connection, answered by a message
- * that came in one piece. Whatever is not that is reported as it stands, and Python's general path goes
- * on from there: nothing here decides anything that the general path would decide otherwise.
+ * An exchange is short when the request has no body and stays on its kept-alive HTTP/1.1 connection, its
+ * plugins only look at requests and say "continue" (or one answers), and the upstream's answer came whole in
+ * one read. A client connection that may send such requests is in the lane: the lane's epoll watches it,
+ * and each turn of the event loop does what is ready. Whatever is not short takes its connection out of the lane with
+ * a report of how far it came, and Python's general path goes on there: nothing here decides anything that it
+ * would decide otherwise.
+ *
+ * States of a client connection in the lane:
+ *
+ *   waiting --request--> [asked] --sent--> busy --answered--> waiting
+ *                           |  answered by a plugin ------------^
+ *
+ * "asked" is within one call, unless a route has to be found in Python (BLITZ_LANE_ASK). While busy, the
+ * request lies in a slot (buffer and exchange), since the general path may have to go on with it or send it again.
+ *
+ * Every socket is registered once, edge-triggered. An edge that comes while nobody wants it is remembered
+ * (look), and asked for again by registering anew; so are the events of a turn that has to end early.
+ *
+ * Python owns descriptors, buffers and exchanges, and lends them. Nothing here closes a socket.
  */
-#include "head.h"
+#include "lane.h"
 #include <errno.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-static int64_t receive(int fd, uint8_t *buf, size_t cap, blitz_io *io)
+enum { EVENTS = 64 };                    /* taken at once: what is left is there at the loop's next turn */
+enum { PLACE_NONE, PLACE_CLIENT, PLACE_UPSTREAM };
+enum { NOT_PLAIN = 3 | BLITZ_R_LOGS };   /* verdict bits and log lines; a plain answer has only the verdict */
+static const uint32_t WATCHED = EPOLLIN | EPOLLRDHUP | EPOLLET;
+
+typedef struct {
+    uint8_t *buf;
+    size_t size;
+    blitz_exchange *exchange;
+} slot;
+
+typedef struct {                         /* what a descriptor is; one row per descriptor */
+    uint8_t kind;                        /* PLACE_* */
+    uint8_t busy, look, ask, served;     /* of a client */
+    int32_t other;                       /* the upstream connection of a busy client, and the way back; or -1 */
+    int32_t slot;                        /* of a busy client; or -1 */
+    uint32_t at;                         /* its index in clients */
+    uint32_t generation;
+    blitz_lane_route *route;
+    const blitz_peer *peer;
+    const blitz_write_options *options;
+    double deadline;
+} place;
+
+struct blitz_lane {
+    blitz_lane_face face;
+    int epoll;
+    place *places;
+    size_t n_places;
+    int32_t *clients;
+    size_t cap_clients;
+    slot *slots;
+    int32_t *free_slots;
+    size_t cap_slots;
+    blitz_space answer, scratch;
+    double now, earliest;                /* no deadline is before earliest */
+    int at, got;                         /* events[at..got) are still to be looked at */
+    struct epoll_event events[EVENTS];
+};
+
+/* ---------------------------------------------------------------- making */
+
+blitz_lane *blitz_lane_new(void)
 {
-    ssize_t got;
-    do
-        got = recv(fd, buf, cap, MSG_DONTWAIT);
-    while (got < 0 && errno == EINTR);
-    io->got = got > 0 ? (size_t)got : 0;
-    io->is_short = 0;
-    io->error = got < 0 ? errno : 0;
-    if (got > 0)
-        return got;
-    if (got == 0)
-        return BLITZ_IO_EOF;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? BLITZ_IO_AGAIN : BLITZ_IO_ERROR;
+    blitz_lane *lane = calloc(1, sizeof *lane);
+    if (lane == NULL)
+        return NULL;
+    lane->epoll = epoll_create1(EPOLL_CLOEXEC);
+    lane->earliest = INFINITY;
+    if (lane->epoll < 0) {
+        free(lane);
+        return NULL;
+    }
+    return lane;
 }
 
-/* Send size bytes; -> how many are left. */
-static int64_t send_all(int fd, const uint8_t *bytes, size_t size, blitz_io *io)
+void blitz_lane_close(blitz_lane *lane)
 {
-    ssize_t sent;
-    do
-        sent = send(fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    io->size = size;
-    if (sent >= 0)
-        return (int64_t)(size - (size_t)sent);
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
-        return (int64_t)size;
-    io->error = errno;
-    return BLITZ_IO_ERROR;
+    if (lane->epoll >= 0)
+        close(lane->epoll);
+    lane->epoll = -1;
 }
 
-/* OPTIONS and TRACE count hops (RFC 9110 section 7.6.2). */
-static bool counts_hops(const blitz_head *head)
+void blitz_lane_free(blitz_lane *lane)
 {
-    uint8_t first = head->method.len > 0 ? *blitz_at(head, head->method) : 0;
-    return first == 'O' || first == 'T';
+    if (lane == NULL)
+        return;
+    blitz_lane_close(lane);
+    free(lane->places);
+    free(lane->clients);
+    free(lane->slots);
+    free(lane->free_slots);
+    free(lane);
 }
 
-int64_t blitz_lane_receive_request(int fd, uint8_t *buf, size_t cap, blitz_head *head,
-                                   const blitz_head_limits *limits, blitz_io *io)
+int blitz_lane_fileno(const blitz_lane *lane) { return lane->epoll; }
+blitz_lane_face *blitz_lane_face_of(blitz_lane *lane) { return &lane->face; }
+
+void blitz_lane_lend(blitz_lane *lane, uint8_t *answer, size_t answer_size, uint8_t *scratch, size_t scratch_size)
 {
-    int64_t got = receive(fd, buf, cap, io);
-    if (got < 0)
-        return got;
-    int64_t size = blitz_scan_request(head, buf, (size_t)got, 0, limits);
-    if (size <= 0)
-        return 0;
-    io->is_short = size == got && head->minor == 1 && head->body == BLITZ_BODY_NONE &&
-                   head->flags == BLITZ_HEAD_KEEP_ALIVE && !counts_hops(head);
+    lane->answer = (blitz_space){answer, answer_size};
+    lane->scratch = (blitz_space){scratch, scratch_size};
+}
+
+static size_t grown(size_t cap, size_t need)
+{
+    size_t size = cap > 0 ? cap : 64;
+    while (size < need)
+        size *= 2;
     return size;
 }
 
-int64_t blitz_lane_send_request(int fd, const blitz_head *head, const blitz_write_options *options,
-                                uint8_t *scratch, size_t cap, blitz_io *io)
+int blitz_lane_add_slot(blitz_lane *lane)
+{
+    if (lane->face.slots == lane->cap_slots) {
+        size_t cap = grown(lane->cap_slots, lane->cap_slots + 1);
+        slot *slots = realloc(lane->slots, cap * sizeof *slots);
+        if (slots == NULL)
+            return BLITZ_E_NOMEM;
+        lane->slots = slots;
+        int32_t *free_slots = realloc(lane->free_slots, cap * sizeof *free_slots);
+        if (free_slots == NULL)
+            return BLITZ_E_NOMEM;
+        lane->free_slots = free_slots;
+        lane->cap_slots = cap;
+    }
+    return (int)lane->face.slots++;
+}
+
+static void give_slot(blitz_lane *lane, int32_t index) { lane->free_slots[lane->face.free_slots++] = index; }
+
+void blitz_lane_fill_slot(blitz_lane *lane, int32_t index, uint8_t *buf, size_t size, blitz_exchange *exchange)
+{
+    lane->slots[index] = (slot){buf, size, exchange};
+    give_slot(lane, index);
+}
+
+int32_t blitz_lane_drop_slot(blitz_lane *lane)
+{
+    /* Slots have numbers: only the last one can go, and only if nobody uses it. */
+    int32_t last = (int32_t)lane->face.slots - 1;
+    for (uint32_t i = 0; i < lane->face.free_slots; i++)
+        if (lane->free_slots[i] == last) {
+            lane->free_slots[i] = lane->free_slots[--lane->face.free_slots];
+            lane->face.slots--;
+            return last;
+        }
+    return -1;
+}
+
+/* ---------------------------------------------------------------- places */
+
+static int make_place(blitz_lane *lane, int fd)
+{
+    size_t need = (size_t)fd + 1;
+    if (need <= lane->n_places)
+        return 0;
+    size_t n = grown(lane->n_places, need);
+    place *places = realloc(lane->places, n * sizeof *places);
+    if (places == NULL)
+        return BLITZ_E_NOMEM;
+    memset(places + lane->n_places, 0, (n - lane->n_places) * sizeof *places);
+    lane->places = places;
+    lane->n_places = n;
+    return 0;
+}
+
+/* Have an event for fd at once if it is readable, and for every later edge. 0, or errno. */
+static int watch(blitz_lane *lane, int fd)
+{
+    struct epoll_event event = {.events = WATCHED, .data.fd = fd};
+    if (epoll_ctl(lane->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
+        return 0;
+    return errno == EEXIST && epoll_ctl(lane->epoll, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : errno;
+}
+
+static void watch_again(blitz_lane *lane, int fd)
+{
+    struct epoll_event event = {.events = WATCHED, .data.fd = fd};
+    epoll_ctl(lane->epoll, EPOLL_CTL_MOD, fd, &event);   /* fails for one that was closed: then nobody waits */
+}
+
+static void set_deadline(blitz_lane *lane, place *client, double seconds)
+{
+    client->deadline = seconds > 0 ? lane->now + seconds : INFINITY;
+    if (client->deadline < lane->earliest)
+        lane->earliest = client->deadline;
+}
+
+static void set_idle_deadline(blitz_lane *lane, place *client)
+{
+    set_deadline(lane, client, client->served ? lane->face.keepalive : lane->face.first_request);
+}
+
+static int add_client(blitz_lane *lane, int fd)
+{
+    if (lane->face.clients == lane->cap_clients) {
+        size_t cap = grown(lane->cap_clients, lane->cap_clients + 1);
+        int32_t *clients = realloc(lane->clients, cap * sizeof *clients);
+        if (clients == NULL)
+            return BLITZ_E_NOMEM;
+        lane->clients = clients;
+        lane->cap_clients = cap;
+    }
+    lane->places[fd].at = lane->face.clients;
+    lane->clients[lane->face.clients++] = fd;
+    return 0;
+}
+
+static void remove_client(blitz_lane *lane, place *client)
+{
+    int32_t last = lane->clients[--lane->face.clients];
+    lane->clients[client->at] = last;
+    lane->places[last].at = client->at;
+    client->kind = PLACE_NONE;
+}
+
+int blitz_lane_enter(blitz_lane *lane, int fd, const blitz_peer *peer, const blitz_write_options *options, int ask,
+                     int served, double now)
+{
+    if (make_place(lane, fd) != 0 || add_client(lane, fd) != 0)
+        return ENOMEM;
+    place *client = &lane->places[fd];
+    *client = (place){.kind = PLACE_CLIENT, .ask = ask != 0, .served = served != 0, .other = -1, .slot = -1,
+                      .at = client->at, .generation = lane->face.generation, .peer = peer, .options = options};
+    lane->now = now;
+    set_idle_deadline(lane, client);
+    int failed = watch(lane, fd);
+    if (failed != 0)
+        remove_client(lane, client);
+    return failed;
+}
+
+int blitz_lane_watch_upstream(blitz_lane *lane, int fd)
+{
+    if (make_place(lane, fd) != 0)
+        return ENOMEM;
+    lane->places[fd] = (place){.kind = PLACE_UPSTREAM, .other = -1, .slot = -1};
+    return watch(lane, fd);
+}
+
+/* ---------------------------------------------------------------- reports */
+
+static void begin_report(blitz_lane_report *report, int what, int fd)
+{
+    *report = (blitz_lane_report){.what = what, .fd = fd, .slot = -1, .upstream = -1, .unfit = -1, .returned = -1};
+}
+
+/* The client leaves the lane; its slot goes with the report, its upstream connection too. */
+static int leave(blitz_lane *lane, int fd, blitz_lane_report *report, int what)
+{
+    place *client = &lane->places[fd];
+    int32_t returned = report->returned, unfit = report->unfit;
+    begin_report(report, what, fd);
+    report->returned = returned;
+    report->unfit = unfit;
+    report->slot = client->slot;
+    report->upstream = client->other;
+    report->route = client->route;
+    report->served = client->served;
+    if (client->other >= 0) {
+        lane->places[client->other].other = -1;
+        client->route->in_flight--;
+        lane->face.in_flight--;
+    }
+    remove_client(lane, client);
+    return what;
+}
+
+/* It leaves, and what it had in a slot is of no use any more. */
+static int leave_empty(blitz_lane *lane, int fd, blitz_lane_report *report, int what)
+{
+    leave(lane, fd, report, what);
+    if (report->slot >= 0) {
+        blitz_exchange_reset(lane->slots[report->slot].exchange);
+        give_slot(lane, report->slot);
+        report->slot = -1;
+    }
+    return what;
+}
+
+static int unsent_answer(blitz_lane *lane, int fd, blitz_lane_report *report, int64_t left, const blitz_io *io)
+{
+    if (left < 0) {
+        leave_empty(lane, fd, report, BLITZ_LANE_BROKEN);
+        report->error = io->error;
+        return BLITZ_LANE_BROKEN;
+    }
+    leave_empty(lane, fd, report, BLITZ_LANE_UNSENT);
+    report->unsent = lane->scratch.ptr + io->size - left;
+    report->n_unsent = (size_t)left;
+    return BLITZ_LANE_UNSENT;
+}
+
+/* ---------------------------------------------------------------- an exchange */
+
+/* The answer has gone out: the client waits again. */
+static int finish(blitz_lane *lane, int fd)
+{
+    place *client = &lane->places[fd];
+    blitz_exchange_reset(lane->slots[client->slot].exchange);
+    give_slot(lane, client->slot);
+    client->slot = -1;
+    client->busy = 0;
+    client->served = 1;
+    client->route = NULL;
+    set_idle_deadline(lane, client);
+    if (client->look) {
+        client->look = 0;
+        watch_again(lane, fd);
+    }
+    return BLITZ_LANE_QUIET;
+}
+
+static int answer_of_plugin(blitz_lane *lane, int fd, uint32_t index, blitz_lane_report *report)
+{
+    blitz_io io;
+    place *client = &lane->places[fd];
+    blitz_text date = {lane->face.date, lane->face.date_len};
+    int64_t left = blitz_step_answer_of_plugin(fd, lane->slots[client->slot].exchange, date, lane->scratch, &io);
+    if (left == BLITZ_IO_ODD) {
+        leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
+        report->index = index;
+        report->answered = 1;
+        return BLITZ_LANE_HAND_OVER;
+    }
+    return left != 0 ? unsent_answer(lane, fd, report, left, &io) : finish(lane, fd);
+}
+
+static int send_request(blitz_lane *lane, int fd, blitz_lane_report *report)
+{
+    place *client = &lane->places[fd];
+    blitz_endpoint *endpoint = client->route->endpoint;
+    uint8_t stale = 0;
+    int upstream = endpoint != NULL && !endpoint->shut ? blitz_endpoint_take(endpoint, lane->now, &stale) : -1;
+    int64_t left = -1;
+    blitz_io io;
+    if (upstream >= 0 && !stale)
+        left = blitz_step_send_request(upstream, lane->slots[client->slot].exchange->request, client->options,
+                                       lane->scratch, &io);
+    if (left < 0) {
+        report->unfit = upstream;
+        leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
+        report->index = report->route->n_pools;
+        return BLITZ_LANE_HAND_OVER;
+    }
+    client->other = upstream;
+    lane->places[upstream].other = fd;
+    client->route->in_flight++;
+    lane->face.in_flight++;
+    if (left > 0) {
+        leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
+        report->index = report->route->n_pools;
+        report->unsent = lane->scratch.ptr + io.size - left;
+        report->n_unsent = (size_t)left;
+        return BLITZ_LANE_HAND_OVER;
+    }
+    set_deadline(lane, client, client->route->first_byte);
+    return BLITZ_LANE_QUIET;
+}
+
+/* The plugins of the route, then the upstream. */
+static int ask(blitz_lane *lane, int fd, blitz_lane_report *report)
+{
+    place *client = &lane->places[fd];
+    const blitz_lane_route *route = client->route;
+    blitz_exchange *exchange = lane->slots[client->slot].exchange;
+    exchange->peer = client->peer;
+    exchange->route = route->name;
+    for (uint32_t i = 0; i < route->n_pools; i++) {
+        blitz_pool *pool = route->pools[i];
+        blitz_instance *instance = NULL;
+        int rc = 0;
+        if (pool->quick && pool->n > 0) {
+            instance = pool->idle[--pool->n];
+            rc = blitz_call_request(instance, exchange);
+        }
+        int special = rc & (NOT_PLAIN | BLITZ_R_BODY);
+        if (instance == NULL || rc < 0 || (special && (rc & NOT_PLAIN) != BLITZ_V_STOP) ||
+            instance->calls >= pool->max_calls) {
+            leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
+            report->index = i;
+            report->instance = instance != NULL ? instance->id : 0;
+            report->rc = rc;
+            return BLITZ_LANE_HAND_OVER;
+        }
+        pool->calls++;
+        pool->idle[pool->n++] = instance;
+        if (special)
+            return answer_of_plugin(lane, fd, i, report);
+    }
+    return send_request(lane, fd, report);
+}
+
+static int receive_request(blitz_lane *lane, int fd, blitz_lane_report *report)
+{
+    place *client = &lane->places[fd];
+    if (client->generation != lane->face.generation || lane->face.free_slots == 0)
+        return leave(lane, fd, report, BLITZ_LANE_RELOADED);
+    int32_t index = lane->free_slots[--lane->face.free_slots];
+    slot *at = &lane->slots[index];
+    blitz_io io;
+    int64_t size = blitz_step_receive_request(fd, (blitz_space){at->buf, at->size}, at->exchange->request,
+                                              lane->face.limits, &io);
+    client->slot = index;
+    if (size == BLITZ_IO_AGAIN) {
+        client->slot = -1;
+        give_slot(lane, index);
+        return BLITZ_LANE_QUIET;
+    }
+    if (size < 0) {
+        leave_empty(lane, fd, report, size == BLITZ_IO_EOF ? BLITZ_LANE_CLOSED : BLITZ_LANE_BROKEN);
+        report->error = io.error;
+        return report->what;
+    }
+    report->size = (size_t)size;
+    report->got = io.got;
+    if (size > 0) {
+        client->busy = 1;
+        client->look |= io.got == at->size;      /* there may be more, and its edge is used up */
+        lane->face.exchanges++;
+    }
+    if (size == 0 || !io.is_short || lane->face.draining) {
+        leave(lane, fd, report, size == 0 ? BLITZ_LANE_HEAD_BYTES : BLITZ_LANE_HAND_OVER);
+    } else if (client->ask || lane->face.route == NULL) {
+        begin_report(report, BLITZ_LANE_ASK, fd);
+        report->slot = index;
+    } else {
+        client->route = lane->face.route;
+        if (ask(lane, fd, report) == BLITZ_LANE_QUIET)
+            return BLITZ_LANE_QUIET;
+    }
+    report->size = (size_t)size;
+    report->got = io.got;
+    return report->what;
+}
+
+/* The upstream connection is clean and free; whoever waits for one, or does not want it, is Python's business. */
+static void give_upstream(blitz_lane *lane, blitz_endpoint *endpoint, int upstream, blitz_lane_report *report)
+{
+    lane->places[upstream].other = -1;
+    if (endpoint->wanted || endpoint->shut || blitz_endpoint_give(endpoint, upstream, lane->now) != 0)
+        report->returned = upstream;
+}
+
+static int receive_response(blitz_lane *lane, int upstream, blitz_lane_report *report)
+{
+    int fd = lane->places[upstream].other;
+    place *client = &lane->places[fd];
+    blitz_exchange *exchange = lane->slots[client->slot].exchange;
+    blitz_io io;
+    int64_t size = blitz_step_receive_response(upstream, lane->answer, exchange, lane->face.limits, &io);
+    if (size == BLITZ_IO_AGAIN)
+        return BLITZ_LANE_QUIET;
+    int64_t left = BLITZ_IO_ODD;
+    size_t got = io.got;
+    if (size > 0 && io.is_short && !lane->face.draining)
+        left = blitz_step_answer(fd, exchange, (blitz_text){lane->answer.ptr + size, got - (size_t)size},
+                                 (blitz_text){lane->face.date, lane->face.date_len}, lane->scratch, &io);
+    if (left == BLITZ_IO_ODD) {
+        leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
+        report->index = report->route->n_pools;
+        report->answer_read = 1;
+        report->answer_got = got;
+        return BLITZ_LANE_HAND_OVER;
+    }
+    client->other = -1;
+    client->route->in_flight--;
+    lane->face.in_flight--;
+    give_upstream(lane, client->route->endpoint, upstream, report);
+    blitz_lane_route *route = client->route;
+    int what = left != 0 ? unsent_answer(lane, fd, report, left, &io) : finish(lane, fd);
+    if (what == BLITZ_LANE_QUIET && report->returned >= 0) {
+        report->what = what = BLITZ_LANE_RETURNED;
+        report->fd = fd;
+    }
+    report->route = route;
+    return what;
+}
+
+/* ---------------------------------------------------------------- the loop's turn */
+
+static int look_at(blitz_lane *lane, const struct epoll_event *event, blitz_lane_report *report)
+{
+    int fd = event->data.fd;
+    place *at = &lane->places[fd];
+    begin_report(report, BLITZ_LANE_QUIET, fd);
+    if (at->kind == PLACE_UPSTREAM)
+        return at->other >= 0 ? receive_response(lane, fd, report) : BLITZ_LANE_QUIET;
+    if (at->kind != PLACE_CLIENT)
+        return BLITZ_LANE_QUIET;
+    /* The end of a stream has one edge, often the same as the last bytes: look again behind them. */
+    at->look = at->busy || (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
+    return at->busy ? BLITZ_LANE_QUIET : receive_request(lane, fd, report);
+}
+
+int blitz_lane_go_on(blitz_lane *lane, blitz_lane_report *report)
+{
+    while (lane->at < lane->got) {
+        int what = look_at(lane, &lane->events[lane->at++], report);
+        if (what != BLITZ_LANE_QUIET)
+            return what;
+    }
+    return BLITZ_LANE_QUIET;
+}
+
+int blitz_lane_turn(blitz_lane *lane, double now, blitz_lane_report *report)
+{
+    lane->now = now;
+    lane->at = 0;
+    lane->got = epoll_wait(lane->epoll, lane->events, EVENTS, 0);
+    return blitz_lane_go_on(lane, report);
+}
+
+void blitz_lane_postpone(blitz_lane *lane)
+{
+    while (lane->at < lane->got)
+        watch_again(lane, lane->events[lane->at++].data.fd);
+}
+
+int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
+                        blitz_lane_report *report)
+{
+    place *client = &lane->places[fd];
+    size_t size = report->size, got = report->got;
+    begin_report(report, BLITZ_LANE_QUIET, fd);
+    client->route = route;
+    client->peer = peer;
+    int what = route != NULL ? ask(lane, fd, report) : leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
+    report->size = size;
+    report->got = got;
+    return what;
+}
+
+void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report)
+{
+    begin_report(report, BLITZ_LANE_QUIET, fd);
+    leave_empty(lane, fd, report, BLITZ_LANE_QUIET);
+}
+
+int blitz_lane_next_idle(blitz_lane *lane, blitz_lane_report *report)
+{
+    for (uint32_t i = 0; i < lane->face.clients; i++) {
+        int fd = lane->clients[i];
+        if (!lane->places[fd].busy) {
+            begin_report(report, BLITZ_LANE_QUIET, fd);
+            return leave_empty(lane, fd, report, BLITZ_LANE_RELOADED);
+        }
+    }
+    return BLITZ_LANE_QUIET;
+}
+
+/* What was waited for is there, and only we have not come to it yet: that is not the peer's fault. */
+static bool is_there(blitz_lane *lane, int fd)
 {
     uint8_t byte;
-    ssize_t ahead = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
-    /* Data nobody asked for, the end, or an error: only silence is clean. */
-    if (ahead >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
-        return BLITZ_IO_STALE;
-    int64_t size = blitz_head_write(head, options, NULL, 0, scratch, cap);
-    if (size < 0)
-        return BLITZ_IO_ODD;
-    return send_all(fd, scratch, (size_t)size, io);
+    if (recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) <= 0)
+        return false;
+    watch_again(lane, fd);
+    return true;
 }
 
-int64_t blitz_lane_receive_response(int fd, uint8_t *buf, size_t cap, blitz_exchange *exchange,
-                                    const blitz_head_limits *limits, blitz_io *io)
+int blitz_lane_expired(blitz_lane *lane, double now, blitz_lane_report *report)
 {
-    int64_t got = receive(fd, buf, cap, io);
-    if (got < 0)
-        return got;
-    blitz_head *response = exchange->response, *request = exchange->request;
-    blitz_head_reset(response, BLITZ_RESPONSE);
-    int64_t size = blitz_scan_response(response, buf, (size_t)got, 0, limits,
-                                       blitz_at(request, request->method), request->method.len);
-    if (size <= 0)
-        return 0;
-    int64_t body = response->body == BLITZ_BODY_LENGTH ? response->content_length : 0;
-    io->is_short = response->status >= 200 && (response->flags & BLITZ_HEAD_KEEP_ALIVE) &&
-                   (response->body == BLITZ_BODY_LENGTH || response->body == BLITZ_BODY_NONE) &&
-                   body == got - size;
-    return size;
-}
-
-int64_t blitz_lane_answer(int fd, const blitz_exchange *exchange, const uint8_t *body, size_t body_len,
-                          uint8_t *scratch, size_t cap, blitz_io *io)
-{
-    const blitz_head *response = exchange->response;
-    blitz_write_options options = {
-        .body = response->body,
-        .content_length = response->content_length,
-        .keep_length = response->body == BLITZ_BODY_NONE,
-        .first_is_last = 1,
-        .date = io->date,
-        .date_len = io->date_len,
-    };
-    int64_t size = blitz_head_write(response, &options, body, body_len, scratch, cap);
-    return size < 0 ? BLITZ_IO_ODD : send_all(fd, scratch, (size_t)size, io);
-}
-
-int64_t blitz_lane_answer_of_plugin(int fd, const blitz_exchange *exchange, uint8_t *scratch, size_t cap,
-                                    blitz_io *io)
-{
-    const blitz_head *response = exchange->response, *request = exchange->request;
-    bool bodiless = response->status == 204 || response->status == 304;
-    bool head_only = request->method.len == 4 && memcmp(blitz_at(request, request->method), "HEAD", 4) == 0;
-    size_t len = bodiless ? 0 : exchange->new_body.len;
-    blitz_write_options options = {
-        .body = bodiless ? BLITZ_BODY_NONE : BLITZ_BODY_LENGTH,
-        .content_length = (int64_t)len,
-        .first_is_last = 1,
-        .date = io->date,
-        .date_len = io->date_len,
-    };
-    int64_t size = blitz_head_write(response, &options, exchange->new_body.ptr, head_only ? 0 : len, scratch, cap);
-    return size < 0 ? BLITZ_IO_ODD : send_all(fd, scratch, (size_t)size, io);
+    if (now < lane->earliest)
+        return BLITZ_LANE_QUIET;
+    double earliest = INFINITY;
+    for (uint32_t i = 0; i < lane->face.clients; i++) {
+        int fd = lane->clients[i];
+        place *client = &lane->places[fd];
+        if (client->deadline <= now) {
+            client->deadline = INFINITY;
+            if (is_there(lane, client->other >= 0 ? client->other : fd))
+                continue;
+            begin_report(report, BLITZ_LANE_EXPIRED, fd);
+            report->served = client->served;
+            report->upstream = client->other;
+            return BLITZ_LANE_EXPIRED;
+        }
+        if (client->deadline < earliest)
+            earliest = client->deadline;
+    }
+    lane->earliest = earliest;
+    return BLITZ_LANE_QUIET;
 }

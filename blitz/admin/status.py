@@ -214,8 +214,8 @@ def look(
         started=started,
         told=time.time(),
         connections=len(context.connections),
-        in_flight=sum(connection.busy for connection in context.connections),
-        counters=context.counters,
+        in_flight=context.in_flight,
+        counters=context.count(),
         plugins={name: _plugin(statistics) for name, statistics in pools.items()},
         upstreams=tuple(
             _endpoint(cluster.name, endpoint, now)
@@ -244,7 +244,7 @@ def _endpoint(upstream: str, endpoint: Endpoint, now: float) -> EndpointStatus:
         upstream=upstream,
         address=str(endpoint.address),
         live=endpoint.live,
-        idle=len(endpoint.idle),
+        idle=endpoint.idle,
         failures=endpoint.failures,
         failing=int(endpoint.is_failing(now)),
     )

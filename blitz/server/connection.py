@@ -20,7 +20,7 @@ from blitz.http.buffer import Buffer
 from .answers import error_answer
 from .deadline import Timer
 from .exchange import Exchange
-from .forward import UNTRUSTED_FIELDS
+from .forward import UNTRUSTED_FIELDS, set_host
 from .lane import CLOSED, RELOADED, Handover, serve_short
 from .sending import send_patiently
 from .stream import SocketStream
@@ -56,20 +56,18 @@ class Connection:
         introduced_as: minor version of HTTP/1 that ``upstream_options`` name in Via; -1 when what they say
             is true for the present exchange only.
         line: of the present exchange in the access log; None while that is off.
-        lane_host: the host that ``lane_options`` tell besides the one in Host; b"" for none.
     """
 
     __slots__ = (
         "_introduction",
         "_lane_introduction",
+        "_lane_options",
         "buffer",
         "busy",
         "client_options",
         "context",
         "exchange",
         "introduced_as",
-        "lane_host",
-        "lane_options",
         "line",
         "nursery",
         "peer",
@@ -90,9 +88,8 @@ class Connection:
         self.buffer: Buffer | None = None
         self.client_options: Any = None
         self.upstream_options: Any = None
-        self.lane_options: Any = None
+        self._lane_options: Any = None
         self._lane_introduction = b""
-        self.lane_host = b""
         self.surplus = b""
         self.exchange: Exchange | None = None
         self.busy = False
@@ -107,7 +104,7 @@ class Connection:
         while True:
             begun: Handover | None = None
             if self.buffer is None:
-                if context.runtime.short and isinstance(self.stream, SocketStream):
+                if self._may_be_short():
                     stopped = await serve_short(self)
                     if stopped == CLOSED:
                         return
@@ -164,13 +161,12 @@ class Connection:
         """Go on with what the short lane began."""
         if begun.unsent_answer is None:
             return await self._run_exchange(Exchange(self, begun.cdata, begun.peer), begun)
-        self.context.give_exchange(begun.cdata)
-        if begun.answer is not None:
-            self.context.buffers.give(begun.answer)
         await self._send_rest(memoryview(begun.unsent_answer))
-        self.busy = False
-        self.served += 1
         return True
+
+    def _may_be_short(self) -> bool:
+        context = self.context
+        return context.runtime.short and not context.draining and isinstance(self.stream, SocketStream)
 
     def make_options(self) -> None:
         """Writer options, made with the first request: an idle connection needs none."""
@@ -194,22 +190,27 @@ class Connection:
         self.upstream_options.extra = ffi.from_buffer("uint8_t[]", lines)
         self.upstream_options.extra_len = len(lines)
 
-    def make_lane_options(self) -> Any:
-        """Writer options for requests of the short lane: nothing in them changes but Host."""
-        options = self.lane_options = ffi.new("blitz_write_options *")
-        options.drop_ids = UNTRUSTED_FIELDS
-        options.n_drop_ids = len(UNTRUSTED_FIELDS)
-        self.introduce_in_lane(self.peer, b"")
-        return options
+    def lane_options_for(self, peer: Peer, told_host: bytes, host: bytes = b"") -> Any:
+        """Writer options for requests of *peer* in the short lane; most times nothing has changed.
 
-    def introduce_in_lane(self, peer: Peer, host: bytes) -> None:
-        """The same as ``introduce`` in the short lane; most times nothing has changed."""
-        lines = peer.introduction(1, self.context.runtime.resolved.http.forwarded, host.decode("latin-1"))
-        self.lane_host = host
+        Args:
+            told_host: what upstreams are told that the client asked for, as in ``introduce``.
+            host: for ``set_host``.
+        """
+        options = self._lane_options
+        if options is None:
+            options = self._lane_options = ffi.new("blitz_write_options *")
+            options.drop_ids = UNTRUSTED_FIELDS
+            options.n_drop_ids = len(UNTRUSTED_FIELDS)
+        lines = peer.introduction(
+            1, self.context.runtime.resolved.http.forwarded, told_host.decode("latin-1")
+        )
         if lines is not self._lane_introduction:
             self._lane_introduction = lines
-            self.lane_options.extra = ffi.from_buffer("uint8_t[]", lines)
-            self.lane_options.extra_len = len(lines)
+            options.extra = ffi.from_buffer("uint8_t[]", lines)
+            options.extra_len = len(lines)
+        set_host(options, host)
+        return options
 
     async def _next_head(self, cdata: Any) -> bool:
         """Read a request head; its first bytes are there. False when the client closed instead."""

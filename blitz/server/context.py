@@ -24,7 +24,7 @@ from blitz.http.buffer import (
 from .access import AccessLog
 from .deadline import DeadlineWheel
 from .faults import FaultLog
-from .readiness import Readiness
+from .lane import Lane
 from .runtime import Runtime
 from .splice import PipePool
 
@@ -66,11 +66,9 @@ class ServerContext:
     def __init__(self, runtime: Runtime) -> None:
         self.access_log = AccessLog()
         self.access: AccessLog | None = None  # the same, unless it is off
-        self.run_on(runtime)
         self.wheel = DeadlineWheel()
         self.buffers = BufferPool(HEAD_BUFFER_SIZE, MAX_IDLE_BUFFERS)
         self.parts = BufferPool(PART_HEADROOM + PART_SIZE + PART_TAILROOM, MAX_IDLE_PARTS)
-        self.readiness = Readiness()
         self.pipes = PipePool(MAX_IDLE_PARTS)
         self.scratch = Buffer(SCRATCH_SIZE)
         self.guest_turn = trio.Lock()  # fair: resumed guests take one slice each in turn
@@ -82,17 +80,17 @@ class ServerContext:
         self.draining = False
         self.date = ffi.new("uint8_t[]", DATE_SIZE)  # of the present second, once ``tell_date`` was called
         self._date_second = -1
-        self.io = ffi.new("blitz_io *")  # results of the short lane's calls; used between two awaits
-        self.io.date = self.date
-        self.io.date_len = DATE_SIZE
         self._idle_exchanges: list[Any] = []
         self._empty: trio.Event | None = None
+        self.lane = Lane(self)
+        self.run_on(runtime)
 
     def run_on(self, runtime: Runtime) -> None:
         """New exchanges start on *runtime*."""
         self.runtime = runtime
         self.access_log.kind = kind = runtime.resolved.log.access
         self.access = None if kind == "off" else self.access_log
+        self.lane.run_on(runtime)
 
     def refresh_date(self) -> None:
         """Make ``date`` that of the present second."""
@@ -106,6 +104,16 @@ class ServerContext:
         self.refresh_date()
         options.date = self.date
         options.date_len = DATE_SIZE
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges that run now."""
+        return self.lane.in_flight + sum(connection.busy for connection in self.connections)
+
+    def count(self) -> Counters:
+        """The counters, with what the short lane has counted since the last time."""
+        self.counters.exchanges += self.lane.take_exchanges()
+        return self.counters
 
     def one_less_accepted(self) -> None:
         self.accepted -= 1

@@ -297,7 +297,7 @@ def _finish_upstream(exchange: Exchange, upstream: UpstreamConnection, body: Inc
     )
     if clean:
         exchange.upstream = None
-        upstream.endpoint.give(upstream, exchange.context.wheel.now)
+        exchange.context.lane.give_back(upstream)
     else:
         exchange.drop_upstream()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,9 @@ __all__ = ["RouteEntry", "Runtime", "assemble"]
 
 PREPROCESSING = "request_preprocessing"
 
+_ids = itertools.count(1)
+_pools_of: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # as cffi's manual has it
+
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
@@ -32,7 +37,7 @@ class RouteEntry:
         name_text: cffi ``blitz_text``.
         chain: begins with the plugins that run before routing.
         cluster: None when ``answer`` gives the answer at once.
-        short: its exchanges may go through the short lane (``lane.py``).
+        short_route: cffi ``blitz_lane_route *`` if its exchanges may go through the short lane (``lane.py``).
         endpoint: the cluster's, when it has one only.
     """
 
@@ -41,8 +46,8 @@ class RouteEntry:
     chain: Chain
     cluster: Cluster | None
     answer: Handler | None = None
-    short: bool = False
     endpoint: Endpoint | None = None
+    short_route: Any = None
 
 
 class Runtime:
@@ -55,6 +60,7 @@ class Runtime:
         before: plugins that run before a route is chosen, and may change what it is chosen by.
         trust: the proxies whose word about the client is taken.
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
+        short_entries: those of its routes that have a short_route.
         users: exchanges that run on it now.
     """
 
@@ -66,8 +72,10 @@ class Runtime:
         pools: list[PluginPool],
         clusters: dict[str, Cluster],
         tls: TlsSettings,
+        short_entries: list[RouteEntry],
     ) -> None:
         self.resolved = resolved
+        self.short_entries = short_entries
         self.tls = tls
         self.trust = Trust(resolved.trusted_proxies, resolved.trusted_field)
         self.timeouts = resolved.timeouts
@@ -110,7 +118,8 @@ def assemble(resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings)
         entry = _entry(route, early, pools, clusters, alone=len(resolved.routes) == 1)
         rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry))
     before = Chain([pools[name] for name in early])
-    return Runtime(resolved, Router(rules), before, list(pools.values()), clusters, tls)
+    short = [rule.value for rule in rules if rule.value.short_route is not None]
+    return Runtime(resolved, Router(rules), before, list(pools.values()), clusters, tls, short)
 
 
 def _before_routing(resolved: Resolved) -> list[str]:
@@ -147,7 +156,20 @@ def _entry(
         return RouteEntry(name, text[0], chain, None, lambda request: reply)
     cluster = clusters[route.upstream]
     only = cluster.endpoints[0] if len(cluster.endpoints) == 1 else None
-    return RouteEntry(name, text[0], chain, cluster, short=short, endpoint=only)
+    short_route = _short_route(text[0], chain, only) if short else None
+    return RouteEntry(name, text[0], chain, cluster, endpoint=only, short_route=short_route)
+
+
+def _short_route(name: Any, chain: Chain, endpoint: Endpoint | None) -> Any:
+    pools = ffi.new("blitz_pool *[]", [pool.native for pool in chain.pools])
+    route = ffi.new("blitz_lane_route *")
+    route.id = next(_ids)
+    route.pools = pools
+    route.n_pools = len(chain.pools)
+    route.endpoint = ffi.NULL if endpoint is None else endpoint.native
+    route.name = name
+    _pools_of[route] = pools  # as long as the route
+    return route
 
 
 def _cluster(resolved: Resolved, name: str, tls: ClientTls | None) -> Cluster:

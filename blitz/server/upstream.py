@@ -12,15 +12,14 @@ import logging
 import math
 import select
 import socket
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 from trio.lowlevel import ParkingLot, wait_writable
 
-from blitz._native import ffi
-from blitz.errors import UpstreamError
+from blitz._native import ffi, lib
+from blitz.errors import InternalError, UpstreamError
 
 from .stream import ByteStream, SocketStream, set_nodelay
 from .tls_stream import TlsError, TlsStream
@@ -50,16 +49,21 @@ class EndpointAddress:
 
 
 class UpstreamConnection:
-    """One connection to an endpoint; ``used`` counts the exchanges it has served."""
+    """One connection to an endpoint; ``used`` counts the exchanges it has served.
 
-    __slots__ = ("_poll", "endpoint", "fd", "idle_since", "stream", "used")
+    Attributes:
+        fd: of its socket.
+        watched: the short lane may use it.
+    """
+
+    __slots__ = ("_poll", "endpoint", "fd", "stream", "used", "watched")
 
     def __init__(self, endpoint: Endpoint, stream: ByteStream) -> None:
         self.endpoint = endpoint
         self.stream = stream
-        self.fd = stream.fileno()  # -1: bytes pass through TLS
+        self.fd = (stream.stream if isinstance(stream, TlsStream) else stream).fileno()
         self.used = 0
-        self.idle_since = 0.0
+        self.watched = False  # by the short lane
         self._poll: select.poll | None = None
 
     def is_quiet(self) -> bool:
@@ -89,23 +93,22 @@ class Endpoint:
     Attributes:
         proxy_protocol: a connection begins with a header that names the client, and serves one exchange.
         live: open connections, idle ones included.
-        idle: the last used one is on the right.
+        native: cffi ``blitz_endpoint *``, the idle connections.
     """
 
     __slots__ = (
-        "_idle_timeout",
+        "_connections",
         "_last_good",
         "_lot",
-        "_max_idle",
         "_max_live",
         "_tls",
         "address",
         "failed_at",
         "failures",
-        "idle",
         "live",
         "name",
         "name_ptr",
+        "native",
         "proxy_protocol",
     )
 
@@ -125,38 +128,53 @@ class Endpoint:
         self._last_good: object = None
         self.name = str(address).encode()
         self.name_ptr = ffi.from_buffer("uint8_t[]", self.name)  # for exchanges: guests may ask for it
-        self.idle: deque[UpstreamConnection] = deque()
+        native = lib.blitz_endpoint_new(0 if proxy_protocol else max_idle, idle_timeout)
+        if native == ffi.NULL:
+            raise InternalError("out of memory for an endpoint")
+        self.native = ffi.gc(native, lib.blitz_endpoint_free)
+        self.native.shut = tls is not None or proxy_protocol
+        self._connections: dict[int, UpstreamConnection] = {}  # idle ones and those in the lane
         self.live = 0
         self.failures = 0
         self.failed_at = float("-inf")
         self._max_live = max_live
-        self._max_idle = max_idle
-        self._idle_timeout = idle_timeout
         self._lot = ParkingLot()
 
+    @property
+    def idle(self) -> int:
+        """Connections that wait for their next use."""
+        return int(self.native.n)
+
     def take_idle(self, now: float) -> UpstreamConnection | None:
-        """An idle connection that is still clean, or None. Unfit ones are closed on the way."""
-        while self.idle:
-            connection = self.idle.pop()
-            if not self.is_stale(connection, now) and connection.is_quiet():
+        """The last used idle connection that is still clean, or None. Unfit ones are closed on the way.
+
+        One that has been idle for ``idle_timeout`` may be closed by the upstream this very moment.
+        """
+        stale = ffi.new("uint8_t *")
+        while (fd := lib.blitz_endpoint_take(self.native, now, stale)) >= 0:
+            connection = self.taken(fd)
+            if not stale[0] and connection.is_quiet():
                 return connection
             connection.close()
         return None
 
-    def is_stale(self, connection: UpstreamConnection, now: float) -> bool:
-        """Idle for so long that the upstream may be closing it this moment."""
-        return now - connection.idle_since >= self._idle_timeout
+    def taken(self, fd: int) -> UpstreamConnection:
+        """The connection that was taken out of ``native``."""
+        return self._connections.pop(fd)
 
     def give(self, connection: UpstreamConnection, now: float) -> None:
         """Take back a connection whose last exchange ended cleanly."""
-        if len(self.idle) >= self._max_idle or self.proxy_protocol:
+        if lib.blitz_endpoint_give(self.native, connection.fd, now):
             connection.close()
             return
-        connection.idle_since = now
         connection.used += 1
-        self.idle.append(connection)
+        self._connections[connection.fd] = connection
+        self._tell_next()
+
+    def _tell_next(self) -> None:
         if self._lot:
             self._lot.unpark()
+        self.native.wanted = bool(self._lot)
 
     async def connect(self, timeout: float, preface: bytes = b"") -> UpstreamConnection:
         """A new connection; waits for a place when ``max_connections`` are open.
@@ -171,6 +189,7 @@ class Endpoint:
         """
         with trio.move_on_after(timeout or float("inf")) as scope:
             while self._max_live and self.live >= self._max_live:
+                self.native.wanted = True
                 await self._lot.park()
                 connection = self.take_idle(trio.current_time())
                 if connection is not None:
@@ -179,8 +198,7 @@ class Endpoint:
             try:
                 stream = await self._open(preface)
             except BaseException:
-                self.live -= 1
-                self._lot.unpark()
+                self.closed_one()
                 raise
             return UpstreamConnection(self, stream)
         assert scope.cancelled_caught
@@ -193,8 +211,7 @@ class Endpoint:
 
     def closed_one(self) -> None:
         self.live -= 1
-        if self._lot:
-            self._lot.unpark()
+        self._tell_next()
 
     def note_failure(self) -> None:
         self.failures += 1
@@ -206,14 +223,16 @@ class Endpoint:
 
     def retire(self) -> None:
         """Keep no connection from now on: idle ones close now, the others when they are given back."""
-        self._max_idle = 0
-        while self.idle:
-            self.idle.pop().end()
+        self.native.shut = True
+        self.native.most = 0
+        stale = ffi.new("uint8_t *")
+        while (fd := lib.blitz_endpoint_take(self.native, 0.0, stale)) >= 0:
+            self.taken(fd).end()
 
     def expire_idle(self, now: float) -> None:
-        """Close connections that have been idle for too long; the oldest are on the left."""
-        while self.idle and now - self.idle[0].idle_since >= self._idle_timeout:
-            self.idle.popleft().end()
+        """Close connections that have been idle for too long."""
+        while (fd := lib.blitz_endpoint_expire(self.native, now)) >= 0:
+            self.taken(fd).end()
 
     async def _open(self, preface: bytes) -> ByteStream:
         address = self.address

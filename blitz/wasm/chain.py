@@ -42,7 +42,6 @@ NEED_INSTANCE = 4
 _LOGS = lib.BLITZ_R_LOGS
 _PENDING = lib.BLITZ_PENDING
 _V_MASK = 3
-_SPECIAL = _V_MASK | _LOGS  # what needs more than going on
 _V_STOP = lib.BLITZ_V_STOP
 _call_request = lib.blitz_call_request
 _call_response = lib.blitz_call_response
@@ -127,20 +126,10 @@ class ChainRun:
         exchange = self._exchange
         while self._index < len(pools):
             pool = pools[self._index]
-            if pool.quick and pool.idle:
-                # The common case without a further Python call: a warm instance that says "continue".
-                instance = pool.idle.pop()
-                rc = _call_request(instance.ptr, exchange)
-                if rc >= 0 and not rc & _SPECIAL and instance.calls < pool.last_call:
-                    instance.calls += 1
-                    pool.calls += 1
-                    if pool.holds:
-                        self._held[self._index] = instance
-                    else:
-                        pool.idle.append(instance)
-                    self._index += 1
-                    continue
-                step = self._settle(pool, instance, rc)
+            instance = pool.take() if pool.quick else None
+            if instance is not None:
+                # The common case: a warm instance that says "continue".
+                step = self._settle(pool, instance, _call_request(instance.ptr, exchange))
                 if step != CONTINUE:
                     return step
             elif pool.plugin.has_request:
@@ -152,16 +141,17 @@ class ChainRun:
             self._index += 1
         return CONTINUE
 
-    def begin_at(self, index: int, instance: Instance | None, rc: int) -> int:
+    def begin_at(self, index: int, instance: int, rc: int) -> int:
         """As ``request``, when others have run the hooks before *index*, all with "continue".
 
         Args:
-            instance, rc: the hook at *index* ran on it and returned rc; None: it did not run.
+            instance, rc: the hook at *index* ran on the instance of that id and returned rc; 0: it did not.
         """
         self._index = index
-        if instance is None:
+        if not instance:
             return self.request()
-        return self._go_on(self._settle(self._pools[index], instance, rc))
+        pool = self._pools[index]
+        return self._go_on(self._settle(pool, pool.instances[instance], rc))
 
     # -- response phase
 
@@ -308,9 +298,8 @@ class ChainRun:
         if instance is None:
             if pool.suspended and pool.quarantined(self._now()):
                 return self._policy(pool, _suspended(pool))
-            if pool.idle:
-                instance = pool.idle.pop()
-            else:
+            instance = pool.take()
+            if instance is None:
                 return self._start(pool)
         rc = self._call(instance.ptr, self._exchange)
         return self._settle(pool, instance, rc)
@@ -351,8 +340,7 @@ class ChainRun:
             self._held.pop(index, None)
             emit_log(instance)
             return self._policy(pool, pool.drop(instance, self._now()))
-        pool.calls += 1
-        instance.calls += 1
+        pool.called += 1
         if rc & _LOGS:
             emit_log(instance)
         if self._call is _call_request and pool.plugin.has_response and rc & _V_MASK == 0:

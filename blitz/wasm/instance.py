@@ -52,17 +52,23 @@ class Instance:
     Attributes:
         ptr: for the calls of ``blitz._native.lib``; None after free().
         plugin: what it runs.
-        calls: hooks called so far, counted by whoever calls them.
+        id: of its plugin's instances.
         seen, quiet: the pool's: calls when it last looked, and for how many looks nothing was called.
     """
 
-    __slots__ = ("calls", "plugin", "ptr", "quiet", "seen")
+    __slots__ = ("id", "plugin", "ptr", "quiet", "seen")
 
     def __init__(self, ptr: Any, plugin: Plugin) -> None:
         self.ptr = ptr
         self.plugin = plugin
-        self.calls = self.seen = self.quiet = 0
+        self.id = int(lib.blitz_instance_id(ptr))
+        self.seen = self.quiet = 0
         plugin.instances += 1
+
+    @property
+    def calls(self) -> int:
+        """Message hooks that came to an end so far."""
+        return int(lib.blitz_instance_calls(self.ptr))
 
     def start(self) -> int:
         """Instantiate, run the start functions and init."""

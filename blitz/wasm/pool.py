@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from blitz._native import lib
-from blitz.errors import PluginError, PluginTimeout
+from blitz._native import ffi, lib
+from blitz.errors import InternalError, PluginError, PluginTimeout
 
 from .instance import Instance
 from .logs import emit_log
@@ -51,7 +51,13 @@ class PoolStatistics:
 
 
 class PluginPool:
-    """Instances of *plugin*; owns the plugin and everything made from it."""
+    """Instances of *plugin*; owns the plugin and everything made from it.
+
+    Attributes:
+        native: cffi ``blitz_pool *``: the idle ones, which the short lane takes and gives back too.
+        instances: all that live, by id.
+        called: hooks that were called, but for those of the short lane.
+    """
 
     __slots__ = (
         "_closed",
@@ -59,22 +65,20 @@ class PluginPool:
         "_quarantined_until",
         "_quick",
         "_record",
-        "calls",
+        "called",
         "faults",
         "fresh",
-        "holds",
-        "idle",
-        "last_call",
+        "instances",
         "leaving",
         "live",
         "made",
         "max_calls",
         "max_live",
         "name",
+        "native",
         "open_on_failure",
         "plugin",
         "quarantines",
-        "quick",
         "skipped",
         "suspended",
         "unsaid",
@@ -90,27 +94,55 @@ class PluginPool:
         self.fresh = spec.instances == "per-request"
         self.max_live = 1 if spec.instances == "single" else spec.max_instances
         self.max_calls = spec.max_requests
-        self.last_call = spec.max_requests - 1  # an instance with so many calls behind it may make one more
         self.warm = 0 if self.fresh else min(spec.warm, self.max_live)
-        self.holds = plugin.has_response  # an instance stays with its exchange until the answer
+        native = lib.blitz_pool_new(self.max_live)
+        if native == ffi.NULL:
+            raise InternalError("out of memory for a pool")
+        self.native = ffi.gc(native, lib.blitz_pool_free)
+        self.native.max_calls = self.max_calls
         self._quick = plugin.has_request and not plugin.reads_body and not self.fresh and self.max_live > 1
-        self.quick = self._quick  # its request hook may run without further questions
+        self.quick = self._quick
         self.suspended = False  # in quarantine, or was when somebody last looked
-        self.idle: list[Instance] = []
+        self.instances: dict[int, Instance] = {}
         self.leaving: list[Instance] = []  # cleanup() is still running; the shell drives these
         self.unsaid: deque[PluginError] = deque(maxlen=MAX_UNSAID)
         self.waiters: deque[Callable[[], object]] = deque()
-        self.live = self.made = self.calls = self.faults = self.skipped = self.quarantines = 0
+        self.live = self.made = self.called = self.faults = self.skipped = self.quarantines = 0
         self._record: deque[tuple[float, int]] = deque(maxlen=QUARANTINE_FAULTS)  # faults: when, calls so far
         self._quarantined_until = 0.0
         self._last_pause = 0.0
         self._closed = False
+
+    @property
+    def quick(self) -> bool:
+        """Its request hook may run without further questions."""
+        return bool(self.native.quick)
+
+    @quick.setter
+    def quick(self, quick: bool) -> None:
+        self.native.quick = quick
+
+    @property
+    def idle(self) -> int:
+        """Instances that wait for their next call."""
+        return int(self.native.n)
+
+    @property
+    def calls(self) -> int:
+        """Hooks that were called since the pool was made."""
+        return self.called + int(self.native.calls)
+
+    def take(self) -> Instance | None:
+        """The idle instance that was used last, or None."""
+        key = lib.blitz_pool_take(self.native)
+        return self.instances[key] if key else None
 
     def make(self) -> Instance | None:
         """A new instance, not started; None when as many live as may."""
         if self.live >= self.max_live:
             return None
         instance = self.plugin.new_instance()
+        self.instances[instance.id] = instance
         self.live += 1
         self.made += 1
         return instance
@@ -120,7 +152,7 @@ class PluginPool:
         if self.fresh or self._closed or instance.calls >= self.max_calls:
             self.retire(instance)
         else:
-            self.idle.append(instance)
+            lib.blitz_pool_give(self.native, instance.ptr)
             self.wake()
 
     def retire(self, instance: Instance) -> None:
@@ -161,6 +193,7 @@ class PluginPool:
     def end(self, instance: Instance) -> None:
         """Free an instance, whatever its state."""
         emit_log(instance)
+        del self.instances[instance.id]
         instance.free()
         self.live -= 1
         self.wake()
@@ -210,21 +243,29 @@ class PluginPool:
         The instance used last is taken first, so a pool that needs fewer than it has leaves the rest
         untouched, and those are the ones that end.
         """
-        spare = len(self.idle) - self.warm
-        for instance in self.idle[:]:
-            instance.quiet = instance.quiet + 1 if instance.calls == instance.seen else 0
-            instance.seen = instance.calls
+        spare = self.idle - self.warm
+        for instance in self._take_all():
+            calls = instance.calls
+            instance.quiet = instance.quiet + 1 if calls == instance.seen else 0
+            instance.seen = calls
             if instance.quiet >= QUIET_LOOKS and spare > 0:
                 spare -= 1
-                self.idle.remove(instance)
                 self.retire(instance)
+            else:
+                lib.blitz_pool_give(self.native, instance.ptr)
+
+    def _take_all(self) -> list[Instance]:
+        """All idle instances, the one used last at the end."""
+        idle = []
+        while (instance := self.take()) is not None:
+            idle.append(instance)
+        return idle[::-1]
 
     def close(self) -> None:
         """No further exchanges: idle instances end now, taken ones when they are given back."""
         self._closed = True
         self.quick = False
-        idle, self.idle = self.idle, []
-        for instance in idle:
+        for instance in self._take_all():
             self.retire(instance)
 
     @property
@@ -247,7 +288,7 @@ class PluginPool:
     def statistics(self, now: float) -> PoolStatistics:
         return PoolStatistics(
             live=self.live,
-            idle=len(self.idle),
+            idle=self.idle,
             made=self.made,
             calls=self.calls,
             faults=self.faults,

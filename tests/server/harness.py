@@ -332,9 +332,13 @@ async def rig(
     upgrades: list[str] | None = None,
     forwarded: str = "x-forwarded",
     request_id_header: str = "",
+    main: dict[str, Any] | None = None,
     **config: Any,
 ) -> AsyncIterator[Rig]:
-    """A gateway in front of one fake upstream; TLS on both sides where *parser* ends in "+tls"."""
+    """A gateway in front of one fake upstream; TLS on both sides where *parser* ends in "+tls".
+
+    *main*: settings of that upstream.
+    """
     parser, _, encrypted = parser.partition("+")
     upstream = FakeUpstream(script, authority().server_context("127.0.0.1") if encrypted else None)
     if encrypted:
@@ -345,7 +349,9 @@ async def rig(
         config.setdefault("listen", ["127.0.0.1:0"])
         config.setdefault("routes", [Route(upstream="main")])
         tls = UpstreamTls(ca=authority().file) if encrypted else UpstreamTls()
-        config.setdefault("upstreams", {"main": Upstream(endpoints=[upstream.endpoint], tls=tls)})
+        config.setdefault(
+            "upstreams", {"main": Upstream(endpoints=[upstream.endpoint], tls=tls, **(main or {}))}
+        )
         whole = Config(
             http=Http(
                 parser=parser,  # type: ignore[arg-type]

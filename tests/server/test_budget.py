@@ -107,7 +107,7 @@ async def test_no_instance_in_time_is_503(guest: Make, monkeypatch: pytest.Monke
     plugin = guest(f"{REQUEST} (i32.const 0))", instances="single")
     async with rig(answering(OK), plugins=[plugin], timeouts=Timeouts(chain=0.1)) as test:
         (pool,) = test.gateway._context.runtime.pools
-        instance = pool.idle.pop()  # somebody has it
+        instance = pool.take()  # somebody has it
         assert (await test.get())[0] == 503
         (fault,) = test.gateway.faults()
         assert fault.kind == "suspended"

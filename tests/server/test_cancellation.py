@@ -56,6 +56,7 @@ class Ledger:
 
     def __init__(self, context: ServerContext) -> None:
         self.lent: Counter[str] = Counter()
+        self.lane = context.lane
         for owner, take, give in (
             (context, "take_exchange", "give_exchange"),
             (context, "buffers", ""),
@@ -92,7 +93,10 @@ class Ledger:
 
     @property
     def missing(self) -> dict[str, int]:
-        return {what: count for what, count in self.lent.items() if count}
+        held, in_use = self.lane.slots
+        lent = self.lent.copy()
+        lent.subtract({"buffers": held, "take_exchange": held})
+        return {what: count for what, count in {**lent, "slots of the lane": in_use}.items() if count}
 
 
 def waiting_in() -> list[list[str]]:
@@ -227,6 +231,7 @@ class Stage:
         wait: functions that a task must be waiting in, the last innermost.
         reach: bring the gateway there.
         plugin: body of a guest and its settings.
+        in_flight: exchanges that wait for their upstream in the short lane.
     """
 
     wait: tuple[str, ...]
@@ -237,6 +242,7 @@ class Stage:
     plugin: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     imports: str = ""
+    in_flight: int = 0
 
 
 def sending(data: bytes, *, after: int = 0) -> Callable[[Stand], Awaitable[None]]:
@@ -280,9 +286,9 @@ CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = b"100000\r\n" + bytes(MIB) + b"\r\n"
 
 STAGES = {
-    "first request, short lane": Stage(("serve_short", "wait"), sending(b"")),
+    "first request, short lane": Stage(("serve_short",), sending(b"")),
     "first request": Stage(("_first_bytes", "wait_readable"), sending(b""), config=H11),
-    "next request, short lane": Stage(("serve_short", "wait"), sending(b"", after=3), script=answering(OK)),
+    "next request, short lane": Stage(("serve_short",), sending(b"", after=3), script=answering(OK)),
     "next request": Stage(("_first_bytes", "wait_readable"), sending(b"", after=3), answering(OK), H11),
     "head": Stage(("_next_head", "receive_into"), sending(b"GET / HTTP/1.1\r\n")),
     "head behind a head": Stage(
@@ -313,7 +319,7 @@ STAGES = {
         imports=READ,
         settings={"max_body": 30_000_000},
     ),
-    "first byte, short lane": Stage(("serve_short", "wait"), sending(STALL, after=3), script=stalling),
+    "first byte, short lane": Stage(("serve_short",), sending(STALL, after=3), script=stalling, in_flight=1),
     "first byte": Stage(("read_answer", "receive_into"), sending(STALL, after=3), stalling, H11),
     "answer head": Stage(
         ("read_answer", "receive_into"), sending(GET), script=saying(b"HTTP/1.1 200 OK\r\nA: ")
@@ -377,6 +383,8 @@ async def arrive(test: Stand, stage: Stage) -> None:
         # It is there to stay.
         await trio.testing.wait_all_tasks_blocked(0.02)
         assert is_waiting(*stage.wait)
+    if stage.in_flight:
+        assert test.context.lane.in_flight == stage.in_flight
 
 
 def left_behind(test: Stand) -> dict[str, object]:
@@ -391,7 +399,7 @@ def left_behind(test: Stand) -> dict[str, object]:
             "instances": sum(plugin.live - plugin.idle for plugin in statistics.plugins.values()),
             "waiters": sum(len(pool.waiters) for pool in test.context.runtime.pools),
             "exchanges": test.context.runtime.users,
-            "upstream connections": sum(endpoint.live - len(endpoint.idle) for endpoint in endpoints),
+            "upstream connections": sum(endpoint.live - endpoint.idle for endpoint in endpoints),
             **test.ledger.missing,
         }.items()
         if count
@@ -400,7 +408,7 @@ def left_behind(test: Stand) -> dict[str, object]:
 
 def kept(test: Stand) -> Counter[str]:
     """Descriptors that the gateway keeps for later: idle upstream connections and pipes."""
-    idle = sum(len(e.idle) for c in test.context.runtime.clusters.values() for e in c.endpoints)
+    idle = sum(e.idle for c in test.context.runtime.clusters.values() for e in c.endpoints)
     return +Counter(socket=idle, pipe=2 * len(test.context.pipes._idle))
 
 

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
 import trio
 import trio.testing
+import wasmtime
 
 import blitz
-from blitz.config import Answer, Route, Timeouts
+from blitz.config import Answer, Plugin, Route, Timeouts
 
-from .harness import Client, Rig, Served, answering, rig
+from .harness import Client, Rig, Served, answering, rig, until
+from .test_plugins import HEAD, REQUEST
 
+Make = Callable[..., Plugin]
+LOOP = "(loop $l (br $l)) (i32.const 0))"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Make:
+    def make(body: str, imports: str = "", **settings: Any) -> Plugin:
+        path = tmp_path / "guest.wasm"
+        path.write_bytes(wasmtime.wat2wasm(f"(module {imports} {HEAD} {body})"))
+        return Plugin(name="guest", file=str(path), **settings)
+
+    return make
 
 
 def get(path: str) -> bytes:
@@ -89,3 +108,119 @@ async def test_an_answer_during_a_drain_says_close() -> None:
         status, fields, _ = await client.answer()
         assert (status, fields["connection"]) == (200, "close")
         assert await client.closed()
+
+
+# ---------------------------------------------------------------- what the lane shares with the general path
+
+
+async def test_exchanges_of_the_lane_are_counted_and_seen() -> None:
+    async with rig(one_after_the_other) as test:
+        client = await in_the_lane(test)
+        assert test.gateway.statistics().counters.exchanges == 3
+        await client.send(get("/stall"))
+        await until(lambda: test.gateway.statistics().in_flight == 1)
+        assert test.gateway.statistics().counters.exchanges == 4
+
+
+async def test_an_instance_is_replaced_after_max_requests_in_the_lane(guest: Make) -> None:
+    plugin = guest(f"{REQUEST} (i32.const 0))", max_requests=3)
+    async with rig(answering(OK), plugins=[plugin]) as test:
+        client = await test.connect()
+        for _ in range(10):
+            await client.send(get("/"))
+            assert (await client.answer())[0] == 200
+        statistics = test.gateway.statistics().plugins["guest"]
+        assert (statistics.calls, statistics.made, statistics.live) == (10, 4, 1)
+
+
+async def test_a_plugin_that_answers_in_the_lane_spares_the_upstream(guest: Make) -> None:
+    imports = '(import "env" "set_status" (func $status (param i32)))'
+    plugin = guest(f"{REQUEST} (call $status (i32.const 403)) (i32.const 1))", imports=imports)
+    async with rig(answering(OK), plugins=[plugin]) as test:
+        client = await test.connect()
+        for _ in range(3):
+            await client.send(get("/"))
+            status, fields, _ = await client.answer()
+            assert status == 403
+            assert "date" in fields
+        assert not test.upstream.connections
+
+
+async def test_a_guest_that_loops_in_the_lane_is_cancelled_and_others_are_served(guest: Make) -> None:
+    plugin = guest(f"{REQUEST} {LOOP}", timeout=0.2)
+    routes = [
+        Route(path_prefix="/loop", upstream="main", plugins=["guest"]),
+        Route(path_prefix="/", upstream="main", plugins=[]),
+    ]
+    async with rig(answering(OK), plugins=[plugin], routes=routes) as test:
+        served = await in_the_lane(test)
+        loops = [await test.connect() for _ in range(8)]
+        for client in loops:
+            await client.send(get("/loop"))
+        for _ in range(20):
+            await served.send(get("/"))
+            assert (await served.answer())[0] == 200
+        for client in loops:
+            with trio.fail_after(10):
+                assert (await client.answer())[0] == 500
+
+
+async def test_hosts_and_clients_of_a_trusted_proxy_are_told_anew_for_each_request() -> None:
+    seen: list[bytes] = []
+
+    async def script(served: Served) -> None:
+        while True:
+            seen.append(await served.head())
+            await served.send(OK)
+
+    async with rig(script, main={"host": "inner.test"}, trusted_proxies=["127.0.0.1"]) as test:
+        client = await test.connect()
+        for n in range(1, 5):
+            lines = f"GET / HTTP/1.1\r\nHost: outer{n}.test\r\nX-Forwarded-For: 192.0.2.{n}\r\n\r\n"
+            await client.send(lines.encode())
+            assert (await client.answer())[0] == 200
+        for n, head in enumerate(seen, start=1):
+            fields = head.lower()
+            assert b"host: inner.test\r\n" in fields
+            assert f"x-forwarded-host: outer{n}.test\r\n".encode() in fields
+            assert f"x-forwarded-for: 192.0.2.{n}".encode() in fields
+
+
+async def test_a_connection_that_others_wait_for_goes_from_the_lane_to_them() -> None:
+    release = trio.Event()
+
+    async def script(served: Served) -> None:
+        while True:
+            if b" /slow " in await served.head():
+                await release.wait()
+            await served.send(OK)
+
+    async with rig(script, main={"max_connections": 1}) as test:
+        first = await in_the_lane(test)
+        second = await test.connect()
+        await first.send(get("/slow"))
+        await until(lambda: test.gateway.statistics().in_flight == 1)
+        await second.send(get("/"))
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        release.set()
+        with trio.fail_after(5):
+            assert (await first.answer())[0] == (await second.answer())[0] == 200
+
+
+async def test_waits_of_the_lane_end_at_their_deadlines() -> None:
+    async with rig(one_after_the_other, timeouts=Timeouts(keepalive=0.2, first_byte=0.3)) as test:
+        waiting, stalled = await in_the_lane(test), await in_the_lane(test)
+        await stalled.send(get("/stall"))
+        with trio.fail_after(5):
+            assert (await stalled.answer())[0] == 504
+            assert await waiting.closed()
+        assert test.gateway.statistics().counters.timeouts == 2
+
+
+async def test_a_reload_is_seen_by_the_next_request_of_a_connection_in_the_lane() -> None:
+    async with rig(one_after_the_other) as test:
+        client = await in_the_lane(test)
+        moved = blitz.Config(routes=[Route(answer=Answer(410))], upstreams=test.config.upstreams)
+        await test.gateway.reload(moved)
+        await client.send(get("/"))
+        assert (await client.answer())[0] == 410

@@ -61,7 +61,7 @@ def started(pool: PluginPool) -> Instance:
 
 def call(pool: PluginPool, target: bytes = b"/", now: float = 0.0) -> None:
     """One exchange, as a chain does it."""
-    instance = pool.idle.pop() if pool.idle else started(pool)
+    instance = pool.take() or started(pool)
     with exchanging(target=target) as exchange:
         rc = instance.request(exchange.c)
         while rc == lib.BLITZ_PENDING:
@@ -69,8 +69,7 @@ def call(pool: PluginPool, target: bytes = b"/", now: float = 0.0) -> None:
     if rc < 0:
         assert isinstance(pool.drop(instance, now), PluginTrap)
         return
-    pool.calls += 1
-    instance.calls += 1
+    pool.called += 1
     pool.give(instance)
 
 
@@ -145,9 +144,10 @@ def test_idle_instances_end_after_a_while_but_the_warm_ones(
 def test_a_busy_pool_does_not_shrink(make: Callable[..., PluginPool]) -> None:
     pool = make(warm=0)
     for _ in range(3 * pool_module.QUIET_LOOKS):
-        taken = [pool.idle.pop() if pool.idle else started(pool) for _ in range(4)]
+        taken = [pool.take() or started(pool) for _ in range(4)]
         for instance in taken:
-            instance.calls += 1
+            with exchanging() as exchange:
+                assert instance.request(exchange.c) == lib.BLITZ_V_CONTINUE
             pool.give(instance)
         pool.look_after()
     assert (pool.live, pool.made) == (4, 4)

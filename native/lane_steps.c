@@ -1,0 +1,129 @@
+/* lane_steps.c: the steps of a short exchange, each one system call and one pass over a head. See lane.h.
+ *
+ * Nothing here decides anything that the general path would decide otherwise.
+ */
+#include "lane.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static int64_t receive(int fd, blitz_space buf, blitz_io *io)
+{
+    ssize_t got;
+    do
+        got = recv(fd, buf.ptr, buf.size, MSG_DONTWAIT);
+    while (got < 0 && errno == EINTR);
+    io->got = got > 0 ? (size_t)got : 0;
+    io->is_short = false;
+    io->error = got < 0 ? errno : 0;
+    if (got > 0)
+        return got;
+    if (got == 0)
+        return BLITZ_IO_EOF;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? BLITZ_IO_AGAIN : BLITZ_IO_ERROR;
+}
+
+/* Send size bytes; -> how many are left. */
+static int64_t send_all(int fd, const uint8_t *bytes, size_t size, blitz_io *io)
+{
+    ssize_t sent;
+    do
+        sent = send(fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    io->size = size;
+    if (sent >= 0)
+        return (int64_t)(size - (size_t)sent);
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+        return (int64_t)size;
+    io->error = errno;
+    return BLITZ_IO_ERROR;
+}
+
+/* OPTIONS and TRACE count hops (RFC 9110 section 7.6.2). */
+static bool counts_hops(const blitz_head *head)
+{
+    uint8_t first = head->method.len > 0 ? *blitz_at(head, head->method) : 0;
+    return first == 'O' || first == 'T';
+}
+
+int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
+                                   blitz_io *io)
+{
+    int64_t got = receive(fd, buf, io);
+    if (got < 0)
+        return got;
+    int64_t size = blitz_scan_request(head, buf.ptr, (size_t)got, 0, limits);
+    if (size <= 0)
+        return 0;
+    io->is_short = size == got && head->minor == 1 && head->body == BLITZ_BODY_NONE &&
+                   head->flags == BLITZ_HEAD_KEEP_ALIVE && !counts_hops(head);
+    return size;
+}
+
+int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_write_options *options,
+                                blitz_space scratch, blitz_io *io)
+{
+    uint8_t byte;
+    ssize_t ahead = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+    /* Data nobody asked for, the end, or an error: only silence is clean. */
+    if (ahead >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+        return BLITZ_IO_STALE;
+    int64_t size = blitz_head_write(head, options, NULL, 0, scratch.ptr, scratch.size);
+    if (size < 0)
+        return BLITZ_IO_ODD;
+    return send_all(fd, scratch.ptr, (size_t)size, io);
+}
+
+int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exchange,
+                                    const blitz_head_limits *limits, blitz_io *io)
+{
+    int64_t got = receive(fd, buf, io);
+    if (got < 0)
+        return got;
+    blitz_head *response = exchange->response, *request = exchange->request;
+    blitz_head_reset(response, BLITZ_RESPONSE);
+    int64_t size = blitz_scan_response(response, buf.ptr, (size_t)got, 0, limits,
+                                       blitz_at(request, request->method), request->method.len);
+    if (size <= 0)
+        return 0;
+    int64_t body = response->body == BLITZ_BODY_LENGTH ? response->content_length : 0;
+    io->is_short = response->status >= 200 && (response->flags & BLITZ_HEAD_KEEP_ALIVE) &&
+                   (response->body == BLITZ_BODY_LENGTH || response->body == BLITZ_BODY_NONE) &&
+                   body == got - size;
+    return size;
+}
+
+int64_t blitz_step_answer(int fd, const blitz_exchange *exchange, blitz_text body, blitz_text date,
+                          blitz_space scratch, blitz_io *io)
+{
+    const blitz_head *response = exchange->response;
+    blitz_write_options options = {
+        .body = response->body,
+        .content_length = response->content_length,
+        .keep_length = response->body == BLITZ_BODY_NONE,
+        .first_is_last = 1,
+        .date = date.ptr,
+        .date_len = date.len,
+    };
+    int64_t size = blitz_head_write(response, &options, body.ptr, body.len, scratch.ptr, scratch.size);
+    return size < 0 ? BLITZ_IO_ODD : send_all(fd, scratch.ptr, (size_t)size, io);
+}
+
+int64_t blitz_step_answer_of_plugin(int fd, const blitz_exchange *exchange, blitz_text date, blitz_space scratch,
+                                    blitz_io *io)
+{
+    const blitz_head *response = exchange->response, *request = exchange->request;
+    bool bodiless = response->status == 204 || response->status == 304;
+    bool head_only = request->method.len == 4 && memcmp(blitz_at(request, request->method), "HEAD", 4) == 0;
+    size_t len = bodiless ? 0 : exchange->new_body.len;
+    blitz_write_options options = {
+        .body = bodiless ? BLITZ_BODY_NONE : BLITZ_BODY_LENGTH,
+        .content_length = (int64_t)len,
+        .first_is_last = 1,
+        .date = date.ptr,
+        .date_len = date.len,
+    };
+    int64_t size = blitz_head_write(response, &options, exchange->new_body.ptr, head_only ? 0 : len, scratch.ptr,
+                                    scratch.size);
+    return size < 0 ? BLITZ_IO_ODD : send_all(fd, scratch.ptr, (size_t)size, io);
+}

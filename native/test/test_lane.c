@@ -1,0 +1,335 @@
+/* The short lane over real sockets, under sanitizers: what it does by itself, what it hands over and with
+ * what, and that nothing it was lent is lost. Plugins are tested from Python. */
+#include "guard.h"
+#include "lane.h"
+#include <math.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { BUF = 1024, SLOTS = 2 };
+static const char GET[] = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+static const char OK[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+typedef struct { int ours, theirs; } pair;
+static struct {
+    blitz_lane *lane;
+    blitz_lane_face *face;
+    blitz_endpoint *endpoint;
+    blitz_lane_route route;
+    blitz_lane_report report;
+    blitz_head_limits limits;
+    blitz_peer peer;
+    blitz_write_options options;
+    uint8_t *bufs[SLOTS], answer[BUF], scratch[4096];
+    blitz_exchange *exchanges[SLOTS];
+    pair client, upstream;
+} t;
+
+static pair connect_pair(void)
+{
+    int fds[2];
+    MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0, "socketpair");
+    return (pair){fds[0], fds[1]};
+}
+
+static void say(int fd, const char *text) { MUST(write(fd, text, strlen(text)) == (ssize_t)strlen(text), "write"); }
+
+/* Everything that can be read; "" when there is nothing. */
+static const char *heard(int fd)
+{
+    static char text[8192];
+    ssize_t n = read(fd, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = 0;
+    return text;
+}
+
+static int turn(double now) { return blitz_lane_turn(t.lane, now, &t.report); }
+
+static void begin(int ask)
+{
+    memset(&t, 0, sizeof t);
+    t.lane = blitz_lane_new();
+    MUST(t.lane != NULL, "lane");
+    t.face = blitz_lane_face_of(t.lane);
+    t.face->limits = &t.limits;
+    t.face->keepalive = 10;
+    t.face->first_request = 5;
+    blitz_lane_lend(t.lane, t.answer, sizeof t.answer, t.scratch, sizeof t.scratch);
+    for (int i = 0; i < SLOTS; i++) {
+        t.bufs[i] = malloc(BUF);
+        t.exchanges[i] = blitz_exchange_new();
+        MUST(blitz_lane_add_slot(t.lane) == i, "slot");
+        blitz_lane_fill_slot(t.lane, i, t.bufs[i], BUF, t.exchanges[i]);
+    }
+    t.endpoint = blitz_endpoint_new(4, 60);
+    t.route = (blitz_lane_route){.id = 7, .endpoint = t.endpoint, .first_byte = 3};
+    t.face->route = ask ? NULL : &t.route;
+    t.client = connect_pair();
+    t.upstream = connect_pair();
+    MUST(blitz_lane_watch_upstream(t.lane, t.upstream.ours) == 0, "watch");
+    MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 0) == 0, "give");
+    MUST(blitz_lane_enter(t.lane, t.client.ours, &t.peer, &t.options, 0, 0, 0) == 0, "enter");
+    MUST(turn(0) == BLITZ_LANE_QUIET, "nothing happened yet");
+}
+
+static void end(void)
+{
+    MUST(t.face->clients == 0 && t.face->in_flight == 0 && t.route.in_flight == 0, "somebody is still there");
+    MUST(t.face->free_slots == SLOTS, "%u slots came back", t.face->free_slots);
+    for (int i = 0; i < SLOTS; i++) {
+        free(t.bufs[i]);
+        blitz_exchange_free(t.exchanges[i]);
+    }
+    blitz_endpoint_free(t.endpoint);
+    blitz_lane_free(t.lane);
+    close(t.client.ours), close(t.client.theirs), close(t.upstream.ours), close(t.upstream.theirs);
+}
+
+static void refill(void)
+{
+    int32_t slot = t.report.slot;
+    blitz_exchange_reset(t.exchanges[slot]);
+    blitz_lane_fill_slot(t.lane, slot, t.bufs[slot], BUF, t.exchanges[slot]);
+}
+
+static void ask_upstream(void)
+{
+    say(t.client.theirs, GET);
+    MUST(turn(1) == BLITZ_LANE_QUIET, "handed over");
+    MUST(strncmp(heard(t.upstream.theirs), "GET /a HTTP/1.1\r\n", 17) == 0, "the request");
+}
+
+static void close_client(void)
+{
+    shutdown(t.client.theirs, SHUT_WR);
+    MUST(turn(9) == BLITZ_LANE_CLOSED && t.report.fd == t.client.ours && t.report.slot == -1, "closed");
+}
+
+static void exchanges_need_nobody(void)
+{
+    begin(0);
+    for (int i = 0; i < 3; i++) {
+        ask_upstream();
+        MUST(t.face->in_flight == 1 && t.endpoint->n == 0, "in flight");
+        say(t.upstream.theirs, OK);
+        MUST(turn(2) == BLITZ_LANE_QUIET, "handed over");
+        const char *answer = heard(t.client.theirs);
+        MUST(strncmp(answer, "HTTP/1.1 200 OK\r\n", 17) == 0 && strstr(answer, "\r\n\r\nhi"), "got %s", answer);
+        MUST(t.endpoint->n == 1 && t.face->free_slots == SLOTS, "given back");
+    }
+    MUST(t.face->exchanges == 3, "counted");
+    close_client();
+    MUST(t.report.served, "served");
+    end();
+}
+
+static void a_client_that_ends_behind_its_request_is_answered(void)
+{
+    begin(0);
+    say(t.client.theirs, GET);
+    shutdown(t.client.theirs, SHUT_WR);
+    MUST(turn(1) == BLITZ_LANE_QUIET, "sent");
+    heard(t.upstream.theirs);
+    say(t.upstream.theirs, OK);
+    MUST(turn(2) == BLITZ_LANE_QUIET, "answered");
+    MUST(strncmp(heard(t.client.theirs), "HTTP/1.1 200", 12) == 0, "the answer");
+    MUST(turn(3) == BLITZ_LANE_CLOSED, "its end was forgotten");
+    end();
+}
+
+static void a_request_that_comes_too_early_is_not_forgotten(void)
+{
+    begin(0);
+    ask_upstream();
+    say(t.client.theirs, GET);
+    MUST(turn(2) == BLITZ_LANE_QUIET, "busy");
+    say(t.upstream.theirs, OK);
+    MUST(turn(3) == BLITZ_LANE_QUIET, "answered");
+    MUST(turn(4) == BLITZ_LANE_QUIET, "sent");
+    MUST(strncmp(heard(t.upstream.theirs), "GET /a", 6) == 0, "the second request");
+    say(t.upstream.theirs, OK);
+    MUST(turn(5) == BLITZ_LANE_QUIET, "answered");
+    close_client();
+    end();
+}
+
+static void what_fills_the_buffer_may_have_more_behind_it(void)
+{
+    char head[BUF + 1];
+    int n = snprintf(head, sizeof head, "GET /a HTTP/1.1\r\nHost: h\r\nX: ");
+    memset(head + n, 'x', (size_t)(BUF - n - 4));
+    memcpy(head + BUF - 4, "\r\n\r\n", 5);
+    begin(0);
+    say(t.client.theirs, head);
+    say(t.client.theirs, GET);
+    MUST(turn(1) == BLITZ_LANE_QUIET, "sent");
+    heard(t.upstream.theirs);
+    say(t.upstream.theirs, OK);
+    MUST(turn(2) == BLITZ_LANE_QUIET, "answered");
+    MUST(turn(3) == BLITZ_LANE_QUIET, "sent");
+    MUST(strncmp(heard(t.upstream.theirs), "GET /a", 6) == 0, "the second request");
+    say(t.upstream.theirs, OK);
+    MUST(turn(4) == BLITZ_LANE_QUIET, "answered");
+    close_client();
+    end();
+}
+
+static void what_is_not_short_is_handed_over(void)
+{
+    begin(0);
+    say(t.client.theirs, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
+    MUST(turn(1) == BLITZ_LANE_HAND_OVER && t.report.route == NULL && t.report.upstream == -1, "a body");
+    MUST(t.report.got == t.report.size + 2, "head and body");
+    refill();
+    MUST(blitz_lane_enter(t.lane, t.client.ours, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
+    say(t.client.theirs, "GET /a HT");
+    MUST(turn(2) == BLITZ_LANE_HEAD_BYTES && t.report.got == 9, "a part of a head");
+    refill();
+    end();
+}
+
+static void an_answer_that_is_not_short_is_handed_over_with_its_bytes(void)
+{
+    static const char begun[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi";
+    begin(0);
+    ask_upstream();
+    say(t.upstream.theirs, begun);
+    MUST(turn(2) == BLITZ_LANE_HAND_OVER && t.report.upstream == t.upstream.ours && t.report.answer_read, "answer");
+    MUST(t.report.answer_got == sizeof begun - 1 && memcmp(t.answer, begun, sizeof begun - 1) == 0, "its bytes");
+    MUST(t.report.route == &t.route && t.report.n_unsent == 0, "route");
+    refill();
+    end();
+}
+
+static void an_upstream_that_spoke_unasked_is_unfit(void)
+{
+    begin(0);
+    say(t.upstream.theirs, OK);
+    say(t.client.theirs, GET);
+    MUST(turn(1) == BLITZ_LANE_HAND_OVER && t.report.unfit == t.upstream.ours && t.report.upstream == -1, "unfit");
+    MUST(heard(t.upstream.theirs)[0] == 0, "it was asked");
+    refill();
+    end();
+}
+
+static void python_may_choose_the_route(void)
+{
+    begin(1);
+    say(t.client.theirs, GET);
+    MUST(turn(1) == BLITZ_LANE_ASK && t.report.slot >= 0, "ask");
+    MUST(blitz_lane_route_it(t.lane, t.report.fd, &t.route, &t.peer, &t.report) == BLITZ_LANE_QUIET, "sent");
+    MUST(strncmp(heard(t.upstream.theirs), "GET /a", 6) == 0, "the request");
+    say(t.upstream.theirs, OK);
+    MUST(turn(2) == BLITZ_LANE_QUIET, "answered");
+    say(t.client.theirs, GET);
+    MUST(turn(3) == BLITZ_LANE_ASK, "ask");
+    MUST(blitz_lane_route_it(t.lane, t.report.fd, NULL, &t.peer, &t.report) == BLITZ_LANE_HAND_OVER, "no route");
+    MUST(t.report.size == sizeof GET - 1 && t.report.got == sizeof GET - 1, "the head");
+    refill();
+    end();
+}
+
+static void whoever_leaves_leaves_everything(void)
+{
+    begin(0);
+    ask_upstream();
+    blitz_lane_leave(t.lane, t.client.ours, &t.report);
+    MUST(t.report.upstream == t.upstream.ours && t.report.slot == -1, "the upstream is to be closed");
+    say(t.upstream.theirs, OK);
+    MUST(turn(2) == BLITZ_LANE_QUIET, "nobody waits for it");
+    end();
+}
+
+static void a_connection_that_others_want_is_returned(void)
+{
+    begin(0);
+    t.endpoint->wanted = 1;
+    ask_upstream();
+    say(t.upstream.theirs, OK);
+    MUST(turn(2) == BLITZ_LANE_RETURNED && t.report.returned == t.upstream.ours && t.endpoint->n == 0, "returned");
+    MUST(t.report.route == &t.route && t.face->clients == 1, "the client stays");
+    close_client();
+    end();
+}
+
+static void deadlines_pass_once(void)
+{
+    begin(0);
+    MUST(blitz_lane_expired(t.lane, 4.9, &t.report) == BLITZ_LANE_QUIET, "early");
+    MUST(blitz_lane_expired(t.lane, 5, &t.report) == BLITZ_LANE_EXPIRED && !t.report.served, "the first request");
+    MUST(blitz_lane_expired(t.lane, 6, &t.report) == BLITZ_LANE_QUIET, "twice");
+    ask_upstream();
+    MUST(blitz_lane_expired(t.lane, 3.9, &t.report) == BLITZ_LANE_QUIET, "early");
+    MUST(blitz_lane_expired(t.lane, 4, &t.report) == BLITZ_LANE_EXPIRED, "first byte");
+    MUST(t.report.upstream == t.upstream.ours, "it waits for the upstream");
+    blitz_lane_leave(t.lane, t.client.ours, &t.report);
+    end();
+}
+
+static void what_has_arrived_is_not_late(void)
+{
+    begin(0);
+    say(t.client.theirs, GET);
+    MUST(blitz_lane_expired(t.lane, 50, &t.report) == BLITZ_LANE_QUIET, "a request is there");
+    MUST(turn(50) == BLITZ_LANE_QUIET && strncmp(heard(t.upstream.theirs), "GET /a", 6) == 0, "it is sent");
+    say(t.upstream.theirs, OK);
+    MUST(blitz_lane_expired(t.lane, 100, &t.report) == BLITZ_LANE_QUIET, "an answer is there");
+    MUST(turn(100) == BLITZ_LANE_QUIET && strncmp(heard(t.client.theirs), "HTTP/1.1 200", 12) == 0, "it is sent");
+    close_client();
+    end();
+}
+
+static void a_reload_takes_waiting_clients_at_their_next_request(void)
+{
+    begin(0);
+    t.face->generation++;
+    MUST(turn(1) == BLITZ_LANE_QUIET, "nothing happened");
+    say(t.client.theirs, GET);
+    MUST(turn(1) == BLITZ_LANE_RELOADED && t.report.slot == -1, "reloaded");
+    MUST(blitz_lane_enter(t.lane, t.client.ours, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
+    MUST(turn(2) == BLITZ_LANE_QUIET && strncmp(heard(t.upstream.theirs), "GET /a", 6) == 0, "the same request");
+    t.face->draining = 1;
+    MUST(blitz_lane_next_idle(t.lane, &t.report) == BLITZ_LANE_QUIET, "it is busy");
+    say(t.upstream.theirs, OK);
+    MUST(turn(3) == BLITZ_LANE_HAND_OVER && t.report.answer_read, "the answer of a drain says close");
+    refill();
+    end();
+}
+
+static void what_is_put_off_comes_again(void)
+{
+    begin(0);
+    pair other = connect_pair();
+    MUST(blitz_lane_enter(t.lane, other.ours, &t.peer, &t.options, 0, 0, 0) == 0, "enter");
+    say(t.client.theirs, "x");
+    say(other.theirs, "x");
+    MUST(turn(1) == BLITZ_LANE_HEAD_BYTES, "one");
+    refill();
+    blitz_lane_postpone(t.lane);
+    MUST(blitz_lane_go_on(t.lane, &t.report) == BLITZ_LANE_QUIET, "put off");
+    MUST(turn(2) == BLITZ_LANE_HEAD_BYTES, "the other");
+    refill();
+    MUST(turn(3) == BLITZ_LANE_QUIET, "again");
+    close(other.ours), close(other.theirs);
+    end();
+}
+
+int main(void)
+{
+    exchanges_need_nobody();
+    a_client_that_ends_behind_its_request_is_answered();
+    a_request_that_comes_too_early_is_not_forgotten();
+    what_fills_the_buffer_may_have_more_behind_it();
+    what_is_not_short_is_handed_over();
+    an_answer_that_is_not_short_is_handed_over_with_its_bytes();
+    an_upstream_that_spoke_unasked_is_unfit();
+    python_may_choose_the_route();
+    whoever_leaves_leaves_everything();
+    a_connection_that_others_want_is_returned();
+    deadlines_pass_once();
+    what_has_arrived_is_not_late();
+    a_reload_takes_waiting_clients_at_their_next_request();
+    what_is_put_off_comes_again();
+    puts("lane: short exchanges, and all that is handed over");
+    return 0;
+}

@@ -127,9 +127,9 @@ suites=()
 for suite in tests/native tests/wasm tests/plugins/test_cases.py; do
     [[ ! -e $suite ]] || suites+=("$suite")
 done
-# Left out: what starts programs (the kernel would have to know the emulator), what wants hundreds of
+# Left out: what starts programs (the kernel would have to know the emulator), what wants dozens of
 # slots, and the reference host, which does not use our code.
-suites+=(--ignore=tests/wasm/test_cache.py --ignore=tests/wasm/test_apart.py)
+for left_out in cache apart memory_given_back; do suites+=("--ignore=tests/wasm/test_$left_out.py"); done
 skip='not reference_host and not an_idle_instance and not wasmtime_itself_is_not_imported'
 # The emulator's record of guest pages makes a reserved gigabyte cost it 7 MB: few slots for instances,
 # and a bound (-R), so that one test that wants many fails instead of the machine.

@@ -302,6 +302,8 @@ class Gateway:
         scheme = "https" if isinstance(stream, trio.SSLStream) else "http"
         try:
             await serve_connection(self._context, own, Peer(*peer, scheme=scheme))
+            if isinstance(own, AnyStream):
+                await own.say_end()
         finally:
             await trio.aclose_forcefully(stream)
 

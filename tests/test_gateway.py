@@ -18,7 +18,7 @@ import blitz
 from blitz.config import Answer, Config, Plugin, Route, Upstream
 
 from .cli.commands import PLUGINS
-from .server.harness import Client, FakeUpstream, Served, answering, echo, until
+from .server.harness import Client, FakeUpstream, Served, answering, authority, echo, rig, until
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -149,6 +149,32 @@ async def test_a_stream_of_any_kind_can_be_served() -> None:
         async for part in ours:
             answer += part
         assert answer.startswith(b"HTTP/1.1 203 ")
+
+
+@pytest.mark.parametrize(("sent", "whole"), [(b"hello", True), (b"he", False)])
+async def test_an_embedders_tls_stream_ends_with_close_notify_only_if_the_answer_is_whole(
+    sent: bytes, whole: bool
+) -> None:
+    async def script(served: Served) -> None:
+        await served.head()
+        await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + sent)
+
+    async with rig(script) as test, trio.open_nursery() as nursery:
+        ours, theirs = trio.testing.memory_stream_pair()
+        server = trio.SSLStream(theirs, authority().server_context("localhost"), server_side=True)
+        client = trio.SSLStream(ours, authority().client_context(), server_hostname="localhost")
+        nursery.start_soon(test.gateway.serve_stream, server)
+        answer = b""
+        with trio.fail_after(5):
+            await client.send_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+            try:
+                async for part in client:
+                    answer += part
+                ended = True
+                await client.aclose()
+            except trio.BrokenResourceError:
+                ended = False
+        assert answer.endswith(b"\r\n\r\n" + sent) and ended == whole
 
 
 # ---------------------------------------------------------------- nothing global

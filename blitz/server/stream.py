@@ -28,6 +28,7 @@ from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writab
 __all__ = ["AnyStream", "ByteStream", "SocketStream"]
 
 DEFAULT_RECEIVE_SIZE = 64 * 1024
+GOODBYE_TIME = 1.0  # seconds that a foreign stream has for closing in order: a peer may have to answer
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, no time: closing sends RST
 _CLOSED_ERRNOS = {errno.EBADF, errno.ENOTSOCK}
 
@@ -255,10 +256,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
 class AnyStream:
     """Any trio stream with the face of ``ByteStream``. Whoever made it closes the stream: that may wait."""
 
-    __slots__ = ("stream",)
+    __slots__ = ("_finished", "stream")
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
+        self._finished = False
 
     async def wait_readable(self) -> None:
         return
@@ -294,7 +296,15 @@ class AnyStream:
         return isinstance(self.stream, trio.abc.HalfCloseableStream)
 
     def finish(self) -> None:
-        return
+        self._finished = True
+
+    async def say_end(self) -> None:
+        """Close as the stream's protocol wants it (TLS: close_notify) if what was sent is all; else leave it
+        open, so that whoever closes it can do so without a word."""
+        if self._finished:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                with trio.move_on_after(GOODBYE_TIME):
+                    await self.stream.aclose()
 
     def reset(self) -> None:
         self.close()

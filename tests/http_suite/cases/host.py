@@ -96,11 +96,22 @@ MALFORMED = [
     ("utf8", b"b\xc3\xbccher.test"),
     ("nbsp", b"\xa0gw.test"),
     ("percent_broken", b"gw%zz.test"),
+    ("ipv6_zone_raw", b"[fe80::1%eth0]"),
+    ("ipv6_two_gaps", b"[1::2::3]"),
+    ("ipv6_space", b"[::1 ]"),
+    ("port_plus", b"gw.test:+80"),
+    ("port_hex", b"gw.test:0x50"),
+    ("port_fullwidth", b"gw.test:\xef\xbc\x98"),
+    ("asterisk_and_slash", b"*/"),
+    ("crlf_encoded_and_space", b"gw.test%0d%0a x"),
     ("empty", b""),
     ("only_spaces", b"   "),
 ]  # fmt: skip
 
 SOFT: list[Row] = [
+    ("port_zero", line(b"gw.test:0"), either(BAD, passed(seen(b"gw.test:0")))),
+    ("ipv6_zone", line(b"[fe80::1%25eth0]"), either(BAD, passed(seen(b"[fe80::1%25eth0]")))),
+    ("ip_future", line(b"[v1.fe80::a+en1]"), either(BAD, passed(seen(b"[v1.fe80::a+en1]")))),
     ("port_too_large", line(b"gw.test:99999"), BAD),
     ("port_many_digits", line(b"gw.test:000000000000000000080"), BAD),
     ("very_long", line(b"a." * 4000 + b"test"), refused(400, 421, 431)),

@@ -34,6 +34,11 @@ ROWS: list[Row] = [
     ("flood_hints_20000", get(), either(BAD), Script((HINTS * 20_000, Pause(0.5))), {"wait": 6.0}),
     ("flood_never_ends", get(), either(BAD), Script(tuple(step for _ in range(100) for step in (CONTINUE * 50, Pause(0.01)))), {"wait": 6.0}),
     # RFC 9110 section 15.2: ends with the head. A length in it is a lie or a trap.
+    ("from_http10_upstream", get(), either(BAD, FINE), b"HTTP/1.0 100 Continue\r\n\r\n" + OK),
+    ("switching_between", get(), answer(502, never_down=(b"101 Switching",)), HINTS + b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n" + OK),
+    ("large_hints", get(), either(BAD, FINE), b"HTTP/1.1 103 Early Hints\r\n" + b"Link: </a>\r\n" * 50 + b"\r\n" + OK),
+    ("hints_over_the_limit", get(), answer(502, 500), b"HTTP/1.1 103 Early Hints\r\n" + b"Link: </a>\r\n" * 5000 + b"\r\n" + OK),
+    ("after_the_final_one", get(), passed(body=b"ok", closed=None), OK + HINTS),
     ("length_in_100", get(), either(BAD, FINE), b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n" + OK),
     ("length_and_body_in_100", get(), either(BAD), b"HTTP/1.1 100 Continue\r\nContent-Length: 4\r\n\r\nevil" + OK),
     ("chunked_in_100", get(), either(BAD, FINE), b"HTTP/1.1 100 Continue\r\nTransfer-Encoding: chunked\r\n\r\n" + OK),

@@ -99,6 +99,12 @@ CODINGS: list[Row] = [
     ("te_vtab", get(), BAD, START + b"Transfer-Encoding: \x0bchunked\r\n\r\n" + chunks(b"evil")),
     ("te_parameter", get(), BAD, START + b"Transfer-Encoding: chunked;x=y\r\n\r\n" + chunks(b"evil")),
     ("te_empty", get(), BAD, START + b"Transfer-Encoding: \r\n\r\nevil"),
+    ("head_both_framings", get(method=b"HEAD"), either(answer(502), passed(Seen(b"HEAD"), closed=None)), START + CHUNKED + b"Content-Length: 4\r\n\r\n", {"methods": (b"HEAD",)}),
+    ("head_two_lengths", get(method=b"HEAD"), answer(502), START + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\n", {"methods": (b"HEAD",)}),
+    ("te_and_304", get(), either(answer(502), passed(status=304, closed=None)), b"HTTP/1.1 304 Same\r\nTransfer-Encoding: gzip\r\n\r\n"),
+    ("cl_bad_in_304", get(), answer(502), b"HTTP/1.1 304 Same\r\nContent-Length: x\r\n\r\n"),
+    ("te_close_delimited_identity", get(), BAD, Script((START + b"Transfer-Encoding: identity\r\n\r\nevil", Close()))),
+    ("te_upper_with_tab", get(), either(BAD, AB), START + b"Transfer-Encoding:\tChunked\t\r\n\r\n" + chunks(b"ab")),
     ("te_in_10", get(), either(BAD, passed(body=b"ab", closed=None), CUT), Script((b"HTTP/1.0 200 OK\r\n" + CHUNKED + b"\r\n" + chunks(b"ab"), Close()))),
 ]  # fmt: skip
 
@@ -178,6 +184,16 @@ LF_CHUNKS = [
 ]  # fmt: skip
 LATE = Expect(statuses=(frozenset({200, 502}),), seen=None, closed=None, truncated=None, check=visibly)
 
+ENDLESS = either(answer(502), Expect(seen=None, truncated=True, closed=True))
+# What costs memory or time and brings no data ends, as it does from a client.
+BOUNDS: list[Row] = [
+    ("bound_ext_200k", get(), ENDLESS, chunked(b"2;" + b"a" * 200_000 + b"\r\nab\r\n" + LAST)),
+    ("bound_zeros", get(), ENDLESS, chunked(b"0" * 100_000 + b"2\r\nab\r\n" + LAST)),
+    ("bound_ext_in_sum", get(), ENDLESS, chunked((b"1;" + b"a" * 4000 + b"\r\nx\r\n") * 500 + LAST)),
+    ("bound_trailer_100k", get(), ENDLESS, chunked(b"2\r\nab\r\n0\r\nX-T: " + b"u" * 100_000 + b"\r\n\r\n")),
+    ("bound_trailers_5000", get(), ENDLESS, chunked(b"2\r\nab\r\n0\r\n" + b"X-T: u\r\n" * 5000 + b"\r\n")),
+]  # fmt: skip
+
 # More than was announced: what is left over is never part of any answer, and the connection is not used again.
 EXTRA = passed(body=b"ab", closed=None, never_down=(b"evil",))
 MORE: list[Row] = [
@@ -224,6 +240,7 @@ CASES: list[Case] = [
             for name, text in LF_CHUNKS
         ],
     ),
+    *table("answer", "9112 7.1.1", BOUNDS, wait=6.0),
     *table("answer", "9112 6.3, 9.2", MORE),
     *table(
         "answer",

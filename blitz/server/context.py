@@ -71,6 +71,7 @@ class ServerContext:
         self.parts = BufferPool(PART_HEADROOM + PART_SIZE + PART_TAILROOM, MAX_IDLE_PARTS)
         self.pipes = PipePool(MAX_IDLE_PARTS)
         self.scratch = Buffer(SCRATCH_SIZE)
+        self.unread = Buffer(SCRATCH_SIZE)  # what nobody will look at, of all connections
         self.guest_turn = trio.Lock()  # fair: resumed guests take one slice each in turn
         self.counters = Counters()
         self.faults = FaultLog()

@@ -452,9 +452,13 @@ class Exchange:
         if self.chain_run is not None:
             self.chain_run.close()
             self.chain_run = None
-        if self.body is not None:
-            self.connection.surplus = self.body.surplus
-            self.body.close()
+        body, upload = self.body, self.upload
+        if body is not None:
+            self.connection.surplus = body.surplus
+            if upload is None or not upload.takes_body():
+                body.close()
+        # Body and upload know this object: cycles would keep their buffers until the collector comes.
+        self.body = self.upload = None
         self.runtime.users -= 1
 
 

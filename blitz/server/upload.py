@@ -32,7 +32,18 @@ class Upload:
             the answer wakes up and finds this.
     """
 
-    __slots__ = ("_chunked", "_exchange", "_scope", "_timer", "_upstream", "error", "finished")
+    __slots__ = (
+        "_body",
+        "_chunked",
+        "_closes_body",
+        "_ended",
+        "_exchange",
+        "_scope",
+        "_timer",
+        "_upstream",
+        "error",
+        "finished",
+    )
 
     def __init__(self, exchange: Exchange, upstream: UpstreamConnection, *, chunked: bool) -> None:
         self._exchange = exchange
@@ -40,20 +51,34 @@ class Upload:
         self._chunked = chunked
         self._scope = trio.CancelScope()
         self._timer = Timer(exchange.context.wheel, self._scope.cancel)
+        assert exchange.body is not None
+        self._body = exchange.body
+        self._closes_body = False
+        self._ended = False
         self.finished = False
         self.error: BlitzError | None = None
 
+    def takes_body(self) -> bool:
+        """The exchange needs its body no more. True when the task still reads into it, and closes it then."""
+        self._closes_body = not self._ended
+        return self._closes_body
+
     async def run(self) -> None:
         exchange = self._exchange
-        with self._scope:
-            try:
-                await self._pump()
-                self.finished = True
-            except BlitzError as exc:
-                self._fail(exc)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._fail(ClientGone("client connection broke in the request body"))
-        self._timer.disarm()
+        try:
+            with self._scope:
+                try:
+                    await self._pump()
+                    self.finished = True
+                except BlitzError as exc:
+                    self._fail(exc)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    self._fail(ClientGone("client connection broke in the request body"))
+        finally:
+            self._ended = True
+            self._timer.disarm()
+            if self._closes_body:
+                self._body.close()
         if self._scope.cancelled_caught and self._timer.expired:
             self._fail(self._late())
         if self.finished:
@@ -71,8 +96,7 @@ class Upload:
 
     async def _pump(self) -> None:
         exchange = self._exchange
-        body = exchange.body
-        assert body is not None
+        body = self._body
         body.use_timer(self._timer)
         stream = self._upstream.stream
         limit = exchange.runtime.limits.max_body_size

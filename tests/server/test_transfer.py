@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 
 import pytest
 import trio
+import trio.testing
 
-from .harness import Served, rig
+from .harness import Served, rig, until
 
 SIZE = 24 * 1024 * 1024
 BLOCK = os.urandom(1024 * 1024)
@@ -124,3 +126,32 @@ async def test_a_client_that_leaves_in_a_download_leaves_nothing_behind() -> Non
                 await trio.sleep(0.01)
         await trio.sleep(0.05)
         assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+async def test_an_upstream_that_goes_while_the_body_comes_is_502(caplog: pytest.LogCaptureFixture) -> None:
+    """Both are there at the same moment, and either task may be the first to see it."""
+
+    async def script(served: Served) -> None:
+        await served.head()
+        await trio.sleep_forever()
+
+    async with rig(script) as test:
+        for turn in range(20):
+            client = await test.connect()
+            await client.send(b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
+            await until(lambda turn=turn: len(test.upstream.connections) == turn + 1)  # type: ignore[misc]
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            upstream = test.upstream.connections[-1].stream
+            assert isinstance(client.stream, trio.SocketStream) and isinstance(upstream, trio.SocketStream)
+            _both_at_once(client.stream, upstream)
+            status, _, _ = await client.answer()
+            assert status == 502
+        assert test.gateway.statistics().counters.internal_errors == 0
+    assert "internal error" not in caplog.text
+
+
+def _both_at_once(client: trio.SocketStream, upstream: trio.SocketStream) -> None:
+    """Nobody runs between the two."""
+    with socket.socket(fileno=os.dup(client.socket.fileno())) as now:
+        now.send(b"5\r\nhello\r\n")
+    upstream.socket.shutdown(socket.SHUT_RDWR)

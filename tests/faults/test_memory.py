@@ -238,6 +238,9 @@ CASES = [("auto", attack) for attack in ATTACKS] + [("h11", attack) for attack i
 )
 def test_a_connection_costs_no_more_than_its_bound(tmp_path: Path, parser: str, attack: Attack) -> None:
     async def run(ports: tuple[int, int], gateway: Process) -> list[float]:
+        async with await trio.open_tcp_stream("127.0.0.1", ports[0]) as stream:
+            await stream.send_all(get(b"/"))
+            assert b" 502 " in await stream.receive_some()  # nobody is behind it; its worker is there
         await wave(ports, attack, gateway, 3)  # what is made once belongs to no connection
         base = gateway.resident()
         return [max(0, await wave(ports, attack, gateway, COUNT) - base) / COUNT for _ in range(3)]

@@ -8,6 +8,7 @@ import sys
 import time
 
 from .cases import ALL, FAMILIES
+from .cases.stricter import STRICTER_THAN_PEERS
 from .play import play
 from .runner import Result
 from .targets import TARGETS
@@ -85,7 +86,10 @@ def _compare(outcomes: dict[str, list[Result]]) -> None:
     lonely = [case for case in tried.values() if case.id not in passed and case.level == "strict"]
     print(f"\nstrict cases that none of {', '.join(outcomes)} passed: {len(lonely)}")
     for case in lonely:
-        print(f"  {case.id} (RFC {case.rfc})")
+        known = "" if case.id in STRICTER_THAN_PEERS else ": not in cases/stricter.py"
+        print(f"  {case.id} (RFC {case.rfc}){known}")
+    for name in sorted(STRICTER_THAN_PEERS & passed):
+        print(f"  {name} is in cases/stricter.py, and one passed it")
 
 
 if __name__ == "__main__":

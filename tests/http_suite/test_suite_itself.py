@@ -6,6 +6,7 @@ import pytest
 
 from .case import Case, Expect, Seen
 from .cases import ALL
+from .cases.stricter import STRICTER_THAN_PEERS
 from .play import play
 from .targets import TARGETS
 from .wire import WireError, parse_request, parse_responses
@@ -117,6 +118,11 @@ def test_a_proxy_that_only_copies_fails() -> None:
     assert len(cases) == len(MUST_FAIL_NAIVE)
     passed = [result.case.id for result in play(TARGETS["naive"], cases, lanes=8) if result.ok]
     assert passed == []
+
+
+def test_what_no_peer_passes_is_marked_case_by_case() -> None:
+    strict = {case.id for case in ALL if case.level == "strict"}
+    assert strict >= STRICTER_THAN_PEERS
 
 
 def test_a_case_fails_when_what_it_expects_does_not_happen() -> None:

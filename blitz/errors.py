@@ -9,6 +9,7 @@ phrase only.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "PluginTrap",
     "PluginVerdict",
     "UpstreamError",
+    "how_to_grant",
     "only_error",
 ]
 
@@ -42,6 +44,19 @@ class BlitzError(Exception):
     source: ClassVar[str] = "internal"
     status_hint: int = 500
     retryable: bool = False
+
+
+def how_to_grant(plugin: str, capabilities: Iterable[str]) -> str:
+    """What an operator does so that *plugin* may use all of *capabilities*, for the end of a sentence."""
+    names = sorted(capabilities)
+    # A dot or a mere number would mean something else in a key.
+    key = "plugin_defaults" if "." in plugin or plugin.isdigit() else f"plugins.{plugin}"
+    listed = ", ".join(f'"{name}"' for name in names)
+    said = ",".join(names)
+    return (
+        f'to grant it, write grant = [{listed}] in its [[plugins]] entry (name = "{plugin}"); '
+        f"without a file, say --set {key}.grant={said}, or set PLUGIN_GRANT={said} for all plugins"
+    )
 
 
 def only_error(group: BaseExceptionGroup[BaseException]) -> BlitzError | None:

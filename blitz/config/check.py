@@ -129,6 +129,8 @@ class _Checker:
         return found
 
     def array(self, wanted: inspect.ListType, value: Any, path: Path) -> list[Any]:
+        if isinstance(value, Given) and isinstance(_plain(wanted.item_type), inspect.LiteralType):
+            value = [Given(name.strip()) for name in value.split(",")]  # grant=clock,random
         if not isinstance(value, list):
             raise _Wrong(f"expected a list, such as {_example(wanted)}, got {_seen(value)}")
         if wanted.min_length and len(value) < wanted.min_length:

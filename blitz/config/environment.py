@@ -1,8 +1,9 @@
-"""The five environment variables that the seed document names. They override the file.
+"""The environment variables that override the file.
 
-``PLUGIN_DIR``, ``PLUGIN_MEMORY_LIMIT`` (bytes), ``PLUGIN_TIMEOUT`` (milliseconds), ``PLUGIN_LOG`` and
-``QUIC_LOG``. The two limits hold for every plugin, also for those whose ``[[plugins]]`` entry says
-something else. An empty variable is one that is not set.
+The five that the seed document names: ``PLUGIN_DIR``, ``PLUGIN_MEMORY_LIMIT`` (bytes), ``PLUGIN_TIMEOUT``
+(milliseconds), ``PLUGIN_LOG`` and ``QUIC_LOG``; and ``PLUGIN_GRANT`` (names joined by commas). The two limits
+hold for every plugin, also for those whose ``[[plugins]]`` entry says something else; the grant does not
+touch an entry that has its own, which may be narrower on purpose. An empty variable is one that is not set.
 """
 
 from __future__ import annotations
@@ -28,9 +29,13 @@ VARIABLES: dict[str, tuple[Path, Callable[[str], Any]]] = {
     "PLUGIN_DIR": (("plugin_dir",), Given),
     "PLUGIN_MEMORY_LIMIT": (("plugin_defaults", "memory"), parse_size),
     "PLUGIN_TIMEOUT": (("plugin_defaults", "timeout"), lambda text: parse_duration(text, bare="ms")),
+    "PLUGIN_GRANT": (("plugin_defaults", "grant"), Given),
     "PLUGIN_LOG": (("log", "plugins"), _level),
     "QUIC_LOG": (("log", "level"), _level),
 }
+
+
+FOR_EVERY_PLUGIN = frozenset({"PLUGIN_MEMORY_LIMIT", "PLUGIN_TIMEOUT"})  # whatever its entry says
 
 
 def apply_environment(document: Document, environ: Mapping[str, str]) -> None:
@@ -45,7 +50,7 @@ def apply_environment(document: Document, environ: Mapping[str, str]) -> None:
             document.problems.append(ConfigProblem(str(error), file=name))
             continue
         _put(document, path, value, name)
-        if path[0] == "plugin_defaults":
+        if name in FOR_EVERY_PLUGIN:
             _put_in_plugins(document, str(path[1]), value, name)
 
 

@@ -347,9 +347,10 @@ class PluginDefaults(Model, frozen=True):
         Meta(
             description="what a plugin may use beyond the message in hand: the time of day (`clock`), random "
             "bytes (`random`). One that imports more does not load, nor one whose manifest does not ask "
-            "for what it imports. Variables and other plugins' shared state are only granted one by one"
+            "for what it imports. Variables and other plugins' shared state are only granted one by one. "
+            "`PLUGIN_GRANT` overrides it"
         ),
-    ] = field(default_factory=lambda: ["clock", "random"])
+    ] = field(default_factory=list)
     rollback: Annotated[
         bool,
         Meta(

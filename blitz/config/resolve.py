@@ -24,7 +24,7 @@ from blitz.config.resolved import Resolved, ResolvedAdmin, ResolvedPlugin, Resol
 from blitz.config.rules import check_rules, is_address
 from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
-from blitz.errors import ConfigError, ConfigProblem
+from blitz.errors import ConfigError, ConfigProblem, how_to_grant
 
 __all__ = ["resolve", "resolve_document"]
 
@@ -250,7 +250,9 @@ class _Merge:
         asked = self.manifest.capabilities
         for index, name in enumerate(asked.env):
             if name not in granted:
-                self.asked_in_vain(("env", index), f"environment variable {name}", f'env = ["{name}"]')
+                self.asked_in_vain(
+                    ("env", index), f"environment variable {name}", self.to_write(f'env = ["{name}"]')
+                )
             elif name not in self.environ:
                 self.report(
                     f"needs the environment variable {name}, which is granted but not set; set it", "env"
@@ -273,7 +275,8 @@ class _Merge:
         granted = self.defaults.grant if said is None else said
         for name in self.asks():
             if name not in granted:
-                self.asked_in_vain((name,), CAPABILITIES[name], f'grant = ["{name}"]')
+                wanted = {name for name in granted if not isinstance(name, Bad)}.union(self.asks())
+                self.asked_in_vain((name,), CAPABILITIES[name], how_to_grant(self.found.name, wanted))
         if self.found.manifest is not None:
             for name in said or ():
                 if name not in self.asks() and not isinstance(name, Bad):
@@ -286,16 +289,20 @@ class _Merge:
         """The operator's word; a manifest that asks for another one than its own needs it."""
         asked, said = self.manifest.capabilities.namespace, self.entry.namespace
         if asked not in ("", self.found.name, said) and not isinstance(asked, Bad):
-            self.asked_in_vain(("namespace",), f"shared state of {asked}", f'namespace = "{asked}"')
+            self.asked_in_vain(
+                ("namespace",), f"shared state of {asked}", self.to_write(f'namespace = "{asked}"')
+            )
         return said
 
-    def asked_in_vain(self, where: tuple[str | int, ...], what: str, write: str) -> None:
+    def to_write(self, line: str) -> str:
+        return f'to grant it, write {line} in its [[plugins]] entry (name = "{self.found.name}")'
+
+    def asked_in_vain(self, where: tuple[str | int, ...], what: str, remedy: str) -> None:
         file, line = self.found.document.where(("capabilities", *where))
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
         self.document.problems.append(
             ConfigProblem(
-                f"plugin {self.found.name} asks for the {what}, which is not granted; "
-                f'to grant it, write {write} in its [[plugins]] entry (name = "{self.found.name}")',
+                f"plugin {self.found.name} asks for the {what}, which is not granted; {remedy}",
                 file=file,
                 line=line,
                 key=f"capabilities{key}",

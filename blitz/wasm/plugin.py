@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blitz._native import ffi, lib
-from blitz.errors import InternalError, PluginLoadError
+from blitz.errors import InternalError, PluginLoadError, how_to_grant
 from blitz.wasm.abi import detect
 from blitz.wasm.abi.plan import SHARED_FUNCTIONS, Part
 from blitz.wasm.engine import ERROR_SIZE, Engine
@@ -73,7 +73,7 @@ class PluginSpec:
     config: bytes = b""
     config_values: dict[str, bytes] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
-    grants: tuple[str, ...] = ("clock", "random")
+    grants: tuple[str, ...] = ()
     asks: tuple[str, ...] | None = None
     manifest: str = ""
     namespace: str = ""
@@ -172,7 +172,8 @@ class Plugin:
 
     def _check_grants(self) -> None:
         spec = self.spec
-        for capability, name in self.plan.needs().items():
+        needs = self.plan.needs()
+        for capability, name in needs.items():
             what = f"{self.module.source} imports {name}"
             if spec.asks is not None and capability not in spec.asks:
                 raise PluginLoadError(
@@ -182,8 +183,7 @@ class Plugin:
                 )
             if capability not in spec.grants:
                 raise PluginLoadError(
-                    f'{what}, which is not granted: to grant it, write grant = ["{capability}"] in the '
-                    f"[[plugins]] entry of {spec.name}",
+                    f"{what}, which is not granted; {how_to_grant(spec.name, {*spec.grants, *needs})}",
                     plugin=spec.name,
                 )
 

@@ -18,7 +18,14 @@ ROUTE = '[[routes]]\nupstream = "http://127.0.0.1:9000"\n'
 def run(monkeypatch, tmp_path):
     """Call the command in this process, in an empty directory, with nothing set."""
     monkeypatch.chdir(tmp_path)
-    for name in ("PLUGIN_DIR", "PLUGIN_MEMORY_LIMIT", "PLUGIN_TIMEOUT", "PLUGIN_LOG", "QUIC_LOG"):
+    for name in (
+        "PLUGIN_DIR",
+        "PLUGIN_MEMORY_LIMIT",
+        "PLUGIN_TIMEOUT",
+        "PLUGIN_GRANT",
+        "PLUGIN_LOG",
+        "QUIC_LOG",
+    ):
         monkeypatch.delenv(name, raising=False)
     return lambda *words: CliRunner().invoke(main, words)
 
@@ -74,8 +81,11 @@ def test_version_names_what_it_runs_on(run):
 # ---------------------------------------------------------------- validate
 
 
+CLOCK = '[plugin_defaults]\ngrant = ["clock"]\n'
+
+
 def test_a_good_file_is_ok(run, tmp_path):
-    (tmp_path / "blitz.toml").write_text(f'plugin_dir = "{PLUGINS}"\n{ROUTE}')
+    (tmp_path / "blitz.toml").write_text(f'plugin_dir = "{PLUGINS}"\n{CLOCK}{ROUTE}')
     result = run("validate")
     assert (result.exit_code, result.stdout) == (0, "blitz.toml: ok: 1 route, 1 upstream, 3 plugins\n")
 
@@ -135,7 +145,7 @@ def test_the_plugins_are_loaded_too(run, tmp_path, wasm, sentence):
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "bad.wasm").write_bytes(wasm)
     (tmp_path / "p" / "good.wasm").write_bytes((PLUGINS / "request_logger.wasm").read_bytes())
-    (tmp_path / "blitz.toml").write_text(f'plugin_dir = "p"\n{ROUTE}')
+    (tmp_path / "blitz.toml").write_text(f'plugin_dir = "p"\n{CLOCK}{ROUTE}')
     result = run("validate")
     assert result.exit_code == 2
     lines = [line for line in result.stderr.splitlines() if "warning" not in line]
@@ -146,7 +156,7 @@ def test_the_plugins_are_loaded_too(run, tmp_path, wasm, sentence):
 
 def test_a_plugin_that_does_not_start_is_a_mistake(run, tmp_path):
     (tmp_path / "blitz.toml").write_text(
-        f'plugin_dir = "{PLUGINS}"\n[[plugins]]\nname = "auth_custom"\n'
+        f'plugin_dir = "{PLUGINS}"\n{CLOCK}[[plugins]]\nname = "auth_custom"\n'
         f'config = {{ keys = ["no colon"] }}\n{ROUTE}'
     )
     result = run("validate")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from .commands import PLUGINS, blitz
+from .commands import PLUGINS, blitz, serving
 
 ALLOC = '(func (export "blitz_alloc") (param i32) (result i32) (i32.const 0))'
 MEMORY = '(memory (export "memory") 1)'
@@ -124,6 +124,39 @@ def test_a_file_that_cannot_be_a_plugin(tmp_path: Path, content: bytes, sentence
     (tmp_path / "p.wasm").write_bytes(content)
     words = ("--plugin", "p.wasm", "--set", "plugin_defaults.memory=1MiB")
     assert refusal(blitz(*PROXY, *words, cwd=tmp_path)) == sentence
+
+
+TELLS_TIME = """(module
+  (import "blitz" "now_ms" (func (result i64)))
+  (memory (export "memory") 1)
+  (func (export "blitz_alloc") (param i32) (result i32) i32.const 1024)
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32) i32.const 0))"""
+WITHOUT_A_MANIFEST = ("p.wasm", None)
+WITH_A_MANIFEST = ("p.toml:3: capabilities.clock: plugin p", "schema = 1\n[capabilities]\nclock = true\n")
+
+
+@pytest.mark.parametrize("how", ["--plugin", "--plugin-dir", "PLUGIN_DIR"])
+@pytest.mark.parametrize(("place", "manifest"), [WITHOUT_A_MANIFEST, WITH_A_MANIFEST])
+def test_what_is_not_granted_says_how_to_without_a_file(
+    tmp_path: Path, how: str, place: str, manifest: str | None
+) -> None:
+    (tmp_path / "p.wasm").write_bytes(wasmtime.wat2wasm(TELLS_TIME))
+    if manifest is not None:
+        (tmp_path / "p.toml").write_text(manifest)
+    words = {"--plugin": ("--plugin", "p.wasm"), "--plugin-dir": ("--plugin-dir", ".")}.get(how, ())
+    env = {"PLUGIN_DIR": "."} if how == "PLUGIN_DIR" else {}
+    line = refusal(blitz(*PROXY, *words, cwd=tmp_path, **env))
+    assert line.startswith(place)
+    assert line.endswith(
+        ", which is not granted; "
+        'to grant it, write grant = ["clock"] in its [[plugins]] entry (name = "p"); without a file, '
+        "say --set plugins.p.grant=clock, or set PLUGIN_GRANT=clock for all plugins"
+    )
+    # Both ways work.
+    with serving(*PROXY, *words, "--set", "plugins.p.grant=clock", cwd=tmp_path, **env):
+        pass
+    with serving(*PROXY, *words, cwd=tmp_path, PLUGIN_GRANT="clock", **env):
+        pass
 
 
 def test_a_module_that_is_cut_short(tmp_path: Path) -> None:

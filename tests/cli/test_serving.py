@@ -66,7 +66,13 @@ def test_proxy_runs_plugins_in_front_of_an_upstream(demo, workers):
     upstream = demo.wait_for("its upstream").split("http://")[2].split(",")[0]
     words = ["proxy", "127.0.0.1:0", upstream, "--workers", workers]
     words += ["--plugin", str(PLUGINS / "auth_custom.wasm")]
-    words += ["--set", 'plugins.auth_custom.env=["BLITZ_API_KEYS"]', "--set", "timeouts.head=5s"]
+    words += [
+        "--set",
+        'plugins.auth_custom.env=["BLITZ_API_KEYS"]',
+        "--set",
+        "plugins.auth_custom.grant=clock",
+    ]
+    words += ["--set", "timeouts.head=5s"]
     with serving(*words, BLITZ_API_KEYS="alice:k1") as running:
         assert curl(running.port, "/")[0] == 401
         status, _, body = curl(running.port, "/", {"x-api-key": "k1"})

@@ -223,6 +223,22 @@ def test_the_seed_variables_override_the_file(write, tmp_path):
     assert (plugin.memory, plugin.timeout) == (2097152, 3.0)
 
 
+def test_the_variable_that_grants_leaves_entries_that_grant_alone(write, tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.wasm").write_bytes(b"\0asm\1\0\0\0")
+    path = write(
+        '[plugin_defaults]\ngrant = ["random"]\n[[plugins]]\nfile = "a.wasm"\n'
+        '[[plugins]]\nfile = "b.wasm"\ngrant = []\n[[plugins]]\nfile = "c.wasm"\n' + MINIMAL
+    )
+    loaded = read_config(path, {"PLUGIN_GRANT": "clock"}, ["plugins.c.grant=clock, random"])
+    assert loaded.problems == []
+    assert {plugin.name: plugin.grants for plugin in loaded.resolved.plugins} == {
+        "a": ("clock",),
+        "b": (),
+        "c": ("clock", "random"),
+    }
+
+
 def test_overrides_win_over_the_environment(write):
     path = write(MINIMAL)
     config = load_config(
@@ -246,6 +262,7 @@ def test_an_empty_variable_is_not_set(write):
         ("QUIC_LOG", "loud", 'QUIC_LOG: log.level: expected one of "debug"'),
         ("PLUGIN_LOG", "loud", 'PLUGIN_LOG: log.plugins: expected one of "debug"'),
         ("PLUGIN_DIR", "/nowhere", "PLUGIN_DIR: plugin_dir: /nowhere does not exist; create it"),
+        ("PLUGIN_GRANT", "clock,rnd", 'PLUGIN_GRANT: plugin_defaults.grant[1]: expected one of "clock"'),
     ],
 )
 def test_a_wrong_variable_is_named(write, name, value, expected):

@@ -277,31 +277,45 @@ def test_a_grant_nobody_asked_for_is_a_warning(plugins):
 CLOCK = MANIFEST + "[capabilities]\nclock = true\n"
 
 
-@pytest.mark.parametrize("how", ["entry", "defaults"])
-def test_a_capability_that_is_asked_and_not_granted_says_what_to_write(plugins, how):
+@pytest.mark.parametrize(
+    ("how", "listed", "said"),
+    [
+        ("nobody", '"clock"', "clock"),
+        ("entry", '"clock", "random"', "clock,random"),  # what was granted stays
+        ("defaults", '"clock", "random"', "clock,random"),
+    ],
+)
+def test_a_capability_that_is_asked_and_not_granted_says_what_to_write(plugins, how, listed, said):
     directory = plugins(a=CLOCK)
     entry = Plugin(name="a", grant=["random"]) if how == "entry" else Plugin(name="a")
-    defaults = PluginDefaults(grant=[]) if how == "defaults" else PluginDefaults()
+    defaults = PluginDefaults(grant=["random"]) if how == "defaults" else PluginDefaults()
     assert only(messages(config(directory, entry, plugin_defaults=defaults))) == (
         f"{directory}/a.toml:6: capabilities.clock: plugin a asks for the clock, which is not granted; "
-        'to grant it, write grant = ["clock"] in its [[plugins]] entry (name = "a")'
+        f'to grant it, write grant = [{listed}] in its [[plugins]] entry (name = "a"); without a file, '
+        f"say --set plugins.a.grant={said}, or set PLUGIN_GRANT={said} for all plugins"
     )
 
 
-def test_clock_and_random_are_granted_unless_taken_away(plugins):
-    a, b, c = resolve(
-        config(
-            plugins(a=CLOCK, b=None, c=MANIFEST),
-            Plugin(name="b", grant=[]),
-            Plugin(name="c", grant=["clock"]),
-        ),
-        {},
-    ).plugins
-    found = {plugin.name: (plugin.grants, plugin.asks) for plugin in (a, b, c)}
-    assert found == {
-        "a": (("clock", "random"), ("clock",)),
-        "b": ((), None),
-        "c": (("clock",), ()),
+@pytest.mark.parametrize("name", ["a.b", "7"])
+def test_a_name_that_is_no_part_of_a_key_is_granted_by_default_or_by_file(plugins, name):
+    found = only(messages(config(plugins(**{name: CLOCK}))))
+    assert f'entry (name = "{name}"); without a file, say --set plugin_defaults.grant=clock, or' in found
+
+
+def test_clock_and_random_are_denied_unless_granted(plugins):
+    directory = plugins(a=CLOCK, b=None, c=MANIFEST)
+    entries = (Plugin(name="a", grant=["clock"]), Plugin(name="c", grant=[]))
+
+    def found(defaults):
+        resolved = resolve(config(directory, *entries, plugin_defaults=defaults), {})
+        return {plugin.name: (plugin.grants, plugin.asks) for plugin in resolved.plugins}
+
+    assert found(PluginDefaults()) == {"a": (("clock",), ("clock",)), "b": ((), None), "c": ((), ())}
+    # An entry's own word, narrower or not, is the last one.
+    assert found(PluginDefaults(grant=["random"])) == {
+        "a": (("clock",), ("clock",)),
+        "b": (("random",), None),
+        "c": ((), ()),
     }
 
 

@@ -29,7 +29,7 @@ def plugin(directory: Path, guest: HostileGuest) -> Plugin:
     path = directory / f"{guest.name}.wasm"
     path.write_bytes(guest.wasm)
     timeout = PATIENCE if guest.outcome in ("passes", "logs") else TIMEOUT
-    return Plugin(name=guest.name, file=str(path), timeout=timeout, memory=2**21)
+    return Plugin(name=guest.name, file=str(path), timeout=timeout, memory=2**21, grant=["clock", "random"])
 
 
 async def attack(test: Rig, guest: HostileGuest, times: int) -> None:

@@ -30,6 +30,7 @@ def plugin_spec(file: Path, config: dict[str, Any], env: dict[str, str], memory:
         max_requests=10_000,
         max_instances=4,
         failure="closed",
+        grants=("clock", "random"),
         config=json.dumps(config).encode(),
         config_values={key: config_text(value).encode() for key, value in config.items()},
         env=env,

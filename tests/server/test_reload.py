@@ -110,6 +110,7 @@ async def test_other_settings_are_a_change(file: Path) -> None:
             routes=test.config.routes,
             upstreams=test.config.upstreams,
             plugins=[Plugin(name="guest", file=str(file), max_requests=1)],
+            plugin_defaults=test.config.plugin_defaults,
         )
         await test.gateway.reload(changed)
         assert kept(test) == ()

@@ -36,6 +36,7 @@ def spec(name: str = "guest", **changes: Any) -> PluginSpec:
         "max_requests": 1000,
         "max_instances": 10,
         "failure": "closed",
+        "grants": ("clock", "random"),
         "log_level": 0,
     }
     return PluginSpec(**(values | changes))

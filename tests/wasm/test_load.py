@@ -335,8 +335,10 @@ def test_what_a_module_imports_it_must_ask_for_and_be_granted(
         ):
             pass
         assert str(caught.value) == (
-            f"x.wasm imports {name}, which is not granted: "
-            f'to grant it, write grant = ["{capability}"] in the [[plugins]] entry of guest'
+            f"x.wasm imports {name}, which is not granted; "
+            f'to grant it, write grant = ["{capability}"] in its [[plugins]] entry (name = "guest"); '
+            f"without a file, say --set plugins.guest.grant={capability}, "
+            f"or set PLUGIN_GRANT={capability} for all plugins"
         )
 
 

@@ -468,7 +468,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     double keepalive, first_request;
     const uint8_t *date; size_t date_len;   /* of the present second */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_LANE_RELOADED */
-    uint8_t draining;
+    uint8_t draining, logged; /* logged: every exchange is reported */
     uint32_t clients, in_flight, slots, free_slots;
     uint64_t exchanges;
 } blitz_lane_face;
@@ -483,8 +483,16 @@ enum {
     BLITZ_LANE_CLOSED, BLITZ_LANE_BROKEN, BLITZ_LANE_RELOADED,
     /* It is still there: */
     BLITZ_LANE_RETURNED,      /* only returned has to be seen to */
+    BLITZ_LANE_LOGGED,        /* it was answered, as line says */
     BLITZ_LANE_EXPIRED        /* its deadline has passed */
 };
+typedef struct {              /* for the access log, if face.logged: what is known of the exchange so far */
+    blitz_text method, target;   /* as the client sent them; valid until the next call; len 0: no exchange */
+    double began;
+    size_t sent;              /* bytes of the answer's body */
+    uint32_t status;
+    uint8_t id[32];
+} blitz_lane_line;
 typedef struct {
     int32_t what;             /* BLITZ_LANE_* */
     int32_t fd;               /* the client connection */
@@ -503,6 +511,7 @@ typedef struct {
     int32_t unfit;            /* an upstream connection to close; -1: none */
     int32_t returned;         /* an upstream connection to give back to its endpoint; -1: none */
     int32_t error;            /* errno of BROKEN */
+    blitz_lane_line line;
 } blitz_lane_report;
 
 blitz_lane *blitz_lane_new(void);   /* NULL: errno says why */

@@ -38,6 +38,8 @@ typedef struct {
     uint8_t *buf;
     size_t size;
     blitz_exchange *exchange;
+    blitz_text method, target;           /* as they came, whatever plugins do: for the access log */
+    double began;
 } slot;
 
 typedef struct {                         /* what a descriptor is; one row per descriptor */
@@ -142,7 +144,7 @@ static void give_slot(blitz_lane *lane, int32_t index) { lane->free_slots[lane->
 
 void blitz_lane_fill_slot(blitz_lane *lane, int32_t index, uint8_t *buf, size_t size, blitz_exchange *exchange)
 {
-    lane->slots[index] = (slot){buf, size, exchange};
+    lane->slots[index] = (slot){.buf = buf, .size = size, .exchange = exchange};
     give_slot(lane, index);
 }
 
@@ -257,14 +259,29 @@ static void begin_report(blitz_lane_report *report, int what, int fd)
     *report = (blitz_lane_report){.what = what, .fd = fd, .slot = -1, .upstream = -1, .unfit = -1, .returned = -1};
 }
 
+/* What the access log says of the exchange in hand; sent has been set by whoever sent it. */
+static void note(blitz_lane *lane, const place *client, blitz_lane_line *line)
+{
+    if (!lane->face.logged || !client->busy)
+        return;
+    const slot *at = &lane->slots[client->slot];
+    line->method = at->method;
+    line->target = at->target;
+    line->began = at->began;
+    line->status = at->exchange->response->status;
+    memcpy(line->id, blitz_exchange_id(at->exchange), sizeof line->id);
+}
+
 /* The client leaves the lane; its slot goes with the report, its upstream connection too. */
 static int leave(blitz_lane *lane, int fd, blitz_lane_report *report, int what)
 {
     place *client = &lane->places[fd];
-    int32_t returned = report->returned, unfit = report->unfit;
+    blitz_lane_report before = *report;
     begin_report(report, what, fd);
-    report->returned = returned;
-    report->unfit = unfit;
+    report->returned = before.returned;
+    report->unfit = before.unfit;
+    report->line.sent = before.line.sent;
+    note(lane, client, &report->line);
     report->slot = client->slot;
     report->upstream = client->other;
     report->route = client->route;
@@ -306,9 +323,12 @@ static int unsent_answer(blitz_lane *lane, int fd, blitz_lane_report *report, in
 /* ---------------------------------------------------------------- an exchange */
 
 /* The answer has gone out: the client waits again. */
-static int finish(blitz_lane *lane, int fd)
+static int finish(blitz_lane *lane, int fd, blitz_lane_report *report)
 {
     place *client = &lane->places[fd];
+    note(lane, client, &report->line);
+    report->fd = fd;
+    report->route = client->route;
     blitz_exchange_reset(lane->slots[client->slot].exchange);
     give_slot(lane, client->slot);
     client->slot = -1;
@@ -320,7 +340,9 @@ static int finish(blitz_lane *lane, int fd)
         client->look = 0;
         watch_again(lane, fd);
     }
-    return BLITZ_LANE_QUIET;
+    if (lane->face.logged)
+        return report->what = BLITZ_LANE_LOGGED;
+    return report->what = report->returned >= 0 ? BLITZ_LANE_RETURNED : BLITZ_LANE_QUIET;
 }
 
 static int answer_of_plugin(blitz_lane *lane, int fd, uint32_t index, blitz_lane_report *report)
@@ -328,14 +350,17 @@ static int answer_of_plugin(blitz_lane *lane, int fd, uint32_t index, blitz_lane
     blitz_io io;
     place *client = &lane->places[fd];
     blitz_text date = {lane->face.date, lane->face.date_len};
-    int64_t left = blitz_step_answer_of_plugin(fd, lane->slots[client->slot].exchange, date, lane->scratch, &io);
-    if (left == BLITZ_IO_ODD) {
-        leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
-        report->index = index;
-        report->answered = 1;
-        return BLITZ_LANE_HAND_OVER;
-    }
-    return left != 0 ? unsent_answer(lane, fd, report, left, &io) : finish(lane, fd);
+    blitz_exchange *exchange = lane->slots[client->slot].exchange;
+    report->line.sent = exchange->new_body.len;
+    int64_t left = blitz_step_answer_of_plugin(fd, exchange, date, lane->scratch, &io);
+    int what = BLITZ_LANE_HAND_OVER;
+    if (left == BLITZ_IO_ODD)
+        leave(lane, fd, report, what);
+    else
+        what = left != 0 ? unsent_answer(lane, fd, report, left, &io) : finish(lane, fd, report);
+    report->index = index;
+    report->answered = 1;
+    return what;
 }
 
 static int send_request(blitz_lane *lane, int fd, blitz_lane_report *report)
@@ -427,6 +452,10 @@ static int receive_request(blitz_lane *lane, int fd, blitz_lane_report *report)
     report->size = (size_t)size;
     report->got = io.got;
     if (size > 0) {
+        const blitz_head *head = at->exchange->request;
+        at->method = (blitz_text){blitz_at(head, head->method), head->method.len};
+        at->target = (blitz_text){blitz_at(head, head->target), head->target.len};
+        at->began = lane->now;
         client->busy = 1;
         client->look |= io.got == at->size;      /* there may be more, and its edge is used up */
         lane->face.exchanges++;
@@ -479,14 +508,8 @@ static int receive_response(blitz_lane *lane, int upstream, blitz_lane_report *r
     client->route->in_flight--;
     lane->face.in_flight--;
     give_upstream(lane, client->route->endpoint, upstream, report);
-    blitz_lane_route *route = client->route;
-    int what = left != 0 ? unsent_answer(lane, fd, report, left, &io) : finish(lane, fd);
-    if (what == BLITZ_LANE_QUIET && report->returned >= 0) {
-        report->what = what = BLITZ_LANE_RETURNED;
-        report->fd = fd;
-    }
-    report->route = route;
-    return what;
+    report->line.sent = got - (size_t)size;
+    return left != 0 ? unsent_answer(lane, fd, report, left, &io) : finish(lane, fd, report);
 }
 
 /* ---------------------------------------------------------------- the loop's turn */

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .exchange import Exchange
     from .incoming import IncomingBody
+    from .peer import Peer
+    from .runtime import RouteEntry
 
 __all__ = ["AccessLine", "AccessLog"]
 
@@ -72,7 +74,7 @@ class AccessLine:
     """What is remembered of an exchange until its line is written.
 
     Attributes:
-        plugin, error: as in ``Record``.
+        plugin, error, upstream: as in ``Record``. entry: the route, when one was chosen.
         answer: the body that is relayed; else ``sent`` counts.
     """
 
@@ -83,23 +85,28 @@ class AccessLine:
         "_target",
         "_time",
         "answer",
+        "entry",
         "error",
         "plugin",
         "received",
         "sent",
+        "upstream",
     )
 
-    def __init__(self, log: AccessLog, method: bytes, target: bytes, http: str) -> None:
+    def __init__(self, log: AccessLog, method: bytes, target: bytes, http: str, *, age: float = 0.0) -> None:
+        """*age*: seconds since the request head was complete."""
         self._log = log
         self._http = http
         self._method = method
         self._target = target
-        self._time = time.perf_counter()
+        self._time = time.perf_counter() - age
         self.plugin = ""
         self.error = ""
         self.received = 0
         self.sent = 0
         self.answer: IncomingBody | None = None
+        self.entry: RouteEntry | None = None
+        self.upstream = b""
 
     def failed(self, error: BlitzError) -> None:
         """*error* decided the answer, or would have."""
@@ -109,23 +116,33 @@ class AccessLine:
 
     def end(self, exchange: Exchange) -> None:
         """Write the line; *exchange* still has everything."""
-        cdata = exchange.cdata
-        upstream = cdata.upstream
+        upstream = exchange.cdata.upstream
         body = exchange.body
+        if body is not None:
+            self.received += body.received
+        if self.answer is not None:
+            self.sent += self.answer.received
+        self.entry = exchange.entry
+        self.upstream = ffi.buffer(upstream.ptr, upstream.len)[:] if upstream.len else b""
+        self.write(exchange.request_id, exchange.peer, exchange.status)
+
+    def write(self, request_id: str, peer: Peer, status: int) -> None:
+        """The exchange is over: write the line. *status* 0: the client has gone."""
+        duration = time.perf_counter() - self._time
         self._log.write(
             Record(
-                time=self._log.stamp(time.time() - (time.perf_counter() - self._time)),
-                id=exchange.request_id,
-                client=exchange.peer.address,
+                time=self._log.stamp(time.time() - duration),
+                id=request_id,
+                client=peer.address,
                 method=_text(self._method, MAX_TARGET),
                 target=_text(self._target, MAX_TARGET),
                 http=self._http,
-                status=exchange.status or CLIENT_GONE,
-                received=self.received + (body.received if body is not None else 0),
-                sent=self.sent + (self.answer.received if self.answer is not None else 0),
-                duration=round(time.perf_counter() - self._time, 6),
-                route=exchange.entry.name.decode() if exchange.entry is not None else "",
-                upstream=_text(ffi.buffer(upstream.ptr, upstream.len)[:], MAX_ERROR) if upstream.len else "",
+                status=status or CLIENT_GONE,
+                received=self.received,
+                sent=self.sent,
+                duration=round(duration, 6),
+                route=self.entry.name.decode() if self.entry is not None else "",
+                upstream=_text(self.upstream, MAX_ERROR),
                 plugin=self.plugin,
                 error=self.error[:MAX_ERROR],
             )
@@ -159,23 +176,12 @@ class AccessLog:
         return AccessLine(self, exchange.method, span_bytes(request, request.target), f"1.{request.minor}")
 
     def refused(self, connection: Connection, cdata: Any, error: BlitzError) -> None:
-        """What came was not a request: it was answered, or not, with the error's status."""
+        """*error* was answered, or not, outside of an exchange: no request came, or the short lane
+        waited in vain for its answer. *cdata* has the id that the answer tells."""
+        line, connection.line = connection.line or AccessLine(self, b"", b"", ""), None
+        line.failed(error)
         octets: bytes = ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:]
-        self.write(
-            Record(
-                time=self.stamp(time.time()),
-                id=octets.decode(),
-                client=connection.peer.address,
-                method="",
-                target="",
-                http="",
-                status=error.status_hint,
-                received=0,
-                sent=0,
-                duration=0.0,
-                error=str(error)[:MAX_ERROR],
-            )
-        )
+        line.write(octets.decode(), connection.peer, error.status_hint)
 
     def stamp(self, now: float) -> str:
         second = int(now)

@@ -139,7 +139,7 @@ class Connection:
         context = self.context
         self.exchange = exchange
         access = context.access
-        if access is not None:
+        if access is not None and self.line is None:  # the short lane may have begun it
             self.line = access.begin(exchange)
         keep = await exchange.run(begun)
         self.timer.bound(0, "")

@@ -26,6 +26,7 @@ from blitz._native import ffi, lib
 from blitz.errors import ClientError, InternalError
 from blitz.http.buffer import Buffer
 
+from .access import AccessLine
 from .deadline import TICK
 from .heads import span_bytes
 from .route import find_route
@@ -42,6 +43,7 @@ __all__ = ["CLOSED", "HEAD_BYTES", "RELOADED", "Handover", "Lane", "serve_short"
 _ASK = lib.BLITZ_LANE_ASK
 _HAND_OVER = lib.BLITZ_LANE_HAND_OVER
 _PENDING = lib.BLITZ_PENDING
+_STAYS = (lib.BLITZ_LANE_RETURNED, lib.BLITZ_LANE_LOGGED)
 
 CLOSED = "closed"  # the client has gone between two requests
 RELOADED = "reloaded"  # what runs now may have no short lane; the next request is there, unread
@@ -161,6 +163,7 @@ class Lane(trio.abc.Instrument):
         face.limits = runtime.head_limits
         face.keepalive = runtime.timeouts.keepalive
         face.first_request = runtime.timeouts.head
+        face.logged = runtime.resolved.log.access != "off"
         # What was sent to an upstream under an earlier configuration ends under that.
         self._entries = {key: entry for key, entry in self._entries.items() if entry.short_route.in_flight}
         for entry in runtime.short_entries:
@@ -200,7 +203,11 @@ class Lane(trio.abc.Instrument):
         fd = connection.stream.fileno()
         report = ffi.new("blitz_lane_report *")
         lib.blitz_lane_leave(self._lane, fd, report)
-        self._stays.pop(fd)
+        stay = self._stays.pop(fd)
+        if report.line.method.len:
+            connection.line = self._line(report)
+            if not connection.timer.expired:  # else an answer follows, and ends the line
+                self._end_line(report, stay, 0)
         if report.upstream >= 0:
             self._upstream(report, report.upstream).close()
 
@@ -283,6 +290,10 @@ class Lane(trio.abc.Instrument):
             self._upstream(report, report.unfit).close()
         if report.returned >= 0:
             self.give_back(self._upstream(report, report.returned))
+        if report.line.method.len and what != _HAND_OVER:
+            stay = self._stays[report.fd]
+            stay.connection.line = self._line(report)
+            self._end_line(report, stay, report.line.status)
         if what == _HAND_OVER:
             self._wake(report, self._handover(report))
             if report.rc == _PENDING:
@@ -296,7 +307,7 @@ class Lane(trio.abc.Instrument):
             stay.connection.buffer, cdata = self._take_slot(report)
             self._context.give_exchange(cdata)
             self._wake(report, HEAD_BYTES)
-        elif what != lib.BLITZ_LANE_RETURNED:
+        elif what not in _STAYS:
             self._wake(report, RELOADED if what == lib.BLITZ_LANE_RELOADED else CLOSED, report.error)
 
     def _wake(self, report: Any, stopped: Handover | str, error: int = 0) -> None:
@@ -312,6 +323,8 @@ class Lane(trio.abc.Instrument):
         connection.buffer, cdata = self._take_slot(report)
         connection.buffer.start = report.size
         connection.busy = True
+        if report.line.method.len:
+            connection.line = self._line(report)
         if report.route == ffi.NULL:
             return Handover(cdata)
         answer = upstream = None
@@ -333,6 +346,27 @@ class Lane(trio.abc.Instrument):
             ffi.buffer(report.unsent, report.n_unsent)[:] if report.n_unsent else b"",
             answer,
         )
+
+    def _line(self, report: Any) -> AccessLine:
+        """The access line of the exchange in a report, begun."""
+        found = report.line
+        method, target = (ffi.buffer(text.ptr, text.len)[:] for text in (found.method, found.target))
+        age = trio.current_time() - found.began
+        line = AccessLine(self._context.access_log, method, target, "1.1", age=age)
+        line.sent = found.sent
+        if report.route != ffi.NULL:
+            entry = line.entry = self._entries[report.route.id]
+            if report.answered:
+                line.plugin = entry.chain.pools[report.index].name
+            elif entry.endpoint is not None:
+                line.upstream = entry.endpoint.name
+        return line
+
+    def _end_line(self, report: Any, stay: _Stay, status: int) -> None:
+        """The exchange has ended in the lane: write its line."""
+        line, stay.connection.line = stay.connection.line, None
+        assert line is not None
+        line.write(ffi.buffer(report.line.id)[:].decode(), stay.peer, status)
 
     def _upstream(self, report: Any, fd: int) -> UpstreamConnection:
         """The connection behind a descriptor that the lane took from the endpoint of the report's route."""

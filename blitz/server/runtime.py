@@ -90,10 +90,7 @@ class Runtime:
         self.reader = HeadReader(self.head_limits, resolved.http.parser)
         self.request_id_header = resolved.http.request_id_header.encode()
         self.short = (
-            resolved.http.parser == "auto"
-            and resolved.log.access == "off"
-            and not resolved.timeouts.total
-            and not self.request_id_header
+            resolved.http.parser == "auto" and not resolved.timeouts.total and not self.request_id_header
         )
         self.upgrades = frozenset(name.lower().encode() for name in resolved.http.upgrades)
         self.chain_timeout = resolved.timeouts.chain or math.inf

@@ -14,11 +14,11 @@ import pytest
 import trio
 import wasmtime
 
-from blitz.config import Answer, Log, Plugin, Route, Upstream
+from blitz.config import Answer, Log, Plugin, Route, Timeouts, Upstream
 from blitz.server import access as access_module
 from blitz.server.access import AccessLog, Record
 
-from .harness import Served, answering, echo, rig
+from .harness import Served, answering, echo, rig, until
 from .test_plugins import HEAD, REQUEST
 
 GET = b"GET /a?b=%22 HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -378,3 +378,71 @@ async def test_writes_to_a_pipe_keep_lines_whole() -> None:
     finally:
         os.close(read_end)
         os.close(write_end)
+
+
+# ---------------------------------------------------------------- the short lane
+
+
+async def one_after_the_other(served: Served) -> None:
+    while True:
+        if b" /stall " in await served.head():
+            await trio.sleep_forever()
+        await served.send(OK)
+
+
+def get(target: str) -> bytes:
+    return f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
+
+
+async def test_exchanges_of_the_short_lane_have_the_lines_of_all_others(lines: Lines) -> None:
+    async with rig(one_after_the_other, log=JSON) as test:
+        client = await test.connect()
+        for n in range(4):
+            await client.send(get(f"/{n}"))
+            assert (await client.answer())[0] == 200
+        first, *others = [json.loads(line) for line in await lines.wait(4)]
+        for n, line in enumerate(others, start=1):
+            assert 0 < line["duration"] < 5
+            assert line["target"] == f"/{n}"
+            changes = {key: first[key] for key in ("time", "id", "duration", "target")}
+            assert line | changes == first
+        assert len({first["id"], *(line["id"] for line in others)}) == 4
+
+
+async def test_an_answer_that_does_not_come_in_the_short_lane(lines: Lines) -> None:
+    async with rig(one_after_the_other, log=JSON, timeouts=Timeouts(first_byte=0.2)) as test:
+        client = await test.connect()
+        for target in ("/", "/", "/stall"):
+            await client.send(get(target))
+            answer = await client.answer()
+        line = json.loads((await lines.wait(3))[-1])
+        assert (line["status"], line["target"], line["method"]) == (504, "/stall", "GET")
+        assert line["id"] in answer[2].decode()
+        assert line["error"]
+
+
+async def test_a_client_that_leaves_the_short_lane(lines: Lines) -> None:
+    async with rig(one_after_the_other, log=JSON) as test:
+        client = await test.connect()
+        for target in ("/", "/"):
+            await client.send(get(target))
+            await client.answer()
+        await client.send(get("/stall"))
+        await until(lambda: test.gateway.statistics().in_flight == 1)
+        for connection in list(test.gateway._context.connections):
+            connection.nursery.cancel_scope.cancel()
+        line = json.loads((await lines.wait(3))[-1])
+        assert (line["status"], line["target"]) == (499, "/stall")
+
+
+async def test_a_plugin_that_answers_in_the_short_lane(lines: Lines, guest: Callable[..., Plugin]) -> None:
+    plugin = guest(f"{REQUEST} (i32.const 1))")
+    async with rig(echo, log=JSON, plugins=[plugin]) as test:
+        client = await test.connect()
+        for _ in range(2):
+            await client.send(GET)
+            await client.answer()
+        for text in await lines.wait(2):
+            line = json.loads(text)
+            assert (line["status"], line["plugin"], line["target"]) == (200, "guest", "/a?b=%22")
+            assert "upstream" not in line

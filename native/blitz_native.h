@@ -475,6 +475,7 @@ typedef struct {              /* first what Python sets, then what it reads */
 
 enum {
     BLITZ_LANE_QUIET = 0,     /* nothing for Python to do */
+    BLITZ_LANE_NO_SLOT,       /* fill some, then go on */
     BLITZ_LANE_ASK,           /* a short request is in slot: find its route, then blitz_lane_route_it */
     /* The client has left the lane: */
     BLITZ_LANE_HAND_OVER,     /* with a request head in slot, and whatever else is there */
@@ -525,8 +526,8 @@ int blitz_lane_add_slot(blitz_lane *lane);
 void blitz_lane_fill_slot(blitz_lane *lane, int32_t index, uint8_t *buf, size_t size, blitz_exchange *exchange);
 /* Give the slot with the largest number back if it is free. -> its number, or -1. */
 int32_t blitz_lane_drop_slot(blitz_lane *lane);
-/* A client connection with nothing unread but in the kernel. ask: every request's route is found in Python;
- * served: it has been answered before. 0, or errno. */
+/* A client connection with nothing unread but in the kernel. options: for what it sends upstream, NULL: ASK;
+ * ask: every request's route is found in Python; served: it has been answered before. 0, or errno. */
 int blitz_lane_enter(blitz_lane *lane, int fd, const blitz_peer *peer, const blitz_write_options *options, int ask,
                      int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */
@@ -538,7 +539,7 @@ int blitz_lane_go_on(blitz_lane *lane, blitz_lane_report *report);
 void blitz_lane_postpone(blitz_lane *lane);
 /* After ASK, with its report. route NULL: hand the request over. */
 int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
-                        blitz_lane_report *report);
+                        const blitz_write_options *options, blitz_lane_report *report);
 /* Take a client out, whatever it does; report->upstream is to be closed. */
 void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report);
 /* Take out one client that has no request. -> RELOADED, or QUIET: there is none. */

@@ -431,8 +431,12 @@ static int ask(blitz_lane *lane, int fd, blitz_lane_report *report)
 static int receive_request(blitz_lane *lane, int fd, blitz_lane_report *report)
 {
     place *client = &lane->places[fd];
-    if (client->generation != lane->face.generation || lane->face.free_slots == 0)
+    if (client->generation != lane->face.generation)
         return leave(lane, fd, report, BLITZ_LANE_RELOADED);
+    if (lane->face.free_slots == 0) {
+        lane->at--;                              /* the same event once more, with slots */
+        return report->what = BLITZ_LANE_NO_SLOT;
+    }
     int32_t index = lane->free_slots[--lane->face.free_slots];
     slot *at = &lane->slots[index];
     blitz_io io;
@@ -462,7 +466,7 @@ static int receive_request(blitz_lane *lane, int fd, blitz_lane_report *report)
     }
     if (size == 0 || !io.is_short || lane->face.draining) {
         leave(lane, fd, report, size == 0 ? BLITZ_LANE_HEAD_BYTES : BLITZ_LANE_HAND_OVER);
-    } else if (client->ask || lane->face.route == NULL) {
+    } else if (client->ask || client->options == NULL || lane->face.route == NULL) {
         begin_report(report, BLITZ_LANE_ASK, fd);
         report->slot = index;
     } else {
@@ -553,13 +557,14 @@ void blitz_lane_postpone(blitz_lane *lane)
 }
 
 int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
-                        blitz_lane_report *report)
+                        const blitz_write_options *options, blitz_lane_report *report)
 {
     place *client = &lane->places[fd];
     size_t size = report->size, got = report->got;
     begin_report(report, BLITZ_LANE_QUIET, fd);
     client->route = route;
     client->peer = peer;
+    client->options = options;
     int what = route != NULL ? ask(lane, fd, report) : leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
     report->size = size;
     report->got = got;

@@ -191,7 +191,7 @@ class Connection:
         self.upstream_options.extra = ffi.from_buffer("uint8_t[]", lines)
         self.upstream_options.extra_len = len(lines)
 
-    def lane_options_for(self, peer: Peer, told_host: bytes, host: bytes = b"") -> Any:
+    def lane_options_for(self, peer: Peer, told_host: bytes = b"", host: bytes = b"") -> Any:
         """Writer options for requests of *peer* in the short lane; most times nothing has changed.
 
         Args:

@@ -50,7 +50,7 @@ RELOADED = "reloaded"  # what runs now may have no short lane; the next request 
 HEAD_BYTES = "head bytes"  # the first bytes of a request are in connection.buffer
 
 SCRATCH_SIZE = 256 * 1024
-MOST_A_TURN = 64  # requests that a turn may begin: the lane looks at so many events
+MORE_SLOTS = 16  # when all are in use
 MAX_IDLE_SLOTS = 256  # kept for reuse: 4 MiB of head buffers
 
 
@@ -185,7 +185,8 @@ class Lane(trio.abc.Instrument):
     def enter(self, connection: Connection) -> _Stay:
         """The present task sleeps from now on; the lane wakes it. Raises trio.BrokenResourceError."""
         peer = connection.peer
-        options = connection.lane_options_for(peer, b"")
+        # An idle connection needs no options: they are made with its first request, or anew after a reload.
+        options = connection.lane_options_for(peer) if connection.served else ffi.NULL
         stay = _Stay(current_task(), connection, peer)
         fd = connection.stream.fileno()
         failed = lib.blitz_lane_enter(
@@ -235,15 +236,15 @@ class Lane(trio.abc.Instrument):
 
     def after_io_wait(self, timeout: float) -> None:
         """Called by trio's loop between waiting and running tasks."""
-        if self._face.free_slots < MOST_A_TURN:
-            self._add_slots()
         self._context.refresh_date()
         lane, report = self._lane, self._report
         what = lib.blitz_lane_turn(lane, trio.current_time(), report)
         while what:
             if what == _ASK:
                 what = self._route(report)
-            if what:
+            if what == lib.BLITZ_LANE_NO_SLOT:
+                self._add_slots()
+            elif what:
                 self._take(what, report)
             what = lib.blitz_lane_go_on(lane, report)
 
@@ -271,7 +272,7 @@ class Lane(trio.abc.Instrument):
         connection = stay.connection
         request = self._slots[report.slot][1].request
         peer = connection.peer
-        native = ffi.NULL
+        native = options = ffi.NULL
         try:
             entry = find_route(self._context.runtime.router, request)
         except ClientError:
@@ -281,9 +282,10 @@ class Lane(trio.abc.Instrument):
             if peer.trusted:
                 peer = connection.client_of(request)
             host = entry.cluster.host if entry.cluster is not None else b""
-            connection.lane_options_for(peer, span_bytes(request, request.host) if host else b"", host)
+            told = span_bytes(request, request.host) if host else b""
+            options = connection.lane_options_for(peer, told, host)
         stay.peer = peer
-        return int(lib.blitz_lane_route_it(self._lane, report.fd, native, peer.struct, report))
+        return int(lib.blitz_lane_route_it(self._lane, report.fd, native, peer.struct, options, report))
 
     def _take(self, what: int, report: Any) -> None:
         if report.unfit >= 0:
@@ -381,7 +383,7 @@ class Lane(trio.abc.Instrument):
         lib.blitz_lane_lend(self._lane, answer.ptr, answer.size, scratch.ptr, scratch.size)
 
     def _add_slots(self) -> None:
-        for _ in range(MOST_A_TURN):
+        for _ in range(MORE_SLOTS):
             index = lib.blitz_lane_add_slot(self._lane)
             if index < 0:
                 raise InternalError("out of memory for the short lane")

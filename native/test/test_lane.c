@@ -217,13 +217,13 @@ static void python_may_choose_the_route(void)
     begin(1);
     say(t.client.theirs, GET);
     MUST(turn(1) == BLITZ_LANE_ASK && t.report.slot >= 0, "ask");
-    MUST(blitz_lane_route_it(t.lane, t.report.fd, &t.route, &t.peer, &t.report) == BLITZ_LANE_QUIET, "sent");
+    MUST(blitz_lane_route_it(t.lane, t.report.fd, &t.route, &t.peer, &t.options, &t.report) == BLITZ_LANE_QUIET, "sent");
     MUST(strncmp(heard(t.upstream.theirs), "GET /a", 6) == 0, "the request");
     say(t.upstream.theirs, OK);
     MUST(turn(2) == BLITZ_LANE_QUIET, "answered");
     say(t.client.theirs, GET);
     MUST(turn(3) == BLITZ_LANE_ASK, "ask");
-    MUST(blitz_lane_route_it(t.lane, t.report.fd, NULL, &t.peer, &t.report) == BLITZ_LANE_HAND_OVER, "no route");
+    MUST(blitz_lane_route_it(t.lane, t.report.fd, NULL, &t.peer, &t.options, &t.report) == BLITZ_LANE_HAND_OVER, "no route");
     MUST(t.report.size == sizeof GET - 1 && t.report.got == sizeof GET - 1, "the head");
     refill();
     end();
@@ -249,6 +249,19 @@ static void a_connection_that_others_want_is_returned(void)
     MUST(turn(2) == BLITZ_LANE_RETURNED && t.report.returned == t.upstream.ours && t.endpoint->n == 0, "returned");
     MUST(t.report.route == &t.route && t.face->clients == 1, "the client stays");
     close_client();
+    end();
+}
+
+static void who_has_no_slot_is_told_and_loses_nothing(void)
+{
+    begin(0);
+    t.face->free_slots = 0;
+    say(t.client.theirs, GET);
+    MUST(turn(1) == BLITZ_LANE_NO_SLOT && t.face->clients == 1, "no slot");
+    t.face->free_slots = SLOTS;
+    MUST(blitz_lane_go_on(t.lane, &t.report) == BLITZ_LANE_QUIET, "sent");
+    MUST(strncmp(heard(t.upstream.theirs), "GET /a", 6) == 0, "the request");
+    blitz_lane_leave(t.lane, t.client.ours, &t.report);
     end();
 }
 
@@ -326,6 +339,7 @@ int main(void)
     python_may_choose_the_route();
     whoever_leaves_leaves_everything();
     a_connection_that_others_want_is_returned();
+    who_has_no_slot_is_told_and_loses_nothing();
     deadlines_pass_once();
     what_has_arrived_is_not_late();
     a_reload_takes_waiting_clients_at_their_next_request();

@@ -116,9 +116,6 @@ class ServerContext:
         self.counters.exchanges += self.lane.take_exchanges()
         return self.counters
 
-    def one_less_accepted(self) -> None:
-        self.accepted -= 1
-
     def closed(self, connection: Connection) -> None:
         """*connection* has ended."""
         self.connections.discard(connection)

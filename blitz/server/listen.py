@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import socket
@@ -138,11 +137,34 @@ def _start(
     if sock.family != socket.AF_UNIX:
         set_nodelay(sock)
     # Counted here, not when the task begins: many may be accepted before that.
-    counted = contextlib.ExitStack()
-    context.accepted += 1
+    place = _Place(context)
     if limits.max_connections_per_address:
-        _count(context, host, counted)
-    nursery.start_soon(_serve, sock, host, port, spoken, context, counted)
+        place.count(host)
+    nursery.start_soon(_serve, sock, host, port, spoken, context, place)
+
+
+class _Place:
+    """One of the connections that there may be; ``free`` it once. Every connection has one: it is small."""
+
+    __slots__ = ("_context", "_hosts")
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+        self._hosts: tuple[str, ...] = ()
+        context.accepted += 1
+
+    def count(self, host: str) -> None:
+        """It is one of *host*'s too."""
+        self._hosts += (host,)
+        self._context.per_address[host] += 1
+
+    def free(self) -> None:
+        self._context.accepted -= 1
+        per_address = self._context.per_address
+        for host in self._hosts:
+            per_address[host] -= 1
+            if not per_address[host]:
+                del per_address[host]
 
 
 def _admitted(context: ServerContext, host: str) -> bool:
@@ -160,25 +182,26 @@ async def _serve(
     port: int,
     spoken: Address,
     context: ServerContext,
-    counted: contextlib.ExitStack,
+    place: _Place,
 ) -> None:
     stream = SocketStream(sock)
-    with counted:
-        counted.callback(context.one_less_accepted)
+    try:
         if not spoken.tls and not spoken.proxy_protocol:
             await serve_connection(context, stream, Peer(host, port))
             return
 
         async def arrive(connection: Connection) -> None:
             if spoken.proxy_protocol and context.runtime.trust.contains(host):
-                await _named(connection, stream, counted)
+                await _named(connection, stream, place)
             if spoken.tls:
                 await shake_hands(connection, stream)
 
         await serve_connection(context, stream, Peer(host, port), arrive)
+    finally:
+        place.free()
 
 
-async def _named(connection: Connection, stream: SocketStream, counted: contextlib.ExitStack) -> None:
+async def _named(connection: Connection, stream: SocketStream, place: _Place) -> None:
     """Take the client that the proxy names for the peer, and count the connection as its own."""
     context = connection.context
     header = await read_proxy_header(stream)
@@ -189,16 +212,4 @@ async def _named(connection: Connection, stream: SocketStream, counted: contextl
         raise ClientGone(f"{header.address} has too many connections")
     connection.peer = Peer(header.address, header.port)
     if context.runtime.limits.max_connections_per_address:
-        _count(context, header.address, counted)
-
-
-def _count(context: ServerContext, host: str, counted: contextlib.ExitStack) -> None:
-    """One more connection of *host*, until *counted* ends."""
-    context.per_address[host] += 1
-
-    def one_less() -> None:
-        context.per_address[host] -= 1
-        if not context.per_address[host]:
-            del context.per_address[host]
-
-    counted.callback(one_less)
+        place.count(header.address)

@@ -540,7 +540,7 @@ void blitz_lane_postpone(blitz_lane *lane);
 /* After ASK, with its report. route NULL: hand the request over. */
 int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
                         const blitz_write_options *options, blitz_lane_report *report);
-/* Take a client out, whatever it does; report->upstream is to be closed. */
+/* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. */
 void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report);
 /* Take out one client that has no request. -> RELOADED, or QUIET: there is none. */
 int blitz_lane_next_idle(blitz_lane *lane, blitz_lane_report *report);

@@ -574,7 +574,8 @@ int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const
 void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report)
 {
     begin_report(report, BLITZ_LANE_QUIET, fd);
-    leave_empty(lane, fd, report, BLITZ_LANE_QUIET);
+    if ((size_t)fd < lane->n_places && lane->places[fd].kind == PLACE_CLIENT)
+        leave_empty(lane, fd, report, BLITZ_LANE_QUIET);
 }
 
 int blitz_lane_next_idle(blitz_lane *lane, blitz_lane_report *report)

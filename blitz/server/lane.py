@@ -15,6 +15,7 @@ runs the lane's turn: no task switch, and no system call to arm a wait.
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from .upstream import UpstreamConnection
 
 __all__ = ["CLOSED", "HEAD_BYTES", "RELOADED", "Handover", "Lane", "serve_short"]
+
+_log = logging.getLogger("blitz.server")
 
 _ASK = lib.BLITZ_LANE_ASK
 _HAND_OVER = lib.BLITZ_LANE_HAND_OVER
@@ -235,7 +238,21 @@ class Lane(trio.abc.Instrument):
             lib.blitz_lane_close(self._lane)
 
     def after_io_wait(self, timeout: float) -> None:
-        """Called by trio's loop between waiting and running tasks."""
+        """Called by trio's loop between waiting and running tasks.
+
+        trio throws an instrument out that raises: what one connection does must not do that to all.
+        """
+        try:
+            self._turn()
+        except Exception:
+            self._context.counters.internal_errors += 1
+            _log.exception("internal error in the short lane")
+            stay = self._stays.get(self._report.fd)
+            if stay is not None:
+                stay.connection.nursery.cancel_scope.cancel()
+
+    def _turn(self) -> None:
+        """Do what is ready, and what the lane reports of it."""
         self._context.refresh_date()
         lane, report = self._lane, self._report
         what = lib.blitz_lane_turn(lane, trio.current_time(), report)

@@ -235,6 +235,8 @@ static void whoever_leaves_leaves_everything(void)
     ask_upstream();
     blitz_lane_leave(t.lane, t.client.ours, &t.report);
     MUST(t.report.upstream == t.upstream.ours && t.report.slot == -1, "the upstream is to be closed");
+    blitz_lane_leave(t.lane, t.client.ours, &t.report);
+    MUST(t.report.upstream == -1, "it has left");
     say(t.upstream.theirs, OK);
     MUST(turn(2) == BLITZ_LANE_QUIET, "nobody waits for it");
     end();

@@ -13,6 +13,9 @@ import wasmtime
 
 import blitz
 from blitz.config import Answer, Plugin, Route, Timeouts
+from blitz.server import lane as lane_module
+from blitz.server.heads import span_bytes
+from blitz.server.route import find_route
 
 from .harness import Client, Rig, Served, answering, rig, until
 from .test_plugins import HEAD, REQUEST
@@ -224,3 +227,25 @@ async def test_a_reload_is_seen_by_the_next_request_of_a_connection_in_the_lane(
         await test.gateway.reload(moved)
         await client.send(get("/"))
         assert (await client.answer())[0] == 410
+
+
+async def test_an_internal_error_ends_one_connection_and_not_the_lane(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(router: Any, request: Any) -> Any:
+        if b"/broken" in span_bytes(request, request.target):
+            raise RuntimeError("broken")
+        return find_route(router, request)
+
+    monkeypatch.setattr(lane_module, "find_route", broken)
+    routes = [Route(path_prefix="/other", upstream="main"), Route(path_prefix="/", upstream="main")]
+    async with rig(answering(OK), routes=routes) as test:
+        others = await in_the_lane(test)
+        client = await in_the_lane(test)
+        await client.send(get("/broken"))
+        with trio.fail_after(5):
+            assert await client.closed()
+        await others.send(get("/"))
+        assert (await others.answer())[0] == 200
+        assert test.gateway.statistics().counters.internal_errors == 1
+    assert "internal error in the short lane" in caplog.text

@@ -469,6 +469,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     const uint8_t *date; size_t date_len;   /* of the present second */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_LANE_RELOADED */
     uint8_t draining, logged; /* logged: every exchange is reported */
+    uint8_t left;
     uint32_t clients, in_flight, slots, free_slots;
     uint64_t exchanges;
 } blitz_lane_face;
@@ -532,11 +533,11 @@ int blitz_lane_enter(blitz_lane *lane, int fd, const blitz_peer *peer, const bli
                      int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */
 int blitz_lane_watch_upstream(blitz_lane *lane, int fd);
-/* Do what is ready until something is to be reported; blitz_lane_go_on until there is nothing more. */
+/* Do what is ready, for half a millisecond at most, until something is to be reported; blitz_lane_go_on until
+ * there is nothing more. face.left: something is still ready, and a next turn is to come soon. */
 int blitz_lane_turn(blitz_lane *lane, double now, blitz_lane_report *report);
 int blitz_lane_go_on(blitz_lane *lane, blitz_lane_report *report);
-/* End the turn early: what is left of it comes at the next. */
-void blitz_lane_postpone(blitz_lane *lane);
+void blitz_lane_end_turn(blitz_lane *lane);
 /* After ASK, with its report. route NULL: hand the request over. */
 int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
                         const blitz_write_options *options, blitz_lane_report *report);

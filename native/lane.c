@@ -16,7 +16,8 @@
  * request lies in a slot (buffer and exchange), since the general path may have to go on with it or send it again.
  *
  * Every socket is registered once, edge-triggered. An edge that comes while nobody wants it is remembered
- * (look), and asked for again by registering anew; so are the events of a turn that has to end early.
+ * (look), and asked for again by registering anew. Events that a turn had no time for are kept for the next;
+ * one that is out of date by then finds nothing to read.
  *
  * Python owns descriptors, buffers and exchanges, and lends them. Nothing here closes a socket.
  */
@@ -29,7 +30,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS = 64 };                    /* taken at once: what is left is there at the loop's next turn */
+enum { EVENTS = 64 };                    /* taken at once */
+/* A turn looks again as long as it finds something, but no longer than this: others wait for their turn. */
+static const uint64_t TURN_NS = 500000;
 enum { PLACE_NONE, PLACE_CLIENT, PLACE_UPSTREAM };
 enum { NOT_PLAIN = 3 | BLITZ_R_LOGS };   /* verdict bits and log lines; a plain answer has only the verdict */
 static const uint32_t WATCHED = EPOLLIN | EPOLLRDHUP | EPOLLET;
@@ -68,6 +71,7 @@ struct blitz_lane {
     blitz_space answer, scratch;
     double now, earliest;                /* no deadline is before earliest */
     int at, got;                         /* events[at..got) are still to be looked at */
+    uint64_t turn_ends;
     struct epoll_event events[EVENTS];
 };
 
@@ -532,29 +536,35 @@ static int look_at(blitz_lane *lane, const struct epoll_event *event, blitz_lane
     return at->busy ? BLITZ_LANE_QUIET : receive_request(lane, fd, report);
 }
 
+static void find_events(blitz_lane *lane)
+{
+    lane->at = 0;
+    lane->got = epoll_wait(lane->epoll, lane->events, EVENTS, 0);
+}
+
 int blitz_lane_go_on(blitz_lane *lane, blitz_lane_report *report)
 {
-    while (lane->at < lane->got) {
-        int what = look_at(lane, &lane->events[lane->at++], report);
-        if (what != BLITZ_LANE_QUIET)
-            return what;
+    int what = BLITZ_LANE_QUIET;
+    while (what == BLITZ_LANE_QUIET && lane->got > 0 && blitz_monotonic_ns() < lane->turn_ends) {
+        if (lane->at < lane->got)
+            what = look_at(lane, &lane->events[lane->at++], report);
+        else
+            find_events(lane);
     }
-    return BLITZ_LANE_QUIET;
+    lane->face.left = lane->at < lane->got;
+    return what;
 }
 
 int blitz_lane_turn(blitz_lane *lane, double now, blitz_lane_report *report)
 {
     lane->now = now;
-    lane->at = 0;
-    lane->got = epoll_wait(lane->epoll, lane->events, EVENTS, 0);
+    lane->turn_ends = blitz_monotonic_ns() + TURN_NS;
+    if (lane->at >= lane->got)
+        find_events(lane);
     return blitz_lane_go_on(lane, report);
 }
 
-void blitz_lane_postpone(blitz_lane *lane)
-{
-    while (lane->at < lane->got)
-        watch_again(lane, lane->events[lane->at++].data.fd);
-}
+void blitz_lane_end_turn(blitz_lane *lane) { lane->turn_ends = 0; }
 
 int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
                         const blitz_write_options *options, blitz_lane_report *report)

@@ -140,6 +140,7 @@ class Lane(trio.abc.Instrument):
         self._stays: dict[int, _Stay] = {}  # by descriptor
         self._entries: dict[int, RouteEntry] = {}  # by the ids of their native routes
         self._entered = trio.Event()
+        self._again: Task | None = None
 
     @property
     def in_flight(self) -> int:
@@ -231,6 +232,7 @@ class Lane(trio.abc.Instrument):
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._expire)
+                nursery.start_soon(self._go_round)
                 while True:
                     await trio.lowlevel.wait_readable(lib.blitz_lane_fileno(self._lane))
         finally:
@@ -264,6 +266,20 @@ class Lane(trio.abc.Instrument):
             elif what:
                 self._take(what, report)
             what = lib.blitz_lane_go_on(lane, report)
+        if self._face.left and self._again is not None:
+            reschedule(self._again)
+            self._again = None
+
+    async def _go_round(self) -> None:
+        """Keep the loop from sleeping when a turn ended before it was through."""
+
+        def abort(_: RaiseCancelT) -> Abort:
+            self._again = None
+            return Abort.SUCCEEDED
+
+        while True:
+            self._again = current_task()
+            await wait_task_rescheduled(abort)
 
     async def _expire(self) -> None:
         """Look at the deadlines of those in the lane."""
@@ -317,7 +333,7 @@ class Lane(trio.abc.Instrument):
             self._wake(report, self._handover(report))
             if report.rc == _PENDING:
                 # A guest that loops has had its slice of this turn; others may loop as well.
-                lib.blitz_lane_postpone(self._lane)
+                lib.blitz_lane_end_turn(self._lane)
         elif what == lib.BLITZ_LANE_UNSENT:
             unsent = ffi.buffer(report.unsent, report.n_unsent)[:]
             self._wake(report, Handover(unsent_answer=unsent))

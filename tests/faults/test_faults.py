@@ -6,6 +6,7 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -16,7 +17,12 @@ from .faults import FAULTS, Fault, run_fault
 MAX_P99 = 3.0  # seconds: a client that was forgotten, on whatever machine; benchmarks/ has the speed
 MAX_GROWTH = 48 * 1024 * 1024
 SETTLE = 8.0
+ALWAYS = {"client-slow-head", "client-reset-waiting", "client-idle-2000", "upstream-cut"}  # the rest is slow
 WAITS = ("head", "body_idle", "first_byte", "response_idle", "send_idle")
+
+
+def param(fault: Fault) -> Any:
+    return pytest.param(fault, id=fault.name, marks=() if fault.name in ALWAYS else pytest.mark.slow)
 
 
 @pytest.fixture(scope="module", params=["auto", pytest.param("h11", marks=pytest.mark.slow)])
@@ -41,7 +47,7 @@ def gateway(request: pytest.FixtureRequest) -> Iterator[Process]:
     assert "Traceback" not in output, output[-3000:]
 
 
-@pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in FAULTS])
+@pytest.mark.parametrize("fault", [param(fault) for fault in FAULTS])
 def test_others_do_not_notice(gateway: Process, fault: Fault) -> None:
     files, memory = gateway.open_files(), gateway.resident()
     report = trio.run(run_fault, ("127.0.0.1", gateway.port), fault, fault.seconds)

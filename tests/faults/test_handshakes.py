@@ -19,7 +19,9 @@ import trustme
 from ..e2e.conftest import Process, free_port
 from .faults import Address, Attack, Fault, Seen, run_fault
 
-MAX_P99 = 0.5
+pytestmark = pytest.mark.slow
+
+MAX_P99 = 3.0  # seconds: a client that was forgotten, on whatever machine
 MAX_GROWTH = 48 * 1024 * 1024
 SETTLE = 8.0
 SECONDS = 1.5  # longer than the gateway's second for a handshake

@@ -354,7 +354,7 @@ class Gateway:
             self._admin.reporter.publish()
 
     async def _look_after(self) -> None:
-        now = self._context.wheel.now
+        now = trio.current_time()
         current = self._context.runtime
         for runtime in [current, *self._old]:
             for cluster in runtime.clusters.values():

@@ -140,7 +140,7 @@ def _whole(data: bytes) -> FirstPart:
 
 async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> UpstreamConnection:
     """A connection to one of the cluster's endpoints, tried in turn."""
-    now = exchange.context.wheel.now
+    now = trio.current_time()
     failure: UpstreamError | None = None
     for endpoint in cluster.order(now):
         connection = None if fresh else endpoint.take_idle(now)

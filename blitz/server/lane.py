@@ -222,7 +222,7 @@ class Lane(trio.abc.Instrument):
             upstream.close()
             return
         upstream.watched = True
-        upstream.endpoint.give(upstream, self._context.wheel.now)
+        upstream.endpoint.give(upstream, trio.current_time())
 
     # -- the event loop
 
@@ -285,11 +285,11 @@ class Lane(trio.abc.Instrument):
         """Look at the deadlines of those in the lane."""
         report = ffi.new("blitz_lane_report *")
         while True:
-            if not self._face.clients:
+            if not self._face.clients and not self._drop_slots():
                 self._entered = trio.Event()
-                self._drop_slots()
                 await self._entered.wait()
             await trio.sleep(TICK)
+            self._drop_slots()
             while lib.blitz_lane_expired(self._lane, trio.current_time(), report):
                 timer = self._stays[report.fd].connection.timer
                 waiting = "keepalive" if report.served else "first request"
@@ -436,10 +436,14 @@ class Lane(trio.abc.Instrument):
         buffer, cdata = self._slots[index]
         lib.blitz_lane_fill_slot(self._lane, index, buffer.ptr, buffer.size, cdata)
 
-    def _drop_slots(self) -> None:
-        """Nobody is here: keep what a busy moment needed at most."""
-        while self._face.slots > MAX_IDLE_SLOTS and lib.blitz_lane_drop_slot(self._lane) >= 0:
+    def _drop_slots(self) -> bool:
+        """Give a few back if a busy moment has left many free; True: there may be more of them."""
+        face = self._face
+        for _ in range(MORE_SLOTS):
+            if face.free_slots <= MAX_IDLE_SLOTS or lib.blitz_lane_drop_slot(self._lane) < 0:
+                return False
             self._slots.pop()
+        return True
 
 
 def _needs_host(entry: RouteEntry) -> bool:

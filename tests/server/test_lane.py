@@ -249,3 +249,39 @@ async def test_an_internal_error_ends_one_connection_and_not_the_lane(
         assert (await others.answer())[0] == 200
         assert test.gateway.statistics().counters.internal_errors == 1
     assert "internal error in the short lane" in caplog.text
+
+
+async def test_idle_upstream_connections_end_when_only_the_lane_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("blitz.gateway.HOUSEKEEPING_INTERVAL", 0.05)
+    async with rig(one_after_the_other, main={"idle_timeout": 0.5}) as test:
+        await in_the_lane(test)
+        (endpoint,) = test.gateway._context.runtime.clusters["main"].endpoints
+        assert (endpoint.live, endpoint.idle) == (1, 1)
+        await until(lambda: (endpoint.live, endpoint.idle) == (0, 0))
+
+
+async def test_what_a_busy_moment_needed_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "MAX_IDLE_SLOTS", 16)
+    release = trio.Event()
+
+    async def script(served: Served) -> None:
+        while True:
+            if b" /slow " in await served.head():
+                await release.wait()
+            await served.send(OK)
+
+    async with rig(script) as test:
+        clients = []
+        for _ in range(50):  # each on a connection of its own that the lane may use
+            clients.append(await in_the_lane(test))
+            await clients[-1].send(get("/slow"))
+            await until(lambda: test.gateway.statistics().in_flight == len(clients))
+        lane = test.gateway._context.lane
+        busy, in_use = lane.slots
+        release.set()
+        for client in clients:
+            assert (await client.answer())[0] == 200
+        await until(lambda: lane.slots == (16, 0))
+        assert busy >= in_use > 16

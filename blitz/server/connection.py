@@ -43,7 +43,6 @@ MAX_EMPTY_LINES = 64  # before a request; nginx ignores any number, Envoy and HA
 LINGER_TIME = 2.0  # seconds we go on reading after a last answer, so that a reset cannot destroy it
 LINGER_SIZE = 1024 * 1024  # and at most so many bytes
 GOODBYE_TIME = 5.0  # seconds for sending an error answer after a deadline
-DRAIN_IDLE = 1.0  # seconds an idle client keeps: a request may be on its way, and it must not be lost
 _CLOSE = lib.BLITZ_BODY_CLOSE
 
 

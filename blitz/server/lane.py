@@ -170,12 +170,8 @@ class Lane(trio.abc.Instrument):
         face.logged = runtime.resolved.log.access != "off"
         # What was sent to an upstream under an earlier configuration ends under that.
         self._entries = {key: entry for key, entry in self._entries.items() if entry.short_route.in_flight}
-        for entry in runtime.short_entries:
-            entry.short_route.first_byte = runtime.timeouts.first_byte
-            self._entries[entry.short_route.id] = entry
-        only = runtime.router.only
-        alone = only is not None and only.short_route is not None and not _needs_host(only)
-        face.route = only.short_route if alone and only is not None else ffi.NULL
+        self._entries |= {entry.short_route.id: entry for entry in runtime.short_entries}
+        face.route = _route_of_all(runtime) or ffi.NULL
 
     def drain(self) -> None:
         """From now on nobody enters; whoever waits for a request does so in the general path."""
@@ -446,6 +442,9 @@ class Lane(trio.abc.Instrument):
         return True
 
 
-def _needs_host(entry: RouteEntry) -> bool:
-    """What upstreams are told about the client names the host it asked for."""
-    return entry.cluster is not None and bool(entry.cluster.host)
+def _route_of_all(runtime: Runtime) -> Any:
+    """The native route of every request, or None: Python has to look at each."""
+    only = runtime.router.only
+    if only is None or (only.cluster is not None and only.cluster.host):
+        return None  # what upstreams are told about the client names the host it asked for
+    return only.short_route

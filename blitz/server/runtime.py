@@ -112,7 +112,7 @@ def assemble(resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings)
     early = _before_routing(resolved)
     rules = []
     for route in resolved.routes:
-        entry = _entry(route, early, pools, clusters, alone=len(resolved.routes) == 1)
+        entry = _entry(resolved, route, early, pools, clusters)
         rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry))
     before = Chain([pools[name] for name in early])
     short = [rule.value for rule in rules if rule.value.short_route is not None]
@@ -134,12 +134,11 @@ def _before_routing(resolved: Resolved) -> list[str]:
 
 
 def _entry(
+    resolved: Resolved,
     route: ResolvedRoute,
     early: list[str],
     pools: dict[str, PluginPool],
     clusters: dict[str, Cluster],
-    *,
-    alone: bool,
 ) -> RouteEntry:
     name = route.name.encode()
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
@@ -147,17 +146,19 @@ def _entry(
     chain = Chain([pools[plugin] for plugin in [*early, *late]])
     # Plugins that see answers or bodies, or that may change what the route is chosen by, are not short.
     plugins = [pool.plugin for pool in chain.pools]
-    short = not any(plugin.has_response or plugin.reads_body for plugin in plugins) and (alone or not early)
+    short = not any(plugin.has_response or plugin.reads_body for plugin in plugins) and (
+        not early or len(resolved.routes) == 1
+    )
     if route.answer is not None:
         reply = Reply(route.answer.status, route.answer.body.encode())
         return RouteEntry(name, text[0], chain, None, lambda request: reply)
     cluster = clusters[route.upstream]
     only = cluster.endpoints[0] if len(cluster.endpoints) == 1 else None
-    short_route = _short_route(text[0], chain, only) if short else None
+    short_route = _short_route(text[0], chain, only, resolved.timeouts.first_byte) if short else None
     return RouteEntry(name, text[0], chain, cluster, endpoint=only, short_route=short_route)
 
 
-def _short_route(name: Any, chain: Chain, endpoint: Endpoint | None) -> Any:
+def _short_route(name: Any, chain: Chain, endpoint: Endpoint | None, first_byte: float) -> Any:
     pools = ffi.new("blitz_pool *[]", [pool.native for pool in chain.pools])
     route = ffi.new("blitz_lane_route *")
     route.id = next(_ids)
@@ -165,6 +166,7 @@ def _short_route(name: Any, chain: Chain, endpoint: Endpoint | None) -> Any:
     route.n_pools = len(chain.pools)
     route.endpoint = ffi.NULL if endpoint is None else endpoint.native
     route.name = name
+    route.first_byte = first_byte
     _pools_of[route] = pools  # as long as the route
     return route
 

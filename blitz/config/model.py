@@ -379,8 +379,9 @@ class Plugin(Model, frozen=True):
     type: Annotated[
         PluginType | None,
         Meta(
-            description="its place in the default order of a chain: request_preprocessing (where nobody "
-            "says), authentication, request_transformation, response_transformation, observability"
+            description="its place in the default order of a chain: request_preprocessing, authentication, "
+            "request_transformation, response_transformation, observability; where nobody says, it stands "
+            "first, and runs behind routing. See `before_routing` for request_preprocessing"
         ),
     ] = None
     order: Annotated[
@@ -495,6 +496,14 @@ class Config(Model, frozen=True):
     plugin_dir: Annotated[
         FilePath, Meta(description="every `*.wasm` in it is a plugin; `PLUGIN_DIR` overrides it")
     ] = ""
+    before_routing: Annotated[
+        list[str] | None,
+        Meta(
+            description="plugins that run on every request before a route is chosen, and may change what it "
+            "is chosen by (path, host); routes need not name them; left out: every plugin whose type is said "
+            "to be `request_preprocessing`, which every route must then run; `[]`: none"
+        ),
+    ] = None
     trusted_proxies: Annotated[
         list[str],
         Meta(

@@ -31,6 +31,7 @@ __all__ = ["resolve", "resolve_document"]
 _T = TypeVar("_T")
 
 CAPABILITIES = {"clock": "clock", "random": "random bytes"}  # and how they are called in a sentence
+PREPROCESSING = "request_preprocessing"
 TYPE_STEP = 100  # between the places of two types, so that `order` can name a place between them
 
 
@@ -63,12 +64,13 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
     plugins = sorted(
         (_Merge(config, document, environ, item, warnings).plugin() for item in found), key=_place
     )
+    before = _before_routing(config, document, plugins, complete)
     upstreams = {name: _upstream(name, upstream) for name, upstream in config.upstreams.items()}
     routes = []
     for index, route in enumerate(config.routes):
         if is_address(route.upstream) and route.upstream not in upstreams:
             upstreams[route.upstream] = _upstream(route.upstream, Upstream(endpoints=[route.upstream]))
-        routes.append(_route(config, document, index, route, plugins, complete))
+        routes.append(_route(config, document, index, route, plugins, before, complete))
     trusted = tuple(_readable(parse_network, config.trusted_proxies))
     _warn_of_trust(config, trusted, warnings)
     return Resolved(
@@ -81,6 +83,7 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
         admin=_admin(config),
         upstreams=upstreams,
         plugins=tuple(plugins),
+        before_routing=before,
         routes=tuple(routes),
         tls=config.tls,
         trusted_proxies=trusted,
@@ -118,7 +121,7 @@ def _warn_of_trust(config: Config, trusted: tuple[str, ...], warnings: list[str]
 
 def _place(plugin: ResolvedPlugin) -> tuple[int, str]:
     """Where it stands in every chain: its own order, else its type's; equal places by name."""
-    implied = PLUGIN_TYPES.index(plugin.type) * TYPE_STEP
+    implied = PLUGIN_TYPES.index(plugin.type) * TYPE_STEP if plugin.type is not None else 0
     return (implied if plugin.order is None else plugin.order, plugin.name)
 
 
@@ -135,32 +138,75 @@ def _upstream(name: str, upstream: Upstream) -> ResolvedUpstream:
     )
 
 
+def _before_routing(
+    config: Config, document: Document, plugins: list[ResolvedPlugin], complete: bool
+) -> tuple[str, ...]:
+    """Names of the plugins that run before a route is chosen, in chain order.
+
+    Where nobody says which, all of type request_preprocessing do. They run on every request then, so a route
+    that leaves one out would not get what it says: that is refused, and not settled by running it later,
+    because then a new route would change where the requests of all others go.
+    """
+    known = [plugin.name for plugin in plugins]
+    said = config.before_routing
+    if said is not None:
+        _check_names(config, document, ("before_routing",), said, known, complete)
+        return tuple(name for name in known if name in set(said))
+    early = [plugin.name for plugin in plugins if plugin.type == PREPROCESSING]
+    for index, route in enumerate(config.routes):
+        if route.plugins is None:
+            continue
+        left_out = [name for name in early if name not in route.plugins]
+        if left_out:
+            rest = ", ".join(f'"{name}"' for name in early if name not in left_out)
+            document.report(
+                ("routes", index, "plugins"),
+                f"leaves out {', '.join(left_out)}: plugins of type request_preprocessing run before a route "
+                f"is chosen, so on every request; add what is missing, or write before_routing = [{rest}] at "
+                "the top: what it does not name runs behind routing, in the routes that list it",
+            )
+    return tuple(early)
+
+
+def _check_names(
+    config: Config,
+    document: Document,
+    path: tuple[str | int, ...],
+    names: Sequence[str],
+    known: list[str],
+    complete: bool,
+) -> None:
+    """Report those of *names*, the list at *path*, that are no plugins that run."""
+    said = {plugin.name for plugin in config.plugins}  # one that is not known has been reported
+    off = {plugin.name for plugin in config.plugins if not plugin.enabled}
+    for position, name in enumerate(names):
+        at = (*path, position)
+        if name in off:
+            document.report(at, f'"{name}" is switched off by `enabled = false` in its [[plugins]] entry')
+        elif name and name not in known and name not in said and complete:
+            hint = nearest(name, known) or "; there are no plugins: set plugin_dir or write [[plugins]]"
+            document.report(at, f'no plugin is named "{name}"{hint}')
+
+
 def _route(
     config: Config,
     document: Document,
     index: int,
     route: Route,
     plugins: list[ResolvedPlugin],
+    before: tuple[str, ...],
     complete: bool,
 ) -> ResolvedRoute:
     known = [plugin.name for plugin in plugins]
     wanted = known if route.plugins is None else route.plugins
-    said = {plugin.name for plugin in config.plugins}  # one that is not known has been reported
-    off = {plugin.name for plugin in config.plugins if not plugin.enabled}
-    for position, name in enumerate(wanted):
-        at = ("routes", index, "plugins", position)
-        if name in off:
-            document.report(at, f'"{name}" is switched off by `enabled = false` in its [[plugins]] entry')
-        elif name and name not in known and name not in said and complete:
-            hint = nearest(name, known) or "; there are no plugins: set plugin_dir or write [[plugins]]"
-            document.report(at, f'no plugin is named "{name}"{hint}')
+    _check_names(config, document, ("routes", index, "plugins"), wanted, known, complete)
     return ResolvedRoute(
         name=route.name or f"route-{index}",
         upstream=route.upstream,
         answer=route.answer,
         host=route.host.lower(),
         path_prefix=route.path_prefix.rstrip("/") or "/",
-        plugins=tuple(name for name in known if name in set(wanted)),
+        plugins=(*before, *(name for name in known if name in set(wanted) and name not in before)),
     )
 
 
@@ -198,7 +244,7 @@ class _Merge:
             manifest=self.found.document.file,
             version=manifest.plugin.version,
             description=manifest.plugin.description,
-            type=_first(entry.type, manifest.plugin.type, "request_preprocessing"),
+            type=entry.type or manifest.plugin.type,
             order=entry.order if entry.order is not None else manifest.plugin.order,
             memory=self.bounded("memory", entry.memory, asked.memory, defaults.memory, format_size),
             timeout=self.bounded("timeout", entry.timeout, asked.timeout, defaults.timeout, format_duration),

@@ -33,7 +33,7 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         file: path of the ``.wasm``.
         manifest: path of its manifest, or "".
-        type, order: why it stands where it stands in ``Resolved.plugins``.
+        type, order: why it stands where it stands in ``Resolved.plugins``; type None: nobody says.
         memory, max_body: bytes. timeout: seconds.
         config: what ``get_config`` gives: JSON, or the operator's own text; b"" when there is none.
         config_values: dotted key -> text for ``get_property("config.<key>")``: lists of values are
@@ -50,7 +50,7 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     manifest: str = ""
     version: str = ""
     description: str = ""
-    type: PluginType = "request_preprocessing"
+    type: PluginType | None = None
     order: int | None = None
     memory: int
     timeout: float
@@ -90,8 +90,8 @@ class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
 
 class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     """One route. host is lower-case, "" for any, "*.name" for what ends in ".name"; path_prefix has no
-    trailing slash unless it is "/"; plugins are names in the order in which they run. Either upstream
-    is a name or answer is there."""
+    trailing slash unless it is "/"; plugins are names in the order in which they run, those of
+    ``Resolved.before_routing`` first. Either upstream is a name or answer is there."""
 
     name: str
     upstream: str
@@ -119,6 +119,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         trusted_proxies: networks in canonical form.
         trusted_field: the field that they write the client's address into.
         plugin_dir, cache_dir: "" when not set. watch: reload when a plugin's file changes.
+        before_routing: names of the plugins that run before a route is chosen, in chain order.
         plugins: in chain order. Only those that some route runs need loading, but all are listed: an
             unused plugin that cannot load is a mistake too.
         warnings: one sentence each, for the log.
@@ -133,6 +134,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     admin: ResolvedAdmin = ResolvedAdmin()
     upstreams: dict[str, ResolvedUpstream]
     plugins: tuple[ResolvedPlugin, ...]
+    before_routing: tuple[str, ...] = ()
     routes: tuple[ResolvedRoute, ...]
     tls: Tls = Tls()
     trusted_proxies: tuple[str, ...] = ()

@@ -246,7 +246,15 @@ def _timeout(config: Config, document: Document, timeout: float | None, at: tupl
         )
 
 
+def _once(document: Document, names: list[str], *at: str | int) -> None:
+    """Report what the list of plugins at *at* names again."""
+    for position, name in enumerate(names):
+        if names.index(name) < position and not isinstance(name, Bad):
+            document.report((*at, position), f'"{name}" is listed twice; a chain runs it once')
+
+
 def _routes(config: Config, document: Document) -> None:
+    _once(document, config.before_routing or [], "before_routing")
     names: dict[str, int] = {}
     matches: dict[tuple[str, str], int] = {}
     for index, route in enumerate(config.routes):
@@ -255,9 +263,7 @@ def _routes(config: Config, document: Document) -> None:
         if route.host:
             _syntax(document, check_host_pattern, route.host, *at, "host")
         _syntax(document, check_path_prefix, route.path_prefix, *at, "path_prefix")
-        for position, name in enumerate(route.plugins or []):
-            if (route.plugins or []).index(name) < position and not isinstance(name, Bad):
-                document.report((*at, "plugins", position), f'"{name}" is listed twice; a chain runs it once')
+        _once(document, route.plugins or [], *at, "plugins")
         if route.name and not isinstance(route.name, Bad):
             if route.name in names:
                 document.report(

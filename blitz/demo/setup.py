@@ -24,6 +24,7 @@ def demo_config(listen: str, upstream: str, plugin_dir: Path) -> Config:
     return Config(
         listen=[listen],
         plugin_dir=str(plugin_dir),
+        before_routing=["request_logger"],
         upstreams={"demo": Upstream(endpoints=[upstream])},
         plugins=[
             Plugin(name="auth_custom", grant=["clock"], config={"keys": [f"{DEMO_IDENTITY}:{DEMO_KEY}"]}),

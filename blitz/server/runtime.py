@@ -22,8 +22,6 @@ from .upstream import Cluster, Endpoint, EndpointAddress
 
 __all__ = ["RouteEntry", "Runtime", "assemble"]
 
-PREPROCESSING = "request_preprocessing"
-
 _ids = itertools.count(1)
 _pools_of: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # as cffi's manual has it
 
@@ -109,45 +107,28 @@ class Runtime:
 def assemble(resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings) -> Runtime:
     """Put what was loaded and a configuration together. Quick; does not start anything."""
     clusters = {name: _cluster(resolved, name, tls.clients.get(name)) for name in resolved.upstreams}
-    early = _before_routing(resolved)
     rules = []
     for route in resolved.routes:
-        entry = _entry(resolved, route, early, pools, clusters)
+        entry = _entry(resolved, route, pools, clusters)
         rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry))
-    before = Chain([pools[name] for name in early])
+    before = Chain([pools[name] for name in resolved.before_routing])
     short = [rule.value for rule in rules if rule.value.short_route is not None]
     return Runtime(resolved, Router(rules), before, list(pools.values()), clusters, tls, short)
-
-
-def _before_routing(resolved: Resolved) -> list[str]:
-    """Names of the request-preprocessing plugins that run before routing: those of every route.
-
-    One that only some routes have cannot run before the route is known; it runs in its route's chain.
-    """
-    names = [plugin.name for plugin in resolved.plugins if plugin.type == PREPROCESSING]
-    early = []
-    for plugin in resolved.plugins:
-        if plugin.name not in names or not all(plugin.name in route.plugins for route in resolved.routes):
-            break  # order is kept: nothing may overtake a plugin that has to wait
-        early.append(plugin.name)
-    return early
 
 
 def _entry(
     resolved: Resolved,
     route: ResolvedRoute,
-    early: list[str],
     pools: dict[str, PluginPool],
     clusters: dict[str, Cluster],
 ) -> RouteEntry:
     name = route.name.encode()
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
-    late = [plugin for plugin in route.plugins if plugin not in early]
-    chain = Chain([pools[plugin] for plugin in [*early, *late]])
+    chain = Chain([pools[plugin] for plugin in route.plugins])
     # Plugins that see answers or bodies, or that may change what the route is chosen by, are not short.
     plugins = [pool.plugin for pool in chain.pools]
     short = not any(plugin.has_response or plugin.reads_body for plugin in plugins) and (
-        not early or len(resolved.routes) == 1
+        not resolved.before_routing or len(resolved.routes) == 1
     )
     if route.answer is not None:
         reply = Reply(route.answer.status, route.answer.body.encode())

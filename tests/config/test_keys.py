@@ -25,6 +25,7 @@ CASES = {
     "listen.0.proxy_protocol": ("false", False, "true", "name them in `trusted_proxies`"),
     "workers": ('"auto"', "auto", "0", "the least is 1"),
     "plugin_dir": ('""', "", "1", "expected a string, got 1"),
+    "before_routing": ("[]", [], '["nobody"]', 'no plugin is named "nobody"'),
     "trusted_proxies": ('["10.0.0.0/8"]', ["10.0.0.0/8"], '["10.0.0.1/8"]', 'write "10.0.0.0/8"'),
     "trusted_field": ('"forwarded"', "forwarded", '"via"', "expected one of"),
     "tls.certs.0.cert": ('"a.pem"', "a.pem", '""', "name a PEM file"),

@@ -61,7 +61,7 @@ def test_every_wasm_file_is_a_plugin_with_its_manifest(plugins):
     (directory / "dir.wasm").mkdir()
     resolved = resolve(config(directory), {})
     assert [(p.name, p.type, p.version) for p in resolved.plugins] == [
-        ("b", "request_preprocessing", ""),
+        ("b", None, ""),
         ("a", "authentication", "1.2.0"),
     ]
     assert resolved.plugins[0].file == str(directory / "b.wasm")
@@ -447,6 +447,7 @@ def test_chains_go_by_type_then_order_then_name(plugins):
         directory,
         Plugin(name="v", order=-1),
         Plugin(name="u", order=150),
+        before_routing=["z"],
         routes=[
             Route(upstream="http://h"),
             Route(upstream="http://h", path_prefix="/a", plugins=["x", "y", "u"]),
@@ -455,7 +456,53 @@ def test_chains_go_by_type_then_order_then_name(plugins):
     )
     resolved = resolve(wanted, {})
     assert [p.name for p in resolved.plugins] == ["t", "v", "z", "w", "y", "u", "x"]
-    assert [r.plugins for r in resolved.routes] == [("t", "v", "z", "w", "y", "u", "x"), ("y", "u", "x"), ()]
+    assert resolved.before_routing == ("z",)
+    assert [r.plugins for r in resolved.routes] == [
+        ("z", "t", "v", "w", "y", "u", "x"),
+        ("z", "y", "u", "x"),
+        ("z",),
+    ]
+
+
+EARLY = 'schema = 1\n[plugin]\ntype = "request_preprocessing"\n'
+ALL, ONE = Route(upstream="http://h"), Route(upstream="http://h", path_prefix="/a", plugins=["late"])
+
+
+@pytest.mark.parametrize(
+    ("said", "routes", "before", "chains"),
+    [
+        pytest.param(None, [ALL], ("early",), [("early", "late")], id="by-type"),
+        pytest.param([], [ALL, ONE], (), [("early", "late"), ("late",)], id="none"),
+        pytest.param(["early"], [ALL, ONE], ("early",), [("early", "late")] * 2, id="named"),
+        pytest.param(["late"], [ALL, ONE], ("late",), [("late", "early"), ("late",)], id="of-any-type"),
+    ],
+)
+def test_what_runs_before_routing_runs_for_every_route(plugins, said, routes, before, chains):
+    resolved = resolve(config(plugins(early=EARLY, late=None), before_routing=said, routes=routes), {})
+    assert resolved.before_routing == before
+    assert [route.plugins for route in resolved.routes] == chains
+
+
+def test_a_route_cannot_leave_out_what_runs_before_routing(plugins):
+    wanted = config(plugins(early=EARLY, first=EARLY, late=None), routes=[ALL, ONE])
+    assert only(messages(wanted)) == (
+        "routes[1].plugins: leaves out early, first: plugins of type request_preprocessing run before a "
+        "route is chosen, so on every request; add what is missing, or write before_routing = [] at the "
+        "top: what it does not name runs behind routing, in the routes that list it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (["lat"], 'before_routing[0]: no plugin is named "lat"; did you mean `late`?'),
+        (["late", "late"], 'before_routing[1]: "late" is listed twice; a chain runs it once'),
+        (["off"], 'before_routing[0]: "off" is switched off by `enabled = false` in its [[plugins]] entry'),
+    ],
+)
+def test_a_wrong_name_before_routing_is_reported(plugins, said, sentence):
+    wanted = config(plugins(late=None, off=None), Plugin(name="off", enabled=False), before_routing=said)
+    assert only(messages(wanted)) == sentence
 
 
 def test_an_unknown_plugin_in_a_route_is_named_with_the_nearest(plugins):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from blitz.config import Answer, Route
+import msgspec
+import pytest
+import wasmtime
+
+from blitz.config import Answer, Plugin, Route
 
 from .harness import rig
 
@@ -53,3 +57,43 @@ async def test_the_upstream_gets_the_path_as_it_came(parser: str, target: str) -
         status, _, body = await test.get(target)
         assert status == 200
         assert body.startswith(f"GET {target}\n".encode())
+
+
+# Sends /old to /new, and lets everything else pass.
+MOVES = """(module
+  (import "blitz" "set_path" (func $set_path (param i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "/new")
+  (func (export "blitz_buffer") (result i32) i32.const 1024)
+  (func (export "blitz_buffer_size") (result i32) i32.const 4096)
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (if (i32.eq (i32.load (local.get 2)) (i32.const 0x646c6f2f))
+      (then (call $set_path (i32.const 0) (i32.const 4))))
+    i32.const 0))"""
+NEW = Route(path_prefix="/new", answer=Answer(status=203, body="new"))
+UNRELATED = Route(host="elsewhere.test", answer=Answer(status=202, body="elsewhere"))
+
+
+def mover(tmp_path: Path, said: str | None) -> Plugin:
+    path = tmp_path / "mover.wasm"
+    path.write_bytes(wasmtime.wat2wasm(MOVES))
+    return Plugin(name="mover", file=str(path), type=said)
+
+
+@pytest.mark.parametrize("more", [(), (UNRELATED,)], ids=["", "an-unrelated-route"])
+async def test_what_runs_before_routing_chooses_the_route_whatever_routes_there_are(
+    parser: str, tmp_path: Path, more: tuple[Route, ...]
+) -> None:
+    plugin = mover(tmp_path, "request_preprocessing")
+    async with rig(parser=parser, routes=[Route(upstream="main"), NEW, *more], plugins=[plugin]) as test:
+        assert (await test.get("/old"))[0] == 203
+        assert (await test.get("/other"))[0] == 200
+
+
+async def test_what_is_named_runs_before_routing_although_no_route_lists_it(
+    parser: str, tmp_path: Path
+) -> None:
+    routes = [Route(upstream="main", plugins=[]), msgspec.structs.replace(NEW, plugins=[])]
+    plugins = [mover(tmp_path, None)]
+    async with rig(parser=parser, routes=routes, plugins=plugins, before_routing=["mover"]) as test:
+        assert (await test.get("/old"))[0] == 203

@@ -14,10 +14,6 @@
 #include <errno.h>
 #include <time.h>
 
-/* Stack of the guest's own frames. A nested call into the guest gets a fresh allowance of it, so the
- * fiber's stack must hold one allowance per level of nesting (hook, allocator) and our frames. */
-static const size_t MAX_WASM_STACK = 512 * 1024;
-static const size_t FIBER_STACK = BLITZ_FIBER_STACK;
 static const uint32_t MAX_TABLES = 4;    /* wasm-bindgen modules have two */
 /* Free slots that stay mapped for the module that used them last. Each keeps keep_resident_size resident,
  * also for modules that a reload has replaced: with wasmtime's 100 a gateway grew by a slot per reload for hours. */
@@ -45,8 +41,8 @@ static wasm_engine_t *configure(const blitz_engine_options *options)
     wasmtime_pooling_config_t *pool = pooling(options);
     blitz_wt.wasmtime_config_epoch_interruption_set(config, true);
     blitz_wt.wasmtime_config_wasm_threads_set(config, false);
-    blitz_wt.wasmtime_config_max_wasm_stack_set(config, MAX_WASM_STACK);
-    blitz_wt.wasmtime_config_async_stack_size_set(config, FIBER_STACK);
+    blitz_wt.wasmtime_config_max_wasm_stack_set(config, BLITZ_WASM_STACK);
+    blitz_wt.wasmtime_config_async_stack_size_set(config, BLITZ_FIBER_STACK);
     blitz_wt.wasmtime_pooling_allocation_strategy_set(config, pool);
     blitz_wt.wasmtime_pooling_allocation_config_delete(pool);
     return blitz_wt.wasm_engine_new_with_config(config);
@@ -56,7 +52,7 @@ static wasm_engine_t *configure(const blitz_engine_options *options)
  * so ask the kernel first. */
 static bool can_reserve(uint32_t instances)
 {
-    size_t wanted = (size_t)instances * ((((size_t)4 << 30) + ((size_t)64 << 20)) + FIBER_STACK);
+    size_t wanted = (size_t)instances * ((((size_t)4 << 30) + ((size_t)64 << 20)) + BLITZ_FIBER_STACK);
     void *area = mmap(NULL, wanted, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (area == MAP_FAILED)
         return false;

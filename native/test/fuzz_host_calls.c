@@ -7,22 +7,9 @@
 #include "../edits.h"
 #include "../fault.h"
 #include "head_invariants.h"
+#include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* ---------------------------------------------------------------- the input */
-
-typedef struct { const uint8_t *at, *end; } source;
-
-static uint8_t take_byte(source *in) { return in->at < in->end ? *in->at++ : 0; }
-
-static uint32_t take_word(source *in)
-{
-    uint32_t word = 0;
-    for (int i = 0; i < 4; i++)
-        word |= (uint32_t)take_byte(in) << (8 * i);
-    return word;
-}
 
 /* ---------------------------------------------------------------- the guest */
 

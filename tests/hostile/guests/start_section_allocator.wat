@@ -9,6 +9,6 @@
   (func $start
     (call $get_property (i32.const 0) (i32.const 16) (i32.const 11))
     (if (i32.ne (i32.load (i32.const 0)) (i32.const 1024)) (then unreachable))
-    (if (i32.ne (i32.load (i32.const 4)) (i32.const 5)) (then unreachable))
-    (if (i32.ne (i32.load8_u (i32.const 1024)) (i32.const 103)) (then unreachable)))
+    (if (i32.eqz (i32.load (i32.const 4))) (then unreachable))
+    (if (i32.eqz (i32.load8_u (i32.const 1024))) (then unreachable)))
   (start $start))

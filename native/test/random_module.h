@@ -1,5 +1,6 @@
 /* random_module.h: a valid WebAssembly module whose every function does what the input says: calls host functions
- * with any arguments, calls its own, grows memory and tables, recurses, loops, traps. Its start section, its hooks,
+ * with any arguments, calls its own, grows memory and tables, recurses, loops, traps, throws and catches, makes
+ * garbage-collected values. Its start section, its hooks,
  * its allocator and its getters are such functions, or are host functions that it exports again. */
 #ifndef BLITZ_TEST_RANDOM_MODULE_H
 #define BLITZ_TEST_RANDOM_MODULE_H
@@ -222,7 +223,7 @@ static inline void put_statement(random_module *m, code *out, const locals *mine
 {
     uint8_t what = take_byte(m->in), which = take_byte(m->in);
     uint32_t deep = m->n_imports + OWN - 1;
-    switch (what % 16) {
+    switch (what % 19) {
     case 7: case 8:
         put_call(m, out, m->n_imports + which % (OWN - 1), mine);
         break;
@@ -268,6 +269,22 @@ static inline void put_statement(random_module *m, code *out, const locals *mine
             put_byte(out, 0x00);
         else if (which % 32 == 1)
             put_bytes(out, "\x03\x40\x0c\x00\x0b", 5);
+        break;
+    case 16:
+        if (which % 4 == 0)
+            put_bytes(out, "\x08\x00", 2);             /* throw */
+        break;
+    case 17:                                           /* block try_table (catch_all 0) ... */
+        put_bytes(out, "\x02\x40\x1f\x40\x01\x02\x00", 7);
+        if (nested < MOST_NESTED_STATEMENTS)
+            put_statement(m, out, mine, nested + 1);
+        put_bytes(out, "\x0b\x0b", 2);
+        break;
+    case 18:                                           /* array.new_default, kept as long as another is not made */
+        put_i32(out, which < 200 ? which * 64u : take_word(m->in));
+        put_bytes(out, "\xfb\x07", 2);
+        put_unsigned(out, m->n_types);
+        put_bytes(out, "\x24\x01", 2);
         break;
     default:
         if (m->n_imports > 0)
@@ -380,7 +397,7 @@ static inline void choose_parts(random_module *m)
 
 static inline void put_types(random_module *m, code *body)
 {
-    put_unsigned(body, m->n_types);
+    put_unsigned(body, m->n_types + 1);
     for (uint32_t i = 0; i < m->n_types; i++) {
         const char *type = m->types[i];
         put_byte(body, 0x60);
@@ -391,6 +408,7 @@ static inline void put_types(random_module *m, code *body)
         if (type[1] != 0)
             put_byte(body, value_type(type[1]));
     }
+    put_bytes(body, "\x5e\x78\x01", 3);                /* (array (mut i8)), behind those of functions */
 }
 
 static inline void put_imports(random_module *m, code *body)
@@ -434,7 +452,17 @@ static inline void put_small_sections(random_module *m)
     if (how & 128)
         put_unsigned(&body, m->pages + how % 3);
     put_section(&m->wasm, 5, &body);
-    put_section(&m->wasm, 6, &(code){{0x01, 0x7f, 0x01, 0x41, 0x00, 0x0b}, 6});
+    body.len = 0;                                      /* a tag; the depth of recursion and the array kept */
+    put_bytes(&body, "\x01\x00", 2);
+    put_unsigned(&body, type_index(m, ":"));
+    put_section(&m->wasm, 13, &body);
+    body.len = 0;
+    put_bytes(&body, "\x02\x7f\x01\x41\x00\x0b\x63", 7);
+    put_signed(&body, m->n_types);
+    put_bytes(&body, "\x01\xd0", 2);
+    put_signed(&body, m->n_types);
+    put_byte(&body, 0x0b);
+    put_section(&m->wasm, 6, &body);
     body.len = 0;
     put_exports(m, &body);
     put_section(&m->wasm, 7, &body);

@@ -218,6 +218,75 @@ def test_an_instance_with_a_heap_takes_no_other_instance_its_place(wat: Wat) -> 
             instance.free()
 
 
+# What throws, and the hook that it ends.
+THROWERS = {
+    "start section": "start",
+    "_initialize": "init",
+    "init": "init",
+    "allocator": "process_request",
+    "process_request": "process_request",
+    "cleanup": "cleanup",
+}
+
+
+@pytest.mark.parametrize("where", THROWERS)
+def test_an_exception_that_nobody_catches_is_a_fault(engine: Engine, wat: Wat, where: str) -> None:
+    """Also where the guest's allocator throws it at a host function, and the guest would catch it there."""
+    throw = {name: "(throw $t)" if name == where else "" for name in THROWERS}
+    wasm = wat(
+        f"""(module
+          (import "wbg" "__wbg_getheader_0123456789abcdef" (func $get_header (param i32 i32 i32)))
+          (tag $t (export "tag")) (memory (export "memory") 1) (data (i32.const 16) "host")
+          (func (export "blitz_buffer") (result i32) (i32.const 1024))
+          (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+          (func (export "__wbindgen_malloc") (param i32) (result i32) {throw["allocator"]} (i32.const 4096))
+          (func (export "_initialize") {throw["_initialize"]})
+          (func (export "init") (result i32) {throw["init"]} (i32.const 0))
+          (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+            {throw["process_request"]}
+            (block $caught
+              (try_table (catch_all $caught) (call $get_header (i32.const 8) (i32.const 16) (i32.const 4))))
+            (i32.const 0))
+          (func (export "cleanup") (result i32) {throw["cleanup"]} (i32.const 0))
+          (func $start {throw["start section"]}) (start $start))"""
+    )
+    with running(engine, wasm, grants=("gc",), started=False) as guest, exchanging() as exchange:
+        codes = [guest.start()]
+        if codes[-1] == lib.BLITZ_V_CONTINUE:
+            codes.append(guest.request(exchange))
+        if codes[-1] == lib.BLITZ_V_CONTINUE:
+            codes.append(guest.finish(guest.instance.cleanup()))
+        assert codes[-1] == FAULT
+        assert guest.instance.fault().hook == THROWERS[where]
+
+
+def test_a_host_function_that_is_not_served_takes_any_values(engine: Engine, wat: Wat) -> None:
+    imported = (
+        '(import "wbg" "__wbg_new_0123456789abcdef" (func $new (param (ref $s) v128 f32) (result (ref $s))))'
+    )
+    does = "(drop (call $new (struct.new $s (i32.const 1)) (v128.const i64x2 1 2) (f32.const 1)))"
+    wasm = wat(module_of(f"(type $s (struct (field i32))) {imported}", does))
+    with running(engine, wasm, grants=("gc",)) as guest, exchanging() as exchange:
+        assert guest.request(exchange) == FAULT
+        assert "wbg.__wbg_new_0123456789abcdef, which this host does not serve" in str(guest.instance.fault())
+
+
+@pytest.mark.parametrize(
+    "table", ["10 externref", "i64 10 externref", "10 10 externref", "10 (ref null extern)"]
+)
+def test_any_table_of_externrefs_may_be_the_glue_s(engine: Engine, wat: Wat, table: str) -> None:
+    """Its slots are made by a start section, before the instance is complete; 4 of them."""
+    wasm = wat(
+        f"""(module (import "wbg" "__wbindgen_init_externref_table" (func $make))
+          (table (export "__wbindgen_externrefs") {table}) {HOOK.format(does="")} (start $make))"""
+    )
+    with running(engine, wasm, grants=(), started=False) as guest:
+        bounded = table.startswith("10 10")
+        assert guest.start() == (FAULT if bounded else lib.BLITZ_V_CONTINUE)
+        if bounded:
+            assert "the table of externrefs cannot grow" in str(guest.instance.fault())
+
+
 def resident() -> int:
     """Bytes of memory that the process holds."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

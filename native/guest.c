@@ -372,7 +372,7 @@ void blitz_instance_free(blitz_instance *instance)
         return;
     shrink_stack(instance);
     unlink_from_engine(instance);
-    blitz_wt.wasmtime_store_delete(instance->store);
+    blitz_store_delete(instance);
     free(instance->fault);
     free(instance->log);
     free(instance->stdio);
@@ -384,7 +384,7 @@ uint64_t blitz_instance_calls(const blitz_instance *instance) { return instance-
 
 uint64_t blitz_instance_memory_size(const blitz_instance *instance)
 {
-    if (!instance->has_exports || instance->state == BLITZ_STATE_PENDING)
+    if (!instance->has_exports || instance->running || instance->state == BLITZ_STATE_PENDING)
         return instance->memory_size;             /* a store with a fiber in it is not ours to look into */
     return blitz_store_memory_size(instance);
 }

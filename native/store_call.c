@@ -165,3 +165,10 @@ bool blitz_store_drop(blitz_instance *instance)
     blitz_fault_drop(&instance->guest_trap, &instance->guest_error);
     return true;
 }
+
+void blitz_store_delete(blitz_instance *instance)
+{
+    if (instance->future == NULL && !instance->running)
+        blitz_wt.wasmtime_store_delete(instance->store);
+    instance->store = NULL;
+}

@@ -19,7 +19,8 @@
  *   instance_pre_instantiate_async      not fail; instantiate once, before all calls
  *   call_future_poll                    a call in progress, which has not ended; not inside  blitz_store_poll
  *                                       itself
- *   call_future_delete, store_delete    not inside poll; the future first                    blitz_store_drop
+ *   call_future_delete                  not inside poll                                      blitz_store_drop
+ *   store_delete                        no call in progress                                  blitz_store_delete
  *
  * What a handle is of is known once and for all when a module is loaded, and held there: types of functions,
  * memories and tables by blitz_plugin_use_export, types of imports by blitz_plugin_bind (plugin.c). The kind
@@ -53,4 +54,6 @@ bool blitz_store_poll(blitz_instance *instance);
 /* Forget the call; one that has not ended is unwound: its nested calls fail and our frames return. false: it
  * runs at this moment, so that neither it nor its store may go. */
 bool blitz_store_drop(blitz_instance *instance);
+/* After blitz_store_drop, which said true. */
+void blitz_store_delete(blitz_instance *instance);
 #endif

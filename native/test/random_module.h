@@ -1,7 +1,7 @@
 /* random_module.h: a valid WebAssembly module whose every function does what the input says: calls host functions
  * with any arguments, calls its own, grows memory and tables, recurses, loops, traps, throws and catches, makes
- * garbage-collected values. Its start section, its hooks,
- * its allocator and its getters are such functions, or are host functions that it exports again. */
+ * garbage-collected values. Its start section, its hooks, its allocator and its getters are such functions, or are
+ * host functions that it exports again. */
 #ifndef BLITZ_TEST_RANDOM_MODULE_H
 #define BLITZ_TEST_RANDOM_MODULE_H
 #include "guest.h"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +23,11 @@ from blitz.wasm.plugin import Plugin
 from .support import MIB, Guest, exchanging, running, spec
 
 Wat = Callable[[str], bytes]
+
+apart = pytest.mark.skipif(
+    "ASAN_OPTIONS" in os.environ,
+    reason="the compiler's process has limits that the sanitizer's memory exceeds",
+)
 
 HOOK = """
   (memory (export "memory") 1)
@@ -102,7 +108,13 @@ def cases(table: dict[str, object]) -> list[object]:
     return [pytest.param(value, id=name) for name, value in table.items()]
 
 
-@pytest.fixture(params=["compiled here", "from the cache", "compiled apart"])
+@pytest.fixture(
+    params=[
+        "compiled here",
+        pytest.param("from the cache", marks=apart),
+        pytest.param("compiled apart", marks=apart),
+    ]
+)
 def load(
     request: pytest.FixtureRequest, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[bytes], Module]]:
@@ -181,6 +193,7 @@ def test_a_manifest_has_to_ask_for_it(engine: Engine, wat: Wat) -> None:
         Guest(engine, wat(module_of(*NEEDING["array"])), grants=("gc",), asks=(), manifest="p.toml")
 
 
+@apart
 def test_an_entry_of_the_cache_that_does_not_say_is_compiled_again(
     engine: Engine, wat: Wat, tmp_path: Path
 ) -> None:

@@ -88,7 +88,7 @@ class Inspection:
         refused: why it cannot run as a plugin, or "".
         abi, spelling: such as ``blitz/1`` and ``plain``; "" when refused.
         hooks: those of the Blitz hooks that it exports.
-        uses: what its imports amount to beyond the message's head: ``clock``, ``random``, ``body``,
+        uses: what it uses beyond the message's head: ``clock``, ``random``, ``gc``, ``body``,
             ``environment``, ``config``, ``shared state``. unasked: what of it the manifest had to ask for.
         memory_min, memory_max: bytes of linear memory that it declares; None for no maximum.
         manifest: path of the one beside it, or ""; asks: what that says.

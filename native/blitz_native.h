@@ -278,6 +278,9 @@ void blitz_engine_statistics(const blitz_engine *engine, blitz_engine_stats *out
  * thread). */
 blitz_module *blitz_module_compile(blitz_engine *engine, const uint8_t *wasm, size_t len,
                                    char *error, size_t error_cap);
+/* 1: a module that compiles uses what wasmtime keeps in a heap of its own, beside the linear memory: Wasm GC and
+ * exceptions; or typed function references, which only those need. 0: none of it. Any thread, after an engine. */
+int blitz_wasm_needs_gc(const uint8_t *wasm, size_t len);
 /* Load the compiled form that blitz_module_serialize made. path NUL-terminated; the file is native
  * code: the caller vouches for who could write it. */
 blitz_module *blitz_module_load(blitz_engine *engine, const char *path, char *error, size_t error_cap);

@@ -14,11 +14,10 @@
 #include <errno.h>
 #include <time.h>
 
-/* Stack of the guest's own frames. A nested call into the guest gets a fresh allowance of it, so the
- * fiber's stack must hold one allowance per level of nesting (hook, allocator) and our frames. */
-static const size_t MAX_WASM_STACK = 512 * 1024;
-static const size_t FIBER_STACK = BLITZ_FIBER_STACK;
 static const uint32_t MAX_TABLES = 4;    /* wasm-bindgen modules have two */
+/* Of an instance: its linear memory, and the heap of whoever has a table or global of externrefs, which is
+ * empty unless the plugin may have garbage-collected values. */
+enum { MEMORIES = 2 };
 /* Free slots that stay mapped for the module that used them last. Each keeps keep_resident_size resident,
  * also for modules that a reload has replaced: with wasmtime's 100 a gateway grew by a slot per reload for hours. */
 static const uint32_t MAX_WARM_SLOTS = 32;
@@ -27,11 +26,13 @@ static wasmtime_pooling_config_t *pooling(const blitz_engine_options *options)
 {
     wasmtime_pooling_config_t *pool = blitz_wt.wasmtime_pooling_allocation_config_new();
     size_t keep = (size_t)options->keep_resident_size;
-    blitz_wt.wasmtime_pooling_allocation_config_total_core_instances_set(pool, options->max_instances);
-    blitz_wt.wasmtime_pooling_allocation_config_total_memories_set(pool, options->max_instances);
+    uint32_t slots = options->max_instances;
+    blitz_wt.wasmtime_pooling_allocation_config_total_core_instances_set(pool, slots);
+    blitz_wt.wasmtime_pooling_allocation_config_total_memories_set(pool, slots * MEMORIES);
+    blitz_wt.wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, slots);
     blitz_wt.wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, MAX_WARM_SLOTS);
-    blitz_wt.wasmtime_pooling_allocation_config_total_stacks_set(pool, options->max_instances);
-    blitz_wt.wasmtime_pooling_allocation_config_total_tables_set(pool, options->max_instances * 2);
+    blitz_wt.wasmtime_pooling_allocation_config_total_stacks_set(pool, slots);
+    blitz_wt.wasmtime_pooling_allocation_config_total_tables_set(pool, slots * 2);
     blitz_wt.wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, MAX_TABLES);
     blitz_wt.wasmtime_pooling_allocation_config_max_memory_size_set(pool, (size_t)options->max_memory_size);
     blitz_wt.wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(pool, keep);
@@ -45,18 +46,18 @@ static wasm_engine_t *configure(const blitz_engine_options *options)
     wasmtime_pooling_config_t *pool = pooling(options);
     blitz_wt.wasmtime_config_epoch_interruption_set(config, true);
     blitz_wt.wasmtime_config_wasm_threads_set(config, false);
-    blitz_wt.wasmtime_config_max_wasm_stack_set(config, MAX_WASM_STACK);
-    blitz_wt.wasmtime_config_async_stack_size_set(config, FIBER_STACK);
+    blitz_wt.wasmtime_config_max_wasm_stack_set(config, BLITZ_WASM_STACK);
+    blitz_wt.wasmtime_config_async_stack_size_set(config, BLITZ_FIBER_STACK);
     blitz_wt.wasmtime_pooling_allocation_strategy_set(config, pool);
     blitz_wt.wasmtime_pooling_allocation_config_delete(pool);
     return blitz_wt.wasm_engine_new_with_config(config);
 }
 
-/* wasmtime reserves a slot of 4 GiB and a guard for each memory, and ends the process when it cannot:
+/* wasmtime reserves 4 GiB and a guard for each memory, and ends the process when it cannot:
  * so ask the kernel first. */
 static bool can_reserve(uint32_t instances)
 {
-    size_t wanted = (size_t)instances * ((((size_t)4 << 30) + ((size_t)64 << 20)) + FIBER_STACK);
+    size_t wanted = (size_t)instances * (MEMORIES * (((size_t)4 << 30) + ((size_t)64 << 20)) + BLITZ_FIBER_STACK);
     void *area = mmap(NULL, wanted, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (area == MAP_FAILED)
         return false;
@@ -89,7 +90,7 @@ blitz_engine *blitz_engine_new(const char *library, const blitz_engine_options *
     if (can_reserve(options->max_instances))
         engine->wasm = configure(options);
     if (engine->wasm == NULL) {
-        snprintf(error, error_cap, "cannot reserve address space for %u instances (4 GiB each): "
+        snprintf(error, error_cap, "cannot reserve address space for %u instances (8 GiB each): "
                  "raise the limit of address space (ulimit -v) or lower the number of instances",
                  options->max_instances);
         free(engine);

@@ -1,6 +1,7 @@
 /* fault.c: see fault.h. */
 #define _GNU_SOURCE
 #include "fault.h"
+#include "store_call.h"
 #include "text.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -141,8 +142,7 @@ static void trapped(blitz_instance *instance, uint8_t code)
 {
     enum { PAGE = 65536 };
     uint64_t most = instance->plugin->limits.max_memory_size;
-    size_t size = instance->has_memory
-                      ? blitz_wt.wasmtime_memory_data_size(instance->context, &instance->memory) : 0;
+    size_t size = blitz_store_memory_size(instance);
     char message[256];
     bool full = code == UNREACHABLE && size + PAGE > most;
     snprintf(message, sizeof message, full ? "%s; its memory is full: %zu of %llu bytes" : "%s", CAUSES[code], size,

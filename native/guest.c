@@ -10,7 +10,7 @@
  */
 #include "edits.h"
 #include "fault.h"
-#include "guest.h"
+#include "store_call.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,33 +32,17 @@ static raw raw_u32(uint32_t value) { return (raw){.i64 = (int64_t)value}; }
 
 /* ---------------------------------------------------------------- nested calls, inside a fiber */
 
-/* Call one of the guest's functions. false: it trapped or is being cancelled; the reason is kept. */
-static bool call_part(blitz_instance *instance, int part, raw *slots, size_t n)
-{
-    instance->guest_error = blitz_wt.wasmtime_func_call_unchecked(instance->context, &instance->parts[part], slots,
-                                                                  n, &instance->guest_trap);
-    return instance->guest_error == NULL && instance->guest_trap == NULL;
-}
-
 static bool has_part(const blitz_instance *instance, int part) { return instance->plugin->parts[part].used; }
 
 static bool fits(const blitz_instance *instance, uint64_t offset, uint64_t len)
 {
-    size_t size = blitz_wt.wasmtime_memory_data_size(instance->context, &instance->memory);
+    size_t size = blitz_store_memory_size(instance);
     return offset <= size && len <= size - offset;
 }
 
 static uint8_t *memory_at(const blitz_instance *instance, uint32_t offset)
 {
-    return blitz_wt.wasmtime_memory_data(instance->context, &instance->memory) + offset;
-}
-
-/* Turn the nested failure into the trap that goes on upwards. */
-static wasm_trap_t *nested_trap(blitz_instance *instance)
-{
-    blitz_fault_from(instance, instance->guest_trap, instance->guest_error);
-    blitz_fault_drop(&instance->guest_trap, &instance->guest_error);
-    return blitz_wt.wasmtime_trap_new("", 0);
+    return blitz_store_memory(instance) + offset;
 }
 
 wasm_trap_t *blitz_guest_alloc(blitz_instance *instance, uint32_t len, const char *purpose, uint32_t *offset)
@@ -66,15 +50,15 @@ wasm_trap_t *blitz_guest_alloc(blitz_instance *instance, uint32_t len, const cha
     if (!has_part(instance, BLITZ_X_ALLOC))
         return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "%s needs an allocator (blitz_alloc, __wbindgen_malloc "
                           "or malloc), and the module exports none", purpose);
-    if (instance->allocating > 0)
+    if (instance->allocating)
         return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "%s needs the guest's allocator, which is the caller",
                           purpose);
     raw slots[2] = {raw_u32(len), raw_u32(1)};
-    instance->allocating++;
-    bool good = call_part(instance, BLITZ_X_ALLOC, slots, 2);
-    instance->allocating--;
+    instance->allocating = true;
+    bool good = blitz_store_call(instance, BLITZ_X_ALLOC, slots, 2);
+    instance->allocating = false;
     if (!good)
-        return nested_trap(instance);
+        return blitz_store_trap(instance);
     uint32_t at = (uint32_t)slots[0].i32;
     if (at == 0)
         return blitz_trap(instance, BLITZ_FAULT_MEMORY, 0, "the guest's allocator returned 0 for %u bytes (%s)", len,
@@ -207,8 +191,8 @@ static wasm_trap_t *take_back(blitz_instance *instance, const loan *loan)
         memset(memory_at(instance, instance->buffer), 0, loan->in_buffer);
     for (size_t i = loan->n_blocks; i-- > 0;) {
         raw slots[2] = {raw_u32(loan->blocks[i].offset), raw_u32(loan->blocks[i].len)};
-        if (!call_part(instance, BLITZ_X_FREE, slots, 2))
-            return nested_trap(instance);
+        if (!blitz_store_call(instance, BLITZ_X_FREE, slots, 2))
+            return blitz_store_trap(instance);
     }
     return NULL;
 }
@@ -217,8 +201,8 @@ static wasm_trap_t *take_back(blitz_instance *instance, const loan *loan)
 
 static wasm_trap_t *call_hook(blitz_instance *instance, int part, raw *slots, size_t n)
 {
-    if (!call_part(instance, part, slots, n))
-        return nested_trap(instance);
+    if (!blitz_store_call(instance, part, slots, n))
+        return blitz_store_trap(instance);
     instance->verdict = slots[0].i32;
     return NULL;
 }
@@ -254,8 +238,8 @@ static wasm_trap_t *run_response(blitz_instance *instance)
 static wasm_trap_t *ask(blitz_instance *instance, int part, uint32_t *answer)
 {
     raw slot = raw_u32(0);
-    if (!call_part(instance, part, &slot, 1))
-        return nested_trap(instance);
+    if (!blitz_store_call(instance, part, &slot, 1))
+        return blitz_store_trap(instance);
     *answer = (uint32_t)slot.i32;
     return NULL;
 }
@@ -281,8 +265,8 @@ static wasm_trap_t *find_buffer(blitz_instance *instance)
 static wasm_trap_t *run_init(blitz_instance *instance)
 {
     raw slot = raw_u32(0);
-    if (has_part(instance, BLITZ_X_START) && !call_part(instance, BLITZ_X_START, &slot, 1))
-        return nested_trap(instance);
+    if (has_part(instance, BLITZ_X_START) && !blitz_store_call(instance, BLITZ_X_START, &slot, 1))
+        return blitz_store_trap(instance);
     if (has_part(instance, BLITZ_X_INIT)) {
         wasm_trap_t *trap = call_hook(instance, BLITZ_X_INIT, &slot, 1);
         if (trap != NULL)
@@ -357,16 +341,6 @@ static void unlink_from_engine(blitz_instance *instance)
     engine->live--;
 }
 
-/* Drop the future; an unfinished fiber is unwound: its nested calls fail and our frames return. */
-static void drop_future(blitz_instance *instance)
-{
-    if (instance->future != NULL)
-        blitz_wt.wasmtime_call_future_delete(instance->future);
-    instance->future = NULL;
-    blitz_fault_drop(&instance->trap, &instance->error);
-    blitz_fault_drop(&instance->guest_trap, &instance->guest_error);
-}
-
 static bool is_deep(uintptr_t stack, uintptr_t page)
 {
     unsigned char resident = 1;
@@ -394,12 +368,11 @@ static void shrink_stack(const blitz_instance *instance)
 
 void blitz_instance_free(blitz_instance *instance)
 {
-    if (instance == NULL)
+    if (instance == NULL || !blitz_store_drop(instance))
         return;
-    drop_future(instance);
     shrink_stack(instance);
     unlink_from_engine(instance);
-    blitz_wt.wasmtime_store_delete(instance->store);
+    blitz_store_delete(instance);
     free(instance->fault);
     free(instance->log);
     free(instance->stdio);
@@ -411,39 +384,12 @@ uint64_t blitz_instance_calls(const blitz_instance *instance) { return instance-
 
 uint64_t blitz_instance_memory_size(const blitz_instance *instance)
 {
-    if (!instance->has_memory || instance->state == BLITZ_STATE_PENDING)
+    if (!instance->has_exports || instance->running || instance->state == BLITZ_STATE_PENDING)
         return instance->memory_size;             /* a store with a fiber in it is not ours to look into */
-    return blitz_wt.wasmtime_memory_data_size(instance->context, &instance->memory);
+    return blitz_store_memory_size(instance);
 }
 
 /* ---------------------------------------------------------------- calls */
-
-static bool find_part(blitz_instance *instance, int part)
-{
-    const blitz_plugin *plugin = instance->plugin;
-    wasmtime_extern_t found;
-    blitz_text name = blitz_module_export(plugin->module, plugin->parts[part].index).name;
-    if (!blitz_wt.wasmtime_instance_export_get(instance->context, &instance->instance, (const char *)name.ptr,
-                                               name.len, &found))
-        return false;
-    if (part == BLITZ_X_MEMORY && found.kind == WASMTIME_EXTERN_MEMORY)
-        instance->memory = found.of.memory;
-    else if (found.kind == WASMTIME_EXTERN_FUNC)
-        instance->parts[part] = found.of.func;
-    else
-        return false;
-    return true;
-}
-
-static bool find_parts(blitz_instance *instance)
-{
-    for (int part = 0; part < BLITZ_X_EXTERNREFS; part++)    /* that table is looked up when it is used */
-        if (instance->plugin->parts[part].used && !find_part(instance, part))
-            return false;
-    instance->has_memory = true;
-    instance->memory_size = blitz_instance_memory_size(instance);
-    return true;
-}
 
 static int fail(blitz_instance *instance)
 {
@@ -502,8 +448,10 @@ static int finish_start(blitz_instance *instance)
 
 static int finish_instantiate(blitz_instance *instance)
 {
-    if (!find_parts(instance))
+    instance->has_exports = blitz_store_find_exports(instance, NULL);
+    if (!instance->has_exports)
         return fail_because(instance, BLITZ_FAULT_ENGINE, 0, "an export that the module declares is not there");
+    instance->memory_size = blitz_store_memory_size(instance);
     const blitz_part *parts = instance->plugin->parts;
     if (parts[BLITZ_X_START].used || parts[BLITZ_X_INIT].used || parts[BLITZ_X_BUFFER].used)
         return begin(instance, BLITZ_HOOK_INIT);
@@ -512,8 +460,6 @@ static int finish_instantiate(blitz_instance *instance)
 
 static int finish(blitz_instance *instance)
 {
-    blitz_wt.wasmtime_call_future_delete(instance->future);
-    instance->future = NULL;
     if (instance->trap != NULL || instance->error != NULL) {
         blitz_fault_from(instance, instance->trap, instance->error);
         blitz_fault_drop(&instance->trap, &instance->error);
@@ -535,7 +481,7 @@ static int poll(blitz_instance *instance)
 {
     blitz_engine *engine = instance->plugin->engine;
     blitz_ticker_enter(&engine->ticker);
-    bool ready = blitz_wt.wasmtime_call_future_poll(instance->future);
+    bool ready = blitz_store_poll(instance);
     blitz_ticker_leave(&engine->ticker);
     if (ready)
         return finish(instance);
@@ -550,12 +496,8 @@ static int begin(blitz_instance *instance, int hook)
     instance->hook = (uint8_t)hook;
     instance->verdict = 0;
     blitz_wt.wasmtime_context_set_epoch_deadline(instance->context, FIRST_SLICE_TICKS);
-    if (hook == BLITZ_HOOK_INSTANTIATE)
-        instance->future = blitz_wt.wasmtime_instance_pre_instantiate_async(
-            instance->plugin->pre, instance->context, &instance->instance, &instance->trap, &instance->error);
-    else
-        instance->future = blitz_wt.wasmtime_func_call_async(instance->context, &instance->enter, NULL, 0, NULL, 0,
-                                                             &instance->trap, &instance->error);
+    if (!blitz_store_begin(instance))
+        return fail_because(instance, BLITZ_FAULT_ENGINE, 0, "the instance cannot take a call");
     return poll(instance);
 }
 
@@ -623,7 +565,6 @@ void blitz_call_cancel(blitz_instance *instance)
 {
     if (instance->state == BLITZ_STATE_PENDING)
         blitz_fault_set(instance, BLITZ_FAULT_CANCELLED, 0, "the call was cancelled before the guest returned");
-    drop_future(instance);
-    if (instance->state != BLITZ_STATE_ENDED)
+    if (blitz_store_drop(instance) && instance->state != BLITZ_STATE_ENDED)
         fail(instance);
 }

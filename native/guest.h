@@ -86,7 +86,9 @@ typedef struct {                         /* made when the first fault happens */
 enum { BLITZ_STDIO_LINE = 512 };
 typedef struct { uint32_t len[2]; uint8_t line[2][BLITZ_STDIO_LINE]; } blitz_stdio;  /* unfinished lines */
 
-enum { BLITZ_FIBER_STACK = 2 * 1024 * 1024 };
+/* What the guest's own frames may take; a nested call into the guest gets a fresh allowance of it, so the
+ * fiber's stack holds one per level of nesting (store_call.c). */
+enum { BLITZ_WASM_STACK = 512 * 1024, BLITZ_FIBER_STACK = 2 * 1024 * 1024 };
 
 struct blitz_instance {
     blitz_plugin *plugin;
@@ -96,12 +98,15 @@ struct blitz_instance {
     wasmtime_func_t enter;
     wasmtime_func_t parts[BLITZ_X_COUNT];
     wasmtime_memory_t memory;
-    wasmtime_instance_t instance;
-    bool has_memory;                     /* exports are known; false while a start section runs */
+    wasmtime_table_t externrefs;
+    wasmtime_instance_t instance;        /* of store 0 until instantiation came to a good end */
+    bool has_exports;                    /* parts, memory, externrefs are known */
+    bool running, broken;                /* inside poll; the last call did not come to a good end */
     uint8_t state, hook;                 /* BLITZ_STATE_*, BLITZ_HOOK_* */
     uint32_t id;
     uint64_t calls;                      /* message hooks that came to an end */
-    uint8_t allocating;                  /* nested calls of the guest's allocator, see BLITZ_MAX_NESTED */
+    uint8_t nested;                      /* calls of the guest's functions inside the one in progress */
+    bool allocating;                     /* one of them is the allocator, which host functions use */
     uint32_t buffer, buffer_size;        /* the guest's fixed area for arguments; size 0: none */
     int32_t verdict;                     /* what the hook returned */
     blitz_exchange *exchange;            /* borrowed for the call; NULL between calls */

@@ -11,6 +11,7 @@
 #include "host_calls.h"
 #include "edits.h"
 #include "kv.h"
+#include "store_call.h"
 #include "wasi.h"
 #include <stdio.h>
 #include <strings.h>
@@ -22,42 +23,30 @@ static const char NEGATIVE_TTL[] = "ttl_ms must be 0 (as long as there is room) 
 
 /* ---------------------------------------------------------------- arguments and results */
 
-/* An export by the part it plays. A start section runs before the instance is known: then only its
- * caller knows the exports. Otherwise the caller may be the host (a host function that is re-exported). */
-static bool find_export(blitz_instance *instance, wasmtime_caller_t *caller, int part, wasmtime_extern_t *out)
+static blitz_instance *instance_of(wasmtime_caller_t *caller)
 {
-    const blitz_plugin *plugin = instance->plugin;
-    blitz_text name = blitz_module_export(plugin->module, plugin->parts[part].index).name;
-    const char *text = (const char *)name.ptr;
-    if (instance->has_memory)
-        return blitz_wt.wasmtime_instance_export_get(instance->context, &instance->instance, text, name.len, out);
-    return blitz_wt.wasmtime_caller_export_get(caller, text, name.len, out);
+    return blitz_wt.wasmtime_context_get_data(blitz_wt.wasmtime_caller_context(caller));
 }
 
-static bool find_memory(blitz_instance *instance, wasmtime_caller_t *caller)
+/* A start section runs before the instance is complete: then its first host function looks for the exports.
+ * Later the caller need not be the guest: an export may be a host function, and we its caller. */
+static wasm_trap_t *know_exports(blitz_instance *instance, wasmtime_caller_t *caller)
 {
-    wasmtime_extern_t found;
-    if (!find_export(instance, caller, BLITZ_X_MEMORY, &found) || found.kind != WASMTIME_EXTERN_MEMORY)
-        return false;
-    instance->memory = found.of.memory;
-    return true;
+    if (!instance->has_exports && !blitz_store_find_exports(instance, caller))
+        return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "the guest called a host function before its exports are "
+                          "there: call it from _initialize or init");
+    instance->has_exports = true;
+    return NULL;
 }
 
 bool blitz_call_open(blitz_call *call, void *env, wasmtime_caller_t *caller)
 {
-    wasmtime_context_t *context = blitz_wt.wasmtime_caller_context(caller);
-    blitz_instance *instance = blitz_wt.wasmtime_context_get_data(context);
-    call->instance = instance;
+    call->instance = instance_of(caller);
     call->binding = env;
-    call->trap = NULL;
-    if (!instance->has_memory && !find_memory(instance, caller)) {
-        call->trap = blitz_trap(instance, BLITZ_FAULT_HOST, 0, "%s: the memory is not exported",
-                                blitz_call_name(call));
-        return false;
-    }
-    call->memory = blitz_wt.wasmtime_memory_data(context, &instance->memory);
-    call->size = blitz_wt.wasmtime_memory_data_size(context, &instance->memory);
-    return true;
+    call->trap = know_exports(call->instance, caller);
+    call->memory = blitz_store_memory(call->instance);
+    call->size = blitz_store_memory_size(call->instance);
+    return call->trap == NULL;
 }
 
 static void outside(blitz_call *call, uint32_t pointer, uint64_t len, const char *argument)
@@ -112,7 +101,7 @@ static wasm_trap_t *give_bindgen(blitz_call *call, uint32_t retptr, blitz_text v
         wasm_trap_t *trap = blitz_guest_alloc(instance, size, blitz_call_name(call), &at);
         if (trap != NULL)
             return trap;
-        call->memory = blitz_wt.wasmtime_memory_data(instance->context, &instance->memory);
+        call->memory = blitz_store_memory(instance);
         blitz_write_text(call->memory + at, size, value);
     }
     store_u32(call->memory + retptr, at);
@@ -608,7 +597,7 @@ wasm_trap_t *blitz_call_unserved(void *env, wasmtime_caller_t *caller, raw *slot
 {
     (void)slots, (void)n;
     const blitz_binding *binding = env;
-    blitz_instance *instance = blitz_wt.wasmtime_context_get_data(blitz_wt.wasmtime_caller_context(caller));
+    blitz_instance *instance = instance_of(caller);
     blitz_import import = blitz_module_import(binding->plugin->module, binding->import);
     return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "the guest called %.*s.%.*s, which this host does not serve",
                       (int)import.module.len, (const char *)import.module.ptr, (int)import.name.len,
@@ -621,19 +610,12 @@ wasm_trap_t *blitz_call_externref_table(void *env, wasmtime_caller_t *caller, ra
 {
     (void)slots, (void)n;
     const blitz_binding *binding = env;
-    wasmtime_context_t *context = blitz_wt.wasmtime_caller_context(caller);
-    blitz_instance *instance = blitz_wt.wasmtime_context_get_data(context);
+    blitz_instance *instance = instance_of(caller);
     if (!binding->plugin->parts[BLITZ_X_EXTERNREFS].used)
         return NULL;
-    wasmtime_extern_t found;
-    wasmtime_val_t null = {.kind = WASMTIME_KIND_EXTERNREF};
-    uint64_t before;
-    if (!find_export(instance, caller, BLITZ_X_EXTERNREFS, &found) || found.kind != WASMTIME_EXTERN_TABLE)
-        return blitz_trap(instance, BLITZ_FAULT_HOST, 0, "the table of externrefs is not exported");
-    wasmtime_error_t *failed = blitz_wt.wasmtime_table_grow(context, &found.of.table, 4, &null, &before);
-    if (failed == NULL)
-        return NULL;
-    blitz_wt.wasmtime_error_delete(failed);
+    wasm_trap_t *trap = know_exports(instance, caller);
+    if (trap != NULL || blitz_store_grow_externrefs(instance, 4))
+        return trap;
     return blitz_trap(instance, BLITZ_FAULT_MEMORY, 0, "the table of externrefs cannot grow");
 }
 

@@ -93,6 +93,22 @@ static bool spell_all(blitz_module *module)
     return good;
 }
 
+/* An engine that knows none of it refuses what uses it. Nothing is compiled by it. */
+int blitz_wasm_needs_gc(const uint8_t *wasm, size_t len)
+{
+    wasm_config_t *config = blitz_wt.wasm_config_new();
+    blitz_wt.wasmtime_config_wasm_gc_set(config, false);
+    blitz_wt.wasmtime_config_wasm_function_references_set(config, false);
+    blitz_wt.wasmtime_config_wasm_exceptions_set(config, false);
+    wasm_engine_t *without = blitz_wt.wasm_engine_new_with_config(config);
+    wasmtime_error_t *refused = blitz_wt.wasmtime_module_validate(without, wasm, len);
+    blitz_wt.wasm_engine_delete(without);
+    if (refused == NULL)
+        return 0;
+    blitz_wt.wasmtime_error_delete(refused);
+    return 1;
+}
+
 /* Takes wasm. */
 static blitz_module *wrap(blitz_engine *engine, wasmtime_module_t *wasm, char *error, size_t error_cap)
 {

@@ -95,7 +95,9 @@ enum { WASM_I32 = 0, WASM_I64, WASM_F32, WASM_F64, WASM_EXTERNREF = 128, WASM_FU
     X(void, wasmtime_config_max_wasm_stack_set, (wasm_config_t *, size_t))                             \
     X(void, wasmtime_config_async_stack_size_set, (wasm_config_t *, size_t))                           \
     X(void, wasmtime_config_wasm_threads_set, (wasm_config_t *, bool))                                 \
-    X(void, wasmtime_config_wasm_memory64_set, (wasm_config_t *, bool))                                \
+    X(void, wasmtime_config_wasm_gc_set, (wasm_config_t *, bool))                                      \
+    X(void, wasmtime_config_wasm_exceptions_set, (wasm_config_t *, bool))                              \
+    X(void, wasmtime_config_wasm_function_references_set, (wasm_config_t *, bool))                     \
     X(void, wasmtime_pooling_allocation_strategy_set, (wasm_config_t *, wasmtime_pooling_config_t *))  \
     X(wasmtime_pooling_config_t *, wasmtime_pooling_allocation_config_new, (void))                     \
     X(void, wasmtime_pooling_allocation_config_delete, (wasmtime_pooling_config_t *))                  \
@@ -124,6 +126,7 @@ enum { WASM_I32 = 0, WASM_I64, WASM_F32, WASM_F64, WASM_EXTERNREF = 128, WASM_FU
     X(void, wasmtime_engine_increment_epoch, (wasm_engine_t *))                                        \
     X(wasmtime_error_t *, wasmtime_module_new,                                                         \
       (wasm_engine_t *, const uint8_t *, size_t, wasmtime_module_t **))                                \
+    X(wasmtime_error_t *, wasmtime_module_validate, (wasm_engine_t *, const uint8_t *, size_t))        \
     X(void, wasmtime_module_delete, (wasmtime_module_t *))                                             \
     X(void, wasmtime_module_imports, (const wasmtime_module_t *, wasm_importtype_vec_t *))             \
     X(void, wasmtime_module_exports, (const wasmtime_module_t *, wasm_exporttype_vec_t *))             \

@@ -75,6 +75,7 @@ def _asks(found: Inspection) -> dict[str, Any]:
         "env_optional": asks.capabilities.env_optional,
         "clock": asks.capabilities.clock,
         "random": asks.capabilities.random,
+        "gc": asks.capabilities.gc,
         "namespace": asks.capabilities.namespace,
         "config": list(asks.config.defaults),
     }

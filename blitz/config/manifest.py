@@ -67,13 +67,16 @@ class AskedFailure(Model, frozen=True):
 
 
 class Capabilities(Model, frozen=True):
-    """What it uses beyond the message in hand. What it imports it must ask for, and what it asks for the
+    """What it uses beyond the message in hand. What it uses it must ask for, and what it asks for the
     operator must grant; else it does not load."""
 
     clock: Annotated[
         bool, Meta(description="the time of day: `now_ms`, and WASI's `clock_time_get` and `clock_res_get`")
     ] = False
     random: Annotated[bool, Meta(description="random bytes: `random`, and WASI's `random_get`")] = False
+    gc: Annotated[
+        bool, Meta(description="Wasm GC, exceptions and typed function references; its heap counts apart")
+    ] = False
     namespace: Annotated[
         str, Meta(description="shared state (rates, values) under another name than its own; empty: its own")
     ] = ""

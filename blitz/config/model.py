@@ -56,7 +56,7 @@ Level = Literal["trace", "debug", "info", "warn", "error"]
 Failure = Literal["closed", "open"]
 Body = Literal["full", "none"]
 Instances = Literal["pooled", "per-request", "single"]
-Capability = Literal["clock", "random"]
+Capability = Literal["clock", "random", "gc"]
 TrustedField = Literal["x-forwarded-for", "forwarded"]
 
 # "unit" tells check.py which strings it may read as a number, and that none of these is negative.
@@ -346,9 +346,10 @@ class PluginDefaults(Model, frozen=True):
         list[Capability],
         Meta(
             description="what a plugin may use beyond the message in hand: the time of day (`clock`), random "
-            "bytes (`random`). One that imports more does not load, nor one whose manifest does not ask "
-            "for what it imports. Variables and other plugins' shared state are only granted one by one. "
-            "`PLUGIN_GRANT` overrides it"
+            "bytes (`random`), Wasm GC, exceptions and typed function references (`gc`), whose values live "
+            "in a second heap that may be as large as `memory`. One that uses more does not load, nor one "
+            "whose manifest does not ask for what it uses. Variables and other plugins' shared state are "
+            "only granted one by one. `PLUGIN_GRANT` overrides it"
         ),
     ] = field(default_factory=list)
     rollback: Annotated[

@@ -30,7 +30,8 @@ __all__ = ["resolve", "resolve_document"]
 
 _T = TypeVar("_T")
 
-CAPABILITIES = {"clock": "clock", "random": "random bytes"}  # and how they are called in a sentence
+# And how they are called in a sentence.
+CAPABILITIES = {"clock": "clock", "random": "random bytes", "gc": "garbage collector"}
 PREPROCESSING = "request_preprocessing"
 TYPE_STEP = 100  # between the places of two types, so that `order` can name a place between them
 

@@ -64,12 +64,14 @@ class Stop:
                 process.kill()
 
 
-def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: Stop) -> None:
+def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: Stop) -> bool:
     """Compile the module in the file *wasm* (a descriptor) into the file *out*; blocks.
 
     Args:
         max_memory_size: of the engine that will load it.
         source: for messages.
+    Returns:
+        Whether the module needs the grant ``gc``.
     Raises:
         PluginLoadError: it does not compile, not within the limits, or the process came to harm over it.
         CannotStart: the system has no process, memory or interpreter for it.
@@ -103,7 +105,7 @@ def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: 
             process.kill()
     if stop.is_set:
         raise Stopped
-    _judge(process.returncode, said, complaints, out, source)
+    return _judge(process.returncode, said, complaints, out, source)
 
 
 def _environment() -> dict[str, str]:
@@ -139,8 +141,8 @@ def _listen(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str
     return said, complaints
 
 
-def _judge(code: int, said: str, complaints: str, out: int, source: str) -> None:
-    """Return if *out* has the compiled form; else raise why not."""
+def _judge(code: int, said: str, complaints: str, out: int, source: str) -> bool:
+    """Return if *out* has the compiled form, and whether it needs ``gc``; else raise why not."""
     ready, _, rest = said.partition("ready\n")
     if ready or not said.startswith("ready\n"):
         if code >= 0:
@@ -149,8 +151,9 @@ def _judge(code: int, said: str, complaints: str, out: int, source: str) -> None
             f"{source} is not compiled: its process was ended by {_name(-code)} as it began; load it again"
         )
     word, _, about = rest.partition("\n")[0].partition(" ")
-    if code == 0 and word == "made" and about == _describe(out):
-        return
+    described, _, needs = about.rpartition(" ")
+    if code == 0 and word == "made" and needs in ("gc", "plain") and described == _describe(out):
+        return needs == "gc"
     if code > 0 and word == "refused":
         raise PluginLoadError(about[:MAX_SENTENCE])
     if code > 0 and word == "unwritten" and about.isdecimal():

@@ -1,9 +1,10 @@
 """Compiled modules in a directory that only we can write, so that a plugin is compiled once.
 
 An entry is two files. ``<key>.cwasm`` is what wasmtime's ``serialize`` made: native code, which is
-mapped and run as it is. ``<key>.json`` says what it is: its own size and digest, and the *stamp* of the
-file when it was written. The key is a digest over the module's sha256, wasmtime's version, the
-engine's settings and the processor's features: an entry of another machine or version has another name.
+mapped and run as it is. ``<key>.json`` says what it is: its own size and digest, whether the module needs
+the grant ``gc``, and the *stamp* of the file when it was written. The key is a digest over the module's
+sha256, wasmtime's version, the engine's settings and the processor's features: an entry of another machine
+or version has another name.
 
 Trust. Loading native code is safe only if we wrote it. So the directory must be ours and closed to
 others, all the way up; so must each file; and its content must have the digest that its ``.json`` says.
@@ -41,7 +42,7 @@ __all__ = ["CompileCache", "default_directory", "open_cache"]
 
 _log = logging.getLogger("blitz.wasm")
 
-FORMAT = 1  # of the entries; part of the key
+FORMAT = 2  # of the entries; part of the key
 MAX_SIZE = 1024**3  # bytes of all entries: some 30 of the largest plugins, thousands of ordinary ones
 # A file that changed this recently may change again within the resolution of its times.
 SETTLED = 2.0
@@ -159,7 +160,7 @@ class CompileCache:
                 self._write_json(about, said | {"stamp": _stamp(found)})
             elif time.time() - os.stat(about).st_mtime > TOUCH_INTERVAL:
                 os.utime(about)
-            return Module.load(engine, code, source)
+            return Module.load(engine, code, source, needs_gc=said["gc"] is not False)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         except PluginLoadError as error:
@@ -174,8 +175,8 @@ class CompileCache:
                     with contextlib.suppress(OSError):  # no room, say
                         return self._compile_here(engine, key, given, source, stop)
                 with _in_memory(b"") as made:
-                    compile_apart(given, made, engine.max_memory_size, source, stop)
-                    return Module.load(engine, f"/proc/self/fd/{made}", source)
+                    needs_gc = compile_apart(given, made, engine.max_memory_size, source, stop)
+                    return Module.load(engine, f"/proc/self/fd/{made}", source, needs_gc=needs_gc)
         except OSError as exc:
             raise PluginLoadError(
                 f"{source}: there is no room for its compiled form: {exc.strerror}; make some, and load again"
@@ -193,13 +194,15 @@ class CompileCache:
         code = self.directory / f"{key}.cwasm"
         made, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
         try:
-            compile_apart(wasm, made, engine.max_memory_size, source, stop)
+            needs_gc = compile_apart(wasm, made, engine.max_memory_size, source, stop)
             size, digest = os.fstat(made).st_size, _file_digest(Path(name))
-            module = Module.load(engine, name, source)  # first: what does not load is no entry
+            # First: what does not load is no entry.
+            module = Module.load(engine, name, source, needs_gc=needs_gc)
             try:
                 os.rename(name, code)
                 # The stamp last: renaming sets a time.
-                said = {"source": source, "size": size, "sha256": digest, "stamp": _stamp(os.stat(code))}
+                said = {"source": source, "size": size, "sha256": digest, "gc": needs_gc}
+                said["stamp"] = _stamp(os.stat(code))
                 self._write_json(self.directory / f"{key}.json", said)
             except BaseException:
                 module.close()

@@ -5,10 +5,10 @@
 OUT is the number of an open descriptor, which gets the compiled form. On standard output stand lines for
 ``blitz.wasm.apart``, the other side:
 
-    ready             all is set up, and nothing of the module was read
-    made SIZE SHA256  the compiled form is complete
-    refused SENTENCE  it does not compile
-    unwritten ERRNO   OUT does not take the compiled form
+    ready                  all is set up, and nothing of the module was read
+    made SIZE SHA256 NEED  the compiled form is complete; NEED: the grant "gc", or "plain": none
+    refused SENTENCE       it does not compile
+    unwritten ERRNO        OUT does not take the compiled form
 
 Without "ready" it is the process that cannot run here; after it, whatever goes wrong comes of the module.
 """
@@ -30,7 +30,7 @@ from blitz.wasm.module import Module
 __all__ = ["MAX_OUTPUT"]
 
 GIB = 1024**3
-# Reserved address space (a slot of 4 GiB for the one instance that the engine of this process could hold,
+# Reserved address space (a slot of 8 GiB for the one instance that the engine of this process could hold,
 # guards, stacks) is counted apart from what may be written to.
 MAX_ADDRESS_SPACE = 16 * GIB
 MAX_OUTPUT = GIB
@@ -56,7 +56,8 @@ def main(words: list[str]) -> int:
     except OSError as error:
         _say(f"unwritten {error.errno or errno.EIO}")
         return 1
-    _say(f"made {len(made)} {hashlib.sha256(made).hexdigest()}")
+    needs = "gc" if module.needs_gc else "plain"
+    _say(f"made {len(made)} {hashlib.sha256(made).hexdigest()} {needs}")
     return 0
 
 

@@ -58,7 +58,7 @@ class Engine:
     """Owns the native engine.
 
     Args:
-        max_instances: slots for guests, of all plugins together. Costs address space (4 GiB each), no memory.
+        max_instances: slots for guests, of all plugins together. Costs address space (8 GiB each), no memory.
         max_memory_size: bytes; the largest linear memory any plugin may have.
 
     Raises:

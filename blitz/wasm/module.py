@@ -89,9 +89,10 @@ class Module:
         engine: what it was compiled for.
         source: where it came from, for messages.
         imports, exports: in the order of the file.
+        needs_gc: it uses Wasm GC, exceptions or typed function references; its plugin needs the grant ``gc``.
     """
 
-    def __init__(self, engine: Engine, ptr: Any, source: str) -> None:
+    def __init__(self, engine: Engine, ptr: Any, source: str, *, needs_gc: bool) -> None:
         for what, count in (
             ("imports", lib.blitz_module_n_imports(ptr)),
             ("exports", lib.blitz_module_n_exports(ptr)),
@@ -103,6 +104,7 @@ class Module:
                 )
         self.engine = engine
         self.source = source
+        self.needs_gc = needs_gc
         self.plugins = 0  # alive; they must go first
         self._ptr: Any = ptr
         engine.count_module(1)
@@ -127,12 +129,14 @@ class Module:
                 f"{source} does not compile: {_decode(ffi.string(error))}; build it again, "
                 "wasm-validate says more"
             )
-        return cls(engine, ptr, source)
+        return cls(engine, ptr, source, needs_gc=bool(lib.blitz_wasm_needs_gc(wasm, len(wasm))))
 
     @classmethod
-    def load(cls, engine: Engine, path: str | os.PathLike[str], source: str) -> Module:
+    def load(cls, engine: Engine, path: str | os.PathLike[str], source: str, *, needs_gc: bool) -> Module:
         """Load what ``serialize`` made, from a file. The file is native code: trust who could write it.
 
+        Args:
+            needs_gc: as it was found when the module was compiled.
         Raises:
             PluginLoadError: damaged, or made by another version, engine setting or processor.
         """
@@ -140,7 +144,7 @@ class Module:
         ptr = lib.blitz_module_load(engine.ptr, os.fsencode(path), error, ERROR_SIZE)
         if ptr == ffi.NULL:
             raise PluginLoadError(f"{source}: its compiled form does not load: {_decode(ffi.string(error))}")
-        return cls(engine, ptr, source)
+        return cls(engine, ptr, source, needs_gc=needs_gc)
 
     @property
     def ptr(self) -> Any:

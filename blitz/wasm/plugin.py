@@ -48,8 +48,8 @@ class PluginSpec:
         config: what get_config returns.
         config_values: dotted key to value, for get_property("config.<key>").
         env: granted environment.
-        grants: capabilities that it may use: ``clock``, ``random``.
-        asks: those that its manifest asks for; None without a manifest: what it imports.
+        grants: capabilities that it may use: ``clock``, ``random``, ``gc``.
+        asks: those that its manifest asks for; None without a manifest: what it uses.
         manifest: path of the manifest, for messages.
         namespace: of its shared state; "": its name.
         log_level: 0 trace .. 4 error, 5 none.
@@ -173,8 +173,8 @@ class Plugin:
     def _check_grants(self) -> None:
         spec = self.spec
         needs = self.plan.needs()
-        for capability, name in needs.items():
-            what = f"{self.module.source} imports {name}"
+        for capability, how in needs.items():
+            what = f"{self.module.source} {how}"
             if spec.asks is not None and capability not in spec.asks:
                 raise PluginLoadError(
                     f"{what}, and its manifest does not ask for it: write {capability} = true under "

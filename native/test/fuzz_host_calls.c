@@ -7,22 +7,9 @@
 #include "../edits.h"
 #include "../fault.h"
 #include "head_invariants.h"
+#include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* ---------------------------------------------------------------- the input */
-
-typedef struct { const uint8_t *at, *end; } source;
-
-static uint8_t take_byte(source *in) { return in->at < in->end ? *in->at++ : 0; }
-
-static uint32_t take_word(source *in)
-{
-    uint32_t word = 0;
-    for (int i = 0; i < 4; i++)
-        word |= (uint32_t)take_byte(in) << (8 * i);
-    return word;
-}
 
 /* ---------------------------------------------------------------- the guest */
 
@@ -35,14 +22,18 @@ static char a_trap, an_error;
 
 static wasmtime_context_t *caller_context(wasmtime_caller_t *caller) { return (wasmtime_context_t *)caller; }
 static void *get_data(const wasmtime_context_t *context) { (void)context; return &instance; }
+/* Every handle that is used must be of the one store there is. */
+enum { STORE = 7 };
 static size_t data_size(const wasmtime_context_t *context, const wasmtime_memory_t *memory)
 {
-    (void)context, (void)memory;
+    (void)context;
+    MUST(memory->of.store_id == STORE, "a memory of another store");
     return memory_size;
 }
 static uint8_t *data_of(const wasmtime_context_t *context, const wasmtime_memory_t *memory)
 {
-    (void)context, (void)memory;
+    (void)context;
+    MUST(memory->of.store_id == STORE, "a memory of another store");
     return area.end - memory_size;
 }
 static wasm_trap_t *trap_new(const char *message, size_t len) { (void)message, (void)len; return (wasm_trap_t *)&a_trap; }
@@ -59,7 +50,8 @@ static void vec_delete(wasm_byte_vec_t *vec) { (void)vec; }
 static wasmtime_error_t *call(wasmtime_context_t *context, const wasmtime_func_t *function, wasmtime_val_raw_t *slots,
                               size_t n, wasm_trap_t **trap)
 {
-    (void)context, (void)function, (void)n;
+    (void)context, (void)n;
+    MUST(function->store_id == STORE, "a function of another store");
     uint8_t what = take_byte(input);
     if (what == 255) {
         *trap = (wasm_trap_t *)&a_trap;
@@ -198,7 +190,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         area = guard_new(MOST_MEMORY);
         exchange = blitz_exchange_new();
         instance.plugin = new_plugin();
-        instance.has_memory = true;
+        instance.enter.store_id = instance.memory.of.store_id = instance.parts[BLITZ_X_ALLOC].store_id = STORE;
+        instance.has_exports = instance.running = true;
     }
     source in = {data, data + size};
     input = &in;

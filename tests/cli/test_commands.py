@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import wasmtime
 from click.testing import CliRunner
 
 from blitz.cli import COMMANDS, main
@@ -183,6 +184,16 @@ def test_inspect_as_json_has_the_digest_of_the_sums(run):
     assert {"module": "blitz", "name": "rate_limit", "type": "(i32, i32, i32, i32) -> i32"} in found[
         "imports"
     ]
+
+
+def test_inspect_shows_who_needs_collected_values(run, tmp_path):
+    hook = '(func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))'
+    getters = "".join(f'(func (export "blitz_buffer{s}") (result i32) (i32.const 0))' for s in ("", "_size"))
+    module = f'(module (tag) (memory (export "memory") 1) {getters} {hook})'
+    (tmp_path / "x.wasm").write_bytes(wasmtime.wat2wasm(module))
+    (tmp_path / "x.toml").write_text("schema = 1\n")
+    found = json.loads(run("plugin", "inspect", "--json", "x.wasm").output)
+    assert (found["refused"], found["uses"], found["unasked"]) == ("", ["gc"], ["gc"])
 
 
 def test_inspect_says_why_a_file_cannot_run(run, tmp_path):

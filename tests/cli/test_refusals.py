@@ -159,6 +159,27 @@ def test_what_is_not_granted_says_how_to_without_a_file(
         pass
 
 
+COLLECTS = """(module
+  (type $box (struct (field i32)))
+  (memory (export "memory") 1)
+  (func (export "blitz_alloc") (param i32) (result i32) i32.const 1024)
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (struct.get $box 0 (struct.new $box (i32.const 0)))))"""
+
+
+def test_collected_values_are_off_for_whom_they_are_not_granted(tmp_path: Path) -> None:
+    for name in ("p", "q"):
+        (tmp_path / f"{name}.wasm").write_bytes(wasmtime.wat2wasm(COLLECTS))
+    words = (*PROXY, "--plugin", "p.wasm", "--plugin", "q.wasm", "--set", "plugins.p.grant=gc")
+    assert refusal(blitz(*words, cwd=tmp_path)) == (
+        "q.wasm uses Wasm GC, exceptions or typed function references, which is not granted; "
+        'to grant it, write grant = ["gc"] in its [[plugins]] entry (name = "q"); without a file, '
+        "say --set plugins.q.grant=gc, or set PLUGIN_GRANT=gc for all plugins"
+    )
+    with serving(*words, "--set", "plugins.q.grant=gc", cwd=tmp_path):
+        pass
+
+
 def test_a_module_that_is_cut_short(tmp_path: Path) -> None:
     (tmp_path / "p.wasm").write_bytes((PLUGINS / "auth_custom.wasm").read_bytes()[:-9])
     line = refusal(blitz(*PROXY, "--plugin", "p.wasm", cwd=tmp_path))

@@ -296,6 +296,15 @@ def test_a_capability_that_is_asked_and_not_granted_says_what_to_write(plugins, 
     )
 
 
+def test_collected_values_are_asked_for_and_granted_like_the_clock(plugins):
+    directory = plugins(a=MANIFEST + "[capabilities]\ngc = true\n")
+    assert "a.toml:6: capabilities.gc: plugin a asks for the garbage collector, which is not granted" in only(
+        messages(config(directory))
+    )
+    (plugin,) = resolve(config(directory, Plugin(name="a", grant=["gc"])), {}).plugins
+    assert (plugin.grants, plugin.asks) == (("gc",), ("gc",))
+
+
 @pytest.mark.parametrize("name", ["a.b", "7"])
 def test_a_name_that_is_no_part_of_a_key_is_granted_by_default_or_by_file(plugins, name):
     found = only(messages(config(plugins(**{name: CLOCK}))))

@@ -10,6 +10,7 @@ import trio
 import blitz
 from blitz.config import Config, Plugin, Route, Upstream
 from blitz.errors import BlitzError
+from tests.conftest import compile_wat
 from tests.server.harness import Rig, rig
 
 from .guests import GUESTS, HostileGuest
@@ -62,6 +63,42 @@ async def test_a_clean_route_among_all_of_them(tmp_path: Path) -> None:
                     attackers.start_soon(attack, test, guest, 3)
             stop.set()
     assert served > 10
+
+
+# Its start section is well-behaved where the plugin is tried out, and does this later.
+LATER = {
+    "asks for a string": "(call $get_property (i32.const 0) (i32.const 16) (i32.const 11))",
+    "asks with a bad pointer": "(call $get_property (i32.const -1) (i32.const 16) (i32.const 11))",
+    "traps": "unreachable",
+    "is endless": "(loop $l (br $l))",
+    "recurses": "(call $start)",
+}
+
+
+@pytest.mark.parametrize("later", [pytest.param(code, id=name) for name, code in LATER.items()])
+async def test_a_start_section_may_do_otherwise_each_time(tmp_path: Path, later: str) -> None:
+    text = f"""(module
+      (import "env" "kv_incr" (func $kv_incr (param i32 i32 i64 i64) (result i64)))
+      (import "wbg" "__wbg_getproperty_0123456789abcdef" (func $get_property (param i32 i32 i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 16) "plugin.name")
+      (func (export "__wbindgen_malloc") (param i32 i32) (result i32) (i32.const 1024))
+      (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+      (func $start
+        (if (i64.gt_s (call $kv_incr (i32.const 16) (i32.const 1) (i64.const 1) (i64.const 0)) (i64.const 2))
+          (then {later})))
+      (start $start))"""
+    (tmp_path / "fickle.wasm").write_bytes(compile_wat(text))
+    fickle = Plugin(name="fickle", file=str(tmp_path / "fickle.wasm"), instances="per-request", timeout=0.1)
+    routes = [
+        Route(upstream="main", path_prefix="/f/", plugins=["fickle"]),
+        Route(upstream="main", plugins=[]),
+    ]
+    async with rig(plugins=[fickle], routes=routes) as test:
+        seen = [(await test.get("/f/"))[0] for _ in range(5)]
+        assert set(seen) <= {200, 500}
+        assert later.startswith("(call $get_property (i32.const 0)") == (seen[-1] == 200)
+        assert (await test.get("/clean"))[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from blitz._native import lib
-from blitz.errors import PluginMemory, PluginTrap
+from blitz.errors import PluginLoadError, PluginMemory, PluginTrap
 from blitz.wasm import plugin as plugin_module
 from blitz.wasm.engine import Engine
 
-from .support import exchanging, running
+from .support import KIB, MIB, Guest, exchanging, running, sanitized
 
 Wasm = Callable[[str], bytes]
 HOST = (b"host", b"example.org")
@@ -364,3 +365,44 @@ def test_the_log_of_one_call_is_bounded(engine: Engine, wat: Wasm, monkeypatch: 
         lines = guest.instance.take_log()
         assert len(lines) == plugin_module.MAX_LOG_SIZE // 8
         assert lines[-1] == (3, f"{100_000 - plugin_module.MAX_LOG_SIZE // 8 + 1} lines dropped", False, True)
+
+
+# ---------------------------------------------------------------- beside the memory
+
+
+def beside(tables: int, global_vectors: int) -> str:
+    """A module with so many full tables, and globals of 16 bytes."""
+    full = plugin_module.MAX_TABLE_ELEMENTS
+    grow = (f"(drop (table.grow {i} (ref.func $f) (i32.const {full})))" for i in range(tables))
+    declared = "(table 0 funcref)" * tables + "(global v128 (v128.const i64x2 1 1))" * global_vectors
+    return f"""(module (memory (export "memory") 0) {declared} (func $f) (elem declare func $f)
+      (func (export "blitz_alloc") (param i32) (result i32) unreachable)
+      (func (export "init") (result i32) {"".join(grow)} (i32.const 0))
+      (func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0)))"""
+
+
+@pytest.mark.parametrize(("tables", "global_vectors"), [(5, 0), (0, 70_000)], ids=["tables", "globals"])
+def test_more_tables_and_globals_than_a_slot_holds_are_refused(
+    engine: Engine, wat: Wasm, tables: int, global_vectors: int
+) -> None:
+    with pytest.raises(PluginLoadError, match="exceeds"):
+        Guest(engine, wat(beside(tables, global_vectors)))
+
+
+@sanitized
+def test_tables_and_globals_of_an_instance_are_bounded(engine: Engine, wat: Wasm) -> None:
+    count = 20
+    with running(engine, wat(beside(4, 60_000))) as guest:
+        before = resident()
+        instances = [guest.plugin.new_instance() for _ in range(count)]
+        assert {guest.finish(instance.start(), instance) for instance in instances} == {0}
+        took = resident() - before
+        for instance in instances:
+            instance.free()
+        # What is left of a megabyte is for the calls' stacks.
+        assert took < count * (640 * KIB + 2 * MIB)
+
+
+def resident() -> int:
+    """Bytes of memory that the process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

@@ -233,7 +233,7 @@ def test_a_serialized_module_loads_and_runs(engine: Engine, guest_wasm: Wasm, tm
     compiled = module.serialize()
     file = tmp_path / "x.cwasm"
     file.write_bytes(compiled)
-    loaded = Module.load(engine, file, "x.wasm")
+    loaded = Module.load(engine, file, "x.wasm", needs_gc=False)
     assert loaded.exports == module.exports and loaded.imports == module.imports
     module.close()
     plugin = Plugin(engine, loaded, spec())
@@ -245,7 +245,7 @@ def test_a_serialized_module_loads_and_runs(engine: Engine, guest_wasm: Wasm, tm
     for damage in (compiled[:100], b"\0asm" + compiled[4:], b""):
         file.write_bytes(damage)
         with pytest.raises(PluginLoadError, match=r"x\.wasm: its compiled form does not load: "):
-            Module.load(engine, file, "x.wasm")
+            Module.load(engine, file, "x.wasm", needs_gc=False)
 
 
 def test_things_are_closed_in_their_order(wat: Wasm) -> None:

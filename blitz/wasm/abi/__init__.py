@@ -36,6 +36,7 @@ def detect(module: Module) -> Plan:
         bindings=bindings,
         parts=parts,
         minimum_memory=blitz.check_memory(module),
+        needs_gc=module.needs_gc,
     )
 
 

@@ -19,6 +19,7 @@ CAPABILITIES = {
     "random": "random",
     "random_get": "random",
 }
+GC_NEEDED = "uses Wasm GC, exceptions or typed function references"
 # Host functions on state that the workers of a host share.
 SHARED_FUNCTIONS = ("rate_limit", "kv_incr", "kv_get", "kv_set")
 
@@ -78,6 +79,7 @@ class Plan:
         bindings: one per import.
         parts: export index by part.
         minimum_memory: bytes the module's memory has from the start.
+        needs_gc: the module's values may live in a heap beside that memory.
     """
 
     abi: str
@@ -85,14 +87,16 @@ class Plan:
     bindings: tuple[Binding, ...]
     parts: dict[Part, int]
     minimum_memory: int
+    needs_gc: bool
 
     def needs(self) -> dict[str, str]:
-        """The capabilities that the module's imports amount to, each with the name of such an import."""
-        return {
-            CAPABILITIES[binding.function.name]: binding.function.name
+        """The capabilities that the module needs, each with what it does that needs it, for a sentence."""
+        found = {
+            CAPABILITIES[binding.function.name]: f"imports {binding.function.name}"
             for binding in self.bindings
             if binding.function is not None and binding.function.name in CAPABILITIES
         }
+        return found | {"gc": GC_NEEDED} if self.needs_gc else found
 
     def calls(self, name: str) -> bool:
         """The module imports the Blitz host function *name*."""

@@ -1,0 +1,174 @@
+/* store_call.c: see store_call.h. */
+#include "store_call.h"
+#include "fault.h"
+#include <string.h>
+
+/* A hook, and the guest's allocator on behalf of a host function that the hook called. */
+enum { MOST_NESTED = 2 };
+/* The start section or the hook, what it nests, and one allowance for our own frames. */
+static_assert(BLITZ_FIBER_STACK >= (MOST_NESTED + 2) * BLITZ_WASM_STACK, "a fiber holds what its calls nest");
+
+/* Handles of zeros are of no store: wasmtime counts them from 1. */
+static bool is_ours(const blitz_instance *instance, uint64_t store_id)
+{
+    return store_id != 0 && store_id == instance->enter.store_id;
+}
+
+/* ---------------------------------------------------------------- exports */
+
+static bool get_export(blitz_instance *instance, wasmtime_caller_t *caller, int part, wasmtime_extern_t *out)
+{
+    const blitz_plugin *plugin = instance->plugin;
+    blitz_text name = blitz_module_export(plugin->module, plugin->parts[part].index).name;
+    const char *text = (const char *)name.ptr;
+    if (caller != NULL)
+        return blitz_wt.wasmtime_caller_export_get(caller, text, name.len, out);
+    return is_ours(instance, instance->instance.store_id) &&
+           blitz_wt.wasmtime_instance_export_get(instance->context, &instance->instance, text, name.len, out);
+}
+
+static bool find_export(blitz_instance *instance, wasmtime_caller_t *caller, int part)
+{
+    wasmtime_extern_t found;
+    if (!get_export(instance, caller, part, &found))
+        return false;
+    int wanted = part == BLITZ_X_MEMORY       ? WASMTIME_EXTERN_MEMORY
+                 : part == BLITZ_X_EXTERNREFS ? WASMTIME_EXTERN_TABLE
+                                              : WASMTIME_EXTERN_FUNC;
+    if (found.kind != wanted)
+        return false;
+    if (wanted == WASMTIME_EXTERN_MEMORY)
+        instance->memory = found.of.memory;
+    else if (wanted == WASMTIME_EXTERN_TABLE)
+        instance->externrefs = found.of.table;
+    else
+        instance->parts[part] = found.of.func;
+    return true;
+}
+
+bool blitz_store_find_exports(blitz_instance *instance, wasmtime_caller_t *caller)
+{
+    for (int part = 0; part < BLITZ_X_COUNT; part++)
+        if (instance->plugin->parts[part].used && !find_export(instance, caller, part))
+            return false;
+    return true;
+}
+
+/* ---------------------------------------------------------------- nested calls */
+
+/* Why a part cannot be called now, or NULL. */
+static const char *obstacle(const blitz_instance *instance, int part, size_t n)
+{
+    if (!is_ours(instance, instance->parts[part].store_id))
+        return "a function of the guest cannot be called before the instance is complete";
+    if (!instance->running)
+        return "a function of the guest cannot be called while no call is in progress";
+    if (instance->nested >= MOST_NESTED)
+        return "calls of the guest's functions nest too deeply";
+    if (n < instance->plugin->parts[part].parameters || n == 0)
+        return "a function of the guest takes more arguments than there are";
+    return NULL;
+}
+
+bool blitz_store_call(blitz_instance *instance, int part, wasmtime_val_raw_t *slots, size_t n)
+{
+    const char *why = obstacle(instance, part, n);
+    if (why != NULL) {
+        blitz_fault_set(instance, BLITZ_FAULT_HOST, 0, why);
+        return false;
+    }
+    instance->nested++;
+    instance->guest_error = blitz_wt.wasmtime_func_call_unchecked(instance->context, &instance->parts[part], slots,
+                                                                  n, &instance->guest_trap);
+    instance->nested--;
+    return instance->guest_error == NULL && instance->guest_trap == NULL;
+}
+
+wasm_trap_t *blitz_store_trap(blitz_instance *instance)
+{
+    blitz_fault_from(instance, instance->guest_trap, instance->guest_error);
+    blitz_fault_drop(&instance->guest_trap, &instance->guest_error);
+    return blitz_wt.wasmtime_trap_new("", 0);
+}
+
+/* ---------------------------------------------------------------- memory and table */
+
+uint8_t *blitz_store_memory(const blitz_instance *instance)
+{
+    if (!is_ours(instance, instance->memory.of.store_id))
+        return NULL;
+    return blitz_wt.wasmtime_memory_data(instance->context, &instance->memory);
+}
+
+size_t blitz_store_memory_size(const blitz_instance *instance)
+{
+    if (!is_ours(instance, instance->memory.of.store_id))
+        return 0;
+    return blitz_wt.wasmtime_memory_data_size(instance->context, &instance->memory);
+}
+
+bool blitz_store_grow_externrefs(blitz_instance *instance, uint64_t by)
+{
+    const wasmtime_val_t null = {.kind = WASMTIME_KIND_EXTERNREF};
+    uint64_t before;
+    if (!is_ours(instance, instance->externrefs.of.store_id))
+        return false;
+    wasmtime_error_t *failed = blitz_wt.wasmtime_table_grow(instance->context, &instance->externrefs, by, &null,
+                                                            &before);
+    if (failed != NULL)
+        blitz_wt.wasmtime_error_delete(failed);
+    return failed == NULL;
+}
+
+/* ---------------------------------------------------------------- the call in progress */
+
+bool blitz_store_begin(blitz_instance *instance)
+{
+    bool instantiate = instance->hook == BLITZ_HOOK_INSTANTIATE;
+    if (instance->future != NULL || instance->running || instance->broken ||
+        instantiate == is_ours(instance, instance->instance.store_id))
+        return false;
+    if (instantiate)
+        instance->future = blitz_wt.wasmtime_instance_pre_instantiate_async(
+            instance->plugin->pre, instance->context, &instance->instance, &instance->trap, &instance->error);
+    else
+        instance->future = blitz_wt.wasmtime_func_call_async(instance->context, &instance->enter, NULL, 0, NULL, 0,
+                                                             &instance->trap, &instance->error);
+    return true;
+}
+
+bool blitz_store_poll(blitz_instance *instance)
+{
+    if (instance->future == NULL || instance->running)
+        return true;
+    instance->running = true;
+    bool ready = blitz_wt.wasmtime_call_future_poll(instance->future);
+    instance->running = false;
+    if (ready) {
+        blitz_wt.wasmtime_call_future_delete(instance->future);
+        instance->future = NULL;
+        instance->broken = instance->trap != NULL || instance->error != NULL;
+    }
+    return ready;
+}
+
+bool blitz_store_drop(blitz_instance *instance)
+{
+    if (instance->running)
+        return false;
+    if (instance->future != NULL) {
+        instance->broken = true;
+        blitz_wt.wasmtime_call_future_delete(instance->future);
+    }
+    instance->future = NULL;
+    blitz_fault_drop(&instance->trap, &instance->error);
+    blitz_fault_drop(&instance->guest_trap, &instance->guest_error);
+    return true;
+}
+
+void blitz_store_delete(blitz_instance *instance)
+{
+    if (instance->future == NULL && !instance->running)
+        blitz_wt.wasmtime_store_delete(instance->store);
+    instance->store = NULL;
+}

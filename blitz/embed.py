@@ -20,6 +20,7 @@ from blitz._native import ffi, lib
 from blitz.config import Answer, Config, Plugin, Route, resolve
 from blitz.server.guests import drive, probe, wait_for_instance
 from blitz.server.loading import discard, load_plugin
+from blitz.server.turns import GuestTurns
 from blitz.wasm.cache import open_cache
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, PENDING, Chain, ChainRun
 from blitz.wasm.engine import Engine
@@ -79,8 +80,8 @@ class _Lent:
 class ChainExchange:
     """One request on its way through the chain; made by ``AppliedChain.exchange``."""
 
-    def __init__(self, chain: Chain, request: Request, turn: trio.Lock) -> None:
-        self._turn = turn
+    def __init__(self, chain: Chain, request: Request, turns: GuestTurns) -> None:
+        self._turns = turns
         self._request = request
         self._cdata = ffi.gc(lib.blitz_exchange_new(), lib.blitz_exchange_free)
         self._lent = _Lent()
@@ -117,7 +118,7 @@ class ChainExchange:
     async def _finish(self, step: int, again: Callable[[], int]) -> int:
         while step not in (CONTINUE, ANSWER):
             if step == PENDING:
-                step = await drive(self._run, self._turn)
+                step = await drive(self._run, self._turns)
             else:
                 if step == NEED_BODY:
                     self._run.body_ready = True
@@ -135,7 +136,7 @@ class AppliedChain:
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self._turn = trio.Lock()
+        self._turns = GuestTurns()
 
     async def process_request(self, request: Request) -> Continue | Respond:
         """Run the request hooks on *request*. Raises PluginError."""
@@ -145,7 +146,7 @@ class AppliedChain:
     @contextlib.contextmanager
     def exchange(self, request: Request) -> Iterator[ChainExchange]:
         """A ``ChainExchange`` for both phases: the same instances see request and response."""
-        exchange = ChainExchange(self._chain, request, self._turn)
+        exchange = ChainExchange(self._chain, request, self._turns)
         try:
             yield exchange
         finally:
@@ -175,7 +176,7 @@ async def open_chain(
         cache = open_cache("")
         for plugin in resolved.plugins:
             pools.append(PluginPool(await load_plugin(engine, plugin, resolved.log.plugins, cache)))
-            await probe(pools[-1], trio.Lock())
+            await probe(pools[-1], GuestTurns())
         yield AppliedChain(Chain(pools))
     finally:
         discard(pools)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import trio
-
 from blitz.config import Resolved, ResolvedPlugin
 from blitz.config.manifest import Manifest, find_manifest, read_manifest
 from blitz.errors import BlitzError, ConfigProblem, PluginLoadError
 from blitz.server.guests import probe
 from blitz.server.loading import discard, load_plugin
 from blitz.server.tls import TlsFilesError, TlsSettings
+from blitz.server.turns import GuestTurns
 from blitz.wasm.abi import detect
 from blitz.wasm.abi.plan import SHARED_FUNCTIONS, Plan
 from blitz.wasm.cache import CompileCache, open_cache
@@ -65,7 +64,7 @@ async def _start(engine: Engine, plugin: ResolvedPlugin, cache: CompileCache) ->
     """One plugin, one instance, and all of it freed again."""
     pool = PluginPool(await load_plugin(engine, plugin, "off", cache))
     try:
-        await probe(pool, trio.Lock())
+        await probe(pool, GuestTurns())
     finally:
         discard([pool])
 

@@ -37,6 +37,7 @@ from blitz.server.peer import Peer
 from blitz.server.runtime import Runtime, assemble
 from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
+from blitz.server.turns import GuestTurns
 from blitz.server.watch import Seen, check_watching, look_around, watch
 from blitz.wasm.cache import open_cache
 from blitz.wasm.engine import Engine, EngineStatistics
@@ -166,7 +167,7 @@ class Gateway:
         old = {pool.name: pool for pool in self._context.runtime.pools}
         cache = open_cache(resolved.cache_dir)
         loader = Loader(self._engine, cache, self._shared, old, self._refused, trial=True)
-        await loader.load(resolved, self._context.guest_turn)
+        await loader.load(resolved, self._context.turns)
         runtime = loader.assemble(resolved, tls)
         for warning in resolved.warnings:
             if warning not in self._context.runtime.resolved.warnings:
@@ -273,7 +274,7 @@ class Gateway:
         self._admin.reporter.publish()
         for listener in self._listeners:
             close_listener(listener)
-        context.lane.drain()
+        await context.lane.drain()
         for connection in list(context.connections):
             connection.drain()
         with trio.move_on_after(grace) as scope:
@@ -365,7 +366,7 @@ class Gateway:
             if pool.quarantines and pool.plugin.spec.rollback:
                 self._roll_back_failing(pool)
         pools = [*current.pools, *self._retired]
-        await finish_leaving(pools, self._context.guest_turn)
+        await finish_leaving(pools, self._context.turns)
         self._note_unsaid(pools)
         self._free_retired()
         server = self._context.runtime.tls.server
@@ -391,7 +392,7 @@ class Gateway:
             pools = [*self._context.runtime.pools, *self._retired]
             for pool in pools:
                 pool.close()
-            await finish_leaving(pools, self._context.guest_turn)
+            await finish_leaving(pools, self._context.turns)
             self._note_unsaid(pools)
 
 
@@ -535,7 +536,7 @@ async def _serve_with(
 async def _build(resolved: Resolved, engine: Engine, shared: Shared | None) -> Runtime:
     tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
     loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {}, trial=False)
-    await loader.load(resolved, trio.Lock())
+    await loader.load(resolved, GuestTurns())
     for warning in resolved.warnings:
         _log.warning("%s", warning)
     return loader.assemble(resolved, tls)

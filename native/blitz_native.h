@@ -313,6 +313,7 @@ typedef struct {
     uint32_t max_edits;              /* edits one call may append */
     blitz_head_limits head;          /* of what one call writes into a head: as for a client's; 0: no limit */
     uint32_t max_log_size;           /* bytes of log text one call may leave */
+    uint32_t max_log_lines;          /* of one call; 0: no limit */
     int log_level;                   /* lines below are dropped in C: 0 trace .. 4 error, 5 none */
     uint32_t log_lines_per_second, log_burst;   /* rate limit per plugin; 0 = none */
 } blitz_plugin_limits;
@@ -378,7 +379,8 @@ int blitz_kv_get(blitz_kv *kv, const uint8_t *key, size_t len, uint64_t now_us, 
 /* ---------------------------------------------------------------- instances and calls
  * A call runs on a fiber. Functions that start or go on with one return:
  *   >= 0   done; the verdict in the low 2 bits (BLITZ_V_*), flags above
- *   BLITZ_PENDING  the guest's time slice is over: let others run, then blitz_call_resume
+ *   BLITZ_PENDING  the guest's time slice is over, or guests have had their share of this pass of the event
+ *                  loop and this one has not begun (due): let others run, then blitz_call_resume
  *   BLITZ_FAULT    trap, exit, refused growth, bad verdict: see blitz_instance_fault; the instance is
  *                  poisoned: only fault, drain_log and free are allowed now
  */
@@ -398,6 +400,7 @@ int blitz_call_request(blitz_instance *instance, blitz_exchange *exchange);
 int blitz_call_response(blitz_instance *instance, blitz_exchange *exchange);
 int blitz_call_cleanup(blitz_instance *instance);
 int blitz_call_resume(blitz_instance *instance);
+int blitz_call_is_due(const blitz_instance *instance);   /* pending, and not begun */
 void blitz_call_cancel(blitz_instance *instance);    /* unwind; the instance is poisoned */
 
 enum {                        /* blitz_fault.kind */
@@ -466,13 +469,16 @@ typedef struct {
 
 typedef struct blitz_lane blitz_lane;
 typedef struct {              /* first what Python sets, then what it reads */
+    blitz_engine *engine;     /* whose guests share the passes of the event loop with the lane; or NULL */
     blitz_lane_route *route;  /* of every request; NULL: BLITZ_LANE_ASK */
     const blitz_head_limits *limits;
     double keepalive, first_request;
     const uint8_t *date; size_t date_len;   /* of the present second */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_LANE_RELOADED */
     uint8_t draining, logged; /* logged: every exchange is reported */
-    uint8_t left;
+    uint8_t held;             /* calls of guests wait in line: no other may begin before them */
+    uint8_t left;             /* a turn ended before all was done */
+    uint8_t used_up;          /* guests had their whole share of the pass before the present one */
     uint32_t clients, in_flight, slots, free_slots;
     uint64_t exchanges;
 } blitz_lane_face;
@@ -536,11 +542,10 @@ int blitz_lane_enter(blitz_lane *lane, int fd, const blitz_peer *peer, const bli
                      int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */
 int blitz_lane_watch_upstream(blitz_lane *lane, int fd);
-/* Do what is ready, for half a millisecond at most, until something is to be reported; blitz_lane_go_on until
+/* A pass of the event loop begins: do what is ready, for half a millisecond at most, until something is to be reported; blitz_lane_go_on until
  * there is nothing more. face.left: something is still ready, and a next turn is to come soon. */
 int blitz_lane_turn(blitz_lane *lane, double now, blitz_lane_report *report);
 int blitz_lane_go_on(blitz_lane *lane, blitz_lane_report *report);
-void blitz_lane_end_turn(blitz_lane *lane);
 /* After ASK, with its report. route NULL: hand the request over. */
 int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
                         const blitz_write_options *options, blitz_lane_report *report);

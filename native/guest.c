@@ -480,9 +480,11 @@ static int finish(blitz_instance *instance)
 static int poll(blitz_instance *instance)
 {
     blitz_engine *engine = instance->plugin->engine;
+    uint64_t from = blitz_cycles();
     blitz_ticker_enter(&engine->ticker);
     bool ready = blitz_store_poll(instance);
     blitz_ticker_leave(&engine->ticker);
+    engine->turn.spent += blitz_cycles() - from;
     if (ready)
         return finish(instance);
     instance->state = BLITZ_STATE_PENDING;
@@ -490,15 +492,27 @@ static int poll(blitz_instance *instance)
     return BLITZ_PENDING;
 }
 
-/* Make the fiber of a hook and give it its first slice. */
-static int begin(blitz_instance *instance, int hook)
+/* Make the fiber of the hook and give it its first slice. */
+static int first_slice(blitz_instance *instance)
 {
-    instance->hook = (uint8_t)hook;
-    instance->verdict = 0;
+    instance->due = false;
     blitz_wt.wasmtime_context_set_epoch_deadline(instance->context, FIRST_SLICE_TICKS);
     if (!blitz_store_begin(instance))
         return fail_because(instance, BLITZ_FAULT_ENGINE, 0, "the instance cannot take a call");
     return poll(instance);
+}
+
+/* Begin a hook, or let it wait for its turn. */
+static int begin(blitz_instance *instance, int hook)
+{
+    const blitz_turn *turn = &instance->plugin->engine->turn;
+    instance->hook = (uint8_t)hook;
+    instance->verdict = 0;
+    if (!turn->held && !blitz_turn_is_over(turn))
+        return first_slice(instance);
+    instance->due = true;
+    instance->state = BLITZ_STATE_PENDING;
+    return BLITZ_PENDING;
 }
 
 static void prepare(blitz_instance *instance)
@@ -506,6 +520,7 @@ static void prepare(blitz_instance *instance)
     instance->plugin->engine->calls++;
     instance->memory_size = blitz_instance_memory_size(instance);
     instance->log_used = 0;
+    instance->log_lines = 0;
     instance->log_len = 0;
     instance->faulted = false;
     if (instance->log_cap > KEEP_LOG) {
@@ -558,13 +573,18 @@ int blitz_call_resume(blitz_instance *instance)
 {
     if (instance->state != BLITZ_STATE_PENDING)
         return BLITZ_E_STATE;
-    return poll(instance);
+    if (!instance->due)
+        return poll(instance);
+    return blitz_turn_is_over(&instance->plugin->engine->turn) ? BLITZ_PENDING : first_slice(instance);
 }
+
+int blitz_call_is_due(const blitz_instance *instance) { return instance->due; }
 
 void blitz_call_cancel(blitz_instance *instance)
 {
     if (instance->state == BLITZ_STATE_PENDING)
         blitz_fault_set(instance, BLITZ_FAULT_CANCELLED, 0, "the call was cancelled before the guest returned");
+    instance->due = false;
     if (blitz_store_drop(instance) && instance->state != BLITZ_STATE_ENDED)
         fail(instance);
 }

@@ -13,6 +13,7 @@
 #define BLITZ_GUEST_H
 #include "blitz_native.h"
 #include "ticker.h"
+#include "turn.h"
 #include "wasmtime_api.h"
 
 struct blitz_engine {
@@ -20,6 +21,7 @@ struct blitz_engine {
     wasm_functype_t *enter_type;         /* () -> () */
     blitz_engine_options options;
     blitz_ticker ticker;
+    blitz_turn turn;
     blitz_instance *instances;           /* list of the living, for statistics */
     uint64_t calls, pended, made, live;
 };
@@ -102,6 +104,7 @@ struct blitz_instance {
     wasmtime_instance_t instance;        /* of store 0 until instantiation came to a good end */
     bool has_exports;                    /* parts, memory, externrefs are known */
     bool running, broken;                /* inside poll; the last call did not come to a good end */
+    bool due;                            /* pending, and not begun: see turn.h */
     uint8_t state, hook;                 /* BLITZ_STATE_*, BLITZ_HOOK_* */
     uint32_t id;
     uint64_t calls;                      /* message hooks that came to an end */
@@ -115,7 +118,7 @@ struct blitz_instance {
     blitz_fault_record *fault;
     bool faulted;                        /* fault says why this call failed */
     uint8_t *log;                        /* records, see blitz_instance_take_log */
-    uint32_t log_len, log_cap, log_used; /* log_used: bytes of text of this call */
+    uint32_t log_len, log_cap, log_used, log_lines; /* log_used, log_lines: of this call */
     blitz_stdio *stdio;
     uint64_t memory_size;                /* as last seen */
     uintptr_t stack;                     /* near the top of the fibers' stack; 0 before the first call */

@@ -70,6 +70,7 @@ struct blitz_lane {
     size_t cap_slots;
     blitz_space answer, scratch;
     double now, earliest;                /* no deadline is before earliest */
+    uint32_t expiring, leaving;          /* how far a look at all clients has come; 0: none is under way */
     int at, got;                         /* events[at..got) are still to be looked at */
     uint64_t turn_ends;
     struct epoll_event events[EVENTS];
@@ -93,6 +94,9 @@ blitz_lane *blitz_lane_new(void)
 
 void blitz_lane_close(blitz_lane *lane)
 {
+    if (lane->face.engine != NULL)
+        lane->face.engine->turn = (blitz_turn){0};    /* nobody tells of passes any more */
+    lane->face.engine = NULL;
     if (lane->epoll >= 0)
         close(lane->epoll);
     lane->epoll = -1;
@@ -230,6 +234,8 @@ static void remove_client(blitz_lane *lane, place *client)
     lane->clients[client->at] = last;
     lane->places[last].at = client->at;
     client->kind = PLACE_NONE;
+    if (lane->places[last].deadline < lane->earliest)     /* a look that is under way may have passed its place */
+        lane->earliest = lane->places[last].deadline;
 }
 
 int blitz_lane_enter(blitz_lane *lane, int fd, const blitz_peer *peer, const blitz_write_options *options, int ask,
@@ -415,6 +421,8 @@ static int ask(blitz_lane *lane, int fd, blitz_lane_report *report)
             instance = pool->idle[--pool->n];
             rc = blitz_call_request(instance, exchange);
         }
+        if (rc == BLITZ_PENDING && !blitz_call_is_due(instance))
+            lane->turn_ends = blitz_monotonic_ns() + TURN_NS;    /* a guest took the turn of all others */
         int special = rc & (NOT_PLAIN | BLITZ_R_BODY);
         if (instance == NULL || rc < 0 || (special && (rc & NOT_PLAIN) != BLITZ_V_STOP) ||
             instance->calls >= pool->max_calls) {
@@ -557,14 +565,18 @@ int blitz_lane_go_on(blitz_lane *lane, blitz_lane_report *report)
 
 int blitz_lane_turn(blitz_lane *lane, double now, blitz_lane_report *report)
 {
+    uint64_t now_ns = blitz_monotonic_ns();
     lane->now = now;
-    lane->turn_ends = blitz_monotonic_ns() + TURN_NS;
+    lane->turn_ends = now_ns + TURN_NS;
+    if (lane->face.engine != NULL) {
+        blitz_turn *turn = &lane->face.engine->turn;
+        lane->face.used_up = blitz_turn_is_over(turn);
+        blitz_turn_pass(turn, now_ns, lane->face.held);
+    }
     if (lane->at >= lane->got)
         find_events(lane);
     return blitz_lane_go_on(lane, report);
 }
-
-void blitz_lane_end_turn(blitz_lane *lane) { lane->turn_ends = 0; }
 
 int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
                         const blitz_write_options *options, blitz_lane_report *report)
@@ -590,13 +602,15 @@ void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report)
 
 int blitz_lane_next_idle(blitz_lane *lane, blitz_lane_report *report)
 {
-    for (uint32_t i = 0; i < lane->face.clients; i++) {
-        int fd = lane->clients[i];
+    while (lane->leaving < lane->face.clients) {
+        int fd = lane->clients[lane->leaving];
         if (!lane->places[fd].busy) {
             begin_report(report, BLITZ_LANE_QUIET, fd);
             return leave_empty(lane, fd, report, BLITZ_LANE_RELOADED);
         }
+        lane->leaving++;
     }
+    lane->leaving = 0;
     return BLITZ_LANE_QUIET;
 }
 
@@ -612,24 +626,26 @@ static bool is_there(blitz_lane *lane, int fd)
 
 int blitz_lane_expired(blitz_lane *lane, double now, blitz_lane_report *report)
 {
-    if (now < lane->earliest)
+    if (lane->expiring == 0 && now < lane->earliest)
         return BLITZ_LANE_QUIET;
-    double earliest = INFINITY;
-    for (uint32_t i = 0; i < lane->face.clients; i++) {
-        int fd = lane->clients[i];
+    if (lane->expiring == 0)
+        lane->earliest = INFINITY;                /* of those that are looked at from here on */
+    while (lane->expiring < lane->face.clients) {
+        int fd = lane->clients[lane->expiring++];
         place *client = &lane->places[fd];
-        if (client->deadline <= now) {
-            client->deadline = INFINITY;
-            if (is_there(lane, client->other >= 0 ? client->other : fd))
-                continue;
-            begin_report(report, BLITZ_LANE_EXPIRED, fd);
-            report->served = client->served;
-            report->upstream = client->other;
-            return BLITZ_LANE_EXPIRED;
+        if (client->deadline > now) {
+            if (client->deadline < lane->earliest)
+                lane->earliest = client->deadline;
+            continue;
         }
-        if (client->deadline < earliest)
-            earliest = client->deadline;
+        client->deadline = INFINITY;
+        if (is_there(lane, client->other >= 0 ? client->other : fd))
+            continue;
+        begin_report(report, BLITZ_LANE_EXPIRED, fd);
+        report->served = client->served;
+        report->upstream = client->other;
+        return BLITZ_LANE_EXPIRED;
     }
-    lane->earliest = earliest;
+    lane->expiring = 0;
     return BLITZ_LANE_QUIET;
 }

@@ -13,6 +13,7 @@
 enum { RECORD_HEAD = 8, LEVEL_WARN = 3, LEVEL_ERROR = 4, FLAG_TRUNCATED = 1, FLAG_DROPPED = 2 };
 enum { LONGEST_ESCAPE = 6, TOLD = 64 };           /* TOLD: room for the record that counts */
 static const uint64_t TELL_AFTER_NS = 1000000000u;
+static const uint64_t LINE_NS = 3000;             /* what it costs to write one down, about */
 
 static bool may_speak(blitz_plugin *plugin)
 {
@@ -59,6 +60,7 @@ static void append(blitz_instance *instance, int level, uint8_t flags, const uin
     record[0] = (uint8_t)level;
     record[1] = used < len ? flags | FLAG_TRUNCATED : flags;
     memcpy(record + 4, &written, sizeof written);
+    instance->log_lines++;
     instance->log_len += RECORD_HEAD + written;
     instance->log_used += RECORD_HEAD + written;
 }
@@ -79,7 +81,9 @@ void blitz_log_line(blitz_instance *instance, int level, const uint8_t *text, si
     if (level < plugin->limits.log_level)
         return;
     size_t budget = plugin->limits.max_log_size;
-    if (instance->log_used + RECORD_HEAD >= budget || !may_speak(plugin)) {
+    uint32_t most = plugin->limits.max_log_lines;
+    bool full = instance->log_used + RECORD_HEAD >= budget || (most > 0 && instance->log_lines >= most);
+    if (full || !may_speak(plugin)) {
         plugin->log_dropped++;
         return;
     }
@@ -136,6 +140,9 @@ void blitz_log_end_call(blitz_instance *instance)
 blitz_text blitz_instance_take_log(blitz_instance *instance)
 {
     blitz_text taken = {instance->log, instance->log_len};
+    if (taken.len > 0)
+        blitz_turn_charge(&instance->plugin->engine->turn, LINE_NS * (instance->log_lines + 1));
+    instance->log_lines = 0;
     instance->log_len = 0;
     return taken;
 }

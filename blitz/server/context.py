@@ -27,6 +27,7 @@ from .faults import FaultLog
 from .lane import Lane
 from .runtime import Runtime
 from .splice import PipePool
+from .turns import GuestTurns
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -72,7 +73,7 @@ class ServerContext:
         self.pipes = PipePool(MAX_IDLE_PARTS)
         self.scratch = Buffer(SCRATCH_SIZE)
         self.unread = Buffer(SCRATCH_SIZE)  # what nobody will look at, of all connections
-        self.guest_turn = trio.Lock()  # fair: resumed guests take one slice each in turn
+        self.turns = GuestTurns()
         self.counters = Counters()
         self.faults = FaultLog()
         self.connections: set[Connection] = set()

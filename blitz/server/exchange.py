@@ -255,7 +255,7 @@ class Exchange:
         assert run is not None
         while step > ANSWER:
             if step == PENDING:
-                step = await drive(run, self.context.guest_turn, self.connection.stream)
+                step = await drive(run, self.context.turns, self.connection.stream)
             elif step == NEED_BODY:
                 await collect()
                 run.body_ready = True

@@ -1,8 +1,8 @@
 """Waiting on behalf of guests: the only place where a plugin makes the gateway await.
 
-A guest that used up its slice is resumed in turns: one fair lock is held around each resumed poll, so
-that of N busy guests one runs per pass of the event loop, and every other task waits for at most one slice
-(1 ms), not N. The deadline of a call is looked at after each slice.
+A guest that used up its slice, or could not begin in this pass of the event loop, waits for its turn
+(``turns.py``): every other task waits for a few slices of a millisecond at most, however many guests run.
+The deadline of a call is looked at after each slice.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from blitz.wasm.instance import Instance
 from blitz.wasm.logs import emit_log
 from blitz.wasm.pool import PluginPool
 
+from .turns import GuestTurns
+
 if TYPE_CHECKING:
     from .stream import ByteStream
 
@@ -26,10 +28,10 @@ __all__ = ["drive", "finish_leaving", "probe", "smoke", "wait_for_instance"]
 
 # Slices that a call gets before its deadline counts. On a busy machine a call of microseconds may lose the
 # processor in its first slice and stand in line behind others until its time is over: that is not its fault.
-MIN_TURNS = 2
+MIN_SLICES = 2
 
 
-async def drive(run: ChainRun, turn: trio.Lock, client: ByteStream | None = None) -> int:
+async def drive(run: ChainRun, turns: GuestTurns, client: ByteStream | None = None) -> int:
     """Resume the pending guest until its hook is done or its deadline has passed.
 
     Args:
@@ -43,16 +45,18 @@ async def drive(run: ChainRun, turn: trio.Lock, client: ByteStream | None = None
     now = began = trio.current_time()
     deadline = began + run.timeout
     last = began + run.left
-    turns = 0
+    slices = 0
+    due, again = run.is_due, False
     try:
         while True:
-            async with turn:
+            async with turns.slice(due=due, again=again):
                 if client is not None and client.is_reset():
                     raise ClientGone
                 step = run.resume()
-                turns += 1
                 now = trio.current_time()
-                if step == PENDING and not run.changed and turns >= MIN_TURNS:
+                again = due and step == PENDING and not run.changed and run.is_due
+                slices += not again
+                if step == PENDING and not run.changed and slices >= MIN_SLICES:
                     if now >= deadline:
                         step = run.time_out()
                     elif now >= last:
@@ -63,7 +67,8 @@ async def drive(run: ChainRun, turn: trio.Lock, client: ByteStream | None = None
                 # Another plugin of the chain is pending now: a clock of its own.
                 run.changed = False
                 deadline = now + run.timeout
-                turns = 0
+                slices = 0
+            due = run.is_due
     finally:
         run.left -= now - began
 
@@ -94,7 +99,7 @@ async def wait_for_instance(run: ChainRun) -> None:
         raise run.give_up()
 
 
-async def probe(pool: PluginPool, turn: trio.Lock) -> None:
+async def probe(pool: PluginPool, turns: GuestTurns) -> None:
     """Start the instances that are to be warm, at least one: a plugin that cannot start is found here.
 
     Raises:
@@ -103,32 +108,32 @@ async def probe(pool: PluginPool, turn: trio.Lock) -> None:
     started = []
     try:
         for _ in range(min(max(pool.warm, 1), pool.max_live - pool.live)):
-            started.append(await _start(pool, turn))
+            started.append(await _start(pool, turns))
     finally:
         for instance in started:
             pool.give(instance)
 
 
-async def smoke(pool: PluginPool, turn: trio.Lock) -> None:
+async def smoke(pool: PluginPool, turns: GuestTurns) -> None:
     """Call process_request once, on an instance that is thrown away; any verdict is fine.
 
     Raises:
         PluginLoadError: init or the call trapped, or ran past the plugin's timeout.
     """
-    instance = await _start(pool, turn, quiet=True)
+    instance = await _start(pool, turns, quiet=True)
     if pool.plugin.has_request:
         exchange = _synthetic_request()
-        rc = await _finish(pool, instance, instance.request(exchange), turn)
+        rc = await _finish(pool, instance, instance.request(exchange), turns)
         _check(pool, instance, rc, "process_request", "its trial call failed: ")
     instance.take_log()  # what it says about a request that nobody sent
     rc = instance.cleanup()
-    pool.cleaned(instance, await _finish(pool, instance, rc, turn))
+    pool.cleaned(instance, await _finish(pool, instance, rc, turns))
 
 
-async def _start(pool: PluginPool, turn: trio.Lock, *, quiet: bool = False) -> Instance:
+async def _start(pool: PluginPool, turns: GuestTurns, *, quiet: bool = False) -> Instance:
     instance = pool.make()
     assert instance is not None
-    rc = await _finish(pool, instance, instance.start(), turn)
+    rc = await _finish(pool, instance, instance.start(), turns)
     _check(pool, instance, rc, "init", "")
     if not quiet:
         emit_log(instance)
@@ -159,33 +164,36 @@ def _synthetic_request() -> Any:
     return exchange
 
 
-async def finish_leaving(pools: Iterable[PluginPool], turn: trio.Lock) -> None:
+async def finish_leaving(pools: Iterable[PluginPool], turns: GuestTurns) -> None:
     """Let every cleanup that yielded come to its end, side by side: all take as long as the slowest may."""
     async with trio.open_nursery() as nursery:
         for pool in pools:
             for instance in pool.take_leaving():
-                nursery.start_soon(_finish_cleanup, pool, instance, turn)
+                nursery.start_soon(_finish_cleanup, pool, instance, turns)
 
 
-async def _finish_cleanup(pool: PluginPool, instance: Instance, turn: trio.Lock) -> None:
-    pool.cleaned(instance, await _finish(pool, instance, lib.BLITZ_PENDING, turn))
+async def _finish_cleanup(pool: PluginPool, instance: Instance, turns: GuestTurns) -> None:
+    pool.cleaned(instance, await _finish(pool, instance, lib.BLITZ_PENDING, turns))
 
 
-async def _finish(pool: PluginPool, instance: Instance, rc: int, turn: trio.Lock) -> int | None:
+async def _finish(pool: PluginPool, instance: Instance, rc: int, turns: GuestTurns) -> int | None:
     """Resume until done. None: the deadline passed, and the call was cancelled.
 
     When the task is cancelled, the instance is ended: nobody else knows of it.
     """
     deadline = trio.current_time() + pool.plugin.spec.timeout
-    turns = 0
+    slices = 0
+    again = False
     try:
         while rc == lib.BLITZ_PENDING:
-            async with turn:
-                if turns >= MIN_TURNS and trio.current_time() >= deadline:
+            due = instance.is_due
+            async with turns.slice(due=due, again=again):
+                if slices >= MIN_SLICES and trio.current_time() >= deadline:
                     instance.cancel()
                     return None
                 rc = instance.resume()
-                turns += 1
+                again = due and rc == lib.BLITZ_PENDING and instance.is_due
+                slices += not again
     except trio.Cancelled:
         instance.cancel()
         pool.end(instance)

@@ -28,7 +28,7 @@ from blitz.errors import ClientError, InternalError
 from blitz.http.buffer import Buffer
 
 from .access import AccessLine
-from .deadline import TICK
+from .deadline import MAX_AT_ONCE, TICK
 from .heads import span_bytes
 from .route import find_route
 
@@ -45,7 +45,6 @@ _log = logging.getLogger("blitz.server")
 
 _ASK = lib.BLITZ_LANE_ASK
 _HAND_OVER = lib.BLITZ_LANE_HAND_OVER
-_PENDING = lib.BLITZ_PENDING
 _STAYS = (lib.BLITZ_LANE_RETURNED, lib.BLITZ_LANE_LOGGED)
 
 CLOSED = "closed"  # the client has gone between two requests
@@ -164,6 +163,8 @@ class Lane(trio.abc.Instrument):
         """New exchanges start on *runtime*; connections that wait are taken over with their next request."""
         face = self._face
         face.generation = (face.generation + 1) % 2**32
+        if runtime.pools:  # else those of an earlier configuration may still have something to end
+            face.engine = runtime.pools[0].plugin.engine.ptr
         face.limits = runtime.head_limits
         face.keepalive = runtime.timeouts.keepalive
         face.first_request = runtime.timeouts.head
@@ -173,12 +174,19 @@ class Lane(trio.abc.Instrument):
         self._entries |= {entry.short_route.id: entry for entry in runtime.short_entries}
         face.route = _route_of_all(runtime) or ffi.NULL
 
-    def drain(self) -> None:
-        """From now on nobody enters; whoever waits for a request does so in the general path."""
+    async def drain(self) -> None:
+        """From now on nobody enters; whoever waits for a request does so in the general path.
+
+        Thousands may wait: they go a few at a time, and to the last of them even when this is cancelled.
+        """
         self._face.draining = 1
-        report = self._report
+        report = ffi.new("blitz_lane_report *")
+        woken = 0
         while lib.blitz_lane_next_idle(self._lane, report):
             self._wake(report, RELOADED)
+            woken += 1
+            if woken % MAX_AT_ONCE == 0:
+                await trio.lowlevel.cancel_shielded_checkpoint()
 
     # -- coming and going
 
@@ -225,6 +233,7 @@ class Lane(trio.abc.Instrument):
     async def run(self) -> None:
         """Take part in the loop for as long as the gateway runs."""
         trio.lowlevel.add_instrument(self)
+        self._context.turns.start(self._keep_awake)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._expire)
@@ -234,6 +243,7 @@ class Lane(trio.abc.Instrument):
         finally:
             trio.lowlevel.remove_instrument(self)
             lib.blitz_lane_close(self._lane)
+            self._context.turns.stop()
 
     def after_io_wait(self, timeout: float) -> None:
         """Called by trio's loop between waiting and running tasks.
@@ -252,7 +262,8 @@ class Lane(trio.abc.Instrument):
     def _turn(self) -> None:
         """Do what is ready, and what the lane reports of it."""
         self._context.refresh_date()
-        lane, report = self._lane, self._report
+        lane, report, turns = self._lane, self._report, self._context.turns
+        self._face.held = turns.held
         what = lib.blitz_lane_turn(lane, trio.current_time(), report)
         while what:
             if what == _ASK:
@@ -262,20 +273,34 @@ class Lane(trio.abc.Instrument):
             elif what:
                 self._take(what, report)
             what = lib.blitz_lane_go_on(lane, report)
-        if self._face.left and self._again is not None:
+        if turns.waiting:
+            turns.next_pass(used_up=bool(self._face.used_up))
+        if self._has_more:
+            self._keep_awake()
+
+    def _keep_awake(self) -> None:
+        """Let the next pass come at once."""
+        if self._again is not None:
             reschedule(self._again)
             self._again = None
 
+    @property
+    def _has_more(self) -> bool:
+        """The next pass is to come at once, whether or not anything happens."""
+        return bool(self._face.left) or self._context.turns.waiting
+
     async def _go_round(self) -> None:
-        """Keep the loop from sleeping when a turn ended before it was through."""
+        """Keep the loop from sleeping while there is more to do than one pass may take."""
 
         def abort(_: RaiseCancelT) -> Abort:
             self._again = None
             return Abort.SUCCEEDED
 
         while True:
-            self._again = current_task()
-            await wait_task_rescheduled(abort)
+            if not self._has_more:
+                self._again = current_task()
+                await wait_task_rescheduled(abort)
+            await trio.lowlevel.checkpoint()
 
     async def _expire(self) -> None:
         """Look at the deadlines of those in the lane."""
@@ -286,12 +311,16 @@ class Lane(trio.abc.Instrument):
                 await self._entered.wait()
             await trio.sleep(TICK)
             self._drop_slots()
+            expired = 0
             while lib.blitz_lane_expired(self._lane, trio.current_time(), report):
                 timer = self._stays[report.fd].connection.timer
                 waiting = "keepalive" if report.served else "first request"
                 timer.what = "first byte" if report.upstream >= 0 else waiting
                 timer.expired = True
                 timer.expire()
+                expired += 1
+                if expired % MAX_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
 
     # -- reports
 
@@ -327,9 +356,6 @@ class Lane(trio.abc.Instrument):
             self._end_line(report, stay, report.line.status)
         if what == _HAND_OVER:
             self._wake(report, self._handover(report))
-            if report.rc == _PENDING:
-                # A guest that loops has had its slice of this turn; others may loop as well.
-                lib.blitz_lane_end_turn(self._lane)
         elif what == lib.BLITZ_LANE_UNSENT:
             unsent = ffi.buffer(report.unsent, report.n_unsent)[:]
             self._wake(report, Handover(unsent_answer=unsent))

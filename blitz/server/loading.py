@@ -15,6 +15,7 @@ from blitz.wasm.pool import PluginPool
 
 from .guests import probe, smoke
 from .runtime import Runtime, assemble
+from .turns import GuestTurns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -155,7 +156,7 @@ class Loader:
         self.pools: dict[str, PluginPool] = {}
         self.loaded: list[PluginPool] = []
 
-    async def load(self, resolved: Resolved, turn: trio.Lock) -> None:
+    async def load(self, resolved: Resolved, turns: GuestTurns) -> None:
         """Load and try out every plugin of *resolved*. On an exception nothing of it is left.
 
         Raises:
@@ -163,12 +164,14 @@ class Loader:
         """
         try:
             for plugin in resolved.plugins:
-                await self._load(plugin, resolved.log.plugins, resolved.limits, turn)
+                await self._load(plugin, resolved.log.plugins, resolved.limits, turns)
         except BaseException:
             discard(self.loaded)
             raise
 
-    async def _load(self, resolved: ResolvedPlugin, log_level: str, limits: Limits, turn: trio.Lock) -> None:
+    async def _load(
+        self, resolved: ResolvedPlugin, log_level: str, limits: Limits, turns: GuestTurns
+    ) -> None:
         old = self._old.get(resolved.name)
         if old is not None:
             digest = await trio.to_thread.run_sync(self._cache.digest, resolved.file)
@@ -181,8 +184,8 @@ class Loader:
         self.loaded.append(pool)
         if self._trial:
             # What comes to something that works must show that it works.
-            await smoke(pool, turn)
-        await probe(pool, turn)
+            await smoke(pool, turns)
+        await probe(pool, turns)
         self.pools[resolved.name] = pool
 
     def assemble(self, resolved: Resolved, tls: TlsSettings) -> Runtime:

@@ -5,7 +5,7 @@ return a step:
 
     CONTINUE       every hook let the message pass; the edits are in the exchange's head
     ANSWER         a request hook answered: the exchange's response head and new_body are the answer
-    PENDING        a guest used up its time slice: let others run, then call ``resume``
+    PENDING        a guest used up its time slice, or its turn has not come: let others run, then ``resume``
     NEED_BODY      the next plugin reads the body of the message in hand: put it into the exchange,
                    set ``body_ready``, call the same method again
     NEED_INSTANCE  every instance of ``needed`` is busy: wait for one, call again
@@ -209,6 +209,11 @@ class ChainRun:
     @property
     def pending_plugin(self) -> str:
         return self._pools[self._index].name
+
+    @property
+    def is_due(self) -> bool:
+        """The pending call has not begun."""
+        return self._waiting is not None and self._waiting.is_due
 
     def resume(self) -> int:
         """Give the pending guest another slice; then as ``request`` or ``response``."""

@@ -90,6 +90,11 @@ class Instance:
         """Give a pending call its next time slice."""
         return int(lib.blitz_call_resume(self.ptr))
 
+    @property
+    def is_due(self) -> bool:
+        """The pending call has not begun: guests had their share of the pass of the event loop."""
+        return bool(lib.blitz_call_is_due(self.ptr))
+
     def cancel(self) -> None:
         """Unwind a pending call. The instance is poisoned."""
         lib.blitz_call_cancel(self.ptr)

@@ -7,8 +7,10 @@ their prefix, the one the seed document promises.
 from __future__ import annotations
 
 import logging
+from itertools import groupby
+from operator import itemgetter
 
-from .instance import Instance
+from .instance import Instance, LogLine
 
 __all__ = ["LEVELS", "emit_log"]
 
@@ -20,14 +22,14 @@ _log = logging.getLogger("blitz.plugin")
 
 
 def emit_log(instance: Instance) -> None:
-    """Log what the guest said since the last time, one line each."""
-    name = instance.plugin.spec.name
-    for level, text, truncated, dropped in instance.take_log():
-        _log.log(
-            LEVELS[level],
-            "[WASM Plugin] %s: %s%s%s",
-            name,
-            text,
-            " [truncated]" if truncated else "",
-            " [lines before this one were dropped]" if dropped else "",
-        )
+    """Log what the guest said since the last time: a record for each run of lines of the same level, so that
+    what one call says costs one write and not one for each line."""
+    for level, lines in groupby(instance.take_log(), itemgetter(0)):
+        _log.log(LEVELS[level], "%s", "\n".join(_text(instance, line) for line in lines))
+
+
+def _text(instance: Instance, line: LogLine) -> str:
+    _, text, truncated, dropped = line
+    cut = " [truncated]" if truncated else ""
+    lost = " [lines before this one were dropped]" if dropped else ""
+    return f"[WASM Plugin] {instance.plugin.spec.name}: {text}{cut}{lost}"

@@ -22,6 +22,7 @@ KIB = 1024
 MAX_EDITS = 1000  # a head holds 256 fields; the rest is slack for set-after-set
 MAX_EDITS_SIZE = 256 * KIB  # four heads of the largest size that a client may send
 MAX_LOG_SIZE = 64 * KIB  # of one call
+MAX_LOG_LINES = 256  # of one call: writing them down takes a millisecond
 LOG_LINES_PER_SECOND = 10_000  # of one plugin in one worker: two lines a request at 5,000 requests a second
 LOG_BURST = 2_000
 MAX_TABLE_ELEMENTS = 20_000  # what the engine's slots hold
@@ -197,6 +198,7 @@ class Plugin:
         limits.head.max_line_size = self.spec.max_line_size
         limits.head.max_field_size = self.spec.max_field_size
         limits.max_log_size = MAX_LOG_SIZE
+        limits.max_log_lines = MAX_LOG_LINES
         limits.log_level = self.spec.log_level
         limits.log_lines_per_second = LOG_LINES_PER_SECOND
         limits.log_burst = LOG_BURST

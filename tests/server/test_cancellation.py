@@ -346,9 +346,12 @@ STAGES = {
         sending(GET),
         config={"routes": [Route(answer=Answer(200, "x" * 30_000_000))]},
     ),
-    "guest, request hook": Stage(("drive",), sending(GET), plugin=f"{REQUEST} {MARK} {LOOP}"),
+    "guest, request hook": Stage(("drive", "_stand_in"), sending(GET), plugin=f"{REQUEST} {MARK} {LOOP}"),
     "guest, response hook": Stage(
-        ("relay", "drive"), sending(GET), script=answering(OK), plugin=f"{RESPONSE} {MARK} {LOOP}"
+        ("relay", "drive", "_stand_in"),
+        sending(GET),
+        script=answering(OK),
+        plugin=f"{RESPONSE} {MARK} {LOOP}",
     ),
     "instance": Stage(
         ("wait_for_instance",),
@@ -514,7 +517,7 @@ async def test_a_gateway_that_is_cancelled_while_a_plugin_starts_leaves_nothing(
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(blitz.serve, config)
-        await until(lambda: is_waiting("_finish"))
+        await until(lambda: is_waiting("_finish", "slice"))
         nursery.cancel_scope.cancel()
     assert descriptors() == before
 
@@ -524,7 +527,7 @@ async def test_a_cancelled_reload_changes_nothing(guest: Any) -> None:
         config = Config(routes=[Route(answer=Answer(200))], plugins=[guest(LOOPING_INIT, timeout=60.0)])
         async with trio.open_nursery() as nursery:
             nursery.start_soon(test.gateway.reload, config)
-            await until(lambda: is_waiting("_finish"))
+            await until(lambda: is_waiting("_finish", "_stand_in"))
             nursery.cancel_scope.cancel()
         assert test.gateway.generation == 1
         assert test.gateway._engine.statistics().instances_live == 0
@@ -536,7 +539,7 @@ async def test_a_gateway_that_is_cancelled_while_an_instance_ends_leaves_nothing
     async with stand(answering(OK), {}, plugins=[plugin]) as test:
         await answered(await test.connect())
         await test.gateway.reload(Config(routes=[Route(answer=Answer(200))]))
-        await until(lambda: is_waiting("_finish_cleanup", "_finish"))
+        await until(lambda: is_waiting("_finish_cleanup", "_finish", "_stand_in"))
         test.scope.cancel()
         with trio.fail_after(5):
             await test.ended.wait()

@@ -363,8 +363,11 @@ def test_the_log_of_one_call_is_bounded(engine: Engine, wat: Wasm, monkeypatch: 
     with running(engine, wat(log(b"", times=100_000))) as guest, exchanging() as exchange:
         guest.request(exchange)
         lines = guest.instance.take_log()
-        assert len(lines) == plugin_module.MAX_LOG_SIZE // 8
-        assert lines[-1] == (3, f"{100_000 - plugin_module.MAX_LOG_SIZE // 8 + 1} lines dropped", False, True)
+        assert len(lines) == plugin_module.MAX_LOG_LINES + 1
+        assert lines[-1] == (3, f"{100_000 - plugin_module.MAX_LOG_LINES} lines dropped", False, True)
+    with running(engine, wat(log(b"x" * 1000, times=100_000))) as guest, exchanging() as exchange:
+        guest.request(exchange)
+        assert sum(len(text) for _, text, _, _ in guest.instance.take_log()) <= plugin_module.MAX_LOG_SIZE
 
 
 # ---------------------------------------------------------------- beside the memory

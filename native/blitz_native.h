@@ -113,6 +113,11 @@ int blitz_head_add(blitz_head *head, const uint8_t *name, size_t name_len,
 int blitz_head_set(blitz_head *head, const uint8_t *name, size_t name_len,
                    const uint8_t *value, size_t value_len);       /* replaces all of that name */
 int blitz_head_remove(blitz_head *head, const uint8_t *name, size_t name_len);  /* -> how many */
+/* Remove the fields of a request that a server may read as this name and that are spelt otherwise: "X.User",
+ * "x_user" for "x-user"; see look_alike.c. -> how many; none of a response. */
+int blitz_head_remove_spellings(blitz_head *head, const uint8_t *name, size_t name_len);
+/* Fields of that name, in a request in any such spelling. */
+uint32_t blitz_head_count(const blitz_head *head, const uint8_t *name, size_t name_len);
 int blitz_head_set_target(blitz_head *head, const uint8_t *target, size_t len);
 int blitz_head_set_method(blitz_head *head, const uint8_t *method, size_t len);
 /* Index of the first live field of that name at or after start, or -1. Case-insensitive. */

@@ -250,7 +250,6 @@ async def _send_parts(exchange: Exchange, body: IncomingBody, *, chunked: bool) 
     send_idle = exchange.runtime.timeouts.send_idle
     if not chunked and can_splice(body, stream):
         await _splice_parts(exchange, body)
-        return
     while not body.done:
         try:
             start, end = await body.next_part()

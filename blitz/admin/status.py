@@ -75,6 +75,7 @@ class EndpointStatus(msgspec.Struct, frozen=True):
         live, idle: connections now; live ones include those that are idle.
         failures: connections that could not be made, since the configuration was loaded.
         failing: processes in which the last try failed a moment ago.
+        unasked: connections closed because the upstream said on them what nobody had asked for, as failures.
     """
 
     upstream: str
@@ -83,6 +84,7 @@ class EndpointStatus(msgspec.Struct, frozen=True):
     idle: int = 0
     failures: int = 0
     failing: int = 0
+    unasked: int = 0
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,6 +249,7 @@ def _endpoint(upstream: str, endpoint: Endpoint, now: float) -> EndpointStatus:
         idle=endpoint.idle,
         failures=endpoint.failures,
         failing=int(endpoint.is_failing(now)),
+        unasked=endpoint.unasked,
     )
 
 

@@ -119,6 +119,8 @@ class ServerContext:
     def closed(self, connection: Connection) -> None:
         """*connection* has ended."""
         self.connections.discard(connection)
+        for endpoint in self.runtime.endpoints_by_client:
+            endpoint.client_gone(connection)
         if not self.connections and self._empty is not None:
             self._empty.set()
 

@@ -297,8 +297,10 @@ def _finish_upstream(exchange: Exchange, upstream: UpstreamConnection, body: Inc
     if clean:
         exchange.upstream = None
         exchange.context.lane.give_back(upstream)
-    else:
-        exchange.drop_upstream()
+        return
+    if body.done and (body.surplus or buffer.start < buffer.end):
+        upstream.endpoint.note_unasked()
+    exchange.drop_upstream()
 
 
 async def _switch(exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer) -> bool:

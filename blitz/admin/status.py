@@ -6,6 +6,7 @@ makes one truth of them. JSON by msgspec, and the same objects for whoever embed
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -192,6 +193,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     last_reload: Reload | None
 
 
+@functools.cache
 def version() -> str:
     try:
         return metadata.version("blitz-gateway")

@@ -143,7 +143,7 @@ async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> Upst
     now = trio.current_time()
     failure: UpstreamError | None = None
     for endpoint in cluster.order(now):
-        connection = None if fresh else exchange.context.lane.take_idle(endpoint, exchange.connection)
+        connection = None if fresh else exchange.context.lane.resting.take_idle(endpoint, exchange.connection)
         if connection is not None:
             return connection
         try:

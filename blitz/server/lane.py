@@ -30,6 +30,7 @@ from blitz.http.buffer import Buffer
 from .access import AccessLine
 from .deadline import TICK
 from .heads import span_bytes
+from .resting import Resting
 from .route import find_route
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from .context import ServerContext
     from .peer import Peer
     from .runtime import RouteEntry, Runtime
-    from .upstream import Endpoint, UpstreamConnection
+    from .upstream import UpstreamConnection
 
 __all__ = ["CLOSED", "HEAD_BYTES", "RELOADED", "Handover", "Lane", "serve_short"]
 
@@ -121,7 +122,11 @@ class _Stay:
 
 
 class Lane(trio.abc.Instrument):
-    """One per gateway. Start ``run`` once in its nursery; nothing may enter before that."""
+    """One per gateway. Start ``run`` once in its nursery; nothing may enter before that.
+
+    Attributes:
+        resting: the upstream connections that nobody uses now.
+    """
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
@@ -139,7 +144,7 @@ class Lane(trio.abc.Instrument):
         self._slots: list[tuple[Buffer, Any]] = []  # what the native slots have been lent
         self._stays: dict[int, _Stay] = {}  # by descriptor
         self._entries: dict[int, RouteEntry] = {}  # by the ids of their native routes
-        self._endpoints: dict[int, Endpoint] = {}  # of the upstream connections watched, by descriptor
+        self.resting = Resting(self._lane)
         self._entered = trio.Event()
         self._again: Task | None = None
 
@@ -172,7 +177,7 @@ class Lane(trio.abc.Instrument):
         # What was sent to an upstream under an earlier configuration ends under that.
         self._entries = {key: entry for key, entry in self._entries.items() if entry.short_route.in_flight}
         self._entries |= {entry.short_route.id: entry for entry in runtime.short_entries}
-        self._endpoints = {fd: endpoint for fd, endpoint in self._endpoints.items() if endpoint.live}
+        self.resting.forget_old()
         face.route = _route_of_all(runtime) or ffi.NULL
 
     def drain(self) -> None:
@@ -213,41 +218,6 @@ class Lane(trio.abc.Instrument):
                 self._end_line(report, stay, 0)
         if report.upstream >= 0:
             self._upstream(report, report.upstream).close()
-
-    def give_back(self, upstream: UpstreamConnection) -> None:
-        """Its exchange ended cleanly: its endpoint lends it to the next, in the lane or not."""
-        endpoint = upstream.endpoint
-        if not endpoint.native.most:  # it lends none
-            upstream.end()
-            return
-        if not upstream.watched and lib.blitz_lane_watch_upstream(self._lane, upstream.fd):
-            upstream.close()
-            return
-        upstream.watched = True
-        if not upstream.is_quiet():  # what came before this moment is not reported
-            upstream.close_unfit()
-            return
-        self._endpoints[upstream.fd] = endpoint
-        lib.blitz_lane_rest(self._lane, upstream.fd, 1)
-        endpoint.give(upstream, trio.current_time())
-
-    def take_idle(self, endpoint: Endpoint, client: Connection) -> UpstreamConnection | None:
-        """As ``Endpoint.take_idle``, for an exchange outside of the lane."""
-        upstream = endpoint.take_idle(trio.current_time(), client)
-        if upstream is not None:
-            lib.blitz_lane_rest(self._lane, upstream.fd, 0)
-        return upstream
-
-    def _stirred(self, fd: int) -> None:
-        """Something came on an upstream connection that rested, or did when its number was another's."""
-        endpoint = self._endpoints.get(fd)
-        upstream = endpoint.idle_at(fd) if endpoint is not None else None
-        if upstream is None:
-            return
-        if upstream.is_quiet():  # such as a ticket of TLS
-            self.give_back(upstream)
-        else:
-            upstream.close_unfit()
 
     # -- the event loop
 
@@ -347,12 +317,12 @@ class Lane(trio.abc.Instrument):
 
     def _take(self, what: int, report: Any) -> None:
         if what == lib.BLITZ_LANE_STIRRED:
-            self._stirred(report.fd)
+            self.resting.stirred(report.fd)
             return
         if report.unfit >= 0:
             self._upstream(report, report.unfit).close_unfit()
         if report.returned >= 0:
-            self.give_back(self._upstream(report, report.returned))
+            self.resting.give_back(self._upstream(report, report.returned))
         if report.line.method.len and what != _HAND_OVER:
             stay = self._stays[report.fd]
             stay.connection.line = self._line(report)

@@ -296,7 +296,7 @@ def _finish_upstream(exchange: Exchange, upstream: UpstreamConnection, body: Inc
     )
     if clean:
         exchange.upstream = None
-        exchange.context.lane.give_back(upstream)
+        exchange.context.lane.resting.give_back(upstream)
         return
     if body.done and (body.surplus or buffer.start < buffer.end):
         upstream.endpoint.note_unasked()

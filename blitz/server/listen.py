@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import socket
 from collections.abc import Sequence
 
@@ -25,6 +26,7 @@ _log = logging.getLogger("blitz.server")
 
 BACKLOG = 65535  # the kernel clamps it to somaxconn; a burst must not be refused (trio does the same)
 SLEEP_WHEN_FULL = 0.1  # seconds, when descriptors run out: trio's serve_listeners waits as long
+SAY_AGAIN = 10.0  # seconds between two lines about that
 OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 OUT_OF_RESOURCES = {*OUT_OF_DESCRIPTORS, errno.ENOMEM, errno.ENOBUFS}
 ACCEPT_BURST = 64  # connections taken before others run
@@ -97,6 +99,7 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
     """Start one task per connection until *listener* is closed. Errors stay in their connection."""
     if listener.fileno() < 0:
         return  # drained before this task began
+    said = -math.inf
     burst = ACCEPT_BURST if context.reserve is None else RESERVED_BURST
     spoken = spoken_on(listener, context.runtime.resolved.listen)
     while True:
@@ -114,7 +117,9 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
                     return
                 if exc.errno in OUT_OF_DESCRIPTORS and _has_descriptor(context):
                     continue
-                _log.error("accept: %s; waiting %g s", exc.strerror, SLEEP_WHEN_FULL)
+                if trio.current_time() - said >= SAY_AGAIN:
+                    said = trio.current_time()
+                    _log.error("accept: %s; new connections wait", exc.strerror)
                 await trio.sleep(SLEEP_WHEN_FULL)
                 break
             _start(sock, peer, spoken, context, nursery)

@@ -34,6 +34,7 @@ from blitz.server.guests import finish_leaving
 from blitz.server.listen import accept_loop, bind, close_listener, spoken_on
 from blitz.server.loading import Loader, discard
 from blitz.server.peer import Peer
+from blitz.server.room import too_few_descriptors
 from blitz.server.runtime import Runtime, assemble
 from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
@@ -537,7 +538,7 @@ async def _build(resolved: Resolved, engine: Engine, shared: Shared | None) -> R
     tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
     loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {}, trial=False)
     await loader.load(resolved, GuestTurns())
-    for warning in resolved.warnings:
+    for warning in filter(None, [*resolved.warnings, too_few_descriptors(resolved)]):
         _log.warning("%s", warning)
     return loader.assemble(resolved, tls)
 

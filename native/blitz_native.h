@@ -113,6 +113,11 @@ int blitz_head_add(blitz_head *head, const uint8_t *name, size_t name_len,
 int blitz_head_set(blitz_head *head, const uint8_t *name, size_t name_len,
                    const uint8_t *value, size_t value_len);       /* replaces all of that name */
 int blitz_head_remove(blitz_head *head, const uint8_t *name, size_t name_len);  /* -> how many */
+/* Remove the fields of a request that a server may read as this name and that are spelt otherwise: "X.User",
+ * "x_user" for "x-user"; see look_alike.c. -> how many; none of a response. */
+int blitz_head_remove_spellings(blitz_head *head, const uint8_t *name, size_t name_len);
+/* Fields of that name, in a request in any such spelling. */
+uint32_t blitz_head_count(const blitz_head *head, const uint8_t *name, size_t name_len);
 int blitz_head_set_target(blitz_head *head, const uint8_t *target, size_t len);
 int blitz_head_set_method(blitz_head *head, const uint8_t *method, size_t len);
 /* Index of the first live field of that name at or after start, or -1. Case-insensitive. */
@@ -442,15 +447,18 @@ typedef struct {
     uint32_t n, most;
     double idle_timeout;      /* seconds */
     uint8_t wanted;           /* somebody waits for a connection: the lane gives none back by itself */
-    uint8_t shut;             /* the lane may neither take nor give: TLS, a PROXY header, or retired */
+    uint8_t shut;             /* the lane may neither take nor give: TLS, a PROXY header, not for everybody, retired */
     blitz_idle *idle;         /* in the order in which they came back */
 } blitz_endpoint;
 blitz_endpoint *blitz_endpoint_new(uint32_t most, double idle_timeout);
 void blitz_endpoint_free(blitz_endpoint *endpoint);
 /* 0, or BLITZ_E_LIMIT: there are as many as there may be. */
 int blitz_endpoint_give(blitz_endpoint *endpoint, int fd, double now);
-/* The last used one, or -1; stale: it has been idle for too long. */
+/* The last used one that has been quiet for a moment, else the one that has for longest; -1: there is none.
+ * stale: it has been idle for too long. */
 int blitz_endpoint_take(blitz_endpoint *endpoint, double now, uint8_t *stale);
+/* That one: 0, or BLITZ_E_STATE: it is not idle. */
+int blitz_endpoint_remove(blitz_endpoint *endpoint, int fd);
 /* The oldest, if it has been idle for too long, or -1. */
 int blitz_endpoint_expire(blitz_endpoint *endpoint, double now);
 
@@ -495,7 +503,9 @@ enum {
     /* It is still there: */
     BLITZ_LANE_RETURNED,      /* only returned has to be seen to */
     BLITZ_LANE_LOGGED,        /* it was answered, as line says */
-    BLITZ_LANE_EXPIRED        /* its deadline has passed */
+    BLITZ_LANE_EXPIRED,       /* its deadline has passed */
+    /* There is no client: */
+    BLITZ_LANE_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
 };
 typedef struct {              /* for the access log, if face.logged: what is known of the exchange so far */
     blitz_text method, target;   /* as the client sent them; valid until the next call; len 0: no exchange */
@@ -542,8 +552,11 @@ int blitz_lane_enter(blitz_lane *lane, int fd, const blitz_peer *peer, const bli
                      int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */
 int blitz_lane_watch_upstream(blitz_lane *lane, int fd);
-/* A pass of the event loop begins: do what is ready, for half a millisecond at most, until something is to be reported; blitz_lane_go_on until
- * there is nothing more. face.left: something is still ready, and a next turn is to come soon. */
+/* Python has given a watched one to its endpoint (resting: what comes on it is reported), or has taken it. */
+void blitz_lane_rest(blitz_lane *lane, int fd, int resting);
+/* A pass of the event loop begins: do what is ready, for half a millisecond at most, until something is to be
+ * reported; blitz_lane_go_on until there is nothing more. face.left: something is still ready, and a next turn is
+ * to come soon. */
 int blitz_lane_turn(blitz_lane *lane, double now, blitz_lane_report *report);
 int blitz_lane_go_on(blitz_lane *lane, blitz_lane_report *report);
 /* After ASK, with its report. route NULL: hand the request over. */

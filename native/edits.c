@@ -236,6 +236,8 @@ static int set_method(blitz_head *head, const uint8_t *method, size_t len)
 static int apply(blitz_head *head, const blitz_edits *edits, const edit *what)
 {
     const uint8_t *name = edits->bytes + what->name, *value = edits->bytes + what->value;
+    if (what->op == BLITZ_EDIT_SET || what->op == BLITZ_EDIT_ADD || what->op == BLITZ_EDIT_REMOVE)
+        blitz_head_remove_spellings(head, name, what->name_len);
     switch (what->op) {
     case BLITZ_EDIT_SET:
         return blitz_head_set(head, name, what->name_len, value, what->value_len);

@@ -26,8 +26,10 @@ extern const uint8_t blitz_class[256];
 uint8_t blitz_field_id(const uint8_t *name, size_t len);
 bool blitz_is_token(const uint8_t *bytes, size_t len);          /* one byte at least */
 /* A name that another program may read as a different one: the name of a known field but for its
- * punctuation, or, in a request, with '_' where CGI and its heirs cannot tell it from '-'. */
+ * punctuation, or, in a request, one with '_', which CGI and its heirs cannot tell from '-'; look_alike.c. */
 bool blitz_is_look_alike(int kind, const uint8_t *name, size_t len);
+/* BLITZ_F_* of the field that the name reads as but for its punctuation; OTHER for a name without odd bytes. */
+uint8_t blitz_look_alike_id(const uint8_t *name, size_t len);
 bool blitz_is_field_content(const uint8_t *bytes, size_t len);  /* may be empty */
 /* RFC 9112 section 3.2.1 origin-form, strict: see head_target.c. */
 bool blitz_is_origin_form(const uint8_t *bytes, size_t len);

@@ -23,9 +23,9 @@
  *     routing or forwarding fields is ignored: they are not the sender's to remove (nginx and HAProxy
  *     never remove named fields, Envoy answers 400 for X-Forwarded-* and removes the others). More than
  *     10 such names are refused (Envoy's bound): each costs a pass over the table.
- *   Names with '_' that would else be ordinary: removed from requests (nginx's default): gateway-style
- *     upstreams cannot tell X_User from X-User. Names that read as Content-Length or Transfer-Encoding
- *     but for their punctuation: refused; as any other field we know: removed.
+ *   Names with '_': removed from requests (nginx's default), whatever else is in them: gateway-style
+ *     upstreams cannot tell X_User from X-User (look_alike.c). Names that read as Content-Length or
+ *     Transfer-Encoding but for their punctuation: refused; as any other field we know: removed.
  *   Singletons (RFC 9110) sent twice in a request: refused, as nginx does with Authorization; a plugin
  *     might judge one while the upstream obeys the other.
  *   Expect: only 100-continue; ignored (and removed) in HTTP/1.0 and without content (section 10.1.1).
@@ -113,38 +113,14 @@ static void survey(const blitz_head *head, presence *fields)
 
 /* ---------------------------------------------------------------- look-alike names */
 
-/* The id this name would have if all its punctuation were '-'; *odd: how much of it is not. */
-static uint8_t twin(text name, size_t *odd, size_t *underscores)
-{
-    uint8_t plain[32];
-    *odd = *underscores = 0;
-    for (size_t i = 0; i < name.len; i++) {
-        bool here = (blitz_class[name.at[i]] & BLITZ_C_ODD) != 0;
-        *odd += here;
-        *underscores += name.at[i] == '_';
-        if (i < sizeof plain)
-            plain[i] = here ? '-' : name.at[i];
-    }
-    return *odd && name.len <= sizeof plain ? blitz_field_id(plain, name.len) : BLITZ_F_OTHER;
-}
-
-bool blitz_is_look_alike(int kind, const uint8_t *name, size_t len)
-{
-    size_t odd, underscores;
-    uint8_t id = twin((text){name, len}, &odd, &underscores);
-    bool ambiguous = kind == BLITZ_REQUEST && underscores > 0 && odd == underscores;
-    return id != BLITZ_F_OTHER || ambiguous;
-}
-
 static int remove_twins(blitz_head *head)
 {
     for (uint32_t i = 0; i < head->n_fields; i++) {
         blitz_field *field = &head->fields[i];
         if (field->id != BLITZ_F_OTHER || field->gone)
             continue;
-        size_t odd, underscores;
         text name = {blitz_at(head, field->name), field->name.len};
-        uint8_t id = twin(name, &odd, &underscores);
+        uint8_t id = blitz_look_alike_id(name.at, name.len);
         if (id == BLITZ_F_CONTENT_LENGTH || id == BLITZ_F_TRANSFER_ENCODING)
             return -BLITZ_BAD_FIELD_NAME;
         if (blitz_is_look_alike(head->kind, name.at, name.len))

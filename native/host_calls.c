@@ -281,13 +281,31 @@ static blitz_text exchange_property(const blitz_instance *instance, property whi
     }
 }
 
+/* What follows the prefix in name; len 0: it is another name. */
+static blitz_text behind(blitz_text name, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    bool begins = name.len > len && memcmp(name.ptr, prefix, len) == 0;
+    return begins ? (blitz_text){name.ptr + len, name.len - len} : (blitz_text){NULL, 0};
+}
+
+/* A plugin reads the first of several fields, an upstream may obey another. */
+static blitz_text field_count(const blitz_head *head, blitz_text field, char number[12])
+{
+    if (head == NULL)
+        return (blitz_text){NULL, 0};
+    int n = snprintf(number, 12, "%u", blitz_head_count(head, field.ptr, field.len));
+    return (blitz_text){(const uint8_t *)number, (size_t)n};
+}
+
 static blitz_text property_value(const blitz_instance *instance, blitz_text name, char number[12])
 {
-    static const char config[] = "config.";
     const blitz_plugin *plugin = instance->plugin;
-    const size_t prefix = sizeof config - 1;
-    if (name.len > prefix && memcmp(name.ptr, config, prefix) == 0)
-        return value_of(&plugin->config, name.ptr + prefix, name.len - prefix);
+    blitz_text key = behind(name, "config."), field = behind(name, "header.count.");
+    if (key.len > 0)
+        return value_of(&plugin->config, key.ptr, key.len);
+    if (field.len > 0)
+        return field_count(head_in_hand(instance), field, number);
     property which = property_named(name);
     if (which == P_PLUGIN_NAME)
         return (blitz_text){(const uint8_t *)plugin->name, plugin->name_len};

@@ -48,6 +48,7 @@ typedef struct {
 typedef struct {                         /* what a descriptor is; one row per descriptor */
     uint8_t kind;                        /* PLACE_* */
     uint8_t busy, look, ask, served;     /* of a client */
+    uint8_t resting;                     /* of an upstream connection: it is idle, and nothing may come on it */
     int32_t other;                       /* the upstream connection of a busy client, and the way back; or -1 */
     int32_t slot;                        /* of a busy client; or -1 */
     uint32_t at;                         /* its index in clients */
@@ -262,6 +263,8 @@ int blitz_lane_watch_upstream(blitz_lane *lane, int fd)
     return watch(lane, fd);
 }
 
+void blitz_lane_rest(blitz_lane *lane, int fd, int resting) { lane->places[fd].resting = resting != 0; }
+
 /* ---------------------------------------------------------------- reports */
 
 static void begin_report(blitz_lane_report *report, int what, int fd)
@@ -381,6 +384,8 @@ static int send_request(blitz_lane *lane, int fd, blitz_lane_report *report)
     int upstream = endpoint != NULL && !endpoint->shut ? blitz_endpoint_take(endpoint, lane->now, &stale) : -1;
     int64_t left = -1;
     blitz_io io;
+    if (upstream >= 0)
+        lane->places[upstream].resting = 0;
     if (upstream >= 0 && !stale)
         left = blitz_step_send_request(upstream, lane->slots[client->slot].exchange->request, client->options,
                                        lane->scratch, &io);
@@ -495,6 +500,7 @@ static int receive_request(blitz_lane *lane, int fd, blitz_lane_report *report)
 static void give_upstream(blitz_lane *lane, blitz_endpoint *endpoint, int upstream, blitz_lane_report *report)
 {
     lane->places[upstream].other = -1;
+    lane->places[upstream].resting = 1;
     if (endpoint->wanted || endpoint->shut || blitz_endpoint_give(endpoint, upstream, lane->now) != 0)
         report->returned = upstream;
 }
@@ -535,6 +541,10 @@ static int look_at(blitz_lane *lane, const struct epoll_event *event, blitz_lane
     int fd = event->data.fd;
     place *at = &lane->places[fd];
     begin_report(report, BLITZ_LANE_QUIET, fd);
+    if (at->kind == PLACE_UPSTREAM && at->resting) {
+        at->resting = 0;
+        return report->what = BLITZ_LANE_STIRRED;
+    }
     if (at->kind == PLACE_UPSTREAM)
         return at->other >= 0 ? receive_response(lane, fd, report) : BLITZ_LANE_QUIET;
     if (at->kind != PLACE_CLIENT)

@@ -23,7 +23,7 @@ typedef struct { uint8_t *ptr; size_t size; } blitz_space;
 /* recv and scan. -> bytes of the head; 0: io->got bytes are there, and no head was found in them. */
 int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
                                    blitz_io *io);
-/* Is the connection quiet? Then write and send. -> bytes unsent. */
+/* Write; is the connection quiet? Then send. -> bytes unsent. */
 int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_write_options *options,
                                 blitz_space scratch, blitz_io *io);
 /* As receive_request, for the answer to exchange->request. Short: final, kept alive, all of it here. */

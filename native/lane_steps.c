@@ -63,14 +63,15 @@ int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, co
 int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_write_options *options,
                                 blitz_space scratch, blitz_io *io)
 {
-    uint8_t byte;
-    ssize_t ahead = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
-    /* Data nobody asked for, the end, or an error: only silence is clean. */
-    if (ahead >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
-        return BLITZ_IO_STALE;
     int64_t size = blitz_head_write(head, options, NULL, 0, scratch.ptr, scratch.size);
     if (size < 0)
         return BLITZ_IO_ODD;
+    /* Data nobody asked for, the end, or an error: only silence is clean. The look comes last, because what
+     * arrives between it and the request is taken for the answer. */
+    uint8_t byte;
+    ssize_t ahead = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+    if (ahead >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+        return BLITZ_IO_STALE;
     return send_all(fd, scratch.ptr, (size_t)size, io);
 }
 

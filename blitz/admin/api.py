@@ -1,7 +1,8 @@
 """The admin listener: ``/livez``, ``/readyz`` and ``/status`` over the same HTTP server as everything else.
 
 It has a context of its own, so that a drain, a limit or a plugin of the gateway never closes it, and it is
-there before the first configuration runs and until the last exchange has ended.
+there before the first configuration runs and until the last exchange has ended. It always has room for one
+more, whatever others hold open on it (``server/room.py``).
 
 Who may look: where no token is set, whoever reaches the address, under a name that no other site can point to
 it (an address, or localhost: a page in a browser of this machine must not read it through a name of its own,
@@ -28,6 +29,7 @@ from blitz.server.answers import Handler, Reply
 from blitz.server.context import ServerContext
 from blitz.server.heads import field_values, span_bytes
 from blitz.server.listen import accept_loop, close_listener
+from blitz.server.room import Reserve
 from blitz.server.runtime import Runtime, assemble
 from blitz.server.tls import TlsSettings
 
@@ -36,7 +38,9 @@ from .report import Reporter
 __all__ = ["Admin"]
 
 LIMITS = Limits(max_head_size=16 * 1024, max_field_size=8 * 1024, max_body_size=1, max_connections=64)
-TIMEOUTS = Timeouts(head=5.0, keepalive=30.0, send_idle=10.0, total=30.0)
+# Of the same length, so that of two connections the one that waits for longer is closed first (room.py).
+TIMEOUTS = Timeouts(head=5.0, keepalive=5.0, send_idle=5.0, total=30.0)
+RESERVED = 8  # descriptors that nobody else can have
 GRACE = 2.0  # seconds for what was asked when the gateway has ended: an idle client keeps one
 JSON = b"application/json"
 NO_STORE = (b"cache-control", b"no-store")
@@ -83,7 +87,8 @@ class Admin:
         if not self._listeners:
             yield
             return
-        context = ServerContext(_runtime(self.answer))
+        reserve = Reserve(RESERVED)
+        context = ServerContext(_runtime(self.answer), reserve)
         try:
             self.check_token(self._token.decode())
             async with trio.open_nursery() as nursery:
@@ -104,6 +109,7 @@ class Admin:
             for listener in self._listeners:
                 close_listener(listener)
             context.pipes.close()
+            reserve.close()
 
     def _drain(self, context: ServerContext) -> None:
         """Answer whoever has connected to this process; the next ones come to another, if there is one."""

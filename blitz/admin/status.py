@@ -6,6 +6,7 @@ makes one truth of them. JSON by msgspec, and the same objects for whoever embed
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -75,6 +76,7 @@ class EndpointStatus(msgspec.Struct, frozen=True):
         live, idle: connections now; live ones include those that are idle.
         failures: connections that could not be made, since the configuration was loaded.
         failing: processes in which the last try failed a moment ago.
+        unasked: connections closed because the upstream said on them what nobody had asked for, as failures.
     """
 
     upstream: str
@@ -83,6 +85,7 @@ class EndpointStatus(msgspec.Struct, frozen=True):
     idle: int = 0
     failures: int = 0
     failing: int = 0
+    unasked: int = 0
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +193,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     last_reload: Reload | None
 
 
+@functools.cache
 def version() -> str:
     try:
         return metadata.version("blitz-gateway")
@@ -247,6 +251,7 @@ def _endpoint(upstream: str, endpoint: Endpoint, now: float) -> EndpointStatus:
         idle=endpoint.idle,
         failures=endpoint.failures,
         failing=int(endpoint.is_failing(now)),
+        unasked=endpoint.unasked,
     )
 
 

@@ -309,6 +309,14 @@ class Upstream(Model, frozen=True):
     ] = 55.0
     host: Annotated[str, Meta(description="the Host field to send; empty: the client's")] = ""
     tls: UpstreamTls = UpstreamTls()
+    reuse: Annotated[
+        bool | Literal["client"],
+        Meta(
+            description="who may use a connection again after an exchange: everybody, nobody (`false`), or "
+            'only the client connection that it was opened for (`"client"`); on a shared one, an upstream '
+            "that sends more than it was asked for answers whoever is next"
+        ),
+    ] = True
     proxy_protocol: Annotated[
         Literal["off", "v2"],
         Meta(

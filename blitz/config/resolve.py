@@ -135,6 +135,7 @@ def _upstream(name: str, upstream: Upstream) -> ResolvedUpstream:
         idle_timeout=upstream.idle_timeout,
         host=upstream.host,
         tls=upstream.tls,
+        reuse=upstream.reuse,
         proxy_protocol=upstream.proxy_protocol == "v2",
     )
 

@@ -6,6 +6,8 @@ that ``ResolvedPlugin.file`` names the module to load.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from blitz.config.addresses import Address, Endpoint
@@ -76,7 +78,7 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
 
 class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
     """One cluster. idle_timeout in seconds; host "" sends the client's Host; proxy_protocol: each connection
-    begins with a PROXY protocol header and serves one exchange."""
+    begins with a PROXY protocol header and serves one exchange; reuse: who may use a connection again."""
 
     name: str
     endpoints: tuple[Endpoint, ...]
@@ -85,6 +87,7 @@ class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: float
     host: str = ""
     tls: UpstreamTls = UpstreamTls()
+    reuse: bool | Literal["client"] = True
     proxy_protocol: bool = False
 
 

@@ -31,6 +31,7 @@ from .turns import GuestTurns
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .room import Reserve
 
 __all__ = ["Counters", "ServerContext"]
 
@@ -62,9 +63,15 @@ class Counters:
 
 
 class ServerContext:
-    """One per gateway; belongs to one trio run."""
+    """One per gateway; belongs to one trio run.
 
-    def __init__(self, runtime: Runtime) -> None:
+    Args:
+        reserve: descriptors put by for a listener that always has to answer; connections of such a context
+            give way to new ones (``room.py``).
+    """
+
+    def __init__(self, runtime: Runtime, reserve: Reserve | None = None) -> None:
+        self.reserve = reserve
         self.access_log = AccessLog()
         self.access: AccessLog | None = None  # the same, unless it is off
         self.wheel = DeadlineWheel()
@@ -120,6 +127,8 @@ class ServerContext:
     def closed(self, connection: Connection) -> None:
         """*connection* has ended."""
         self.connections.discard(connection)
+        for endpoint in self.runtime.endpoints_by_client:
+            endpoint.client_gone(connection)
         if not self.connections and self._empty is not None:
             self._empty.set()
 

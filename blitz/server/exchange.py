@@ -223,6 +223,7 @@ class Exchange:
     def _name_request(self, field: bytes) -> None:
         """Tell plugins and the upstream the request's id; a client's own is not believed."""
         octets = lib.blitz_exchange_id(self.cdata)
+        lib.blitz_head_remove_spellings(self.request, field, len(field))
         lib.blitz_head_set(self.request, field, len(field), octets, 32)
 
     def _check_size(self) -> None:

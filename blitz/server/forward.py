@@ -143,12 +143,12 @@ async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> Upst
     now = trio.current_time()
     failure: UpstreamError | None = None
     for endpoint in cluster.order(now):
-        connection = None if fresh else endpoint.take_idle(now)
+        connection = None if fresh else exchange.context.lane.resting.take_idle(endpoint, exchange.connection)
         if connection is not None:
             return connection
         try:
             preface = _proxy_header(exchange) if endpoint.proxy_protocol else b""
-            return await endpoint.connect(exchange.runtime.timeouts.connect, preface)
+            return await endpoint.connect(exchange.runtime.timeouts.connect, exchange.connection, preface)
         except UpstreamError as exc:
             failure = exc
     assert failure is not None
@@ -189,6 +189,7 @@ async def _send_request(
     options.body = first.kind
     options.content_length = first.content_length
     options.first_is_last = first.is_all
+    options.close = not upstream.endpoint.reuse
     options.strip_expect = exchange.expects_continue
     options.upgrade = bool(request.flags & _UPGRADE) and exchange.permit_upgrade()
     if connection.introduced_as != (request.minor and 1):

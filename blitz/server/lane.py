@@ -30,6 +30,7 @@ from blitz.http.buffer import Buffer
 from .access import AccessLine
 from .deadline import MAX_AT_ONCE, TICK
 from .heads import span_bytes
+from .resting import Resting
 from .route import find_route
 
 if TYPE_CHECKING:
@@ -120,7 +121,11 @@ class _Stay:
 
 
 class Lane(trio.abc.Instrument):
-    """One per gateway. Start ``run`` once in its nursery; nothing may enter before that."""
+    """One per gateway. Start ``run`` once in its nursery; nothing may enter before that.
+
+    Attributes:
+        resting: the upstream connections that nobody uses now.
+    """
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
@@ -138,6 +143,7 @@ class Lane(trio.abc.Instrument):
         self._slots: list[tuple[Buffer, Any]] = []  # what the native slots have been lent
         self._stays: dict[int, _Stay] = {}  # by descriptor
         self._entries: dict[int, RouteEntry] = {}  # by the ids of their native routes
+        self.resting = Resting(self._lane)
         self._entered = trio.Event()
         self._again: Task | None = None
 
@@ -172,6 +178,7 @@ class Lane(trio.abc.Instrument):
         # What was sent to an upstream under an earlier configuration ends under that.
         self._entries = {key: entry for key, entry in self._entries.items() if entry.short_route.in_flight}
         self._entries |= {entry.short_route.id: entry for entry in runtime.short_entries}
+        self.resting.forget_old()
         face.route = _route_of_all(runtime) or ffi.NULL
 
     async def drain(self) -> None:
@@ -219,14 +226,6 @@ class Lane(trio.abc.Instrument):
                 self._end_line(report, stay, 0)
         if report.upstream >= 0:
             self._upstream(report, report.upstream).close()
-
-    def give_back(self, upstream: UpstreamConnection) -> None:
-        """Its exchange ended cleanly: its endpoint lends it to the next, in the lane or not."""
-        if not upstream.watched and lib.blitz_lane_watch_upstream(self._lane, upstream.fd):
-            upstream.close()
-            return
-        upstream.watched = True
-        upstream.endpoint.give(upstream, trio.current_time())
 
     # -- the event loop
 
@@ -346,10 +345,13 @@ class Lane(trio.abc.Instrument):
         return int(lib.blitz_lane_route_it(self._lane, report.fd, native, peer.struct, options, report))
 
     def _take(self, what: int, report: Any) -> None:
+        if what == lib.BLITZ_LANE_STIRRED:
+            self.resting.stirred(report.fd)
+            return
         if report.unfit >= 0:
-            self._upstream(report, report.unfit).close()
+            self._upstream(report, report.unfit).close_unfit()
         if report.returned >= 0:
-            self.give_back(self._upstream(report, report.returned))
+            self.resting.give_back(self._upstream(report, report.returned))
         if report.line.method.len and what != _HAND_OVER:
             stay = self._stays[report.fd]
             stay.connection.line = self._line(report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import socket
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from .arrival import read_proxy_header, shake_hands
 from .connection import Connection, serve_connection
 from .context import ServerContext
 from .peer import Peer
+from .room import make_room
 from .stream import SocketStream, set_nodelay
 
 __all__ = ["Listener", "accept_loop", "bind", "close_listener", "spoken_on"]
@@ -24,8 +26,12 @@ _log = logging.getLogger("blitz.server")
 
 BACKLOG = 65535  # the kernel clamps it to somaxconn; a burst must not be refused (trio does the same)
 SLEEP_WHEN_FULL = 0.1  # seconds, when descriptors run out: trio's serve_listeners waits as long
-OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+SAY_AGAIN = 10.0  # seconds between two lines about that
+OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
+OUT_OF_RESOURCES = {*OUT_OF_DESCRIPTORS, errno.ENOMEM, errno.ENOBUFS}
 ACCEPT_BURST = 64  # connections taken before others run
+# The same where connections give way to new ones: each has a few turns of the loop for its request.
+RESERVED_BURST = 8
 
 
 class Listener(socket.socket):
@@ -93,13 +99,15 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
     """Start one task per connection until *listener* is closed. Errors stay in their connection."""
     if listener.fileno() < 0:
         return  # drained before this task began
+    said = -math.inf
+    burst = ACCEPT_BURST if context.reserve is None else RESERVED_BURST
     spoken = spoken_on(listener, context.runtime.resolved.listen)
     while True:
         try:
             await trio.lowlevel.wait_readable(listener)
         except (trio.ClosedResourceError, ValueError):
             return
-        for _ in range(ACCEPT_BURST):
+        for _ in range(burst):
             try:
                 sock, peer = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -107,10 +115,20 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
             except OSError as exc:
                 if exc.errno not in OUT_OF_RESOURCES:
                     return
-                _log.error("accept: %s; waiting %g s", exc.strerror, SLEEP_WHEN_FULL)
+                if exc.errno in OUT_OF_DESCRIPTORS and _has_descriptor(context):
+                    continue
+                if trio.current_time() - said >= SAY_AGAIN:
+                    said = trio.current_time()
+                    _log.error("accept: %s; new connections wait", exc.strerror)
                 await trio.sleep(SLEEP_WHEN_FULL)
                 break
             _start(sock, peer, spoken, context, nursery)
+
+
+def _has_descriptor(context: ServerContext) -> bool:
+    """There was none, and now there is one for a connection that must be answered."""
+    reserve = context.reserve
+    return reserve is not None and (reserve.lend() or make_room(context))
 
 
 def close_listener(listener: socket.socket) -> None:
@@ -130,6 +148,8 @@ def _start(
     host, port = (str(peer[0]), int(str(peer[1]))) if len(peer) > 1 else ("", 0)
     limits = context.runtime.limits
     full = limits.max_connections and context.accepted >= limits.max_connections
+    if full and context.reserve is not None:
+        full = not make_room(context)
     if full or not _admitted(context, host):
         context.counters.refused += 1
         sock.close()
@@ -199,6 +219,8 @@ async def _serve(
         await serve_connection(context, stream, Peer(host, port), arrive)
     finally:
         place.free()
+        if context.reserve is not None:
+            context.reserve.refill()
 
 
 async def _named(connection: Connection, stream: SocketStream, place: _Place) -> None:

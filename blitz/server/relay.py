@@ -250,7 +250,6 @@ async def _send_parts(exchange: Exchange, body: IncomingBody, *, chunked: bool) 
     send_idle = exchange.runtime.timeouts.send_idle
     if not chunked and can_splice(body, stream):
         await _splice_parts(exchange, body)
-        return
     while not body.done:
         try:
             start, end = await body.next_part()
@@ -297,9 +296,11 @@ def _finish_upstream(exchange: Exchange, upstream: UpstreamConnection, body: Inc
     )
     if clean:
         exchange.upstream = None
-        exchange.context.lane.give_back(upstream)
-    else:
-        exchange.drop_upstream()
+        exchange.context.lane.resting.give_back(upstream)
+        return
+    if body.done and (body.surplus or buffer.start < buffer.end):
+        upstream.endpoint.note_unasked()
+    exchange.drop_upstream()
 
 
 async def _switch(exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer) -> bool:

@@ -59,6 +59,7 @@ class Runtime:
         trust: the proxies whose word about the client is taken.
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
         short_entries: those of its routes that have a short_route.
+        endpoints_by_client: those whose connections are only used again for the same client.
         users: exchanges that run on it now.
     """
 
@@ -82,6 +83,12 @@ class Runtime:
         self.before = before
         self.pools = pools
         self.clusters = clusters
+        self.endpoints_by_client = [
+            endpoint
+            for cluster in clusters.values()
+            for endpoint in cluster.endpoints
+            if endpoint.reuse == "client"
+        ]
         self.head_limits = head_limits(
             limits.max_head_size, limits.max_line_size, limits.max_field_size, limits.max_fields
         )
@@ -162,6 +169,7 @@ def _cluster(resolved: Resolved, name: str, tls: ClientTls | None) -> Cluster:
             upstream.idle_timeout,
             tls=tls if endpoint.scheme == "https" else None,
             proxy_protocol=upstream.proxy_protocol,
+            reuse=upstream.reuse,
         )
         for endpoint in upstream.endpoints
     ]

@@ -102,7 +102,6 @@ class Upload:
         limit = exchange.runtime.limits.max_body_size
         if not self._chunked and can_splice(body, stream):
             await self._splice(body)
-            return
         while not body.done:
             start, end = await body.next_part()
             if limit and body.received > limit:

@@ -1,19 +1,22 @@
 """Connections to upstreams: a pool per endpoint, and clusters of endpoints.
 
-A connection goes back to the pool only when it is provably clean: the last answer was complete, the
-request was sent whole, nothing is left in its buffer, both sides agreed to keep it. Before it is used
-again the socket is asked once more: anything readable (data nobody asked for, or the end) makes it unfit.
+A connection goes back to the pool only when it is clean as far as anybody can see: the last answer was
+complete, the request was sent whole, nothing is left in its buffer, both sides agreed to keep it. While it
+rests there, and once more before it is used again, anything that comes on it (data nobody asked for, or the
+end) makes it unfit. What comes after that look is the answer to the next request, whoever sent it: an
+upstream from which that is to be feared gets ``reuse = false`` or ``"client"``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import math
 import select
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 from trio.lowlevel import ParkingLot, wait_writable
@@ -32,6 +35,9 @@ __all__ = ["Cluster", "Endpoint", "EndpointAddress", "UpstreamConnection"]
 _log = logging.getLogger("blitz.upstream")
 
 FAILURE_PAUSE = 1.0  # seconds an endpoint that refused a connection is tried last
+SAY_AGAIN = 10.0  # seconds between two lines about one endpoint that speaks unasked
+
+Reuse = bool | Literal["client"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +58,20 @@ class UpstreamConnection:
     """One connection to an endpoint; ``used`` counts the exchanges it has served.
 
     Attributes:
+        client: the client connection that it is for; None: it is for everybody's requests.
         fd: of its socket.
-        watched: the short lane may use it.
+        watched: the short lane watches it.
     """
 
-    __slots__ = ("_poll", "endpoint", "fd", "stream", "used", "watched")
+    __slots__ = ("_poll", "client", "endpoint", "fd", "stream", "used", "watched")
 
     def __init__(self, endpoint: Endpoint, stream: ByteStream) -> None:
         self.endpoint = endpoint
         self.stream = stream
         self.fd = (stream.stream if isinstance(stream, TlsStream) else stream).fileno()
+        self.client: object = None
         self.used = 0
-        self.watched = False  # by the short lane
+        self.watched = False
         self._poll: select.poll | None = None
 
     def is_quiet(self) -> bool:
@@ -81,6 +89,16 @@ class UpstreamConnection:
         self.stream.close()
         self.endpoint.closed_one()
 
+    def close_unfit(self) -> None:
+        """Close one that was not quiet; if the upstream has said something, it is counted.
+
+        Over TLS looking has taken the first byte.
+        """
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            if self.stream.receive_nowait(memoryview(bytearray(1))) > 0:
+                self.endpoint.note_unasked()
+        self.close()
+
     def end(self) -> None:
         """Close an idle connection in good order."""
         self.stream.finish()
@@ -92,7 +110,9 @@ class Endpoint:
 
     Attributes:
         proxy_protocol: a connection begins with a header that names the client, and serves one exchange.
+        reuse: who may use a connection again: everybody, nobody, or only the client that it was opened for.
         live: open connections, idle ones included.
+        unasked: connections that were closed because the upstream said on them what nobody had asked for.
         native: cffi ``blitz_endpoint *``, the idle connections.
     """
 
@@ -101,6 +121,8 @@ class Endpoint:
         "_last_good",
         "_lot",
         "_max_live",
+        "_of_clients",
+        "_said_unasked",
         "_tls",
         "address",
         "failed_at",
@@ -110,6 +132,8 @@ class Endpoint:
         "name_ptr",
         "native",
         "proxy_protocol",
+        "reuse",
+        "unasked",
     )
 
     def __init__(
@@ -121,19 +145,24 @@ class Endpoint:
         *,
         tls: ClientTls | None = None,
         proxy_protocol: bool = False,
+        reuse: Reuse = True,
     ) -> None:
         self.address = address
         self.proxy_protocol = proxy_protocol
+        self.reuse: Reuse = reuse
         self._tls = tls
         self._last_good: object = None
         self.name = str(address).encode()
         self.name_ptr = ffi.from_buffer("uint8_t[]", self.name)  # for exchanges: guests may ask for it
-        native = lib.blitz_endpoint_new(0 if proxy_protocol else max_idle, idle_timeout)
+        native = lib.blitz_endpoint_new(0 if proxy_protocol or not reuse else max_idle, idle_timeout)
         if native == ffi.NULL:
             raise InternalError("out of memory for an endpoint")
         self.native = ffi.gc(native, lib.blitz_endpoint_free)
-        self.native.shut = tls is not None or proxy_protocol
+        self.native.shut = tls is not None or proxy_protocol or reuse is not True
         self._connections: dict[int, UpstreamConnection] = {}  # idle ones and those in the lane
+        self._of_clients: dict[object, UpstreamConnection] = {}  # idle ones that are for one client only
+        self.unasked = 0
+        self._said_unasked = float("-inf")
         self.live = 0
         self.failures = 0
         self.failed_at = float("-inf")
@@ -145,39 +174,88 @@ class Endpoint:
         """Connections that wait for their next use."""
         return int(self.native.n)
 
-    def take_idle(self, now: float) -> UpstreamConnection | None:
-        """The last used idle connection that is still clean, or None. Unfit ones are closed on the way.
+    def take_idle(self, now: float, client: object) -> UpstreamConnection | None:
+        """An idle connection for *client* that is still clean, or None. Unfit ones are closed on the way.
 
-        One that has been idle for ``idle_timeout`` may be closed by the upstream this very moment.
+        One that has been idle for ``idle_timeout`` may be closed by the upstream this very moment: unless it
+        is the client's own, and housekeeping has not come to it yet, it is not used.
         """
+        if self.reuse == "client":
+            return self._take_own(client)
         stale = ffi.new("uint8_t *")
         while (fd := lib.blitz_endpoint_take(self.native, now, stale)) >= 0:
             connection = self.taken(fd)
-            if not stale[0] and connection.is_quiet():
+            if connection.is_quiet() and not stale[0]:
                 return connection
-            connection.close()
+            connection.close_unfit()
         return None
+
+    def _take_own(self, client: object) -> UpstreamConnection | None:
+        connection = self._of_clients.get(client)
+        if connection is None or not self.take_out(connection):
+            return None
+        if connection.is_quiet():
+            return connection
+        connection.close_unfit()
+        return None
+
+    def idle_at(self, fd: int) -> UpstreamConnection | None:
+        """The connection with that descriptor, if it is idle; then it is taken out."""
+        connection = self._connections.get(fd)
+        return connection if connection is not None and self.take_out(connection) else None
+
+    def take_out(self, connection: UpstreamConnection) -> bool:
+        """*connection* is idle no more; False: it was not."""
+        fd = connection.fd
+        if self._connections.get(fd) is not connection or lib.blitz_endpoint_remove(self.native, fd):
+            return False
+        self.taken(fd)
+        return True
 
     def taken(self, fd: int) -> UpstreamConnection:
         """The connection that was taken out of ``native``."""
-        return self._connections.pop(fd)
+        connection = self._connections.pop(fd)
+        if connection.client is not None:
+            del self._of_clients[connection.client]
+        return connection
 
     def give(self, connection: UpstreamConnection, now: float) -> None:
         """Take back a connection whose last exchange ended cleanly."""
         if lib.blitz_endpoint_give(self.native, connection.fd, now):
-            connection.close()
+            connection.end()
             return
         connection.used += 1
         self._connections[connection.fd] = connection
+        if connection.client is not None:
+            self._of_clients[connection.client] = connection
         self._tell_next()
+
+    def client_gone(self, client: object) -> None:
+        """Nobody can use the connection that is *client*'s any more."""
+        connection = self._of_clients.get(client)
+        if connection is not None and self.take_out(connection):
+            connection.end()
+
+    def note_unasked(self) -> None:
+        """The upstream has said something on a connection on which nothing was asked."""
+        self.unasked += 1
+        now = trio.current_time()
+        if now - self._said_unasked >= SAY_AGAIN:
+            self._said_unasked = now
+            _log.warning(
+                "%s: said something that nobody had asked for; such connections are closed, %d so far. If it "
+                'can be made to do that, set reuse to false or "client" for this upstream',
+                self.address,
+                self.unasked,
+            )
 
     def _tell_next(self) -> None:
         if self._lot:
             self._lot.unpark()
         self.native.wanted = bool(self._lot)
 
-    async def connect(self, timeout: float, preface: bytes = b"") -> UpstreamConnection:
-        """A new connection; waits for a place when ``max_connections`` are open.
+    async def connect(self, timeout: float, client: object, preface: bytes = b"") -> UpstreamConnection:
+        """A new connection for *client*; waits for a place when ``max_connections`` are open.
 
         Args:
             timeout: seconds for all of it, the TLS handshake included.
@@ -189,9 +267,11 @@ class Endpoint:
         """
         with trio.move_on_after(timeout or float("inf")) as scope:
             while self._max_live and self.live >= self._max_live:
+                if self.reuse == "client" and self._end_oldest():
+                    continue
                 self.native.wanted = True
                 await self._lot.park()
-                connection = self.take_idle(trio.current_time())
+                connection = self.take_idle(trio.current_time(), client)
                 if connection is not None:
                     return connection
             self.live += 1
@@ -200,7 +280,9 @@ class Endpoint:
             except BaseException:
                 self.closed_one()
                 raise
-            return UpstreamConnection(self, stream)
+            connection = UpstreamConnection(self, stream)
+            connection.client = client if self.reuse == "client" else None
+            return connection
         assert scope.cancelled_caught
         self.note_failure()
         if self._max_live and self.live >= self._max_live:
@@ -226,8 +308,15 @@ class Endpoint:
         self.native.shut = True
         self.native.most = 0
         stale = ffi.new("uint8_t *")
-        while (fd := lib.blitz_endpoint_take(self.native, 0.0, stale)) >= 0:
+        while (fd := lib.blitz_endpoint_take(self.native, math.inf, stale)) >= 0:
             self.taken(fd).end()
+
+    def _end_oldest(self) -> bool:
+        """Somebody else needs the place of the connection that has been idle for longest."""
+        fd = lib.blitz_endpoint_expire(self.native, math.inf)
+        if fd >= 0:
+            self.taken(fd).end()
+        return bool(fd >= 0)
 
     def expire_idle(self, now: float) -> None:
         """Close connections that have been idle for too long."""

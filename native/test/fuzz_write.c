@@ -36,6 +36,9 @@ static bool build(blitz_head *head, source *in, bool response, uint8_t what)
         case '-':
             blitz_head_remove(head, a + 1, a_len - 1);
             break;
+        case '~':
+            blitz_head_remove_spellings(head, a + 1, a_len - 1);
+            break;
         case '/':
             blitz_head_set_target(head, a, a_len);
             break;

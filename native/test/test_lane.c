@@ -209,6 +209,39 @@ static void an_upstream_that_spoke_unasked_is_unfit(void)
     end();
 }
 
+static void what_comes_on_a_resting_upstream_is_told_once(void)
+{
+    begin(0);
+    blitz_lane_rest(t.lane, t.upstream.ours, 1);
+    ask_upstream();                                 /* taken: an answer is no surprise */
+    say(t.upstream.theirs, OK);
+    MUST(turn(2) == BLITZ_LANE_QUIET && t.endpoint->n == 1, "answered");
+    say(t.upstream.theirs, OK);                     /* given back by the lane itself */
+    MUST(turn(3) == BLITZ_LANE_STIRRED && t.report.fd == t.upstream.ours, "stirred");
+    MUST(t.report.slot == -1 && t.report.unfit == -1 && t.report.returned == -1, "and nothing else");
+    say(t.upstream.theirs, OK);
+    MUST(turn(4) == BLITZ_LANE_QUIET, "told already");
+    MUST(blitz_endpoint_remove(t.endpoint, t.upstream.ours) == 0 && t.endpoint->n == 0, "removed");
+    MUST(blitz_endpoint_remove(t.endpoint, t.upstream.ours) == BLITZ_E_STATE, "it is gone");
+    close_client();
+    end();
+}
+
+static void the_last_one_that_has_rested_is_taken(void)
+{
+    uint8_t stale;
+    blitz_endpoint *endpoint = blitz_endpoint_new(8, 60);
+    for (int fd = 0; fd < 4; fd++)
+        MUST(blitz_endpoint_give(endpoint, fd, fd < 2 ? fd : 1.98 + fd / 1000.0) == 0, "give");
+    MUST(blitz_endpoint_take(endpoint, 2, &stale) == 1 && !stale, "the last one of those that have rested");
+    MUST(blitz_endpoint_take(endpoint, 2, &stale) == 0, "the other");
+    MUST(blitz_endpoint_take(endpoint, 2, &stale) == 2, "then the one that has for longest");
+    MUST(blitz_endpoint_take(endpoint, 2, &stale) == 3, "then what there is");
+    MUST(blitz_endpoint_take(endpoint, 2, &stale) == -1, "nothing");
+    MUST(blitz_endpoint_give(endpoint, 5, 2) == 0 && blitz_endpoint_take(endpoint, 62, &stale) == 5 && stale, "stale");
+    blitz_endpoint_free(endpoint);
+}
+
 static void python_may_choose_the_route(void)
 {
     begin(1);
@@ -335,6 +368,8 @@ int main(void)
     what_is_not_short_is_handed_over();
     an_answer_that_is_not_short_is_handed_over_with_its_bytes();
     an_upstream_that_spoke_unasked_is_unfit();
+    what_comes_on_a_resting_upstream_is_told_once();
+    the_last_one_that_has_rested_is_taken();
     python_may_choose_the_route();
     whoever_leaves_leaves_everything();
     a_connection_that_others_want_is_returned();

@@ -97,6 +97,7 @@ async def test_status_says_what_the_gateway_does() -> None:
             "idle": 1,
             "failures": 0,
             "failing": 0,
+            "unasked": 0,
         }
 
 

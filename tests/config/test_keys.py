@@ -75,6 +75,7 @@ CASES = {
     "upstreams.api.max_idle": COUNT,
     "upstreams.api.idle_timeout": SECONDS,
     "upstreams.api.host": ('"a:8"', "a:8", '"a b"', "not a host"),
+    "upstreams.api.reuse": ('"client"', "client", '"never"', 'expected true or false or "client"'),
     "upstreams.api.proxy_protocol": ('"v2"', "v2", '"v1"', "expected one of"),
     "upstreams.api.tls.ca": ('"ca.pem"', "ca.pem", "1", "expected a string"),
     "upstreams.api.tls.server_name": ('"::1"', "::1", '".a"', "has no valid host name"),

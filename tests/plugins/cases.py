@@ -89,7 +89,11 @@ def run_step(instance: Any, step: dict[str, Any]) -> None:
     now = int(time.time())
     method, raw_path = step.get("method", "GET"), step.get("path", "/")
     path = expand(raw_path, method, raw_path, now)
-    headers = [(n, expand(v, method, path, now)) for n, v in step.get("headers", {}).items()]
+    headers = [
+        (name, expand(one, method, path, now))
+        for name, value in step.get("headers", {}).items()
+        for one in (value if isinstance(value, list) else [value])
+    ]
     expect = step["expect"]
     properties = {
         "client.address": step.get("client", "192.0.2.1"),

@@ -7,6 +7,7 @@ It also counts fuel, which is how the tests see that a comparison takes the same
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import wasmtime
 
 I32, I64 = wasmtime.ValType.i32(), wasmtime.ValType.i64()
 FUEL = 10_000_000_000
+HEADER_COUNT = "header.count."
 TYPES = {
     # parameters and results of the plain spelling, a letter each
     "log": ("iiii", ""),
@@ -43,6 +45,11 @@ def config_text(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(config_text(item) for item in value)
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def variable(name: str) -> str:
+    """What a CGI-like server makes of a request field's name."""
+    return re.sub("[^A-Z0-9]", "_", name.upper())
 
 
 @dataclass
@@ -111,7 +118,10 @@ class ReferencePlugin:
         verdict = self._call(name, *arguments)
         answer = verdict == 1 and name == "process_request"
         headers = [] if answer else list(message.headers)
+        in_request = name == "process_request"
         for action, key, value in self.edits if verdict in (0, 1) else []:
+            if in_request:
+                headers = [h for h in headers if h[0] == key or variable(h[0]) != variable(key)]
             if action != "add":
                 headers = [h for h in headers if h[0] != key]
             if action != "remove":
@@ -158,6 +168,9 @@ class ReferencePlugin:
 
     def get_property(self, name: int, length: int, buf: int, cap: int) -> int:
         key = self._text(name, length)
+        if key.startswith(HEADER_COUNT):  # the plugins here ask in request hooks only
+            wanted = variable(key.removeprefix(HEADER_COUNT))
+            return self._give(str(sum(variable(n) == wanted for n, _ in self.message.headers)), buf, cap)
         return self._give((self.config | self.message.properties).get(key), buf, cap)
 
     def set_header(self, name: int, length: int, value: int, value_len: int) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
+from . import starved
 from .harness import Served, rig, until
 
 SIZE = 24 * 1024 * 1024
@@ -155,3 +159,13 @@ def _both_at_once(client: trio.SocketStream, upstream: trio.SocketStream) -> Non
     with socket.socket(fileno=os.dup(client.socket.fileno())) as now:
         now.send(b"5\r\nhello\r\n")
     upstream.socket.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("kind", starved.KINDS)
+def test_what_the_kernel_cannot_splice_is_copied(kind: str) -> None:
+    command = [sys.executable, "-m", "tests.server.starved", kind]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == starved.UNABLE:
+        pytest.skip(f"{kind} cannot be brought about here")
+    assert done.stdout == "whole\n", done.stderr

@@ -57,6 +57,7 @@ PROPERTIES = [
     ("response.status", b"none"),
     ("no.such", b"none"),
     ("client.addres", b"none"),
+    ("header.count.", b"none"),
 ]
 
 
@@ -119,6 +120,26 @@ def test_a_request_id_is_made_once_and_is_unique(engine: Engine, wat: Wasm) -> N
                 assert len(made) == 32 and set(made) <= set(b"0123456789abcdef")
                 seen.add(made)
     assert len(seen) == 50
+
+
+NAMES = (b"host", b"X-User", b"x.user", b"x-user", b"x-users", b"Accept")
+SPELT = [(name, b"example.org") for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("name", "in_request", "in_response"),
+    [("x-user", b"3", b"2"), ("X!USER", b"3", b"0"), ("accept", b"1", b"1"), ("x-use", b"0", b"0")],
+)
+def test_fields_are_counted_in_every_spelling_of_a_request(
+    engine: Engine, wat: Wasm, name: str, in_request: bytes, in_response: bytes
+) -> None:
+    asked = b"header.count." + name.encode()
+    with running(engine, wat(PROPERTY)) as guest, exchanging(target=b"/" + asked, fields=SPELT) as exchange:
+        guest.request(exchange)
+        assert exchange.request_fields()[-1] == (b"x-value", in_request)
+        exchange.respond(200, SPELT, asked)
+        guest.response(exchange)
+        assert exchange.response_fields()[-1] == (b"x-value", in_response)
 
 
 def test_granted_environment_only(engine: Engine, wat: Wasm) -> None:

@@ -153,7 +153,7 @@ export function setMethod(method: string): void {
   hostSetMethod(changetype<usize>(m), m.byteLength);
 }
 
-/** client.address, request.id, route.name, config.<key> ..., or null. */
+/** client.address, request.id, route.name, config.<key>, header.count.<name> ..., or null. */
 export function property(name: string): string | null {
   return read((n, size, buf, cap) => hostGetProperty(n, size, buf, cap), name);
 }

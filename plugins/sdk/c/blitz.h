@@ -494,7 +494,7 @@ BLITZ_FN blitz_value blitz_header_into(blitz_str name, char *buf, uint32_t cap)
 }
 
 /* client.address, client.port, request.id, request.method, request.path, request.host,
- * response.status, route.name, upstream.address, plugin.name, body.truncated, config.<key> */
+ * response.status, route.name, upstream.address, plugin.name, body.truncated, config.<key>, header.count.<name> */
 BLITZ_FN blitz_value blitz_property(blitz_str name)
 {
     return blitz_read_all(blitz_read_property, name);
@@ -509,6 +509,19 @@ BLITZ_FN blitz_value blitz_property_into(blitz_str name, char *buf, uint32_t cap
 BLITZ_FN bool blitz_has_header(blitz_str name)
 {
     return blitz_host_get_header(name.ptr, name.len, NULL, 0) >= 0;
+}
+
+/* Fields of that name, in a request in any spelling that a server may take for it (x_user for x-user): who judges
+ * the first of two does not know which of them the upstream obeys. The name has at most 128 bytes. */
+BLITZ_FN uint32_t blitz_header_count(blitz_str name)
+{
+    char bytes[144], digits[16];
+    blitz_writer key = blitz_writer_on(bytes, sizeof bytes);
+    blitz_put(&key, BLITZ_STR("header.count."));
+    blitz_put(&key, name);
+    uint64_t count = 0;
+    blitz_parse_u64(blitz_property_into(blitz_written(&key), digits, sizeof digits).text, UINT32_MAX, &count);
+    return (uint32_t)count;
 }
 
 /* An environment variable that the operator granted to this plugin. */

@@ -86,7 +86,7 @@ func SetMethod(method string) { hostSetMethod(method) }
 // bodies.
 func Body() (string, bool) { return read(hostGetBody) }
 
-// Property returns client.address, request.id, route.name, config.<key> ...
+// Property returns client.address, request.id, route.name, config.<key>, header.count.<name> ...
 func Property(name string) (string, bool) {
 	return read(func(buf unsafe.Pointer, size uint32) int32 { return hostGetProperty(name, buf, size) })
 }

@@ -1,7 +1,8 @@
 /* auth_custom: who is calling? API keys and HMAC-signed requests.
  *
  * A request that shows a good credential goes on, with the caller's identity in a header that no
- * client can set itself. Any other is answered 401 with a challenge (RFC 9110 section 11.6.1). */
+ * client can set itself. Any other is answered 401 with a challenge (RFC 9110 section 11.6.1), and one that
+ * has a field of a credential twice 400. */
 #include "blitz.h"
 #include "credentials.h"
 #include "signature.h"
@@ -9,24 +10,32 @@
 #define API_KEY_HEADER BLITZ_STR("x-api-key")
 #define AUTHORIZATION BLITZ_STR("authorization")
 
-enum { MAX_IDENTITY_HEADER = 64, MAX_HYPHENS = 4 };
+enum { MAX_IDENTITY_HEADER = 64 };
 
 static blitz_str config_identity_header, config_realm;
 static bool config_authorization, config_remove_credentials;
 static uint32_t config_hmac_window;
+
+/* Only '-' may separate: other punctuation is what clients must not be able to slip in. */
+static bool is_plain_name(blitz_str name)
+{
+    for (uint32_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '-') {
+            return false;
+        }
+    }
+    return name.len > 0 && name.len <= MAX_IDENTITY_HEADER;
+}
 
 static bool read_identity_header(void)
 {
     blitz_str key = BLITZ_STR("identity_header");
     blitz_value name = blitz_config_value(key);
     config_identity_header = name.found ? name.text : BLITZ_STR("x-authenticated-identity");
-    uint32_t hyphens = 0;
-    for (uint32_t i = 0; i < config_identity_header.len; i++) {
-        hyphens += config_identity_header.ptr[i] == '-';
-    }
-    if (!blitz_is_token(config_identity_header) || config_identity_header.len > MAX_IDENTITY_HEADER ||
-        hyphens > MAX_HYPHENS) {
-        BLITZ_CONFIG_COMPLAINT(key, config_identity_header, "a field name of at most 64 bytes and 4 hyphens");
+    if (!is_plain_name(config_identity_header)) {
+        BLITZ_CONFIG_COMPLAINT(key, config_identity_header,
+                               "a field name of letters, digits and hyphens, at most 64 bytes");
         return false;
     }
     return true;
@@ -71,26 +80,7 @@ BLITZ_INIT()
     return ok ? 0 : -1;
 }
 
-/* Remove what the client sent as the identity, in every spelling that an upstream may read as the same
- * name: CGI and WSGI turn hyphens and underscores into one (RFC 3875 section 4.1.18). */
-static void remove_claimed_identity(void)
-{
-    char name[MAX_IDENTITY_HEADER];
-    uint32_t at[MAX_HYPHENS], count = 0, len = config_identity_header.len;
-    blitz_copy(name, config_identity_header.ptr, len);
-    for (uint32_t i = 0; i < len; i++) {
-        if (name[i] == '-') {
-            at[count++] = i;
-        }
-    }
-    for (uint32_t spelling = 0; spelling < 1u << count; spelling++) {
-        for (uint32_t i = 0; i < count; i++) {
-            name[at[i]] = spelling >> i & 1 ? '_' : '-';
-        }
-        blitz_remove_header(blitz_view(name, len));
-    }
-}
-
+/* What the client sent as the identity leaves with this, in every spelling that a server may read as the name. */
 static int32_t accept(blitz_str identity)
 {
     if (config_remove_credentials) {
@@ -126,17 +116,26 @@ static void log_refusal(blitz_str reason)
     blitz_log(BLITZ_STR("info"), blitz_written(&line));
 }
 
+static int32_t answer(int32_t status, blitz_str phrase, blitz_str reason)
+{
+    char bytes[160];
+    blitz_writer text = blitz_writer_on(bytes, sizeof bytes);
+    blitz_put(&text, phrase);
+    blitz_put(&text, BLITZ_STR(": "));
+    blitz_put(&text, reason);
+    blitz_put_char(&text, '\n');
+    log_refusal(reason);
+    blitz_set_status(status);
+    blitz_set_header(BLITZ_STR("content-type"), BLITZ_STR("text/plain; charset=utf-8"));
+    blitz_set_header(BLITZ_STR("cache-control"), BLITZ_STR("no-store"));
+    blitz_set_body(blitz_written(&text));
+    return BLITZ_STOP;
+}
+
 /* bearer: what the Bearer challenge adds (RFC 6750 section 3.1). reason: for the log and the client;
  * it never says which part of a credential was wrong. */
 static int32_t refuse(blitz_str bearer, blitz_str reason)
 {
-    char bytes[128];
-    blitz_writer text = blitz_writer_on(bytes, sizeof bytes);
-    blitz_put(&text, BLITZ_STR("unauthorized: "));
-    blitz_put(&text, reason);
-    blitz_put_char(&text, '\n');
-    log_refusal(reason);
-    blitz_set_status(401);
     if (api_key_count > 0 || hmac_secret_count == 0) {
         challenge(BLITZ_STR("ApiKey"), BLITZ_STR(""));
         if (config_authorization) {
@@ -146,10 +145,31 @@ static int32_t refuse(blitz_str bearer, blitz_str reason)
     if (hmac_secret_count > 0) {
         challenge(BLITZ_STR("Blitz-HMAC-SHA256"), BLITZ_STR(""));
     }
-    blitz_set_header(BLITZ_STR("content-type"), BLITZ_STR("text/plain; charset=utf-8"));
-    blitz_set_header(BLITZ_STR("cache-control"), BLITZ_STR("no-store"));
-    blitz_set_body(blitz_written(&text));
-    return BLITZ_STOP;
+    return answer(401, BLITZ_STR("unauthorized"), reason);
+}
+
+/* The first field of those read here that is there twice, or not as it is spelt here; empty when all are clear.
+ * We judge the first one; which one the upstream obeys is its own choice. */
+static blitz_str doubtful_field(void)
+{
+    const blitz_str names[] = {SIGNATURE_HEADER, KEY_ID_HEADER, TIMESTAMP_HEADER, CONTENT_HEADER, API_KEY_HEADER,
+                               AUTHORIZATION};
+    for (uint32_t i = 0; i < sizeof names / sizeof *names; i++) {
+        uint32_t count = blitz_header_count(names[i]);
+        if (count > 1 || (count == 1 && !blitz_has_header(names[i]))) {
+            return names[i];
+        }
+    }
+    return BLITZ_STR("");
+}
+
+static int32_t refuse_doubtful(blitz_str name)
+{
+    char bytes[96];
+    blitz_writer reason = blitz_writer_on(bytes, sizeof bytes);
+    blitz_put(&reason, name);
+    blitz_put(&reason, BLITZ_STR(" is there twice, or in another spelling"));
+    return answer(400, BLITZ_STR("bad request"), blitz_written(&reason));
 }
 
 static int32_t by_signature(blitz_str method, blitz_str target, blitz_str signature)
@@ -169,9 +189,6 @@ static int32_t by_signature(blitz_str method, blitz_str target, blitz_str signat
         return refuse(BLITZ_STR(""), BLITZ_STR("the signature is not valid"));
     case SIGNATURE_GOOD:
         break;
-    }
-    if (request.content.len > 0) {
-        blitz_set_header(CONTENT_HEADER, request.content); /* the signed one, and no second */
     }
     return accept(request.key_id);
 }
@@ -207,7 +224,10 @@ static int32_t by_authorization(blitz_str key)
  * a good key. */
 BLITZ_REQUEST(method, path)
 {
-    remove_claimed_identity();
+    blitz_str doubtful = doubtful_field();
+    if (doubtful.len > 0) {
+        return refuse_doubtful(doubtful);
+    }
     blitz_value signature = blitz_header(SIGNATURE_HEADER);
     if (signature.found) {
         return by_signature(method, path, signature.text);

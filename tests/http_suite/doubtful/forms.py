@@ -131,8 +131,10 @@ FIELDS = Group(
         Form("two Content-Type fields", own("content_type_twice", post(lines(b"Content-Type: a/b", b"Content-Type: c/d", b"Content-Length: 2"), b"ab"), method=b"POST"), "9110 8.3", ("content-type",)),
     ),
     after="Names with `_` leave requests as in nginx (upstreams behind gateway interfaces cannot tell `X_User` from "
-    "`X-User`); one that would be a framing field is refused. Fields that have one value and come twice are refused: "
-    "a plugin might judge one while the upstream obeys the other.",
+    "`X-User`), whatever else is in them; one that would be a framing field is refused. Names with other punctuation "
+    "(`X.User`) pass, but not beside a field that a plugin or the gateway has set, added or removed: what reads as "
+    "the same name leaves with that. Fields that have one value and come twice are refused: a plugin might judge one "
+    "while the upstream obeys the other.",
 )  # fmt: skip
 
 FRAMING = Group(

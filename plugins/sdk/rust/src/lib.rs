@@ -135,7 +135,7 @@ pub fn set_method(method: &str) {
 }
 
 /// `client.address`, `request.id`, `request.method`, `request.path`, `request.host`, `response.status`,
-/// `route.name`, `upstream.address`, `plugin.name`, `body.truncated`, `config.<key>` ...
+/// `route.name`, `upstream.address`, `plugin.name`, `body.truncated`, `config.<key>`, `header.count.<name>` ...
 pub fn property(name: &str) -> Option<String> {
     read(|buf, cap| unsafe { raw::get_property(name.as_ptr(), name.len(), buf, cap) }).map(text)
 }

@@ -1,0 +1,82 @@
+"""Room for one more on a listener that always has to answer: the admin listener's, for probes.
+
+Its places are few, and whoever reaches it can take all of them and say nothing. So when they are taken, the
+connection that has waited for longest gives way: a probe asks as soon as it is there, and is gone again. And
+a process may have no descriptor left because of what other listeners do: some are put by for this one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from blitz.config import Resolved
+
+    from .connection import Connection
+    from .context import ServerContext
+
+__all__ = ["Reserve", "make_room", "too_few_descriptors"]
+
+# Beyond connections: the event loop, listeners, log, plugins' files at a reload, pipes for large bodies.
+OTHER_DESCRIPTORS = 128
+
+
+class Reserve:
+    """Descriptors that are held only so that somebody can have them."""
+
+    __slots__ = ("_held", "_size")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held: list[int] = []
+        self.refill()
+
+    def lend(self) -> bool:
+        """One descriptor is free now, for whoever asks the kernel next; False: there is none to lend."""
+        if not self._held:
+            return False
+        os.close(self._held.pop())
+        return True
+
+    def refill(self) -> None:
+        """Take back what was lent, as far as there is something to take."""
+        with contextlib.suppress(OSError):
+            while len(self._held) < self._size:
+                self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+    def close(self) -> None:
+        self._size = 0
+        while self.lend():
+            pass
+
+
+def make_room(context: ServerContext) -> bool:
+    """Close the connection that has waited for longest, one without a request before one whose client does
+    not read the answer. False: there is none."""
+    # Every wait of a kind lasts as long as any other, so the deadline tells which began first.
+    open_ones = [one for one in context.connections if one.stream.fileno() >= 0]
+    if not open_ones:
+        return False
+    victim: Connection = min(open_ones, key=lambda one: (one.busy, one.timer.deadline))
+    victim.stream.close()
+    return True
+
+
+def too_few_descriptors(resolved: Resolved) -> str:
+    """One sentence if the clients and upstream connections that there may be need more than there are."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    clients = resolved.limits.max_connections
+    if most == resource.RLIM_INFINITY or not clients:
+        return ""
+    upstreams = sum(one.max_connections * len(one.endpoints) for one in resolved.upstreams.values())
+    needed = clients + min(clients, upstreams) + OTHER_DESCRIPTORS
+    if needed <= most:
+        return ""
+    return (
+        f"limits.max_connections is {clients}, which with what goes to upstreams takes up to {needed} "
+        f"descriptors, and this process may have {most}: raise RLIMIT_NOFILE (LimitNOFILE=, ulimit -n) or "
+        "lower limits.max_connections"
+    )

@@ -56,7 +56,10 @@ LAYERS = {
     "server": Layer(("blitz.server",), CORES, TRIO | {"msgspec", "watchfiles"}, native=True),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO | {"msgspec"}),
     "gateway": Layer(
-        ("blitz.gateway", "blitz.embed", "blitz.examine"), (*CORES, "server", "admin"), TRIO, native=True
+        ("blitz.gateway", "blitz.embed", "blitz.examine", "blitz.under_trio"),
+        (*CORES, "server", "admin"),
+        TRIO,
+        native=True,
     ),
     "workers": Layer(
         ("blitz.workers", "blitz.worker", "blitz.systemd"),

@@ -69,7 +69,7 @@ LAYERS = {
     ),
     "public": Layer(("blitz",), (*CORES, "gateway", "workers")),
     "testing": Layer(("blitz.testing",), ("public", *CORES, "gateway"), TRIO),
-    "demo": Layer(("blitz.demo",), ("public", "foundation", "config", "gateway"), TRIO | {"h11"}),
+    "demo": Layer(("blitz.demo", "blitz.sdk"), ("public", "foundation", "config", "gateway"), TRIO | {"h11"}),
     "cli": Layer(
         ("blitz.cli", "blitz.__main__"), ("public", "workers", "testing", "demo"), TRIO | {"click", "rich"}
     ),
@@ -83,6 +83,7 @@ CLI_MAY_IMPORT = {
     "blitz.errors",
     "blitz.examine",
     "blitz.gateway",
+    "blitz.sdk",
     "blitz.testing",
     "blitz.workers",
 }

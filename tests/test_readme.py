@@ -69,6 +69,17 @@ def test_a_chain_runs_inside_a_program(checkout: Path) -> None:
     assert python(program, checkout).splitlines() == said
 
 
+def test_what_a_newcomer_wants_comes_first() -> None:
+    assert re.findall(r"^## (.*)$", README, re.MULTILINE)[:4] == [
+        "Try it",
+        "Your first plugin",
+        "How it works",
+        "What it costs",
+    ]
+    picture = re.search(r"!\[[^]]+\]\(([^)]+\.svg)\)", README)
+    assert picture is not None and picture.start() < README.index("## Try it")
+
+
 def test_the_first_two_commands_start_and_try_it() -> None:
     first = blocks("console")[0].splitlines()
     assert [line.split("  #")[0].rstrip() for line in first] == [

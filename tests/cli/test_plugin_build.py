@@ -80,3 +80,16 @@ def test_a_manifest_that_is_not_there_or_wrong_is_a_sentence(run, tmp_path):
     result = run("plugin", "build")
     assert result.exit_code == 2
     assert "blitz-plugin.toml:3: build.comand: unknown key; did you mean" in result.stderr
+
+
+def test_nothing_but_this_command_runs_what_a_manifest_says(run, manifest, tmp_path):
+    """Looking at a plugin, or running it, is no reason to run its author's words."""
+    manifest("touch owned", "made.wasm")
+    (tmp_path / "p" / "made.bin").rename(tmp_path / "p" / "made.wasm")
+    (tmp_path / "blitz.toml").write_text('plugin_dir = "p"\n[[routes]]\nanswer = { status = 200 }\n')
+    assert run("plugin", "inspect", "p/made.wasm").exit_code == 0
+    result = run("validate")
+    assert (result.exit_code, result.stdout) == (0, "blitz.toml: ok: 1 route, 0 upstreams, 1 plugin\n")
+    assert not (tmp_path / "p" / "owned").exists()
+    run("plugin", "build", "p")
+    assert (tmp_path / "p" / "owned").exists()

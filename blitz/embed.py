@@ -12,15 +12,16 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
 from blitz._native import ffi, lib
-from blitz.config import Answer, Config, Plugin, Route, resolve
+from blitz.config import Answer, Config, Log, Plugin, Route, resolve
 from blitz.server.guests import drive, probe, wait_for_instance
 from blitz.server.loading import discard, load_plugin
 from blitz.server.turns import GuestTurns
+from blitz.under_trio import check_under_trio
 from blitz.wasm.cache import open_cache
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, PENDING, Chain, ChainRun
 from blitz.wasm.engine import Engine
@@ -29,6 +30,7 @@ from blitz.wasm.pool import PluginPool
 __all__ = ["AppliedChain", "ChainExchange", "Continue", "Request", "Respond", "Response", "open_chain"]
 
 Fields = Iterable[tuple[str | bytes, str | bytes]]
+PluginLogLevel = Literal["trace", "debug", "info", "warn", "error", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ class AppliedChain:
 
     async def process_request(self, request: Request) -> Continue | Respond:
         """Run the request hooks on *request*. Raises PluginError."""
+        check_under_trio("AppliedChain.process_request")
         with self.exchange(request) as exchange:
             return await exchange.request()
 
@@ -155,20 +158,25 @@ class AppliedChain:
 
 @contextlib.asynccontextmanager
 async def open_chain(
-    plugins: Sequence[str | PathLike[str] | Plugin], **settings: Any
+    plugins: Sequence[str | PathLike[str] | Plugin], *, plugin_log: PluginLogLevel = "info", **settings: Any
 ) -> AsyncIterator[AppliedChain]:
     """Load *plugins* and run them in the order given.
 
+    What they log goes to the logger ``blitz.plugin``.
+
     Args:
         plugins: paths of ``.wasm`` files (a manifest beside one is read), or ``blitz.config.Plugin``.
+        plugin_log: the least severe lines of the plugins that are kept, as ``[log] plugins`` says it.
         settings: keys of ``[[plugins]]`` for every path, such as ``memory="2MiB"``, ``timeout="10ms"``,
             ``config={...}``, ``env=["NAME"]``, ``failure="open"``. Nothing is granted but what is said here:
             a plugin that asks for the clock needs ``grant=["clock"]``.
     Raises:
         ConfigError, PluginLoadError.
+        RuntimeError: outside of trio.
     """
+    check_under_trio("blitz.open_chain")
     entries = [_entry(plugin, place, settings) for place, plugin in enumerate(plugins)]
-    config = Config(plugins=entries, routes=[Route(answer=Answer(status=200))])
+    config = Config(plugins=entries, routes=[Route(answer=Answer(status=200))], log=Log(plugins=plugin_log))
     resolved = resolve(config)
     engine = Engine()
     pools: list[PluginPool] = []

@@ -45,6 +45,11 @@ class BlitzError(Exception):
     status_hint: int = 500
     retryable: bool = False
 
+    @property
+    def message(self) -> str:
+        """What happened, for one line of a log or a record: ``str`` may have more."""
+        return super().__str__()
+
 
 def how_to_grant(plugin: str, capabilities: Iterable[str]) -> str:
     """What an operator does so that *plugin* may use all of *capabilities*, for the end of a sentence."""
@@ -138,7 +143,8 @@ class PluginError(BlitzError):
         kind: one word for the class, for records.
         plugin: its name. version: as its manifest says, or "".
         hook: the export that was running, or "".
-        frames: guest frames, innermost first, one ``function  file:line`` each.
+        frames: guest frames, innermost first, one ``function  file:line`` each. ``str`` lists them below
+            the message, in lines of their own.
     """
 
     source = "plugin"
@@ -158,6 +164,9 @@ class PluginError(BlitzError):
         self.version = version
         self.hook = hook
         self.frames = frames
+
+    def __str__(self) -> str:
+        return "\n    at ".join((self.message, *self.frames))
 
 
 class PluginLoadError(PluginError):

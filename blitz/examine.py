@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blitz.config import Resolved, ResolvedPlugin
-from blitz.config.manifest import Manifest, find_manifest, read_manifest
+from blitz.config.manifest import Build, Manifest, find_manifest, read_manifest
 from blitz.errors import BlitzError, ConfigProblem, PluginLoadError
 from blitz.server.guests import probe
 from blitz.server.loading import discard, load_plugin
@@ -23,7 +23,7 @@ from blitz.wasm.engine import Engine
 from blitz.wasm.module import MemoryType, Module, spell_type
 from blitz.wasm.pool import PluginPool
 
-__all__ = ["Entry", "Inspection", "check_plugins", "check_tls", "inspect_plugin"]
+__all__ = ["Entry", "Inspection", "check_plugins", "check_tls", "inspect_plugin", "read_build"]
 
 # Word -> host functions that it stands for.
 USES = {
@@ -110,6 +110,12 @@ class Inspection:
     manifest: str
     asks: Manifest | None
     problems: tuple[ConfigProblem, ...]
+
+
+def read_build(manifest: Path) -> tuple[Build, list[ConfigProblem]]:
+    """How *manifest* says that its plugin is made, and what is wrong with the file."""
+    asks, document = read_manifest(manifest)
+    return asks.build, document.problems
 
 
 def inspect_plugin(file: str) -> Inspection:

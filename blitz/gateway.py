@@ -24,7 +24,16 @@ import trio
 
 from blitz.admin.api import Admin
 from blitz.admin.report import BoardOfParent, PlaceOnBoard, Reporter
-from blitz.admin.status import Child, Reload, Status, Worker, look
+from blitz.admin.status import (
+    Child,
+    EndpointStatus,
+    PluginStatus,
+    Reload,
+    Status,
+    Worker,
+    WorkerStatus,
+    look,
+)
 from blitz.config import Address, Config, Resolved, resolve
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
 from blitz.server.connection import serve_connection
@@ -40,6 +49,7 @@ from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
 from blitz.server.turns import GuestTurns
 from blitz.server.watch import Seen, check_watching, look_around, watch
+from blitz.under_trio import check_under_trio
 from blitz.wasm.cache import open_cache
 from blitz.wasm.engine import Engine, EngineStatistics
 from blitz.wasm.plugin import PluginSpec
@@ -49,13 +59,19 @@ from blitz.wasm.shared import Shared
 __all__ = [
     "BoardOfParent",
     "Child",
+    "Counters",
+    "EndpointStatus",
+    "EngineStatistics",
     "Fault",
     "Gateway",
     "PlaceOnBoard",
+    "PluginStatus",
+    "PoolStatistics",
     "Reload",
     "Shared",
     "Statistics",
     "Status",
+    "WorkerStatus",
     "bind_admin",
     "bind_all",
     "open_gateway",
@@ -143,6 +159,7 @@ class Gateway:
         Raises:
             ConfigError, PluginLoadError: the old configuration goes on.
         """
+        check_under_trio("Gateway.reload")
         async with self._reloading:
             try:
                 self._check_not_ending()
@@ -151,7 +168,7 @@ class Gateway:
                 if self._reload_scope.cancelled_caught:
                     raise ConfigError(ENDING)
             except BlitzError as error:
-                said = "; ".join(str(error).splitlines())
+                said = "; ".join(line.strip() for line in str(error).splitlines())
                 self._last_reload = Reload(time.time(), reason, said)
                 _log.error("reload refused (%s), generation %d goes on: %s", reason, self.generation, said)
                 raise
@@ -211,6 +228,7 @@ class Gateway:
             ConfigError: there is none: it was not replaced since the gateway started, or failed itself.
                 Or the gateway is ending.
         """
+        check_under_trio("Gateway.roll_back")
         async with self._reloading:
             self._check_not_ending()
             if plugin not in self._spares:
@@ -267,6 +285,7 @@ class Gateway:
         Returns:
             True when nothing had to be cut off.
         """
+        check_under_trio("Gateway.drain")
         context = self._context
         if grace is None:
             grace = context.runtime.timeouts.drain
@@ -311,6 +330,7 @@ class Gateway:
 
     def statistics(self) -> Statistics:
         """Counts since the start, and what is in flight now, of this process."""
+        check_under_trio("Gateway.statistics")
         context = self._context
         now = trio.current_time()
         return Statistics(
@@ -420,7 +440,9 @@ async def serve(
     Raises:
         ConfigError: also for an address that cannot be bound.
         PluginLoadError: a plugin cannot run.
+        RuntimeError: outside of trio.
     """
+    check_under_trio("blitz.serve")
     engine = Engine()
     own = Shared() if shared is None else None
     shared = own or shared
@@ -514,6 +536,7 @@ async def open_gateway(config: Config | Resolved, **options: Any) -> AsyncIterat
 
     What keeps it from starting is raised as it is; errors of the body arrive in the group of a nursery.
     """
+    check_under_trio("blitz.open_gateway")
     started = False
     try:
         async with trio.open_nursery() as nursery:

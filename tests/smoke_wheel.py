@@ -1,8 +1,8 @@
 """Does the installed wheel work away from the checkout? Run by its environment's Python, from any directory.
 
-Starts ``blitz demo`` on ports of the kernel's choice, sends one request without a key (a plugin of the
-wheel answers 401) and one with the demo's key (it reaches the upstream and comes back), then SIGTERM:
-the process must end by itself with status 0.
+Copies the SDKs out of it. Starts ``blitz demo`` on ports of the kernel's choice, sends one request
+without a key (a plugin of the wheel answers 401) and one with the demo's key (it reaches the upstream and
+comes back), then SIGTERM: the process must end by itself with status 0.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def main() -> int:
     plugins = sorted(path.name for path in (where.parent / "_demo").glob("*.wasm"))
     assert plugins == ["auth_custom.wasm", "rate_limiter.wasm", "request_logger.wasm"], plugins
 
-    command = [str(Path(sys.executable).parent / "blitz"), "demo", "--listen", "127.0.0.1:0"]
+    executable = str(Path(sys.executable).parent / "blitz")
+    copy_sdks(executable)
+    command = [executable, "demo", "--listen", "127.0.0.1:0"]
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     watchdog = threading.Timer(PATIENCE, demo.kill)
     watchdog.start()
@@ -38,6 +41,16 @@ def main() -> int:
         watchdog.cancel()
         demo.kill()
         demo.wait()
+
+
+def copy_sdks(executable: str) -> None:
+    """The SDKs lie in the wheel, whole."""
+    with tempfile.TemporaryDirectory() as directory:
+        target = Path(directory, "sdk")
+        subprocess.run([executable, "sdk", str(target)], check=True, stdout=subprocess.DEVNULL)
+        for name in ("c/blitz.h", "cpp/README.md", "zig/blitz.zig", "rust/.cargo/config.toml", "go/go.mod"):
+            assert (target / name).is_file(), f"blitz sdk did not copy {name}"
+        assert (target / "assemblyscript" / "blitz.ts").is_file()
 
 
 def drive(demo: subprocess.Popen[str]) -> int:

@@ -56,7 +56,10 @@ LAYERS = {
     "server": Layer(("blitz.server",), CORES, TRIO | {"msgspec", "watchfiles"}, native=True),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO | {"msgspec"}),
     "gateway": Layer(
-        ("blitz.gateway", "blitz.embed", "blitz.examine"), (*CORES, "server", "admin"), TRIO, native=True
+        ("blitz.gateway", "blitz.embed", "blitz.examine", "blitz.under_trio"),
+        (*CORES, "server", "admin"),
+        TRIO,
+        native=True,
     ),
     "workers": Layer(
         ("blitz.workers", "blitz.worker", "blitz.systemd"),
@@ -66,7 +69,7 @@ LAYERS = {
     ),
     "public": Layer(("blitz",), (*CORES, "gateway", "workers")),
     "testing": Layer(("blitz.testing",), ("public", *CORES, "gateway"), TRIO),
-    "demo": Layer(("blitz.demo",), ("public", "foundation", "config", "gateway"), TRIO | {"h11"}),
+    "demo": Layer(("blitz.demo", "blitz.sdk"), ("public", "foundation", "config", "gateway"), TRIO | {"h11"}),
     "cli": Layer(
         ("blitz.cli", "blitz.__main__"), ("public", "workers", "testing", "demo"), TRIO | {"click", "rich"}
     ),
@@ -80,6 +83,7 @@ CLI_MAY_IMPORT = {
     "blitz.errors",
     "blitz.examine",
     "blitz.gateway",
+    "blitz.sdk",
     "blitz.testing",
     "blitz.workers",
 }

@@ -5,11 +5,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from .cli.commands import PLUGINS, ROOT, blitz, environment, serving
+from .cli.commands import PLUGINS, ROOT, blitz, curl, environment, serving
+from .plugins.toolchain import run_zig
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -65,6 +67,64 @@ def test_a_chain_runs_inside_a_program(checkout: Path) -> None:
     _, program = blocks("python")
     said = [line.split("  # ")[1] for line in program.splitlines() if "print(" in line]
     assert python(program, checkout).splitlines() == said
+
+
+def test_what_a_newcomer_wants_comes_first() -> None:
+    assert re.findall(r"^## (.*)$", README, re.MULTILINE)[:4] == [
+        "Try it",
+        "Your first plugin",
+        "How it works",
+        "What it costs",
+    ]
+    picture = re.search(r"!\[[^]]+\]\(([^)]+\.svg)\)", README)
+    assert picture is not None and picture.start() < README.index("## Try it")
+
+
+def test_the_first_two_commands_start_and_try_it() -> None:
+    first = blocks("console")[0].splitlines()
+    assert [line.split("  #")[0].rstrip() for line in first] == [
+        "$ make run",
+        "$ curl -i http://127.0.0.1:8080/hello",
+    ]
+
+
+@pytest.mark.toolchain
+def test_the_first_plugin_is_built_and_stands_in_front_of_something(tmp_path: Path) -> None:
+    """Its console blocks, word for word but for the ports, the compiler's place and where they are typed."""
+    (source,) = blocks("c")
+    (tmp_path / "hello.c").write_text(source)
+    (commands,) = (block for block in blocks("console") if "-m ziglang cc" in block)
+    lines = [line.removeprefix("$ ") for line in commands.replace("\\\n", "").splitlines()]
+    compile_it, upstream, proxy = (
+        next(line for line in lines if words in line) for words in ("ziglang", "http.server", "blitz proxy")
+    )
+    run_zig(next(line for line in lines if "-m ziglang" in line), tmp_path)
+    assert compile_it.startswith("pip install ziglang==")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    words = upstream.partition("&")[0].split()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    server = subprocess.Popen(
+        [sys.executable, *(port if word == "9000" else word for word in words[1:])],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        typed = proxy.replace(":8080", "127.0.0.1:0").replace(":9000", f":{port}").split()
+        with serving(*typed[1:], cwd=tmp_path) as gateway:
+            (shown,) = (block for block in blocks("console") if "/private/" in block)
+            _, refused, _, passed = shown.splitlines()
+            assert curl(gateway.port, "/private/notes")[2].decode() == f"{refused}\n"
+            for _ in range(600):  # until that server listens
+                if (status := curl(gateway.port, "/README.md")[0]) < 500:
+                    break
+                time.sleep(0.1)
+            assert str(status) == passed
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_links_lead_to_files() -> None:

@@ -20,7 +20,8 @@ COMMANDS = {
     "demo": ("blitz.cli.demo:demo", "Run a demo: an upstream, the built-in plugins, three routes."),
     "validate": ("blitz.cli.check:validate", "List every mistake in a file, and load its plugins."),
     "schema": ("blitz.cli.check:schema", "Print the JSON schema of blitz.toml."),
-    "plugin": ("blitz.cli.plugin:plugin", "Look at plugin files."),
+    "plugin": ("blitz.cli.plugin:plugin", "Look at plugin files, and build them."),
+    "sdk": ("blitz.cli.sdk:sdk", "Copy the SDKs for plugins to a directory."),
     "version": ("blitz.cli.check:version", "Print what is installed."),
 }
 
@@ -52,6 +53,26 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib import metadata
+
+        try:
+            click.echo(f"blitz {metadata.version('blitz-gateway')}")
+        except metadata.PackageNotFoundError:
+            click.echo("blitz, from a directory that is not installed")
+        ctx.exit()
+
+
 @click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version; `blitz version` prints what it runs on, too.",
+)
 def main() -> None:
     """Blitz, an edge gateway that runs WebAssembly plugins on every request."""

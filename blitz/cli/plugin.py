@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from blitz.cli.output import EXIT_BAD_INPUT, fail_on_errors, print_json
+from blitz.cli.output import EXIT_BAD_INPUT, EXIT_FAILED, fail_on_errors, print_json, refuse
 from blitz.config import format_duration, format_size
+from blitz.errors import ConfigProblem
 
 if TYPE_CHECKING:
     from blitz.examine import Inspection
@@ -19,7 +23,7 @@ __all__ = ["plugin"]
 
 @click.group()
 def plugin() -> None:
-    """Look at plugin files."""
+    """Look at plugin files, and build them."""
 
 
 @plugin.command(short_help="Show what is in a .wasm and what it asks for.")
@@ -39,6 +43,69 @@ def inspect(file: str, as_json: bool) -> None:
     else:
         _print(found)
     raise SystemExit(EXIT_BAD_INPUT if found.refused or found.problems or found.unasked else 0)
+
+
+@plugin.command(short_help="Run the build command of a manifest.")
+@click.argument("manifest", default=".", type=click.Path(path_type=Path))
+def build(manifest: Path) -> None:
+    """Run [build] command of MANIFEST (default: blitz-plugin.toml here) and look at what it makes.
+
+    The command runs as you, in the manifest's directory, without a shell; for one, write sh -c '...'.
+
+    Exit code 1 when the command fails or does not make [build] output, 2 when that cannot run as a plugin.
+    """
+    from blitz.examine import inspect_plugin, read_build  # loads the engine
+
+    if manifest.is_dir():
+        manifest = manifest / "blitz-plugin.toml"
+    asked, problems = read_build(manifest)
+    if problems:
+        refuse(problems)
+    command, output = _words(manifest, asked.command), manifest.parent / asked.output
+    if not asked.output:
+        refuse(
+            [
+                ConfigProblem(
+                    "say what the command makes, such as hello.wasm", file=str(manifest), key="build.output"
+                )
+            ]
+        )
+    click.echo(f"{manifest.parent}$ {asked.command}")
+    _run(command, manifest)
+    if not output.is_file():
+        _fail(f"{manifest}: build.output: the command ended well and made no {output}")
+    with fail_on_errors():
+        found = inspect_plugin(str(output))
+    if found.refused:
+        refuse([ConfigProblem(found.refused)])
+    click.echo(f"{output}: {found.size} bytes, {found.abi}, hooks: {', '.join(found.hooks)}")
+
+
+def _words(manifest: Path, command: str) -> list[str]:
+    problem = "there is nothing to run; write the command that makes the .wasm"
+    words: list[str] = []
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        problem = f"cannot be split into words: {str(error).lower()}"
+    if not words:
+        refuse([ConfigProblem(problem, file=str(manifest), key="build.command")])
+    return words
+
+
+def _run(command: list[str], manifest: Path) -> None:
+    try:
+        code = subprocess.run(command, cwd=manifest.parent, check=False).returncode
+    except OSError as error:
+        _fail(f"{manifest}: build.command: {command[0]} cannot be run: {(error.strerror or '').lower()}")
+    if code:
+        ended = f"with exit code {code}" if code > 0 else f"by signal {-code}"
+        _fail(f"{manifest}: build.command: {command[0]} ended {ended}; what it says is above")
+
+
+def _fail(sentence: str) -> NoReturn:
+    click.echo(sentence, err=True)
+    raise SystemExit(EXIT_FAILED)
 
 
 def _as_json(found: Inspection) -> dict[str, Any]:

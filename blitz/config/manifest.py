@@ -36,9 +36,9 @@ class About(Model, frozen=True):
 
 
 class Build(Model, frozen=True):
-    """How to make the `.wasm`; for people and `blitz plugin build`."""
+    """How to make the `.wasm`: what `blitz plugin build` runs."""
 
-    command: Annotated[str, Meta(description="run in the manifest's directory")] = ""
+    command: Annotated[str, Meta(description="run in the manifest's directory, without a shell")] = ""
     output: Annotated[str, Meta(description="what it makes, relative to the manifest")] = ""
 
 

@@ -25,5 +25,5 @@ def builtin_plugins() -> Path:
     places = " nor in ".join(str(place) for place in PLACES)
     raise ConfigError(
         f"the built-in plugins ({', '.join(NAMES)}) are neither in {places}; "
-        "install blitz-gateway from its wheel, or run from a checkout"
+        "install the wheel that `make dist` builds, or run from a checkout"
     )

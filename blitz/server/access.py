@@ -112,7 +112,7 @@ class AccessLine:
         """*error* decided the answer, or would have."""
         if isinstance(error, PluginError):
             self.plugin = error.plugin
-        self.error = str(error)
+        self.error = error.message
 
     def end(self, exchange: Exchange) -> None:
         """Write the line; *exchange* still has everything."""

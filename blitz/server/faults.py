@@ -76,7 +76,7 @@ class FaultLog:
             version=error.version,
             hook=error.hook,
             kind=error.kind,
-            message=str(error),
+            message=error.message,
             frames=error.frames,
             request_id=request_id,
             route=route,

@@ -150,7 +150,7 @@ def _check(pool: PluginPool, instance: Instance, rc: int | None, hook: str, what
     if rc < 0:
         fault = pool.drop(instance, trio.current_time())
         raise PluginLoadError(
-            f"{source}: {what}{fault}", plugin=pool.name, hook=fault.hook, frames=fault.frames
+            f"{source}: {what}{fault.message}", plugin=pool.name, hook=fault.hook, frames=fault.frames
         ) from fault
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,8 +42,9 @@ def check_watching() -> None:
         raise ConfigError(
             [
                 ConfigProblem(
-                    "needs the package watchfiles: pip install 'blitz-gateway[watch]', or leave it out "
-                    "and send SIGHUP after a change",
+                    "needs the package watchfiles: "
+                    f"run '{sys.executable} -m pip install watchfiles', or leave it out and send SIGHUP "
+                    "after a change",
                     key="watch",
                 )
             ]

@@ -6,29 +6,12 @@ import sys
 
 import pytest
 import wasmtime
-from click.testing import CliRunner
 
-from blitz.cli import COMMANDS, main
+from blitz.cli import COMMANDS
 
 from .commands import PLUGINS, ROOT, blitz, environment
 
 ROUTE = '[[routes]]\nupstream = "http://127.0.0.1:9000"\n'
-
-
-@pytest.fixture
-def run(monkeypatch, tmp_path):
-    """Call the command in this process, in an empty directory, with nothing set."""
-    monkeypatch.chdir(tmp_path)
-    for name in (
-        "PLUGIN_DIR",
-        "PLUGIN_MEMORY_LIMIT",
-        "PLUGIN_TIMEOUT",
-        "PLUGIN_GRANT",
-        "PLUGIN_LOG",
-        "QUIC_LOG",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    return lambda *words: CliRunner().invoke(main, words)
 
 
 def test_help_lists_every_command(run):
@@ -77,6 +60,11 @@ def test_version_names_what_it_runs_on(run):
     lines = dict(line.split(" ", 1) for line in run("version").output.splitlines())
     assert lines["python"] == ".".join(map(str, sys.version_info[:3]))
     assert list(lines) == list(json.loads(run("version", "--json").output))
+
+
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_the_flag_prints_the_version_alone(run, flag):
+    assert run(flag).output == run("version").output.splitlines()[0] + "\n"
 
 
 # ---------------------------------------------------------------- validate

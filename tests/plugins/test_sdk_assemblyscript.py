@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from blitz.wasm.engine import Engine
 from .blitz_host import BlitzPlugin
 from .cases import PLUGINS
 from .probe import check_hello, check_probe, check_refused, exercise
+from .reference_host import Message
+from .toolchain import check_frame
 
 SDK = PLUGINS / "sdk" / "assemblyscript"
 VERSION = "0.28.20"
@@ -79,6 +82,50 @@ def test_probe_calls_every_kind_of_host_function(probe: Path, engine: Engine) ->
 def test_init_refuses_with_its_message(probe: Path, engine: Engine) -> None:
     with BlitzPlugin(engine, probe, {"refuse": "not today"}, {}) as plugin:
         check_refused(plugin)
+
+
+FAILS = """import * as blitz from "./blitz";
+export { blitz_buffer, blitz_buffer_size } from "./blitz";
+
+function explode(path: string): i32 {
+  const table: i32[] = [0, 0, 0];
+  if (path.length == 4) throw new Error("thrown on purpose");
+  assert(path.length != 5, "five is too many");
+  return table[path.length];
+}
+export function process_request(method: usize, methodSize: i32, path: usize, pathSize: i32): i32 {
+  const text = blitz.text(path, pathSize);
+  return text.startsWith("/-") ? explode(text.slice(1)) : explode(text);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def fails(asc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("fails")
+    (directory / "fails.ts").write_text(FAILS)
+    shutil.copy(SDK / "blitz.ts", directory)
+    return compile_ts(asc, directory / "fails.ts", directory / "fails.wasm")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        pytest.param("/abc", r"thrown on purpose \(fails\.ts:6:\d+\)", id="throw"),
+        pytest.param("/abcd", r"five is too many \(fails\.ts:7:\d+\)", id="assert"),
+        pytest.param("/-abc", r"thrown on purpose \(fails\.ts:6:\d+\)", id="through another call"),
+        pytest.param("/abcde", r"Index out of range \(~lib/array\.ts:\d+:\d+\)", id="index"),
+    ],
+)
+def test_an_error_says_why_and_where(fails: Path, engine: Engine, path: str, said: str) -> None:
+    """In a module that was built as the page says."""
+    with BlitzPlugin(engine, fails, {}, {}) as plugin:
+        assert plugin.request("GET", "/-/", Message()).verdict == 0
+        plugin.request("GET", path, Message())
+        fault = plugin.instance.fault()
+        assert re.search(rf": the guest aborted: {said}", str(fault)), fault
+        check_frame(fault, "process_request")
+        check_frame(fault, "explode")
 
 
 def test_memory_stays_flat(probe: Path, engine: Engine) -> None:

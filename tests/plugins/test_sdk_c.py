@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import importlib.util
 import os
-import shlex
+import shutil
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -18,10 +16,12 @@ from blitz.wasm.engine import Engine
 from .blitz_host import BlitzPlugin
 from .cases import PLUGINS
 from .reference_host import Message, ReferencePlugin
+from .toolchain import SDKS, builder, check_frame, listings, run_zig
 
-SDK = PLUGINS / "sdk" / "c"
+SDK = SDKS / "c"
 pytestmark = pytest.mark.toolchain
 
+(COMMAND,) = listings(SDK / "README.md", "bash")
 PROBE = r"""
 #define BLITZ_BUFFER_SIZE 70000
 #define BLITZ_ALLOCATOR
@@ -85,14 +85,6 @@ BLITZ_RESPONSE(status, body)
 """
 
 
-def builder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("plugins_build", PLUGINS / "build.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def compile_c(source: str, directory: Path) -> Path:
     file, out = directory / "plugin.c", directory / "plugin.wasm"
     file.write_text(source)
@@ -111,12 +103,9 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_first_plugin_of_the_readme_builds_and_works(tmp_path: Path) -> None:
-    readme = (SDK / "README.md").read_text()
-    source, command = (readme.split(f"```{kind}\n")[1].split("```")[0] for kind in ("c", "bash"))
+    (source,) = listings(SDK / "README.md", "c")
     (tmp_path / "hello.c").write_text(source)
-    words = shlex.split(command.replace("\\\n", " ").replace("plugins/sdk/c", str(SDK)))
-    assert words[:3] == ["python", "-m", "ziglang"]
-    subprocess.run([*builder().zig(), *words[3:]], cwd=tmp_path, check=True)
+    run_zig(COMMAND, tmp_path)
     plugin = ReferencePlugin(tmp_path / "hello.wasm", {}, {})
     assert plugin.memory.size(plugin.store) <= 2
     passed = plugin.request("GET", "/a", Message([("accept", "*/*")]))
@@ -165,3 +154,73 @@ def test_bodies_larger_than_the_buffer_go_through_the_allocator(probe: Path) -> 
             sizes.add(plugin.memory_size())
         assert len(sizes) == 1
     engine.close()
+
+
+# ---------------------------------------------------------------- faults in the builds of the page
+
+# Line numbers matter below.
+EXPLODES = r"""#include "blitz.h"
+static uint32_t table[4];
+__attribute__((noinline)) static int explode(uint32_t length) {
+    if (length > 9) __builtin_trap();
+    return BLITZ_CONTINUE;
+}
+BLITZ_REQUEST(method, path)
+{
+    table[method.len]++;
+    return explode(path.len);
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "page", [SDK / "README.md", PLUGINS / "README.md", PLUGINS.parent / "README.md"], ids=str
+)
+def test_a_trap_says_where_it_was(tmp_path: Path, page: Path) -> None:
+    """In a module that was built as *page* says."""
+    shown = page.read_text(encoding="utf-8").replace("\\\n", "")
+    (line,) = (line for line in shown.splitlines() if "-m ziglang cc -target wasm32-freestanding" in line)
+    (tmp_path / "plugin.c").write_text(EXPLODES)
+    run_zig(f"{line.removeprefix('$ ').partition(' -o ')[0]} -o plugin.wasm plugin.c", tmp_path)
+    engine = Engine(max_instances=4, max_memory_size=2 * 1024 * 1024)
+    with BlitzPlugin(engine, tmp_path / "plugin.wasm", {}, {}) as plugin:
+        assert plugin.request("GET", "/short", Message()).verdict == 0
+        plugin.request("GET", "/longer-path", Message())
+        check_frame(plugin.instance.fault(), "explode", "plugin.c:4")
+    engine.close()
+
+
+@pytest.mark.parametrize("language", ["cc", "c++"])
+def test_a_debug_build_links_and_finds_undefined_behaviour(tmp_path: Path, language: str) -> None:
+    """The page's command without -Os, as somebody types it who looks for a mistake."""
+    (tmp_path / "hello.c").write_text(EXPLODES)
+    shutil.copy(tmp_path / "hello.c", tmp_path / "hello.cpp")
+    command = COMMAND.replace(" -Os", "")
+    if language == "c++":
+        command = command.replace("hello.c\n", "hello.cpp").replace("ziglang cc", "ziglang c++")
+    run_zig(command, tmp_path)
+    engine = Engine(max_instances=4, max_memory_size=2 * 1024 * 1024)
+    with BlitzPlugin(engine, tmp_path / "hello.wasm", {}, {}) as plugin:
+        assert plugin.request("GET", "/", Message()).verdict == 0
+        plugin.request("DELETE", "/", Message())
+        ((level, line),) = plugin.logs
+        assert level == "error"
+        assert line.startswith("undefined behaviour: an index out of bounds at ") and ":9:" in line
+        check_frame(
+            plugin.instance.fault(), "blitz_on_request", f"hello.{'c' if language == 'cc' else 'cpp'}:9"
+        )
+    engine.close()
+
+
+def test_any_clang_with_wasm_ld_will_do(tmp_path: Path) -> None:
+    """With the flags that the page names."""
+    if shutil.which("clang") is None or shutil.which("wasm-ld") is None:
+        pytest.skip("no clang with wasm-ld: apt-get install clang lld")
+    (tmp_path / "hello.c").write_text(PROBE)
+    flags = COMMAND.replace("\\\n", "").partition("-Os ")[2].replace("plugins/sdk", str(SDKS))
+    command = f"clang --target=wasm32 -mbulk-memory -ffreestanding -Os {flags}"
+    assert command[: command.index(" -Os")] in (SDK / "README.md").read_text()
+    done = subprocess.run(command.split(), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    plugin = ReferencePlugin(tmp_path / "hello.wasm", {}, {})
+    assert dict(plugin.request("GET", "/", Message()).headers)["x-found"] == "no"

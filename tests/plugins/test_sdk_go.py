@@ -16,6 +16,8 @@ from blitz.wasm.engine import Engine
 from .blitz_host import MIB, BlitzPlugin
 from .cases import PLUGINS
 from .probe import check_hello, check_probe, check_refused, exercise
+from .reference_host import Message
+from .toolchain import check_frame, listings
 
 SDK = PLUGINS / "sdk" / "go"
 MEMORY = 16 * MIB
@@ -55,6 +57,39 @@ def probe(hello: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         SDK / "examples" / "probe",
     )
     return out
+
+
+PANICS = """package main
+
+import blitz "blitz.example/plugin"
+
+//go:noinline
+func explode(path string) int {
+	return make([]int, 3)[len(path)]
+}
+
+func init() {
+	blitz.OnRequest(func(method, path string) blitz.Verdict {
+		return blitz.Verdict(explode(path))
+	})
+}
+
+func main() {}
+"""
+
+
+def test_a_panic_says_why_and_where(hello: Path, tmp_path: Path, engine: Engine) -> None:
+    """In a module that was built as the page says."""
+    (commands,) = listings(SDK / "README.md", "bash")
+    (tmp_path / "main.go").write_text(PANICS)
+    run_go(commands.replace("/path/to/blitz/plugins/sdk/go", str(SDK)), tmp_path)
+    with BlitzPlugin(engine, tmp_path / "hello.wasm", {}, {}, MEMORY) as plugin:
+        assert plugin.request("GET", "/a", Message()).verdict == 0
+        plugin.request("GET", "/abc", Message())
+        lines = [text for level, text in plugin.logs if level == "error"]
+        assert "panic: runtime error: index out of range [4] with length 3" in lines
+        assert any("main.go:7" in line for line in lines)
+        check_frame(plugin.instance.fault(), "explode")
 
 
 @pytest.fixture(scope="module")

@@ -149,6 +149,7 @@ async def test_one_id_ties_line_fault_and_answer(
         (fault,) = test.gateway.faults()
         assert line["plugin"] == "guest"
         assert line["error"].startswith("guest failed in process_request: unreachable")
+        assert "\n" not in line["error"]
         assert fault.request_id == line["id"]
         if failure == "closed":
             assert (line["status"], body) == (

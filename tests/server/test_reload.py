@@ -468,5 +468,7 @@ async def test_watching_calls_once_for_a_burst(
 def test_watching_without_its_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     find: Callable[[str], object] = lambda name: None  # noqa: E731
     monkeypatch.setattr(watch_module, "find_spec", find)
-    with pytest.raises(blitz.ConfigError, match=r"watch: needs the package watchfiles: pip install"):
+    with pytest.raises(
+        blitz.ConfigError, match=r"watch: needs the package watchfiles: run '.* -m pip install watchfiles'"
+    ):
         check_watching()

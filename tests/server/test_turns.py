@@ -1,47 +1,214 @@
-"""Guests that loop for ever take turns: of any number, one of them runs per pass of the event loop."""
+"""Guests share the passes of the event loop: a few time slices in each, however many guests there are."""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
 import trio
 import trio.testing
 import wasmtime
 
-from blitz.config import Plugin, Route, Timeouts
+from blitz.config import Config, Plugin, Route, Timeouts
+from blitz.server.deadline import MAX_AT_ONCE
 
-from .harness import answering, rig, until
+from .harness import Client, Rig, answering, rig, until
 from .test_plugins import HEAD, OK, REQUEST
 
-LOOPING = 16
+LOOPING = 40
 PASSES = 200
 LOOP = f"(module {HEAD} {REQUEST} (loop $l (br $l)) (i32.const 0)))"
+# About a millisecond, which is less than a slice: it never yields by itself for long.
+BUSY = """(local $n i32) (local.set $n (i32.const 1000000))
+  (loop $l (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"""
 GET = b"GET /%s HTTP/1.1\r\nHost: test\r\n\r\n"
+ROUTES = [Route(upstream="main", path_prefix="/guest"), Route(upstream="main", plugins=[])]
+END = Timeouts(drain=0.1)
+
+Make = Callable[..., Plugin]
 
 
-async def test_looping_guests_take_turns_and_others_are_answered(tmp_path: Path) -> None:
-    file = tmp_path / "loop.wasm"
-    file.write_bytes(wasmtime.wat2wasm(LOOP))
-    plugin = Plugin(name="loop", file=str(file), timeout=60, max_instances=LOOPING)
-    routes = [Route(upstream="main", path_prefix="/loop"), Route(upstream="main", plugins=[])]
-    end = Timeouts(drain=0.1)
-    async with rig(answering(OK), plugins=[plugin], routes=routes, timeouts=end) as test:
-        for _ in range(LOOPING):
-            await (await test.connect()).send(GET % b"loop")
-        await until(lambda: test.gateway.statistics().plugins["loop"].live == LOOPING)
-        slices = []
-        before = test.gateway.statistics().guests.pended
-        for _ in range(PASSES):
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            now = test.gateway.statistics().guests.pended
-            slices.append(now - before)
-            before = now
-        # We are now before, now behind the guest whose turn it is: two passes show as 2 and 0, or as 1 and 1.
-        assert max(slices) <= 2
-        assert PASSES // 4 < sum(slices) <= PASSES + 2
-        client = await test.connect()
-        for _ in range(20):
-            await client.send(GET % b"clean")
-            assert (await client.answer())[0] == 200
-        assert test.gateway.statistics().plugins["loop"].live == LOOPING
+@pytest.fixture
+def guest(tmp_path: Path) -> Make:
+    def make(wat: str, **settings: Any) -> Plugin:
+        file = tmp_path / "guest.wasm"
+        file.write_bytes(wasmtime.wat2wasm(wat))
+        return Plugin(name="guest", file=str(file), **{"timeout": 60, "max_instances": LOOPING, **settings})
+
+    return make
+
+
+async def slices_of_passes(test: Rig, passes: int) -> list[int]:
+    """How many time slices guests used up in each of so many passes."""
+    found = []
+    before = test.gateway.statistics().guests.pended
+    for _ in range(passes):
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        now = test.gateway.statistics().guests.pended
+        found.append(now - before)
+        before = now
+    return found
+
+
+async def send_at_once(test: Rig, count: int, path: bytes) -> list[Client]:
+    """So many connections, each with a request that nobody has looked at yet when this returns."""
+    clients = [await test.connect() for _ in range(count)]
+    await trio.testing.wait_all_tasks_blocked()
+    for client in clients:
+        await client.send(GET % path)
+    return clients
+
+
+async def reset_all(clients: list[Client]) -> None:
+    for client in clients:
+        client.stream.setsockopt(1, 13, struct.pack("ii", 1, 0))  # SOL_SOCKET, SO_LINGER
+        await client.stream.aclose()
+
+
+@pytest.mark.parametrize("parser", ["auto", "h11"])
+async def test_first_slices_are_a_few_per_pass_like_all_others(parser: str, guest: Make) -> None:
+    async with rig(answering(OK), parser=parser, plugins=[guest(LOOP)], routes=ROUTES, timeouts=END) as test:
+        await send_at_once(test, LOOPING, b"guest")
+        slices = await slices_of_passes(test, PASSES)
+        assert test.gateway.statistics().plugins["guest"].live == LOOPING
+        # We are now before, now behind those whose turn it is, so that two passes may show as one.
+        assert max(slices) <= 4
+        assert sum(slices) > PASSES // 4
+        # Everybody had one: nobody is passed over.
+        assert not test.gateway._context.turns.held
         assert test.gateway.faults() == ()
+
+
+@pytest.mark.parametrize("parser", ["auto", "h11"])
+async def test_a_request_without_guests_waits_for_a_few_slices_and_not_for_all(
+    parser: str, guest: Make
+) -> None:
+    async with rig(answering(OK), parser=parser, plugins=[guest(LOOP)], routes=ROUTES, timeouts=END) as test:
+        clean = await test.connect()
+        await clean.send(GET % b"clean")
+        await clean.answer()
+        await send_at_once(test, LOOPING, b"guest")
+        for _ in range(20):
+            before = test.gateway.statistics().guests.pended
+            await clean.send(GET % b"clean")
+            assert (await clean.answer())[0] == 200
+            # An exchange takes some passes: the request, the upstream's (it lives in this loop), the answer.
+            assert test.gateway.statistics().guests.pended - before <= 20
+
+
+async def test_a_quick_guest_is_not_behind_all_that_loop(guest: Make, tmp_path: Path) -> None:
+    file = tmp_path / "quick.wasm"
+    file.write_bytes(wasmtime.wat2wasm(f"(module {HEAD} {REQUEST} (i32.const 0)))"))
+    quick = Plugin(name="quick", file=str(file))
+    routes = [
+        Route(upstream="main", path_prefix="/guest", plugins=["guest"]),
+        Route(upstream="main", plugins=["quick"]),
+    ]
+    async with rig(answering(OK), plugins=[guest(LOOP), quick], routes=routes, timeouts=END) as test:
+        await send_at_once(test, LOOPING, b"guest")
+        await until(lambda: test.gateway.statistics().guests.pended > 2 * LOOPING)
+        client = await test.connect()
+        for _ in range(10):
+            before = test.gateway.statistics().guests.pended
+            await client.send(GET % b"quick")
+            assert (await client.answer())[0] == 200
+            assert test.gateway.statistics().guests.pended - before <= LOOPING // 2
+
+
+async def test_guests_that_end_within_their_slice_have_a_budget_too(guest: Make) -> None:
+    busy = f"(module {HEAD} {REQUEST} {BUSY} (i32.const 0)))"
+    async with rig(answering(OK), plugins=[guest(busy)], routes=ROUTES, timeouts=END) as test:
+        for client in await send_at_once(test, LOOPING, b"guest"):
+            assert (await client.answer())[0] == 200
+        assert test.gateway.faults() == ()
+        # Not all of them began when they came: some of them had to stand in line.
+        assert test.gateway.statistics().guests.calls >= LOOPING
+
+
+async def test_who_leaves_the_line_leaves_nothing_behind(guest: Make) -> None:
+    async with rig(answering(OK), plugins=[guest(LOOP)], routes=ROUTES, timeouts=END) as test:
+        clients = await send_at_once(test, LOOPING, b"guest")
+        turns = test.gateway._context.turns
+        await until(lambda: turns.held)
+        await reset_all(clients[::2])
+        await until(lambda: test.gateway.statistics().plugins["guest"].live <= LOOPING // 2)
+        for connection in list(test.gateway._context.connections):
+            connection.nursery.cancel_scope.cancel()
+        await until(lambda: test.gateway.statistics().plugins["guest"].live == 0)
+        assert not turns.waiting
+        client = await test.connect()
+        await client.send(GET % b"clean")
+        assert (await client.answer())[0] == 200
+
+
+async def test_cleanups_are_a_few_per_pass(guest: Make) -> None:
+    cleanup = f'(func (export "cleanup") (result i32) {BUSY} (i32.const 0))'
+    plugin = guest(f"(module {HEAD} {cleanup} {REQUEST} (i32.const 0)))", warm=LOOPING)
+    async with rig(answering(OK), plugins=[plugin], routes=ROUTES, timeouts=END) as test:
+        engine = test.gateway._engine
+        assert engine.statistics().instances_live >= LOOPING
+        async with trio.open_nursery() as nursery:
+            ended = []
+
+            async def watch() -> None:
+                before = engine.statistics().instances_live
+                while before:
+                    await trio.lowlevel.checkpoint()
+                    now = engine.statistics().instances_live
+                    ended.append(before - now)
+                    before = now
+
+            nursery.start_soon(watch)
+            await trio.lowlevel.checkpoint()
+            await test.gateway.reload(
+                Config(routes=[Route(upstream="main")], upstreams=test.config.upstreams)
+            )
+        assert sum(ended) >= LOOPING
+        # A cleanup takes about a millisecond, and so long is the budget of a pass.
+        assert max(ended) <= LOOPING // 4
+
+
+@pytest.mark.parametrize("parser", ["auto", "h11"])
+async def test_connections_that_expire_together_end_a_few_per_pass(parser: str) -> None:
+    count = 20 * MAX_AT_ONCE
+    timeouts = Timeouts(keepalive=0.5, drain=0.1)
+    async with rig(answering(OK), parser=parser, timeouts=timeouts) as test:
+        clients = [await test.connect() for _ in range(count)]
+        for client in clients:
+            await client.send(GET % b"a")
+        for client in clients:
+            assert (await client.answer())[0] == 200
+        connections = test.gateway._context.connections
+        await until(lambda: len(connections) == count)
+        ended = []
+        before = count
+        while before:
+            await trio.lowlevel.checkpoint()
+            ended.append(before - len(connections))
+            before = len(connections)
+        assert sum(ended) == count
+        assert max(ended) <= 4 * MAX_AT_ONCE
+
+
+async def test_connections_that_wait_when_a_drain_begins_are_woken_a_few_at_a_time() -> None:
+    count = 20 * MAX_AT_ONCE
+    async with rig(answering(OK), timeouts=Timeouts(drain=5)) as test:
+        clients = [await test.connect() for _ in range(count)]
+        for client in clients:
+            await client.send(GET % b"a")
+            await client.answer()
+        face = test.gateway._context.lane._face
+        await until(lambda: face.clients == count)
+        left = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(test.gateway.drain)
+            before = count
+            while before:
+                await trio.lowlevel.checkpoint()
+                left.append(before - int(face.clients))
+                before = int(face.clients)
+        assert sum(left) == count
+        assert max(left) <= 2 * MAX_AT_ONCE

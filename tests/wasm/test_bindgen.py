@@ -63,7 +63,7 @@ def test_a_throw_is_a_trap_with_its_message(engine: Engine, guest_wasm: Wasm) ->
         exchange.respond(500, (), b"")
         error = guest.fails(guest.response(exchange))
         assert isinstance(error, PluginTrap)
-        assert str(error) == "guest failed in process_response: the guest threw: x-user"
+        assert error.message == "guest failed in process_response: the guest threw: x-user"
 
 
 def test_the_old_shape(engine: Engine, guest_wasm: Wasm) -> None:
@@ -89,7 +89,7 @@ def test_the_table_of_externrefs_is_filled_at_the_start(engine: Engine, guest_wa
 def test_an_import_that_is_not_served_traps_by_name(engine: Engine, guest_wasm: Wasm) -> None:
     with running(engine, guest_wasm("bindgen_externref")) as guest, exchanging(target=b"/p") as exchange:
         error = guest.fails(guest.request(exchange))
-        assert str(error) == (
+        assert error.message == (
             "guest failed in process_request: the guest called "
             "__wbindgen_placeholder__.__wbg_random_0123456789abcdef, which this host does not serve"
         )

@@ -83,6 +83,20 @@ def test_frames_come_innermost_first(engine: Engine, guest_wasm: Wasm) -> None:
         assert guest.fails(guest.request(exchange)).frames == ("inner_most", "middle", "process")
 
 
+def test_the_text_of_an_error_has_its_frames_and_the_message_is_one_line(
+    engine: Engine, guest_wasm: Wasm
+) -> None:
+    with running(engine, guest_wasm("frames")) as guest, exchanging() as exchange:
+        error = guest.fails(guest.request(exchange))
+    assert str(error).splitlines() == [
+        error.message,
+        "    at inner_most",
+        "    at middle",
+        "    at process",
+    ]
+    assert error.message.startswith("guest failed in process_request: ")
+
+
 def test_a_poisoned_instance_runs_nothing_more(engine: Engine, guest_wasm: Wasm) -> None:
     with running(engine, guest_wasm("frames")) as guest, exchanging() as exchange:
         guest.request(exchange)
@@ -217,7 +231,7 @@ def test_a_guest_that_gives_up_with_its_memory_full_is_told_so(engine: Engine, w
     with running(engine, wat(hook(body)), memory=2 * 65536) as guest, exchanging() as exchange:
         assert guest.request(exchange) == lib.BLITZ_V_CONTINUE
         error = guest.fails(guest.request(exchange))
-        assert str(error).endswith("; its memory is full: 131072 of 131072 bytes")
+        assert error.message.endswith("; its memory is full: 131072 of 131072 bytes")
 
 
 ALLOCATOR = """(module (memory (export "memory") 1)
@@ -264,7 +278,7 @@ def test_an_allocator_that_needs_itself(engine: Engine, wat: Wasm) -> None:
     text = ALLOC_LOOP.replace(FOREVER, "(call $get (i32.const 64) (i32.const 0) (i32.const 4))")
     with running(engine, wat(text)) as guest, exchanging() as exchange:
         error = guest.fails(guest.request(exchange))
-        assert str(error).endswith("get_header needs the guest's allocator, which is the caller")
+        assert error.message.endswith("get_header needs the guest's allocator, which is the caller")
 
 
 def test_stacks_of_hook_and_allocator_both_overflow_safely(engine: Engine, wat: Wasm) -> None:
@@ -305,7 +319,7 @@ def test_exit_ends_the_call(engine: Engine, guest_wasm: Wasm) -> None:
     with running(engine, guest_wasm("wasi_exit")) as guest, exchanging() as exchange:
         error = guest.fails(guest.request(exchange))
         assert isinstance(error, PluginTrap)
-        assert str(error) == "guest failed in process_request: the guest exited with status 3"
+        assert error.message == "guest failed in process_request: the guest exited with status 3"
 
 
 def test_the_abort_of_assemblyscript_tells_its_message(engine: Engine, wat: Wasm) -> None:
@@ -315,4 +329,4 @@ def test_the_abort_of_assemblyscript_tells_its_message(engine: Engine, wat: Wasm
         '(import "env" "abort" (func $abort (param i32 i32 i32 i32)))',
     )
     with running(engine, wat(text)) as guest, exchanging() as exchange:
-        assert str(guest.fails(guest.request(exchange))).endswith("the guest aborted: oh! (:3:7)")
+        assert guest.fails(guest.request(exchange)).message.endswith("the guest aborted: oh! (:3:7)")

@@ -1,4 +1,4 @@
-/* blitz.h: write a Blitz plugin in C. One header, no libc, freestanding wasm32, C11.
+/* blitz.h: write a Blitz plugin in C or C++. One header, freestanding wasm32 or WASI, C11 or C++17.
  *
  * How a plugin works
  *   The gateway calls the hooks that a module exports. A hook reads the message in hand through host
@@ -22,7 +22,8 @@
  *                      and a 64 KiB path)
  *   BLITZ_ALLOCATOR    define it in a plugin that takes response bodies (response_body = "full"):
  *                      what does not fit the fixed area goes through blitz_alloc
- *   BLITZ_NO_EXPORTS   define it in every C file of a plugin but one
+ *   BLITZ_NO_EXPORTS   define it in every source file of a plugin but one
+ *   BLITZ_LIBC         a C library with malloc is linked; set by itself for WASI and Emscripten
  *
  * Strings are bytes with a length, never NUL-terminated. Method, path and body are valid UTF-8;
  * header values are raw bytes.
@@ -33,8 +34,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__wasi__) || defined(__EMSCRIPTEN__)
+#define BLITZ_LIBC
+#endif
+#ifdef BLITZ_LIBC
+#include <stdlib.h>
+#endif
+
 #ifndef BLITZ_BUFFER_SIZE
 #define BLITZ_BUFFER_SIZE (64 * 1024 + 256)
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#define BLITZ_C extern "C" /* for the hooks, which stand outside of this block */
+#else
+#define BLITZ_C
 #endif
 
 enum { BLITZ_CONTINUE = 0, BLITZ_STOP = 1, BLITZ_ERROR = -1 };
@@ -49,12 +64,19 @@ typedef struct {
     uint32_t len;
 } blitz_str;
 
+/* A value of a struct type, as each of the two languages spells it. */
+#ifdef __cplusplus
+#define BLITZ_VALUE(type, ...) (type{__VA_ARGS__})
+#else
+#define BLITZ_VALUE(type, ...) ((type){__VA_ARGS__})
+#endif
+
 /* A string literal as a view. */
-#define BLITZ_STR(literal) ((blitz_str){(literal), (uint32_t)(sizeof(literal) - 1)})
+#define BLITZ_STR(literal) BLITZ_VALUE(blitz_str, (literal), (uint32_t)(sizeof(literal) - 1))
 
 BLITZ_FN blitz_str blitz_view(const char *ptr, uint32_t len)
 {
-    return (blitz_str){ptr, len};
+    return BLITZ_VALUE(blitz_str, ptr, len);
 }
 
 /* The bytes from start up to end (not included); both are cut to what is there. */
@@ -205,7 +227,7 @@ typedef struct {
 
 BLITZ_FN blitz_writer blitz_writer_on(char *buffer, uint32_t cap)
 {
-    return (blitz_writer){buffer, 0, cap, false};
+    return BLITZ_VALUE(blitz_writer, buffer, 0, cap, false);
 }
 
 BLITZ_FN blitz_str blitz_written(const blitz_writer *writer)
@@ -374,14 +396,24 @@ BLITZ_FN int32_t blitz_kv_get(blitz_str key, char *buf, uint32_t cap)
 }
 
 /* ---------------------------------------------------------------- memory
- * One region after the module's own data. What init allocates stays; what a hook allocates is gone
- * when it returns. There is nothing to free, so nothing to free twice. */
+ * What init allocates stays; what a hook allocates is gone when it returns. There is nothing to free, so
+ * nothing to free twice. Without a C library it is one region after the module's own data; with one, that
+ * place is malloc's, and each piece is a block of it. */
 
-extern char __heap_base; /* the linker's: the end of data and stack */
+#ifdef BLITZ_LIBC
+typedef struct blitz_block {
+    struct blitz_block *before;
+    uint64_t fill; /* what follows is aligned as the block is */
+} blitz_block;
+typedef blitz_block *blitz_mark;
+#else
+extern char __heap_base;      /* the linker's: the end of data and stack */
+typedef uintptr_t blitz_mark; /* first free byte; 0 before the first use */
+#endif
 
 typedef struct {
-    uintptr_t top;  /* first free byte; 0 before the first use */
-    uintptr_t kept; /* what init left: a hook's end goes back here */
+    blitz_mark top;
+    blitz_mark kept; /* what init left: a hook's end goes back here */
 } blitz_region;
 
 #ifdef BLITZ_NO_EXPORTS
@@ -390,6 +422,38 @@ extern blitz_region blitz_memory;
 __attribute__((visibility("hidden"))) blitz_region blitz_memory;
 #endif
 
+#ifdef BLITZ_LIBC
+/* size bytes, aligned to 16, or NULL when the instance's memory limit is reached. */
+BLITZ_FN void *blitz_alloc_bytes(uint32_t size)
+{
+    if (size > UINT32_MAX - sizeof(blitz_block)) {
+        return NULL;
+    }
+    blitz_block *block = (blitz_block *)malloc(sizeof(blitz_block) + size);
+    if (block == NULL) {
+        return NULL;
+    }
+    block->before = blitz_memory.top;
+    blitz_memory.top = block;
+    return block + 1;
+}
+
+/* Free what was allocated since mark was the top. */
+BLITZ_FN void blitz_memory_back(blitz_mark mark)
+{
+    while (blitz_memory.top != mark) {
+        blitz_block *block = blitz_memory.top;
+        blitz_memory.top = block->before;
+        free(block);
+    }
+}
+
+/* The newest piece keeps its first bytes, up to end. */
+BLITZ_FN void blitz_memory_trim(uintptr_t end)
+{
+    (void)end;
+}
+#else
 /* size bytes, aligned to 16, or NULL when the instance's memory limit is reached. */
 BLITZ_FN void *blitz_alloc_bytes(uint32_t size)
 {
@@ -406,6 +470,19 @@ BLITZ_FN void *blitz_alloc_bytes(uint32_t size)
     blitz_memory.top = (uintptr_t)end;
     return (void *)start; /* NOLINT: an address by design */
 }
+
+/* Free what was allocated since mark was the top. */
+BLITZ_FN void blitz_memory_back(blitz_mark mark)
+{
+    blitz_memory.top = mark;
+}
+
+/* The newest piece keeps its first bytes, up to end. */
+BLITZ_FN void blitz_memory_trim(uintptr_t end)
+{
+    blitz_memory.top = end;
+}
+#endif
 
 /* ---------------------------------------------------------------- values */
 
@@ -450,9 +527,9 @@ __attribute__((always_inline, unused)) static inline blitz_value blitz_read_into
 {
     int32_t len = reader(name, buf, cap);
     if (len < 0) {
-        return (blitz_value){{buf, 0}, false};
+        return BLITZ_VALUE(blitz_value, {buf, 0}, false);
     }
-    return (blitz_value){{buf, (uint32_t)len < cap ? (uint32_t)len : cap}, true};
+    return BLITZ_VALUE(blitz_value, {buf, (uint32_t)len < cap ? (uint32_t)len : cap}, true);
 }
 
 /* Read a value of any length into memory that lives until the hook returns: first into a small piece,
@@ -462,21 +539,21 @@ __attribute__((always_inline, unused)) static inline blitz_value blitz_read_all(
 {
     uint32_t cap = 256;
     for (;;) {
-        uintptr_t mark = blitz_memory.top;
-        char *buf = blitz_alloc_bytes(cap);
+        blitz_mark mark = blitz_memory.top;
+        char *buf = (char *)blitz_alloc_bytes(cap);
         if (buf == NULL) {
             __builtin_trap();
         }
         int32_t len = reader(name, buf, cap);
         if (len < 0) {
-            blitz_memory.top = mark;
-            return (blitz_value){{buf, 0}, false};
+            blitz_memory_back(mark);
+            return BLITZ_VALUE(blitz_value, {buf, 0}, false);
         }
         if ((uint32_t)len <= cap) {
-            blitz_memory.top = (uintptr_t)buf + (uint32_t)len;
-            return (blitz_value){{buf, (uint32_t)len}, true};
+            blitz_memory_trim((uintptr_t)buf + (uint32_t)len);
+            return BLITZ_VALUE(blitz_value, {buf, (uint32_t)len}, true);
         }
-        blitz_memory.top = mark;
+        blitz_memory_back(mark);
         cap = (uint32_t)len;
     }
 }
@@ -663,6 +740,10 @@ BLITZ_FN bool blitz_note_take(int64_t *number)
     return false;
 }
 
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
 /* ---------------------------------------------------------------- hooks
  *     BLITZ_INIT() { return 0; }
  *     BLITZ_REQUEST(method, path) { ...; return BLITZ_CONTINUE; }
@@ -671,7 +752,7 @@ BLITZ_FN bool blitz_note_take(int64_t *number)
  * All are optional, but a plugin has at least one of request and response. Anything but 0 from init
  * means that the plugin does not load. */
 
-#define BLITZ_EXPORT(name) __attribute__((export_name(name), visibility("default")))
+#define BLITZ_EXPORT(name) BLITZ_C __attribute__((export_name(name), visibility("default")))
 
 #define BLITZ_INIT()                                                                               \
     static int32_t blitz_on_init(void);                                                            \
@@ -691,7 +772,7 @@ BLITZ_FN bool blitz_note_take(int64_t *number)
     int32_t blitz_export_request(const char *m, uint32_t m_len, const char *p, uint32_t p_len)     \
     {                                                                                              \
         int32_t verdict = blitz_on_request(blitz_view(m, m_len), blitz_view(p, p_len));            \
-        blitz_memory.top = blitz_memory.kept;                                                      \
+        blitz_memory_back(blitz_memory.kept);                                                      \
         return verdict;                                                                            \
     }                                                                                              \
     static int32_t blitz_on_request(blitz_str method, blitz_str path)
@@ -703,7 +784,7 @@ BLITZ_FN bool blitz_note_take(int64_t *number)
     int32_t blitz_export_response(int32_t code, const char *b, uint32_t b_len)                     \
     {                                                                                              \
         int32_t verdict = blitz_on_response(code, blitz_view(b, b_len));                           \
-        blitz_memory.top = blitz_memory.kept;                                                      \
+        blitz_memory_back(blitz_memory.kept);                                                      \
         return verdict;                                                                            \
     }                                                                                              \
     static int32_t blitz_on_response(int32_t status, blitz_str body)
@@ -734,8 +815,25 @@ uint32_t blitz_export_buffer_size(void)
     return BLITZ_BUFFER_SIZE;
 }
 
+#if defined(__has_feature) && !defined(BLITZ_LIBC)
+#if __has_feature(undefined_behavior_sanitizer)
+#include "blitz_ubsan.h"
+#endif
+#endif
+
+#if defined(__cplusplus) && !defined(BLITZ_LIBC)
+/* Run the constructors of global objects once per instance. (A C library brings this export along. Without
+ * it the linker would have every call of a hook run them.) */
+extern "C" void __wasm_call_ctors(void);
+BLITZ_EXPORT("_initialize") void blitz_export_initialize(void);
+void blitz_export_initialize(void)
+{
+    __wasm_call_ctors();
+}
+#endif
+
 #ifdef BLITZ_ALLOCATOR
-/* For arguments that the buffer cannot hold. They lie in the region and go when the hook returns. */
+/* For arguments that the buffer cannot hold. They go when the hook returns. */
 BLITZ_EXPORT("blitz_alloc") void *blitz_export_alloc(uint32_t size);
 void *blitz_export_alloc(uint32_t size)
 {

@@ -24,15 +24,23 @@
 //! blitz::export!(Hello: request);
 //! ```
 //!
-//! The crate needs `alloc`, not `std`. Which host functions a module imports is what it calls: one that
-//! calls [`body`] makes the gateway collect request bodies.
+//! A panic ends the call; what it says goes to the plugin's log first, with file and line. That is all that
+//! the crate needs `std` for: with `default-features = false` it does with `alloc`, and the plugin brings a
+//! panic handler of its own.
+//!
+//! Which host functions a module imports is what it calls: one that calls [`body`] makes the gateway collect
+//! request bodies.
 #![no_std]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
+#[cfg(feature = "std")]
+mod panics;
 mod raw;
 
 /// What a hook decides.
@@ -259,7 +267,7 @@ macro_rules! export {
     (@cleanup $plugin:ty) => {
         #[no_mangle]
         pub extern "C" fn cleanup() -> i32 {
-            <$plugin as $crate::Plugin>::cleanup();
+            $crate::hooks::cleanup::<$plugin>();
             0
         }
     };
@@ -271,6 +279,11 @@ pub mod hooks {
     use super::{log, Level, Plugin};
     use core::{slice, str};
 
+    pub fn cleanup<P: Plugin>() {
+        begin();
+        P::cleanup();
+    }
+
     /// # Safety
     /// As the ABI says: valid UTF-8, lent for the call.
     unsafe fn lent<'a>(ptr: *const u8, len: usize) -> &'a str {
@@ -280,7 +293,14 @@ pub mod hooks {
         str::from_utf8_unchecked(slice::from_raw_parts(ptr, len))
     }
 
+    /// Each hook begins with this: nobody knows which one is the first of its instance.
+    fn begin() {
+        #[cfg(feature = "std")]
+        super::panics::log_them();
+    }
+
     pub fn init<P: Plugin>() -> i32 {
+        begin();
         match P::init() {
             Ok(()) => 0,
             Err(why) => {
@@ -293,12 +313,14 @@ pub mod hooks {
     /// # Safety
     /// The arguments are the host's.
     pub unsafe fn request<P: Plugin>(m: *const u8, m_len: usize, p: *const u8, p_len: usize) -> i32 {
+        begin();
         P::request(lent(m, m_len), lent(p, p_len)) as i32
     }
 
     /// # Safety
     /// The arguments are the host's.
     pub unsafe fn response<P: Plugin>(status: i32, body: *const u8, len: usize) -> i32 {
+        begin();
         P::response(status as u16, lent(body, len)) as i32
     }
 }

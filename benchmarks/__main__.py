@@ -30,6 +30,7 @@ QUESTIONS = (
     "idle",
     "workers",
     "isolation",
+    "crowd",
     "faults",
 )
 _SMOKE_SECONDS = 0.4

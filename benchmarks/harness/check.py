@@ -69,5 +69,6 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "plugin": _sets(1),
     "chain3": _sets(3),
     "isolation": _sets(1),
+    "crowd": _proxy,
     "faults": _good,
 }

@@ -62,6 +62,13 @@ def blitz_isolation(timeout: str) -> Setup:
     return Setup(argv("@python@ -m blitz run -c @folder@/blitz.toml"), {"blitz.toml": text}, prepare)
 
 
+def _blitz_crowd() -> Setup:
+    text = (Path(__file__).parent / "crowd.toml").read_text()
+    return Setup(
+        argv("@python@ -m blitz run -c @folder@/blitz.toml"), {"blitz.toml": text}, write_chain("spin", 1)
+    )
+
+
 def _blitz_faults() -> Setup:
     text = (Path(__file__).parent / "faults.toml").read_text()
     return Setup(argv("@python@ -m blitz run -c @folder@/blitz.toml"), {"blitz.toml": text})
@@ -83,6 +90,7 @@ PEERS = [
             "plugin": blitz_setup("one_header", 1),
             "chain3": blitz_setup("one_header", 3),
             "isolation": blitz_isolation("500ms"),
+            "crowd": _blitz_crowd(),
             "faults": _blitz_faults(),
         },
     )

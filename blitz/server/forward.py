@@ -190,7 +190,11 @@ async def _send_request(
     options.content_length = first.content_length
     options.first_is_last = first.is_all
     options.strip_expect = exchange.expects_continue
-    options.upgrade = bool(request.flags & _UPGRADE) and exchange.permit_upgrade()
+    if request.flags & _UPGRADE and exchange.permit_upgrade():
+        options.upgrade = 1
+        options.body = _NONE  # a length of 0 is not told: some servers take any for content
+    else:
+        options.upgrade = 0
     if connection.introduced_as != (request.minor and 1):
         connection.introduce(exchange, request.minor and 1)
     host = cluster.host

@@ -332,6 +332,21 @@ REQUESTS: list[tuple[str, bytes, str | dict[str, Any]]] = [
         {"flags": KEEP},
     ),
     (
+        "upgrade with a length of 0",
+        get(b"Connection: upgrade", b"Upgrade: a", b"Content-Length: 0"),
+        {"flags": KEEP | UPGRADE},
+    ),
+    (
+        "upgrade with a length of 000",
+        post(b"Connection: upgrade", b"Upgrade: a", b"Content-Length: 000"),
+        {"flags": KEEP | UPGRADE},
+    ),
+    (
+        "upgrade with chunks, how many it cannot know",
+        post(b"Connection: upgrade", b"Upgrade: a", b"Transfer-Encoding: chunked"),
+        {"flags": KEEP},
+    ),
+    (
         "upgrade in 1.0",
         start(b"GET / HTTP/1.0", b"Connection: upgrade, keep-alive", b"Upgrade: a"),
         {"flags": KEEP},

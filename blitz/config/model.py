@@ -506,7 +506,9 @@ class Config(Model, frozen=True):
         TrustedField,
         Meta(
             description="where trusted proxies write the client's address; the other field is dropped, "
-            "because a proxy that does not know it lets a client's pass"
+            "because a proxy that does not know it lets a client's pass. Scheme and host come from the same "
+            "field, or from `X-Forwarded-Proto` and `X-Forwarded-Host`: `wss` is https, and where several "
+            "elements do not tell whose link is the client's, one that is secure counts"
         ),
     ] = "x-forwarded-for"
     tls: Tls = Tls()

@@ -530,7 +530,7 @@ static int check_response_body(blitz_head *head, const presence *fields, text re
         return result;
     bool to_head = request_method.len == 4 && memcmp(request_method.at, "HEAD", 4) == 0;
     bool never = head->status < 200 || head->status == 204;
-    if (never && has_content(head))
+    if ((never || head->status == 205) && has_content(head))
         head->flags &= (uint8_t)~BLITZ_HEAD_KEEP_ALIVE;     /* it may mean to send some all the same */
     if (never || to_head || head->status == 304) {
         no_body(head);

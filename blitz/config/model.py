@@ -112,6 +112,15 @@ class Timeouts(Model, frozen=True):
             "guest or a free instance; over it the answer is 500 or 503, whatever their failure policies say"
         ),
     ] = 5.0
+    collect: Annotated[
+        Seconds,
+        Meta(
+            description="an answer's body held back for plugins that read it; after it they get what is "
+            "there, as beyond `max_body`, and the rest streams past, but if one of them changes bodies the "
+            "answer is 504; as long as `chain`: most bodies are there at once, and one that is not may be a "
+            "stream"
+        ),
+    ] = 5.0
     send_idle: Annotated[
         Seconds,
         Meta(description="a peer that takes not one byte of what we send; one that takes some stays"),

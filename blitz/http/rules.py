@@ -12,7 +12,17 @@ from typing import Any
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, UpstreamError
 
-__all__ = ["HOP_COUNTED", "REFUSALS", "client_refusal", "field_value", "take_hop", "upstream_refusal"]
+__all__ = [
+    "BODILESS",
+    "CONTENTLESS",
+    "HOP_COUNTED",
+    "REFUSALS",
+    "client_refusal",
+    "field_value",
+    "part_size",
+    "take_hop",
+    "upstream_refusal",
+]
 
 # code -> (status for a client's request, what was wrong)
 REFUSALS: dict[int, tuple[int, str]] = {
@@ -49,6 +59,26 @@ def client_refusal(code: int) -> ClientError:
 def upstream_refusal(code: int) -> UpstreamError:
     """The error for a response that was refused: always 502, whatever was wrong with it."""
     return UpstreamError(f"bad response head: {REFUSALS.get(-code, (502, f'code {code}'))[1]}")
+
+
+# Final statuses whose messages end with their head (RFC 9112 section 6.3), and those that have no content:
+# 205 as well, which says so in its length (RFC 9110 section 15.3.6).
+BODILESS = (204, 304)
+CONTENTLESS = (*BODILESS, 205)
+
+_BYTE_RANGE = re.compile(rb"bytes[ \t]+([0-9]{1,18})-([0-9]{1,18})/(?:[0-9]{1,18}|\*)", re.IGNORECASE)
+
+
+def part_size(head: Any) -> int | None:
+    """Bytes of content that the Content-Range of a cffi ``blitz_head *`` stands for (RFC 9110 section 14.4).
+
+    None when there is no such field; -1 when it does not say.
+    """
+    value = field_value(head, b"content-range")
+    if value is None:
+        return None
+    found = _BYTE_RANGE.fullmatch(value)
+    return int(found[2]) - int(found[1]) + 1 if found else -1
 
 
 # Methods whose Max-Forwards an intermediary must count down (RFC 9110 section 7.6.2).

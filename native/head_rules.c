@@ -202,7 +202,7 @@ static int read_options(blitz_head *head, text list, options *found)
             found->upgrade = true;
         else if (!is_word(option, "te")) {
             if (++found->n_named > MOST_NAMED)
-                return -BLITZ_BAD_CONNECTION;
+                return -BLITZ_BAD_CONNECTION_MANY;
             remove_named(head, option, found);
         }
     }

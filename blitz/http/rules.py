@@ -47,18 +47,48 @@ REFUSALS: dict[int, tuple[int, str]] = {
     lib.BLITZ_BAD_FIELD_NAME: (400, "a field name looks like a framing field and is none"),
     lib.BLITZ_BAD_DUPLICATE: (400, "two of a field that has one value"),
     lib.BLITZ_BAD_BODY_METHOD: (400, "a body where this method has none"),
+    lib.BLITZ_BAD_CONNECTION_MANY: (400, "connection names more than 10 fields"),
+    lib.BLITZ_BAD_LINE_SIZE: (414, "first line is longer than {max_line_size} bytes (limits.max_line_size)"),
+    lib.BLITZ_BAD_FIELD_SIZE: (
+        431,
+        "a field line is longer than {max_field_size} bytes (limits.max_field_size)",
+    ),
+    lib.BLITZ_BAD_HEAD_SIZE: (431, "head is longer than {max_head_size} bytes (limits.max_head_size)"),
+    lib.BLITZ_BAD_FIELD_COUNT: (431, "head has more than {max_fields} fields (limits.max_fields)"),
+    lib.BLITZ_BAD_LINE_END: (400, "a line of the head has a CR without LF, or an LF without CR"),
+    lib.BLITZ_BAD_CONTROL: (400, "control byte in the head"),
+    lib.BLITZ_BAD_FOLD: (400, "folded field line"),
+    lib.BLITZ_BAD_TLS: (400, "TLS where plain HTTP is spoken"),
+    lib.BLITZ_BAD_FIRST_LINE: (400, "first line is empty or begins with whitespace"),
 }
 
 
-def client_refusal(code: int) -> ClientError:
-    """The error for a request that ``blitz_head_check`` refused with *code* (negative)."""
-    status, sentence = REFUSALS.get(-code, (400, f"head refused with code {code}"))
+def client_refusal(code: int, limits: Any) -> ClientError:
+    """The error for a request that ``blitz_head_check`` refused with *code* (negative).
+
+    Args:
+        code: or a negative BLITZ_BAD_* that ``blitz_head_refusal`` returned.
+        limits: cffi ``blitz_head_limits *``, those that the head was read with.
+    """
+    status, sentence = _refusal(code, limits)
     return ClientError(sentence, status=status)
 
 
-def upstream_refusal(code: int) -> UpstreamError:
+def upstream_refusal(code: int, limits: Any) -> UpstreamError:
     """The error for a response that was refused: always 502, whatever was wrong with it."""
-    return UpstreamError(f"bad response head: {REFUSALS.get(-code, (502, f'code {code}'))[1]}")
+    return UpstreamError(f"bad response head: {_refusal(code, limits)[1]}")
+
+
+def _refusal(code: int, limits: Any) -> tuple[int, str]:
+    if code == lib.BLITZ_E_LIMIT:  # the rules had a field to add, and no place for it
+        code = -lib.BLITZ_BAD_FIELD_COUNT
+    status, sentence = REFUSALS.get(-code, (400, f"head refused with code {code}"))
+    return status, sentence.format(
+        max_line_size=limits.max_line_size,
+        max_field_size=limits.max_field_size,
+        max_head_size=limits.max_head_size,
+        max_fields=limits.max_fields,
+    )
 
 
 # Final statuses whose messages end with their head (RFC 9112 section 6.3), and those that have no content:

@@ -412,7 +412,7 @@ def _late(connection: Connection) -> BlitzError | None:
     if what in ("handshake", "keepalive", "first request", "send"):
         return None
     if what == "head":
-        return ClientError("request head took too long", status=408)
+        return ClientError("request head took too long (timeouts.head)", status=408)
     if connection.exchange is None:
         return UpstreamError(f"{what} took too long", status=504)  # in the short lane
     return connection.exchange.late(what)

@@ -229,7 +229,8 @@ class Exchange:
         limit = self.runtime.limits.max_body_size
         if limit and self.request.content_length > limit:
             raise ClientError(
-                f"request body is {self.request.content_length} bytes, limit {limit}", status=413
+                f"request body is {self.request.content_length} bytes, limit {limit} (limits.max_body_size)",
+                status=413,
             )
 
     def _find_route(self) -> RouteEntry:

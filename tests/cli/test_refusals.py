@@ -89,6 +89,20 @@ FILES = [
         id="command",
     ),
     pytest.param(
+        wat(
+            f'(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32))) {MEMORY} {ALLOC} {HOOK} '
+            '(func (export "_start") (call $exit (i32.const 0)))'
+        ),
+        "p.wasm: it is a command, whose _start runs before its hooks, and p failed in init: "
+        "the guest exited with status 0",
+        id="command-that-exits",
+    ),
+    pytest.param(
+        wat(f'{MEMORY} {ALLOC} {HOOK} (func (export "_start") (param i32))'),
+        "p.wasm exports _start as (i32) -> (), wanted () -> (): give it that type",
+        id="type-of-_start",
+    ),
+    pytest.param(
         wat(f'(import "env" "launch" (func (param i32))) {MEMORY} {ALLOC} {HOOK}'),
         "p.wasm imports env.launch (i32) -> (), which is no host function: "
         "do without it, or ask for one that there is",

@@ -354,3 +354,21 @@ def test_an_unknown_command(word: str, says: str) -> None:
     result = blitz(word)
     assert result.returncode == 2
     assert f"Error: {says}" in result.stderr
+
+
+def test_a_file_that_is_two_plugins_and_a_grant_that_is_missing_are_reported_once(tmp_path: Path) -> None:
+    (tmp_path / "p.wasm").write_bytes(wat(f'{MEMORY} (func (export "run"))'))
+    clock = '(import "env" "now_ms" (func (result i64)))'
+    (tmp_path / "m.wasm").write_bytes(wat(f"{clock} {MEMORY} {ALLOC} {HOOK}"))
+    (tmp_path / "m.toml").write_text("schema = 1\n[capabilities]\nclock = true\n")
+    entries = [("a", "p"), ("b", "p"), ("m", "m")]
+    lines = "".join(f'[[plugins]]\nname = "{name}"\nfile = "{file}.wasm"\n' for name, file in entries)
+    (tmp_path / "blitz.toml").write_text(lines + ROUTE)
+    result = blitz("validate", cwd=tmp_path)
+    assert result.returncode == 2
+    assert [line.partition(": ")[0] for line in result.stderr.splitlines()] == [
+        "m.toml:3",
+        "p.wasm",
+        "blitz.toml",
+    ], result.stderr
+    assert "which is not granted" in result.stderr

@@ -142,6 +142,13 @@ enum {                        /* why a head is refused; http/rules.py has status
     BLITZ_BAD_FIELD_NAME,     /* reads as a framing field with another punctuation: content_length */
     BLITZ_BAD_DUPLICATE,      /* request: two of a field that has one value (Authorization, Range ...) */
     BLITZ_BAD_BODY_METHOD,    /* content where it is not allowed: TRACE; GET, HEAD, DELETE in HTTP/1.0 */
+    BLITZ_BAD_CONNECTION_MANY, /* names more than 10 fields */
+    /* of blitz_head_refusal: */
+    BLITZ_BAD_LINE_SIZE, BLITZ_BAD_FIELD_SIZE, BLITZ_BAD_HEAD_SIZE, BLITZ_BAD_FIELD_COUNT,
+    BLITZ_BAD_LINE_END,       /* a bare CR or LF */
+    BLITZ_BAD_CONTROL, BLITZ_BAD_FOLD,
+    BLITZ_BAD_TLS,            /* begins as a handshake or an alert does */
+    BLITZ_BAD_FIRST_LINE,     /* empty, or begins with whitespace */
     BLITZ_BAD_LAST
 };
 
@@ -161,6 +168,8 @@ int64_t blitz_scan_response(blitz_head *head, const uint8_t *buf, size_t len, si
  * BLITZ_E_LIMIT. The gate before h11. */
 int64_t blitz_head_extent(const uint8_t *buf, size_t len, size_t seen,
                           const blitz_head_limits *limits);
+/* Why blitz_head_extent refuses these bytes: a BLITZ_BAD_*, or 0 when it does not. */
+int blitz_head_refusal(const uint8_t *buf, size_t len, const blitz_head_limits *limits);
 /* The scanner's path on this machine ("avx2", "sse2", "neon", "portable"), and the same calls by name
  * of the path, for tests; BLITZ_E_STATE when this machine lacks it. */
 const char *blitz_scan_path(void);

@@ -1,13 +1,13 @@
 /* chunks.c: the chunked transfer coding, decoded where it lies (RFC 9112 section 7.1).
  *
  * A state machine over bytes, with a short cut for a whole chunk that is there. Strict:
- *   size      1 to 15 hexadecimal digits, nothing before or between; then CRLF or ';'
- *   extension its grammar exactly (section 7.1.1), with optional whitespace after ';' and around '=';
- *             read and dropped
+ *   size      1 to 15 hexadecimal digits, nothing before or between; then CRLF or an extension
+ *   extension its grammar exactly (section 7.1.1), with the "bad" whitespace that it must be read with
+ *             (RFC 9110 section 5.6.3): around ';' and around '='; read and dropped
  *   data      followed by CRLF and nothing else
  *   trailers  field lines as in a head: token, ':', field-content, CRLF; no folding; read and dropped
  * CR is always followed by LF and LF always preceded by CR: the desyncs known as TERM.EXT, EXT.TERM
- * and TERM.SPILL need one that is not. Sizes with spaces around them, which h11 and others tolerate, are refused.
+ * and TERM.SPILL need one that is not. A space before a size, or between it and its CRLF, which h11 and others tolerate, is refused.
  *
  * Bounds: one size line, the trailer section, and the sum of what size lines cost beyond the data they
  * bring (excess): a peer that sends a large extension with every one-byte chunk is stopped, as Go's
@@ -101,7 +101,7 @@ static int extension(int state, uint8_t byte)
         return is(byte, BLITZ_C_CONTENT) ? EXT_QUOTED : BLITZ_E_SYNTAX;
     case EXT_ESCAPED:
         return is(byte, BLITZ_C_CONTENT) ? EXT_QUOTED : BLITZ_E_SYNTAX;
-    case EXT_BWS:                           /* whitespace after a value: ';' must follow */
+    case EXT_BWS:                           /* whitespace after a size or a value: ';' must follow */
         if (is_ows(byte))
             return EXT_BWS;
         return byte == ';' ? EXT_NAME_START : BLITZ_E_SYNTAX;
@@ -164,6 +164,8 @@ static int size_line(blitz_chunks *chunks, uint8_t byte)
         }
         if (byte == '\r')
             return SIZE_LF;
+        if (is_ows(byte))
+            return EXT_BWS;
         return byte == ';' ? EXT_NAME_START : BLITZ_E_SYNTAX;
     case SIZE_LF: {
         if (byte != '\n')

@@ -259,7 +259,8 @@ static bool concerns(const blitz_head *head, const edit *what)
     return head->kind == BLITZ_REQUEST || !for_request;
 }
 
-static bool named(const blitz_edits *edits, uint8_t id)
+/* Does this call set a field of that id? */
+static bool names_field(const blitz_edits *edits, uint8_t id)
 {
     for (uint32_t i = 0; i < edits->n; i++)
         if (edits->list[i].id == id && edits->list[i].op != BLITZ_EDIT_REMOVE)
@@ -267,39 +268,83 @@ static bool named(const blitz_edits *edits, uint8_t id)
     return false;
 }
 
-static int drop_unless_named(blitz_head *head, const blitz_edits *edits, uint8_t id, const char *name)
+static int remove_all(blitz_head *head, const char *const *names, size_t n)
 {
-    return named(edits, id) ? 0 : blitz_head_remove(head, (const uint8_t *)name, strlen(name));
+    int code = 0;
+    for (size_t i = 0; code >= 0 && i < n; i++)
+        code = blitz_head_remove(head, (const uint8_t *)names[i], strlen(names[i]));
+    return code;
 }
 
-/* A replaced body has a new length and no longer fits what described the old bytes. */
-static int describe_body(blitz_head *head, const blitz_edits *edits)
+/* What described the bytes that the body had goes before the edits are applied, so what this call says of the
+ * new ones stays: coding and digests (RFC 9110 section 8.4, RFC 9530); of a response also what let a client put
+ * old and new bytes together: validators, ranges (RFC 9110 sections 8.8, 14). nginx does the same where it
+ * changes bodies. A request's Content-Range stays: without it a part would replace the whole
+ * (section 14.5); forward.py refuses one that no longer fits. */
+static int forget_old_body(blitz_head *head)
 {
-    static const char *const digests[] = {"content-digest", "repr-digest", "content-md5", "transfer-encoding"};
+    static const char *const coded[] = {"content-encoding", "content-digest", "repr-digest", "digest", "content-md5"};
+    static const char *const answered[] = {"etag", "last-modified", "accept-ranges", "content-range"};
+    int code = remove_all(head, coded, sizeof coded / sizeof *coded);
+    if (code >= 0 && head->kind == BLITZ_RESPONSE)
+        code = remove_all(head, answered, sizeof answered / sizeof *answered);
+    return code;
+}
+
+/* After the head was checked with the framing that the sender gave it. */
+static int frame_body(blitz_head *head, const blitz_edits *edits)
+{
+    static const char *const framing[] = {"transfer-encoding"};
     char digits[24];
     int n = snprintf(digits, sizeof digits, "%u", edits->body_len);
-    int code = blitz_head_set(head, (const uint8_t *)"content-length", 14, (const uint8_t *)digits, (size_t)n);
-    for (size_t i = 0; code >= 0 && i < sizeof digests / sizeof *digests; i++)
-        code = blitz_head_remove(head, (const uint8_t *)digests[i], strlen(digests[i]));
-    if (code >= 0)
-        code = drop_unless_named(head, edits, BLITZ_F_ETAG, "etag");
-    if (code >= 0)
-        code = drop_unless_named(head, edits, BLITZ_F_DIGEST, "digest");
-    if (code >= 0)
-        code = drop_unless_named(head, edits, BLITZ_F_CONTENT_ENCODING, "content-encoding");
     head->body = BLITZ_BODY_LENGTH;
     head->content_length = edits->body_len;
     head->flags |= BLITZ_HEAD_HAS_BODY_EDIT;
-    return code;
+    if (edits->body_len > 0)
+        head->flags &= (uint8_t)~BLITZ_HEAD_UPGRADE;      /* no upgrade with content: see head_rules.c */
+    int code = remove_all(head, framing, 1);
+    if (code < 0)
+        return code;
+    return blitz_head_set(head, (const uint8_t *)"content-length", 14, (const uint8_t *)digits, (size_t)n);
+}
+
+static int store_status(blitz_head *head, uint32_t status)
+{
+    const char *reason = blitz_reason(status);
+    head->status = status;
+    return blitz_head_store(head, (const uint8_t *)reason, strlen(reason), &head->reason);
 }
 
 static int set_status(blitz_head *head, const blitz_edits *edits)
 {
-    if (head->kind != BLITZ_RESPONSE || edits->status == 0)
+    return head->kind == BLITZ_RESPONSE && edits->status != 0 ? store_status(head, edits->status) : 0;
+}
+
+static bool is_multipart_ranges(const blitz_head *head)
+{
+    static const char type[] = "multipart/byteranges";
+    int at = blitz_head_find(head, (const uint8_t *)"content-type", 12, 0);
+    if (at < 0)
+        return false;
+    blitz_span value = head->fields[at].value;
+    return value.len >= sizeof type - 1 &&
+           blitz_name_equal(blitz_at(head, value), (const uint8_t *)type, sizeof type - 1);
+}
+
+/* A body that replaces a part (206) is no part of anything, unless the call says which (RFC 9110 section
+ * 15.3.7): the answer is whole now. */
+static int make_whole(blitz_head *head, const blitz_edits *edits)
+{
+    if (head->kind != BLITZ_RESPONSE || head->status != 206 || names_field(edits, BLITZ_F_CONTENT_RANGE))
         return 0;
-    const char *reason = blitz_reason(edits->status);
-    head->status = edits->status;
-    return blitz_head_store(head, (const uint8_t *)reason, strlen(reason), &head->reason);
+    if (is_multipart_ranges(head)) {
+        if (names_field(edits, BLITZ_F_CONTENT_TYPE))
+            return 0;                             /* ranges of its own, as many as it likes */
+        int code = blitz_head_remove(head, (const uint8_t *)"content-type", 12);
+        if (code < 0)
+            return code;
+    }
+    return store_status(head, 200);
 }
 
 static void sentence(char *why, size_t why_cap, int code, const char *message)
@@ -309,12 +354,12 @@ static void sentence(char *why, size_t why_cap, int code, const char *message)
              code == BLITZ_E_NOMEM ? "needs more memory than the host has" : "would no longer be valid");
 }
 
-/* All edits on one head, or none. */
-static int edit_head(blitz_head *head, const blitz_edits *edits, bool describe, char *why, size_t why_cap)
+/* All edits on one head, or none. new_body: they bring the message's content. */
+static int edit_head(blitz_head *head, const blitz_edits *edits, bool new_body, char *why, size_t why_cap)
 {
     snapshot saved;
     save(&saved, head);
-    int code = 0;
+    int code = new_body ? forget_old_body(head) : 0;
     bool routed = false;                          /* host, target or method changed: check the whole */
     for (uint32_t i = 0; code >= 0 && i < edits->n; i++) {
         const edit *what = &edits->list[i];
@@ -327,8 +372,10 @@ static int edit_head(blitz_head *head, const blitz_edits *edits, bool describe, 
         code = blitz_head_check(head, NULL, 0);
     if (code >= 0)
         code = set_status(head, edits);
-    if (code >= 0 && describe)
-        code = describe_body(head, edits);
+    if (code >= 0 && new_body)
+        code = make_whole(head, edits);
+    if (code >= 0 && new_body)
+        code = frame_body(head, edits);
     if (code >= 0)
         return 0;
     restore(head, &saved);
@@ -353,8 +400,8 @@ static int commit_answer(blitz_exchange *exchange, char *why, size_t why_cap)
 {
     blitz_edits *edits = exchange->edits;
     int status = edits->status != 0 ? (int)edits->status : 200;
-    bool bodiless = status == 204 || status == 304;
-    if (bodiless && edits->body_len > 0) {
+    bool bodiless = status == 204 || status == 304;       /* 205 has no content either, but says so in its length */
+    if ((bodiless || status == 205) && edits->body_len > 0) {
         snprintf(why, why_cap, "the answer has status %d, which has no body, and a body of %u bytes", status,
                  edits->body_len);
         return BLITZ_E_SYNTAX;

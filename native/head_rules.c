@@ -29,7 +29,8 @@
  *   Singletons (RFC 9110) sent twice in a request: refused, as nginx does with Authorization; a plugin
  *     might judge one while the upstream obeys the other.
  *   Expect: only 100-continue; ignored (and removed) in HTTP/1.0 and without content (section 10.1.1).
- *   Upgrade: a single protocol, not an HTTP version, in HTTP/1.1, named by Connection, without content.
+ *   Upgrade: a single protocol, not an HTTP version, in HTTP/1.1, named by Connection, without content
+ *     (Content-Length: 0 is none: RFC 9110 section 8.6; some WebSocket clients send it).
  *     Otherwise it is no upgrade and the field stays behind (section 7.8 lets a server ignore it), h2c
  *     included: curl --http2 sends it with every first request.
  *   101 must name its protocol; a status must be 100..599 (section 15).
@@ -177,7 +178,7 @@ static int read_options(blitz_head *head, text list, options *found)
             found->upgrade = true;
         else if (!is_word(option, "te")) {
             if (++found->n_named > MOST_NAMED)
-                return -BLITZ_BAD_CONNECTION;
+                return -BLITZ_BAD_CONNECTION_MANY;
             remove_named(head, option, found);
         }
     }
@@ -280,6 +281,12 @@ static int read_framing(blitz_head *head, const presence *fields)
     return 0;
 }
 
+/* May content follow the head? A length of 0 says that none does. */
+static bool has_content(const blitz_head *head)
+{
+    return head->body != BLITZ_BODY_NONE && head->content_length != 0;
+}
+
 static void no_body(blitz_head *head)
 {
     head->body = BLITZ_BODY_NONE;
@@ -309,7 +316,7 @@ static int read_upgrade(blitz_head *head, const presence *fields, const options 
         allowed &= !is_http_name((text){protocol.at, len});
         protocols++;
     }
-    if (allowed && protocols == 1 && connection->upgrade && head->minor >= 1 && head->body == BLITZ_BODY_NONE)
+    if (allowed && protocols == 1 && connection->upgrade && head->minor >= 1 && !has_content(head))
         head->flags |= BLITZ_HEAD_UPGRADE;
     return 0;
 }
@@ -338,8 +345,7 @@ static int check_singletons(const presence *fields)
 
 static int check_request_body(const blitz_head *head)
 {
-    bool content = head->body == BLITZ_BODY_CHUNKED || head->content_length > 0;
-    if (!content)
+    if (!has_content(head))
         return 0;
     if (method_is(head, "TRACE"))
         return -BLITZ_BAD_BODY_METHOD;
@@ -460,11 +466,10 @@ static int read_expect(blitz_head *head, const presence *fields)
 {
     if (!(fields->seen & BIT(BLITZ_F_EXPECT)))
         return 0;
-    bool content = head->body == BLITZ_BODY_CHUNKED || head->content_length > 0;
     if (head->minor >= 1 &&
         ((fields->many & BIT(BLITZ_F_EXPECT)) || !is_word(value_of(head, fields, BLITZ_F_EXPECT), "100-continue")))
         return -BLITZ_BAD_EXPECT;
-    if (head->minor >= 1 && content)
+    if (head->minor >= 1 && has_content(head))
         head->flags |= BLITZ_HEAD_EXPECT_CONTINUE;
     else
         blitz_head_remove(head, (const uint8_t *)"expect", 6);
@@ -501,7 +506,7 @@ static int check_response_body(blitz_head *head, const presence *fields, text re
         return result;
     bool to_head = request_method.len == 4 && memcmp(request_method.at, "HEAD", 4) == 0;
     bool never = head->status < 200 || head->status == 204;
-    if (never && (head->body == BLITZ_BODY_CHUNKED || head->content_length > 0))
+    if ((never || head->status == 205) && has_content(head))
         head->flags &= (uint8_t)~BLITZ_HEAD_KEEP_ALIVE;     /* it may mean to send some all the same */
     if (never || to_head || head->status == 304) {
         no_body(head);

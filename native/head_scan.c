@@ -71,7 +71,8 @@ const char *blitz_scan_path(void)
 static int64_t rest(const scan_functions *functions, blitz_head *head, int kind, const uint8_t *buf, size_t len,
                     size_t seen, const scan_bounds *bounds)
 {
-    int64_t extent = blitz_extent_with(functions, buf, len, seen, bounds);
+    int why;
+    int64_t extent = blitz_extent_with(functions, buf, len, seen, bounds, &why);
     if (extent <= 0)
         blitz_head_reset(head, kind);
     return extent == BLITZ_E_SYNTAX ? BLITZ_E_DECLINED : extent;

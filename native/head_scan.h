@@ -30,6 +30,7 @@ const scan_functions *blitz_scan_functions(void);
 /* By name; NULL when this machine lacks it. */
 const scan_functions *blitz_scan_named(const char *path);
 scan_bounds blitz_scan_bounds(const blitz_head_limits *limits);
+/* blitz_head_extent; a refusal also says why: *why is a BLITZ_BAD_*. */
 int64_t blitz_extent_with(const scan_functions *functions, const uint8_t *buf, size_t len, size_t seen,
-                          const scan_bounds *bounds);
+                          const scan_bounds *bounds, int *why);
 #endif

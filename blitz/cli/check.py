@@ -63,12 +63,13 @@ def _plugin_problems(loaded: Loaded) -> list[ConfigProblem]:
         return []
     from blitz.examine import check_plugins  # loads the engine
 
-    found = []
+    found: dict[tuple[str, str], ConfigProblem] = {}  # a file may be more than one plugin
     for plugin, message in trio.run(check_plugins, loaded.resolved):
-        if not any(plugin.file in problem.message for problem in loaded.problems):
+        reported = [problem.file for problem in loaded.problems]
+        if plugin.manifest not in reported and not any(plugin.file in p.message for p in loaded.problems):
             said = message.removeprefix(plugin.file).lstrip(": ")
-            found.append(ConfigProblem(said, file=plugin.file))
-    return found
+            found.setdefault((plugin.file, said), ConfigProblem(said, file=plugin.file))
+    return list(found.values())
 
 
 def _report(file: str, loaded: Loaded, problems: list[ConfigProblem]) -> dict[str, Any]:

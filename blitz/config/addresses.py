@@ -15,6 +15,7 @@ import msgspec
 __all__ = [
     "Address",
     "Endpoint",
+    "check_host",
     "check_host_pattern",
     "check_path_prefix",
     "check_server_name",
@@ -31,6 +32,7 @@ _PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 _NEEDLESS = re.compile(r"%(?:2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])")
 _UNCLEAR = re.compile(r";|%(?:2[Ff]|3[Bb]|5[Cc])")  # see blitz/routing/path.py
 
+_ANY = frozenset(("0.0.0.0", "::"))  # every interface of one family; an empty host is that of both
 _LISTEN_HELP = 'write host:port, such as "127.0.0.1:8080" or "[::1]:8080", or ":8080" for every interface'
 _ENDPOINT_HELP = 'write such as "http://127.0.0.1:9000", "https://api.example.org" or "unix:/run/app.sock"'
 _MAX_SOCKET_PATH = 107  # unix(7): sun_path holds 108 bytes with the NUL
@@ -52,6 +54,17 @@ class Address(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{_bracketed(self.host)}:{self.port}"
+
+    def takes_port_of(self, other: Address) -> bool:
+        """Can the two not be listened on at once? What a name stands for is not known here."""
+        if not self.port or self.port != other.port:
+            return False
+        if self.host == other.host or not self.host or not other.host:
+            return True
+        if _ANY.isdisjoint((self.host, other.host)):
+            return False
+        families = {_family(self.host), _family(other.host)}
+        return len(families) == 1 and 0 not in families
 
     @property
     def is_loopback(self) -> bool:
@@ -88,9 +101,15 @@ class Endpoint(msgspec.Struct, frozen=True):
 def parse_address(text: str) -> Address:
     """Read a listening address: ``127.0.0.1:8080``, ``[::1]:8080``, ``:8080``."""
     host, colon, port = text.rpartition(":")
+    if is_url(text):
+        raise ValueError(f'"{text}" is a URL, and an address has no scheme; {_LISTEN_HELP}')
     if not colon or "/" in text:
         raise ValueError(f'"{text}" is not an address; {_LISTEN_HELP}')
-    return Address(_host(host, text, _LISTEN_HELP) if host else "", _port(port, text, 0, _LISTEN_HELP))
+    address = Address(_host(host, text, _LISTEN_HELP) if host else "", _port(port, text, 0, _LISTEN_HELP))
+    if ":" in address.host and ipaddress.IPv6Address(address.host).ipv4_mapped is not None:
+        mapped = ipaddress.IPv6Address(address.host).ipv4_mapped
+        raise ValueError(f'"{text}" is an IPv4 address written as IPv6; write "{mapped}:{address.port}"')
+    return address
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -150,6 +169,7 @@ def parse_network(text: str) -> str:
 
 def check_host_pattern(text: str) -> None:
     """Refuse what cannot be a route's host: a name, an address, or ``*.`` and a name."""
+    _refuse_url(text, "routes match the host alone", port=False)
     if text.startswith("["):
         _host(text, text, "write it as [::1]")
         return
@@ -166,8 +186,16 @@ def check_host_pattern(text: str) -> None:
         raise ValueError(f'"{text}" is not a host name; write such as "api.example.org" or "*.example.org"')
 
 
+def check_host(text: str) -> None:
+    """Refuse what cannot be in a Host field."""
+    _refuse_url(text, "a Host field has the host alone, with a port if need be", port=True)
+    if re.search(r"[\x00-\x20\x7f]", text):
+        raise ValueError("not a host; write such as `api.example.org:8443`")
+
+
 def check_server_name(text: str) -> None:
     """Refuse what no certificate can name: only a host name or an address without brackets can."""
+    _refuse_url(text, "a certificate names the host alone", port=False)
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(text)
         return
@@ -176,6 +204,12 @@ def check_server_name(text: str) -> None:
 
 def check_path_prefix(text: str) -> None:
     """Refuse what no request path can begin with."""
+    if is_url(text) and not text.startswith("/"):
+        rest = re.search(r"(?<=[^/:])/.*", text)
+        raise ValueError(
+            f'"{text}" is a URL; write its host as `host`, and the path alone here: '
+            f'"{rest[0] if rest else "/"}"'
+        )
     if not text.startswith("/"):
         raise ValueError(f'"{text}" does not begin with "/"; write "/{text}"')
     if not _PATH.fullmatch(text):
@@ -196,6 +230,30 @@ def check_path_prefix(text: str) -> None:
             f'"{text}" has "{unclear[0]}", which servers read differently; such requests are refused where '
             "it decides about the route"
         )
+
+
+def is_url(text: str) -> bool:
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|//", text) is not None
+
+
+def _refuse_url(text: str, what: str, *, port: bool) -> None:
+    """Say what *text* is when it is more than a host, and which part of it is the host."""
+    authority = re.split(r"[/?#]", text.partition("//")[2] if is_url(text) else text)[0]
+    host = authority.rpartition("@")[2]
+    if host == text:
+        return
+    kind = "is a URL" if is_url(text) else "has a user" if "@" in authority else "has a path"
+    found = re.fullmatch(r"(\*\.)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", host)
+    wanted = found and (found[1] or "") + found[2] + ((found[3] or "") if port else "")
+    raise ValueError(f'"{text}" {kind}, and {what}; write "{wanted or "api.example.org"}"')
+
+
+def _family(host: str) -> int:
+    """4 or 6; 0 for a name."""
+    try:
+        return ipaddress.ip_address(host).version
+    except ValueError:
+        return 0
 
 
 def _host(text: str, whole: str, help_text: str) -> str:

@@ -115,7 +115,8 @@ def _entry(config: Config, index: int, lying: list[Found], document: Document) -
     else:
         known = {item.name: item for item in lying}
         if entry.name not in known:
-            if entry.enabled:
+            unread = any(problem.key == "plugin_dir" for problem in document.problems)
+            if entry.enabled and not unread:  # else nobody knows what is in it
                 document.report(("plugins", index), _unknown(config, entry.name, list(known)))
             return None
         found = _look(FilePath(known[entry.name].file), entry, index)

@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from blitz.config.positions import key_lines
+from blitz.config.positions import OpenString, find_open_string, key_lines
 from blitz.config.source import Document
 from blitz.errors import ConfigProblem
 
@@ -14,6 +14,10 @@ __all__ = ["MAX_FILE_SIZE", "read_document", "unreadable"]
 
 MAX_FILE_SIZE = 16 * 1024 * 1024  # a configuration; not the disk image that somebody named by mistake
 
+_TYPOGRAPHIC = (
+    "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}"
+    + ("\N{RIGHT SINGLE QUOTATION MARK}\N{DOUBLE LOW-9 QUOTATION MARK}")
+)
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -51,10 +55,24 @@ def unreadable(error: OSError) -> str:
 
 def _syntax_problem(message: str, text: str, file: str) -> ConfigProblem:
     place = _PLACE.search(message)
-    line = int(place[1]) if place and place[1] else text.rstrip("\n").count("\n") + 1
+    at_end = not (place and place[1])
+    line = text.rstrip("\n").count("\n") + 1 if at_end else int(place[1])  # type: ignore[index]
     what = _PLACE.sub("", message)
+    opened = find_open_string(text)
+    if opened is not None and (at_end or opened.line == line):
+        return ConfigProblem(f"not TOML: {_not_closed(opened)}", file=file, line=opened.line)
+    seen = "" if at_end else text.replace("\r\n", "\n").split("\n")[line - 1][int(place[2]) - 1 :][:1]  # type: ignore[index]
+    if seen and seen in _TYPOGRAPHIC:
+        what = f"{seen} is a typographic quote, and TOML's are \" and '; found"
     column = f" at column {place[2]}" if place and place[2] else ""
     return ConfigProblem(f"not TOML: {what[:1].lower()}{what[1:]}{column}", file=file, line=line)
+
+
+def _not_closed(opened: OpenString) -> str:
+    where = f"the quote {opened.quote} at column {opened.column} is not closed"
+    if len(opened.quote) == 1:
+        return f"{where} on its line; end the string with {opened.quote}"
+    return f"{where}; end the string with {opened.quote}"
 
 
 def _only(problem: ConfigProblem) -> Document:

@@ -22,6 +22,8 @@ _BODY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL | re.ASCII)
 def expand_document(document: Document, environ: Mapping[str, str]) -> None:
     """Replace the references in every string value of *document*; report the ones that fail."""
 
+    said: set[str] = set()
+
     def walk(value: Any, path: Path) -> Any:
         if isinstance(value, dict):
             return {key: walk(item, (*path, key)) for key, item in value.items()}
@@ -33,7 +35,9 @@ def expand_document(document: Document, environ: Mapping[str, str]) -> None:
             made = document.expanded[path] = Expanded(expand_text(value, environ), source=value)
             return made
         except ValueError as error:
-            document.report(path, str(error))
+            if str(error) not in said:  # one variable that is not set is one mistake, wherever it is named
+                document.report(path, str(error))
+            said.add(str(error))
             return Bad(value)
 
     document.data = walk(document.data, ())

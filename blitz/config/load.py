@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from blitz.config.check import build
+from blitz.config.check import build, closest
 from blitz.config.document import read_document
 from blitz.config.environment import apply_environment
 from blitz.config.expand import expand_document
@@ -89,7 +89,8 @@ def read_config(
     config = build(Config, document)
     if not unreadable:
         check_rules(config, document)
-        if not config.routes and not document.data.get("routes"):
+        misspelt = any(key != "routes" and closest(key, ["routes"]) for key in document.data)
+        if not config.routes and not document.data.get("routes") and not misspelt:
             document.report(
                 ("routes",),
                 'there is no [[routes]]; write at least one, such as upstream = "http://127.0.0.1:9000"',

@@ -112,6 +112,15 @@ class Timeouts(Model, frozen=True):
             "guest or a free instance; over it the answer is 500 or 503, whatever their failure policies say"
         ),
     ] = 5.0
+    collect: Annotated[
+        Seconds,
+        Meta(
+            description="an answer's body held back for plugins that read it; after it they get what is "
+            "there, as beyond `max_body`, and the rest streams past, but if one of them changes bodies the "
+            "answer is 504; as long as `chain`: most bodies are there at once, and one that is not may be a "
+            "stream"
+        ),
+    ] = 5.0
     send_idle: Annotated[
         Seconds,
         Meta(description="a peer that takes not one byte of what we send; one that takes some stays"),
@@ -524,7 +533,9 @@ class Config(Model, frozen=True):
         TrustedField,
         Meta(
             description="where trusted proxies write the client's address; the other field is dropped, "
-            "because a proxy that does not know it lets a client's pass"
+            "because a proxy that does not know it lets a client's pass. Scheme and host come from the same "
+            "field, or from `X-Forwarded-Proto` and `X-Forwarded-Host`: `wss` is https, and where several "
+            "elements do not tell whose link is the client's, one that is secure counts"
         ),
     ] = "x-forwarded-for"
     tls: Tls = Tls()

@@ -2,7 +2,8 @@
 
 ``tomllib`` reads the document and forgets the lines; an error message needs them. This scanner only
 walks over a document that ``tomllib`` has accepted and notes where keys begin. It decides nothing:
-values are skipped, never interpreted, and on a document that is not TOML its answer means nothing.
+values are skipped, never interpreted, and on a document that is not TOML its answer means nothing. There,
+``find_open_string`` looks for the quote that ``tomllib`` ran past.
 Spec: toml.io v1.0.0, which is what tomllib implements.
 """
 
@@ -11,8 +12,9 @@ from __future__ import annotations
 import re
 import tomllib
 from bisect import bisect_right
+from typing import NamedTuple
 
-__all__ = ["Path", "key_lines", "path_text"]
+__all__ = ["OpenString", "Path", "find_open_string", "key_lines", "path_text"]
 
 Path = tuple[str | int, ...]
 
@@ -26,6 +28,41 @@ _LITERAL = re.compile(r"'[^'\n]*'")
 _BASIC_BLOCK = re.compile(r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*"{3,5}', re.DOTALL)
 _LITERAL_BLOCK = re.compile(r"'''(?:[^']|'{1,2}(?!'))*'{3,5}", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+_QUOTE_OR_COMMENT = re.compile(r"""#[^\n]*|\"{3}|'{3}|["']""")
+_BLOCK_END = {'"""': re.compile(r'\\.|("{3,5})', re.DOTALL), "'''": re.compile(r"('{3,5})")}
+
+
+class OpenString(NamedTuple):
+    """A string without end. line and column, from 1, are those of the quote that opens it."""
+
+    line: int
+    column: int
+    quote: str
+
+
+def find_open_string(text: str) -> OpenString | None:
+    """The first string of *text*, TOML or not, that does not end where it has to. Linear."""
+    at = 0
+    while found := _QUOTE_OR_COMMENT.search(text, at):
+        at = found.end() if found[0][0] == "#" else _string_end(text, found)
+        if at < 0:
+            before = text.rfind("\n", 0, found.start()) + 1
+            line = text.count("\n", 0, found.start()) + 1
+            return OpenString(line, found.start() - before + 1, found[0])
+    return None
+
+
+def _string_end(text: str, opening: re.Match[str]) -> int:
+    """Position behind the string that *opening* opens; -1: it does not end."""
+    if len(opening[0]) == 1:
+        whole = (_BASIC if opening[0] == '"' else _LITERAL).match(text, opening.start())
+        return -1 if whole is None else whole.end()
+    for piece in _BLOCK_END[opening[0]].finditer(text, opening.end()):
+        if piece[1]:
+            return piece.end()
+    return -1
 
 
 def key_lines(text: str) -> dict[Path, int]:

@@ -74,6 +74,7 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
         routes.append(_route(config, document, index, route, plugins, before, complete))
     trusted = tuple(_readable(parse_network, config.trusted_proxies))
     _warn_of_trust(config, trusted, warnings)
+    _warn_of_unused(config, warnings)
     return Resolved(
         listen=tuple(_readable(_address, config.listen)),
         workers=_cpus() if config.workers == "auto" else config.workers,
@@ -118,6 +119,15 @@ def _warn_of_trust(config: Config, trusted: tuple[str, ...], warnings: list[str]
                 f"upstream {name}: verify = false accepts any certificate; "
                 "name its authority in tls.ca instead"
             )
+
+
+def _warn_of_unused(config: Config, warnings: list[str]) -> None:
+    used = {route.upstream for route in config.routes}
+    if any(name and name not in config.upstreams and not is_address(name) for name in used):
+        return  # a name that is misspelt has been reported, and may be the one that is missing here
+    for name in config.upstreams:
+        if name not in used:
+            warnings.append(f"upstream {name}: no route uses it; name it in one, or leave it out")
 
 
 def _place(plugin: ResolvedPlugin) -> tuple[int, str]:

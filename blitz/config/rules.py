@@ -11,6 +11,8 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from blitz.config.addresses import (
+    Address,
+    check_host,
     check_host_pattern,
     check_path_prefix,
     check_server_name,
@@ -59,7 +61,7 @@ def is_address(upstream: str) -> bool:
 
 
 def _listen(config: Config, document: Document) -> None:
-    seen: dict[str, int] = {}
+    seen: list[tuple[str, Address]] = []
     for index, said in enumerate(config.listen):
         at: tuple[str | int, ...] = ("listen", index)
         text = said
@@ -69,14 +71,23 @@ def _listen(config: Config, document: Document) -> None:
         assert isinstance(text, str)
         if not _syntax(document, parse_address, text, *at):
             continue
-        address = str(parse_address(text))
-        if address in seen and not address.endswith(":0"):
-            document.report(at, f'"{text}" is listed twice; leave one out')
-        seen[address] = index
+        address = parse_address(text)
+        other = next((said for said, one in seen if one.takes_port_of(address)), None)
+        if other is not None:
+            document.report(at, _port_taken(text, address, other, parse_address(other)))
+        else:
+            seen.append((text, address))
+
+
+def _port_taken(text: str, address: Address, other: str, taken: Address) -> str:
+    if address.host == taken.host:
+        return f'"{text}" is listed twice; leave one out'
+    return f'"{text}" takes the port that "{other}" takes; leave one out, or choose another port'
 
 
 def _listener(config: Config, document: Document, listener: Listener, at: tuple[str | int, ...]) -> None:
-    if listener.tls and not config.tls.certs:
+    first = next(said for said in config.listen if isinstance(said, Listener) and said.tls == listener.tls)
+    if listener.tls and not config.tls.certs and listener is first:
         document.report((*at, "tls"), "TLS needs a certificate; write [[tls.certs]] with `cert` and `key`")
     if listener.proxy_protocol and not config.trusted_proxies:
         document.report(
@@ -123,26 +134,36 @@ def _admin(config: Config, document: Document) -> None:
             ("admin", "listen"),
             f'other machines reach "{listen}", and there is no token; set `token`, or listen on 127.0.0.1',
         )
-    if address.port and any(_is_address(said, str(address)) for said in config.listen):
+    if any(_takes_port_of(said, address) for said in config.listen):
         document.report(("admin", "listen"), f'"{listen}" is in `listen` too; choose another port')
 
 
-def _is_address(said: str | Listener, address: str) -> bool:
+def _takes_port_of(said: str | Listener, address: Address) -> bool:
     try:
-        return str(parse_address(said.address if isinstance(said, Listener) else said)) == address
+        return parse_address(said.address if isinstance(said, Listener) else said).takes_port_of(address)
     except ValueError:
         return False
 
 
 def _limits(config: Config, document: Document) -> None:
     limits = config.limits
-    for name in ("max_line_size", "max_field_size"):
-        if getattr(limits, name) > limits.max_head_size:
-            document.report(
-                ("limits", name),
-                f"{format_size(getattr(limits, name))} is more than max_head_size, "
-                f"{format_size(limits.max_head_size)}, and could never be reached",
-            )
+    said = document.data.get("limits")
+    above = [
+        name for name in ("max_line_size", "max_field_size") if getattr(limits, name) > limits.max_head_size
+    ]
+    if above and isinstance(said, dict) and not any(name in said for name in above):
+        document.report(
+            ("limits", "max_head_size"),
+            f"{format_size(limits.max_head_size)} is less than {' and '.join(above)} are, which could "
+            "never be reached; lower them too",
+        )
+        return
+    for name in above:
+        document.report(
+            ("limits", name),
+            f"{format_size(getattr(limits, name))} is more than max_head_size, "
+            f"{format_size(limits.max_head_size)}, and could never be reached",
+        )
 
 
 def _upgrades(config: Config, document: Document) -> None:
@@ -176,8 +197,8 @@ def _upstreams(config: Config, document: Document) -> None:
             document.report(("upstreams", name), 'a name must not look like an address; leave out "://"')
         for index, text in enumerate(upstream.endpoints):
             _syntax(document, parse_endpoint, text, "upstreams", name, "endpoints", index)
-        if upstream.host and re.search(r"[\x00-\x20\x7f/?#@]", upstream.host):
-            document.report(("upstreams", name, "host"), "not a host; write such as `api.example.org:8443`")
+        if upstream.host:
+            _syntax(document, check_host, upstream.host, "upstreams", name, "host")
         _upstream_tls(document, name, upstream)
 
 
@@ -260,9 +281,8 @@ def _routes(config: Config, document: Document) -> None:
     for index, route in enumerate(config.routes):
         at = ("routes", index)
         _route_upstream(config, document, route, at)
-        if route.host:
-            _syntax(document, check_host_pattern, route.host, *at, "host")
-        _syntax(document, check_path_prefix, route.path_prefix, *at, "path_prefix")
+        host_is_good = not route.host or _syntax(document, check_host_pattern, route.host, *at, "host")
+        path_is_good = _syntax(document, check_path_prefix, route.path_prefix, *at, "path_prefix")
         _once(document, route.plugins or [], *at, "plugins")
         if route.name and not isinstance(route.name, Bad):
             if route.name in names:
@@ -271,7 +291,7 @@ def _routes(config: Config, document: Document) -> None:
                     f'"{route.name}" is also the name of routes[{names[route.name]}]; rename one',
                 )
             names.setdefault(route.name, index)
-        if isinstance(route.host, Bad) or isinstance(route.path_prefix, Bad):
+        if isinstance(route.host, Bad) or not (host_is_good and path_is_good):
             continue
         match = (route.host.lower(), unquote(route.path_prefix).rstrip("/") or "/")
         if match in matches:

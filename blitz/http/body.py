@@ -98,7 +98,10 @@ class ChunkedBody:
         data = lib.blitz_chunks_decode(self._chunks, ptr, size, self._consumed)
         if data < 0:
             if data == lib.BLITZ_E_LIMIT:
-                raise self._error("chunk extension or trailer section is over its limit")
+                raise self._error(
+                    "chunk extension or trailer section is over its limit (limits.max_chunk_line_size, "
+                    "limits.max_trailer_size)"
+                )
             raise self._error("malformed chunked coding")
         if self._chunks.state == CHUNKS_DONE:
             self.done = True

@@ -28,7 +28,8 @@ _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _PORT = re.compile(r"[0-9]{1,5}|_[A-Za-z0-9._-]+")  # RFC 7239 section 6: node-port
 # RFC 3986 section 3.2.2 as far as a Host may have it: a name, an IPv4 address or a bracketed IPv6 one.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_SCHEMES = ("http", "https")
+# The schemes that proxies write; a WebSocket's are written by some for its handshake, which is HTTP.
+_SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 _PARAMETERS = ("for", "by", "host", "proto")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -118,17 +119,45 @@ def node_address(node: str) -> str | None:
     return None if found is None else str(found)
 
 
-def _client(nodes: Sequence[str], peer: str, trusted: Networks) -> str:
-    """The first address from the right that is not trusted; the last one that could be read before a name."""
-    client = peer
+def _client(nodes: Sequence[str], peer: str, trusted: Networks) -> tuple[str, int]:
+    """The first address from the right that is not trusted, or the last one that could be read before a name;
+    and how many nodes, from the right, trusted proxies wrote."""
+    client, hops = peer, 0
     for node in reversed(nodes[-MAX_HOPS:]):
+        hops += 1
         address = node_address(node)
         if address is None:
             break  # "unknown", "_hidden", a typing error: whoever wrote it is the last that we can name
         client = address
         if not trusted.contains(address):
             break
-    return client
+    return client, hops
+
+
+def _list(values: Sequence[bytes]) -> list[str]:
+    """The elements of a list field in all its lines, empty ones skipped (RFC 9110 section 5.6.1)."""
+    texts = b",".join(values).decode("latin-1").split(",")
+    return [element for element in (text.strip(" \t") for text in texts) if element]
+
+
+def _scheme(said: Sequence[str]) -> str:
+    """The most secure scheme that *said* names; "" when it names none.
+
+    An upstream that is told http of a client on TLS sends it in circles, and its cookies in the open; one
+    that is told https of a client without TLS spares it a redirect. Where proxies do not say which of
+    two links the client's is, the second is the smaller fault.
+    """
+    return max((_SCHEMES.get(text.lower(), "") for text in said), default="")
+
+
+def _client_scheme(said: Sequence[str]) -> str:
+    """The scheme of the client's own link, the first of *said*; if that says nothing, see ``_scheme``."""
+    return _scheme(said[:1]) or _scheme(said)
+
+
+def _agreed(hosts: list[str]) -> str:
+    """The host that all elements name; several are a choice that a client may have made."""
+    return hosts[0] if len({host.lower() for host in hosts}) == 1 and well_formed_host(hosts[0]) else ""
 
 
 def read_x_forwarded(
@@ -140,39 +169,36 @@ def read_x_forwarded(
         x_for, x_proto, x_host: values of the field lines, in order.
         peer: address of the trusted peer.
     """
-    texts = b",".join(x_for).decode("latin-1").split(",")
-    nodes = tuple(node for node in (text.strip(" \t") for text in texts) if node)
-    proto = x_proto[0].decode("latin-1").lower() if len(x_proto) == 1 else ""
-    host = x_host[0].decode("latin-1") if len(x_host) == 1 else ""
+    nodes = tuple(_list(x_for))
+    client, hops = _client(nodes, peer, trusted)
+    protos = _list(x_proto)
+    # Nothing says which link an element is about, unless each proxy added one to both lists.
+    in_step = hops and len(protos) == len(nodes)
     return Chain(
-        client=_client(nodes, peer, trusted),
+        client=client,
         nodes=nodes,
-        scheme=proto if proto in _SCHEMES else "",
-        host=host if well_formed_host(host) else "",
+        scheme=_client_scheme(protos[-hops:]) if in_step else _scheme(protos),
+        host=_agreed(_list(x_host)),
     )
 
 
 def read_forwarded(values: Sequence[bytes], peer: str, trusted: Networks) -> Chain:
     """What the Forwarded field of a trusted peer says; a malformed one says nothing (RFC 7239 section 4).
 
-    Scheme and host are those of the client's own element: what others say is about links between proxies.
+    Host is that of the client's own element, and so is the scheme, if it has one.
     """
     parsed = parse_forwarded(b",".join(values))
     if parsed is None:
         return Chain(client=peer)
     nodes = tuple(_plain_node(element.get("for", "")) for element in parsed)
-    client = _client(nodes, peer, trusted)
-    own: dict[str, str] = {}
-    for element in reversed(parsed[-MAX_HOPS:]):
-        own = element
-        if not trusted.contains(node_address(element.get("for", "")) or ""):
-            break
-    proto, host = own.get("proto", "").lower(), own.get("host", "")
+    client, hops = _client(nodes, peer, trusted)
+    vouched = parsed[-hops:] if hops else []
+    host = vouched[0].get("host", "") if vouched else ""
     return Chain(
         client=client,
         nodes=nodes,
         elements=tuple(filter(None, map(_element, parsed))),
-        scheme=proto if proto in _SCHEMES else "",
+        scheme=_client_scheme([element.get("proto", "") for element in vouched]),
         host=host if well_formed_host(host) else "",
     )
 

@@ -15,6 +15,7 @@ Knows no socket and no clock. RFC 9112 sections 2 to 6.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Literal
 
 import h11
@@ -27,8 +28,9 @@ from .rules import client_refusal, upstream_refusal
 
 __all__ = ["HeadReader", "head_limits"]
 
+Refusal = Callable[[int, Any], BlitzError]  # client_refusal, upstream_refusal
+
 _H11_REQUEST_FIELDS = [("Host", "upstream"), ("Connection", "upgrade"), ("Upgrade", "any")]
-_OBS_FOLD = (b"\r\n ", b"\r\n\t")
 
 
 def head_limits(max_head_size: int, max_line_size: int, max_field_size: int, max_fields: int) -> Any:
@@ -85,11 +87,10 @@ class HeadReader:
     # -- the slow lane
 
     def _read_request_with_h11(self, head: Any, buffer: Buffer, ptr: Any, size: int, seen: int) -> int:
-        extent = self._extent(ptr, size, seen, ClientError)
+        extent = self._extent(ptr, size, seen, client_refusal)
         if not extent:
             return 0
         raw = bytes(buffer.view[buffer.start : buffer.start + extent])
-        _refuse_folds(raw, ClientError)
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.max_head_size)
         try:
             connection.receive_data(raw)
@@ -105,20 +106,19 @@ class HeadReader:
         made = lib.blitz_head_start_request(
             head, event.method, len(event.method), event.target, len(event.target), minor
         )
-        self._build(head, made, event.headers.raw_items(), ClientError)
+        self._build(head, made, event.headers.raw_items(), client_refusal)
         refused = lib.blitz_head_check(head, ffi.NULL, 0)
         if refused:
-            raise client_refusal(refused)
+            raise client_refusal(refused, self._limits)
         return extent
 
     def _read_response_with_h11(
         self, head: Any, buffer: Buffer, ptr: Any, size: int, seen: int, method: bytes
     ) -> int:
-        extent = self._extent(ptr, size, seen, UpstreamError)
+        extent = self._extent(ptr, size, seen, upstream_refusal)
         if not extent:
             return 0
         raw = bytes(buffer.view[buffer.start : buffer.start + extent])
-        _refuse_folds(raw, UpstreamError)
         connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=self._limits.max_head_size)
         # The request that h11 believes it sent: one that allows a 101, so that the answer is parsed;
         # whether a 101 was asked for is judged by whoever sent the real one.
@@ -136,56 +136,25 @@ class HeadReader:
             raise UpstreamError("HTTP version of the response is neither 1.0 nor 1.1")
         lib.blitz_head_reset(head, lib.BLITZ_RESPONSE)
         made = lib.blitz_head_start_response(head, event.status_code, event.reason, len(event.reason), minor)
-        self._build(head, made, event.headers.raw_items(), UpstreamError)
+        self._build(head, made, event.headers.raw_items(), upstream_refusal)
         refused = lib.blitz_head_check(head, method, len(method))
         if refused:
-            raise upstream_refusal(refused)
+            raise upstream_refusal(refused, self._limits)
         return extent
 
-    def _extent(self, ptr: Any, size: int, seen: int, error: type[BlitzError]) -> int:
+    def _extent(self, ptr: Any, size: int, seen: int, refusal: Refusal) -> int:
         extent: int = lib.blitz_head_extent(ptr, size, seen, self._limits)
-        if extent >= 0:
-            return extent
-        if extent == lib.BLITZ_E_LIMIT:
-            raise self._too_large(ptr, size, error)
-        raise error("bare line end or control byte in the head")
+        if extent < 0:
+            raise refusal(-lib.blitz_head_refusal(ptr, size, self._limits), self._limits)
+        return extent
 
-    def _too_large(self, ptr: Any, size: int, error: type[BlitzError]) -> BlitzError:
-        limits = self._limits
-        if error is UpstreamError:
-            return UpstreamError(f"response head is over its limits ({limits.max_head_size} bytes)")
-        line_end = bytes(ffi.buffer(ptr, min(size, limits.max_line_size + 1))).find(b"\r\n")
-        if line_end < 0 and size > limits.max_line_size:
-            return ClientError(f"request line is longer than {limits.max_line_size} bytes", status=414)
-        return ClientError(
-            f"request head is over its limits ({limits.max_head_size} bytes, {limits.max_fields} fields, "
-            f"{limits.max_field_size} bytes a field)",
-            status=431,
-        )
-
-    def _build(self, head: Any, made: int, fields: Any, error: type[BlitzError]) -> None:
-        for count, (name, value) in enumerate(fields):
+    def _build(self, head: Any, made: int, fields: Any, refusal: Refusal) -> None:
+        for name, value in fields:
             if made < 0:
                 break
-            if count >= self._limits.max_fields:
-                made = lib.BLITZ_E_LIMIT
-                break
             made = lib.blitz_head_add(head, name, len(name), value, len(value))
-        if made >= 0:
-            return
-        if made == lib.BLITZ_E_LIMIT:
-            if error is ClientError:
-                raise ClientError(
-                    f"more than {self._limits.max_fields} fields in the request head", status=431
-                )
-            raise error(f"more than {self._limits.max_fields} fields in the head")
-        raise error("head is malformed")
-
-
-def _refuse_folds(raw: bytes, error: type[BlitzError]) -> None:
-    # RFC 9112 section 5.2: a server may refuse obs-fold, a proxy may answer 502; h11 would unfold it.
-    if any(fold in raw for fold in _OBS_FOLD):
-        raise error("folded field line")
+        if made < 0:
+            raise refusal(made if made == lib.BLITZ_E_LIMIT else -lib.BLITZ_BAD_SYNTAX, self._limits)
 
 
 def _minor(version: bytes) -> int | None:

@@ -12,7 +12,17 @@ from typing import Any
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, UpstreamError
 
-__all__ = ["HOP_COUNTED", "REFUSALS", "client_refusal", "field_value", "take_hop", "upstream_refusal"]
+__all__ = [
+    "BODILESS",
+    "CONTENTLESS",
+    "HOP_COUNTED",
+    "REFUSALS",
+    "client_refusal",
+    "field_value",
+    "part_size",
+    "take_hop",
+    "upstream_refusal",
+]
 
 # code -> (status for a client's request, what was wrong)
 REFUSALS: dict[int, tuple[int, str]] = {
@@ -37,18 +47,68 @@ REFUSALS: dict[int, tuple[int, str]] = {
     lib.BLITZ_BAD_FIELD_NAME: (400, "a field name looks like a framing field and is none"),
     lib.BLITZ_BAD_DUPLICATE: (400, "two of a field that has one value"),
     lib.BLITZ_BAD_BODY_METHOD: (400, "a body where this method has none"),
+    lib.BLITZ_BAD_CONNECTION_MANY: (400, "connection names more than 10 fields"),
+    lib.BLITZ_BAD_LINE_SIZE: (414, "first line is longer than {max_line_size} bytes (limits.max_line_size)"),
+    lib.BLITZ_BAD_FIELD_SIZE: (
+        431,
+        "a field line is longer than {max_field_size} bytes (limits.max_field_size)",
+    ),
+    lib.BLITZ_BAD_HEAD_SIZE: (431, "head is longer than {max_head_size} bytes (limits.max_head_size)"),
+    lib.BLITZ_BAD_FIELD_COUNT: (431, "head has more than {max_fields} fields (limits.max_fields)"),
+    lib.BLITZ_BAD_LINE_END: (400, "a line of the head has a CR without LF, or an LF without CR"),
+    lib.BLITZ_BAD_CONTROL: (400, "control byte in the head"),
+    lib.BLITZ_BAD_FOLD: (400, "folded field line"),
+    lib.BLITZ_BAD_TLS: (400, "TLS where plain HTTP is spoken"),
+    lib.BLITZ_BAD_FIRST_LINE: (400, "first line is empty or begins with whitespace"),
 }
 
 
-def client_refusal(code: int) -> ClientError:
-    """The error for a request that ``blitz_head_check`` refused with *code* (negative)."""
-    status, sentence = REFUSALS.get(-code, (400, f"head refused with code {code}"))
+def client_refusal(code: int, limits: Any) -> ClientError:
+    """The error for a request that ``blitz_head_check`` refused with *code* (negative).
+
+    Args:
+        code: or a negative BLITZ_BAD_* that ``blitz_head_refusal`` returned.
+        limits: cffi ``blitz_head_limits *``, those that the head was read with.
+    """
+    status, sentence = _refusal(code, limits)
     return ClientError(sentence, status=status)
 
 
-def upstream_refusal(code: int) -> UpstreamError:
+def upstream_refusal(code: int, limits: Any) -> UpstreamError:
     """The error for a response that was refused: always 502, whatever was wrong with it."""
-    return UpstreamError(f"bad response head: {REFUSALS.get(-code, (502, f'code {code}'))[1]}")
+    return UpstreamError(f"bad response head: {_refusal(code, limits)[1]}")
+
+
+def _refusal(code: int, limits: Any) -> tuple[int, str]:
+    if code == lib.BLITZ_E_LIMIT:  # the rules had a field to add, and no place for it
+        code = -lib.BLITZ_BAD_FIELD_COUNT
+    status, sentence = REFUSALS.get(-code, (400, f"head refused with code {code}"))
+    return status, sentence.format(
+        max_line_size=limits.max_line_size,
+        max_field_size=limits.max_field_size,
+        max_head_size=limits.max_head_size,
+        max_fields=limits.max_fields,
+    )
+
+
+# Final statuses whose messages end with their head (RFC 9112 section 6.3), and those that have no content:
+# 205 as well, which says so in its length (RFC 9110 section 15.3.6).
+BODILESS = (204, 304)
+CONTENTLESS = (*BODILESS, 205)
+
+_BYTE_RANGE = re.compile(rb"bytes[ \t]+([0-9]{1,18})-([0-9]{1,18})/(?:[0-9]{1,18}|\*)", re.IGNORECASE)
+
+
+def part_size(head: Any) -> int | None:
+    """Bytes of content that the Content-Range of a cffi ``blitz_head *`` stands for (RFC 9110 section 14.4).
+
+    None when there is no such field; -1 when it does not say.
+    """
+    value = field_value(head, b"content-range")
+    if value is None:
+        return None
+    found = _BYTE_RANGE.fullmatch(value)
+    return int(found[2]) - int(found[1]) + 1 if found else -1
 
 
 # Methods whose Max-Forwards an intermediary must count down (RFC 9110 section 7.6.2).

@@ -21,7 +21,7 @@ from blitz.http.buffer import Buffer
 from .answers import error_answer
 from .deadline import Timer
 from .exchange import Exchange
-from .forward import UNTRUSTED_FIELDS, set_host
+from .forward import drop_untrusted, set_host
 from .lane import CLOSED, RELOADED, Handover, serve_short
 from .sending import send_patiently
 from .stream import SocketStream
@@ -172,8 +172,7 @@ class Connection:
         """Writer options, made with the first request: an idle connection needs none."""
         self.client_options = ffi.new("blitz_write_options *")
         options = self.upstream_options = ffi.new("blitz_write_options *")
-        options.drop_ids = UNTRUSTED_FIELDS
-        options.n_drop_ids = len(UNTRUSTED_FIELDS)
+        drop_untrusted(options)
         self.introduced_as = -1
 
     def client_of(self, request: Any) -> Peer:
@@ -200,8 +199,7 @@ class Connection:
         options = self._lane_options
         if options is None:
             options = self._lane_options = ffi.new("blitz_write_options *")
-            options.drop_ids = UNTRUSTED_FIELDS
-            options.n_drop_ids = len(UNTRUSTED_FIELDS)
+            drop_untrusted(options)
         lines = peer.introduction(
             1, self.context.runtime.resolved.http.forwarded, told_host.decode("latin-1")
         )
@@ -414,7 +412,7 @@ def _late(connection: Connection) -> BlitzError | None:
     if what in ("handshake", "keepalive", "first request", "send"):
         return None
     if what == "head":
-        return ClientError("request head took too long", status=408)
+        return ClientError("request head took too long (timeouts.head)", status=408)
     if connection.exchange is None:
         return UpstreamError(f"{what} took too long", status=504)  # in the short lane
     return connection.exchange.late(what)

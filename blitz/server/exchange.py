@@ -27,7 +27,7 @@ from blitz.errors import (
     UpstreamError,
 )
 from blitz.http.body import body_reader
-from blitz.http.rules import HOP_COUNTED, field_value, take_hop
+from blitz.http.rules import BODILESS, CONTENTLESS, HOP_COUNTED, field_value, take_hop
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
 
 from .answers import build_answer, build_reply
@@ -230,7 +230,8 @@ class Exchange:
         limit = self.runtime.limits.max_body_size
         if limit and self.request.content_length > limit:
             raise ClientError(
-                f"request body is {self.request.content_length} bytes, limit {limit}", status=413
+                f"request body is {self.request.content_length} bytes, limit {limit} (limits.max_body_size)",
+                status=413,
             )
 
     def _find_route(self) -> RouteEntry:
@@ -411,9 +412,9 @@ class Exchange:
         if cdata.body_edited:
             data = ffi.buffer(cdata.new_body.ptr, cdata.new_body.len)[:] if cdata.new_body.len else b""
         status = response.status
-        if status in (204, 304):
+        if status in CONTENTLESS:
             data = b""
-        options = self.answer_options(_NONE if status in (204, 304) else _LENGTH, len(data))
+        options = self.answer_options(_NONE if status in BODILESS else _LENGTH, len(data))
         close = options.close
         first = b"" if self.method == b"HEAD" else data
         options.first_is_last = len(first) == len(data)

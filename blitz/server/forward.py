@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from blitz._native import ffi, lib
-from blitz.errors import UpstreamError
+from blitz.errors import ClientError, UpstreamError
+from blitz.http.rules import part_size
 
 from .heads import span_bytes
 from .proxy_protocol import write_header
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .lane import Handover
     from .upstream import Cluster, UpstreamConnection
 
-__all__ = ["UNTRUSTED_FIELDS", "forward", "set_host"]
+__all__ = ["drop_untrusted", "forward", "set_host"]
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
@@ -32,16 +33,17 @@ _CHUNKED = lib.BLITZ_BODY_CHUNKED
 _UPGRADE = lib.BLITZ_HEAD_UPGRADE
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110 section 9.2.2
-# Forwarding information that a client sent is not believed: these are dropped and written anew.
-UNTRUSTED_FIELDS = ffi.new(
-    "uint8_t[]",
-    [
-        lib.BLITZ_F_X_FORWARDED_FOR,
-        lib.BLITZ_F_X_FORWARDED_PROTO,
-        lib.BLITZ_F_X_FORWARDED_HOST,
-        lib.BLITZ_F_FORWARDED,
-    ],
+# Forwarding information that a client sent is not believed: it is dropped and written anew.
+UNTRUSTED = (
+    lib.BLITZ_F_X_FORWARDED_FOR,
+    lib.BLITZ_F_X_FORWARDED_PROTO,
+    lib.BLITZ_F_X_FORWARDED_HOST,
+    lib.BLITZ_F_FORWARDED,
 )
+# Dropped as well where plugins change answers: of a part they would see a part, and what they made of it
+# would be none any more. A server may ignore Range (RFC 9110 section 14.2), so the client gets the whole.
+RANGES = (lib.BLITZ_F_RANGE, lib.BLITZ_F_IF_RANGE)
+DROPPED_FIELDS = ffi.new("uint8_t[]", [*UNTRUSTED, *RANGES])
 
 
 @dataclass(slots=True)
@@ -104,6 +106,12 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
         context.buffers.give(buffer)
 
 
+def drop_untrusted(options: Any) -> None:
+    """Let the writer leave out what clients say about themselves."""
+    options.drop_ids = DROPPED_FIELDS
+    options.n_drop_ids = len(UNTRUSTED)
+
+
 def set_host(options: Any, host: bytes) -> None:
     """Let the writer replace Host by *host*; b"" keeps the client's. *host* must stay alive."""
     if host:
@@ -120,6 +128,10 @@ def _first_part(exchange: Exchange) -> FirstPart:
     if cdata.body_edited:
         data = ffi.buffer(cdata.new_body.ptr, cdata.new_body.len)[:] if cdata.new_body.len else b""
         cdata.body_edited = 0
+        size = part_size(request)
+        if size is not None and size != len(data):
+            # As the whole it would replace more than it is (RFC 9110 section 14.5).
+            raise ClientError("content-range does not fit the body that a plugin has made of this one")
         return _whole(data)
     body = exchange.body
     if body is None:
@@ -191,7 +203,13 @@ async def _send_request(
     options.first_is_last = first.is_all
     options.close = not upstream.endpoint.reuse
     options.strip_expect = exchange.expects_continue
-    options.upgrade = bool(request.flags & _UPGRADE) and exchange.permit_upgrade()
+    run = exchange.chain_run
+    options.n_drop_ids = len(DROPPED_FIELDS if run is not None and run.edits_answers else UNTRUSTED)
+    if request.flags & _UPGRADE and exchange.permit_upgrade():
+        options.upgrade = 1
+        options.body = _NONE  # a length of 0 is not told: some servers take any for content
+    else:
+        options.upgrade = 0
     if connection.introduced_as != (request.minor and 1):
         connection.introduce(exchange, request.minor and 1)
     host = cluster.host

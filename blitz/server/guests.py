@@ -149,6 +149,8 @@ def _check(pool: PluginPool, instance: Instance, rc: int | None, hook: str, what
         raise PluginLoadError(f"{source}: {what}{hook} ran longer than {limit}", plugin=pool.name, hook=hook)
     if rc < 0:
         fault = pool.drop(instance, trio.current_time())
+        if pool.plugin.is_command and fault.hook == "init":
+            what = f"it is a command, whose _start runs before its hooks, and {what}"
         raise PluginLoadError(
             f"{source}: {what}{fault.message}", plugin=pool.name, hook=fault.hook, frames=fault.frames
         ) from fault

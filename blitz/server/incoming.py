@@ -8,7 +8,10 @@ that connection again.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+import trio
 
 from blitz.http.body import BodyReader, LengthBody
 from blitz.http.buffer import PART_HEADROOM, PART_SIZE, Buffer, BufferPool
@@ -166,12 +169,18 @@ def frame_chunk(part: Buffer, start: int, end: int, *, last: bool) -> memoryview
     return view[first : end + len(tail)]
 
 
-async def collect(body: IncomingBody, limit: int) -> bytes:
-    """Read *body* until it ends or more than *limit* bytes are there."""
+async def collect(body: IncomingBody, limit: int, seconds: float = math.inf) -> bytes:
+    """Read *body* until it ends, more than *limit* bytes are there, or *seconds* have passed.
+
+    Returns what came so far.
+    """
     start, end = body.buffered()
     collected = bytearray(body.head_buffer.view[start:end])
-    while not body.done and len(collected) <= limit:
-        start, end = await body.next_part()
-        assert body.part is not None
-        collected += body.part.view[start:end]
+    if not body.done and len(collected) <= limit:
+        # Streams wait before they read, never after: nothing is lost when the time is over.
+        with trio.move_on_after(seconds):
+            while not body.done and len(collected) <= limit:
+                start, end = await body.next_part()
+                assert body.part is not None
+                collected += body.part.view[start:end]
     return bytes(collected)

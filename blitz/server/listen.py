@@ -227,11 +227,13 @@ async def _named(connection: Connection, stream: SocketStream, place: _Place) ->
     """Take the client that the proxy names for the peer, and count the connection as its own."""
     context = connection.context
     header = await read_proxy_header(stream)
+    if header.secure:
+        connection.peer.scheme = "https"
     if not header.address:
         return
     if not _admitted(context, header.address):
         context.counters.refused += 1
         raise ClientGone(f"{header.address} has too many connections")
-    connection.peer = Peer(header.address, header.port)
+    connection.peer = Peer(header.address, header.port, scheme=connection.peer.scheme)
     if context.runtime.limits.max_connections_per_address:
         place.count(header.address)

@@ -4,7 +4,8 @@ Read in versions 1 and 2, written in version 2 (haproxy.org, proxy-protocol.txt,
 functions; who may send one, and how long it may take, is the caller's business.
 
 Strict where the text leaves a choice: a header that is not exactly well-formed is refused, and so is one
-that is longer than ``MAX_HEADER_SIZE`` (TLVs are read past, the CRC32C one is checked). Never guess: the
+that is longer than ``MAX_HEADER_SIZE`` (of TLVs the CRC32C one is checked, and the one about TLS read as far
+as it says that the client spoke it; others are read past). Never guess: the
 bytes that follow belong to the client, and a wrong length would let it speak in the proxy's name.
 """
 
@@ -26,6 +27,9 @@ LOCAL, PROXY = 0x20, 0x21
 STREAM_4, STREAM_6, STREAM_UNIX, UNSPECIFIED = 0x11, 0x21, 0x31, 0x00
 ADDRESS_SIZES = {STREAM_4: 12, STREAM_6: 36, STREAM_UNIX: 216, UNSPECIFIED: 0}
 PP2_TYPE_CRC32C = 0x03
+PP2_TYPE_SSL = 0x20
+PP2_CLIENT_SSL = 0x01
+SSL_SIZE = 5  # section 2.2.6: one byte of flags and four of the verification's result, then more TLVs
 _V1_PORT = re.compile(r"0|[1-9][0-9]{0,4}")
 
 
@@ -35,10 +39,12 @@ class ProxyProtocolError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """The client that a header names. address "": the proxy speaks for itself, or does not say."""
+    """The client that a header names. address "": the proxy speaks for itself, or does not say.
+    secure: the client spoke TLS to it."""
 
     address: str = ""
     port: int = 0
+    secure: bool = False
 
 
 def missing(received: bytes) -> int:
@@ -112,12 +118,14 @@ def _parse_v2(header: bytes) -> ProxyHeader:
         raise ProxyProtocolError(f"PROXY header has family and protocol 0x{kind:02x}, which is no stream")
     if len(body) < size:
         raise ProxyProtocolError(f"PROXY header has {len(body)} bytes of addresses, its family needs {size}")
-    _check_tlvs(header, 16 + size)
+    secure = _read_tlvs(header, 16 + size)
     if kind == STREAM_4:
-        return ProxyHeader(str(ipaddress.IPv4Address(body[:4])), int.from_bytes(body[8:10], "big"))
+        return ProxyHeader(str(ipaddress.IPv4Address(body[:4])), int.from_bytes(body[8:10], "big"), secure)
     if kind == STREAM_6:
-        return ProxyHeader(_text(ipaddress.IPv6Address(body[:16])), int.from_bytes(body[32:34], "big"))
-    return ProxyHeader()
+        return ProxyHeader(
+            _text(ipaddress.IPv6Address(body[:16])), int.from_bytes(body[32:34], "big"), secure
+        )
+    return ProxyHeader(secure=secure)
 
 
 def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
@@ -125,9 +133,13 @@ def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     return str(mapped or address)
 
 
-def _check_tlvs(header: bytes, at: int) -> None:
-    """TLVs fill the rest exactly, and a checksum among them is right (section 2.2.3)."""
+def _read_tlvs(header: bytes, at: int) -> bool:
+    """Did the client speak TLS (section 2.2.6)?
+
+    TLVs fill the rest exactly, and a checksum among them is right (section 2.2.3).
+    """
     end = len(header)
+    secure = False
     while at < end:
         if end - at < 3:
             raise ProxyProtocolError("PROXY header ends inside a TLV")
@@ -138,7 +150,14 @@ def _check_tlvs(header: bytes, at: int) -> None:
             blank = header[: at + 3] + bytes(size) + header[at + 3 + size :]
             if size != 4 or int.from_bytes(header[at + 3 : at + 7], "big") != _crc32c(blank):
                 raise ProxyProtocolError("PROXY header has a wrong checksum")
+        if header[at] == PP2_TYPE_SSL:
+            if size < SSL_SIZE:
+                raise ProxyProtocolError(
+                    f"PROXY header has {size} bytes about TLS, and {SSL_SIZE} are the least"
+                )
+            secure = bool(header[at + 3] & PP2_CLIENT_SSL)
         at += 3 + size
+    return secure
 
 
 @cache

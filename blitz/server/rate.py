@@ -37,7 +37,9 @@ class MinRate:
             self._since = now
         left = self._grace + received / self._rate - self._waited - (now - self._since)
         if left <= 0:
-            raise ClientError(f"request body is slower than {self._rate} bytes a second", status=408)
+            raise ClientError(
+                f"request body is slower than {self._rate} bytes a second (limits.min_body_rate)", status=408
+            )
         return left
 
     def end_wait(self) -> None:

@@ -6,6 +6,7 @@ are counted, and its connection is used again only when the exchange ended clean
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -13,9 +14,11 @@ import trio
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientGone, UpstreamError
 from blitz.http.body import body_reader
-from blitz.http.rules import field_value
+from blitz.http.media import is_stream
+from blitz.http.rules import BODILESS, CONTENTLESS, field_value
 from blitz.wasm.chain import CONTINUE, ChainRun
 
+from .heads import field_values
 from .incoming import IncomingBody, collect, frame_chunk
 from .sending import await_taker, send_patiently
 from .splice import SinkBroken, can_splice, splice_body
@@ -37,7 +40,7 @@ _KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
 _RESPONSE = lib.BLITZ_RESPONSE
 
 SWITCHING = 101
-BODILESS = (204, 304)  # RFC 9112 section 6.3
+PARTIAL = 206
 
 
 class DeadUpstream(UpstreamError):
@@ -169,6 +172,8 @@ async def relay(exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer
         collected = None
         run = exchange.chain_run
         if run is not None and run.has_response:
+            if run.edits_answers:
+                _refuse_parts(response)
             collected = await _ask_plugins(exchange, run, body)
         if exchange.cdata.body_edited:
             if exchange.connection.line is not None:
@@ -193,13 +198,20 @@ async def _ask_plugins(exchange: Exchange, run: ChainRun, body: IncomingBody | N
 
     async def collect_answer() -> None:
         nonlocal collected
-        if body is None or body.done or _streams_by_nature(cdata.response):
+        if body is None or body.done:
+            return
+        if any(map(is_stream, field_values(cdata.response, b"content-type"))):
+            cdata.body_truncated = 1
             return
         limit, must_have_all = run.wanted_body_size(response=True)
-        collected = await collect(body, limit)
+        patience = exchange.runtime.timeouts.collect
+        collected = await collect(body, limit, patience or math.inf)
         exchange.lend_body(collected, limit, complete=body.done)
         if cdata.body_truncated and must_have_all:
-            raise UpstreamError(f"answer is over the plugin's max_body of {limit} bytes")
+            if len(collected) > limit:
+                raise UpstreamError(f"answer is over the plugin's max_body of {limit} bytes")
+            late = f"answer's body took longer than timeouts.collect, {patience:g} s"
+            raise UpstreamError(f"{late}, and a plugin that changes it must have all of it", status=504)
 
     step = run.response()
     if step != CONTINUE:
@@ -207,10 +219,14 @@ async def _ask_plugins(exchange: Exchange, run: ChainRun, body: IncomingBody | N
     return collected
 
 
-def _streams_by_nature(response: Any) -> bool:
-    """Server-sent events have no end to wait for."""
-    value = field_value(response, b"content-type") or b""
-    return value.lower().startswith(b"text/event-stream")
+def _refuse_parts(response: Any) -> None:
+    """No plugin is asked to change a part as if it were the whole: none was asked for (``forward.RANGES``).
+
+    Raises: UpstreamError.
+    """
+    if response.status == PARTIAL:
+        raise UpstreamError("answer is a part (206), and a plugin that changes it must have the whole")
+    lib.blitz_head_remove(response, b"accept-ranges", 13)
 
 
 async def _send_answer(exchange: Exchange, body: IncomingBody, collected: bytes | None) -> bool:
@@ -220,14 +236,16 @@ async def _send_answer(exchange: Exchange, body: IncomingBody, collected: bytes 
     # A plugin may have made this an answer without a body; the upstream's is then not sent. Or one that could
     # have a body of an upstream's 204 or 304, which has none: the client must know that it is empty.
     kind, length = response.body, response.content_length
+    has_content = kind != _NONE and response.status not in CONTENTLESS
     if response.status in BODILESS:
         kind = _NONE
-    elif kind == _NONE and exchange.method != b"HEAD":
+    elif not has_content and exchange.method != b"HEAD":
         kind, length = _LENGTH, 0
     options = exchange.answer_options(kind, length)
     close = options.close
     chunked = options.body == _CHUNKED
-    if kind == _NONE:
+    if not has_content:
+        body.buffered()  # what is of no use to the client may be all that there is
         first, first_size = NULL, 0
     elif collected is None:
         start, end = body.buffered()
@@ -239,7 +257,7 @@ async def _send_answer(exchange: Exchange, body: IncomingBody, collected: bytes 
     exchange.head_sent = True
     exchange.status = response.status
     await exchange.connection.send(context.scratch.view[:size])
-    if not body.done and kind != _NONE:
+    if not body.done and has_content:
         await _send_parts(exchange, body, chunked=chunked)
     return not close
 

@@ -105,7 +105,7 @@ class Upload:
         while not body.done:
             start, end = await body.next_part()
             if limit and body.received > limit:
-                raise ClientError(f"request body is over {limit} bytes", status=413)
+                raise ClientError(f"request body is over {limit} bytes (limits.max_body_size)", status=413)
             part = body.part
             assert part is not None
             if self._chunked:

@@ -52,13 +52,17 @@ class Chain:
 
     Attributes:
         has_response: one of them has a response hook.
+        edits_answers: one of them may change the body of an answer that it has read.
     """
 
-    __slots__ = ("has_response", "pools")
+    __slots__ = ("edits_answers", "has_response", "pools")
 
     def __init__(self, pools: Sequence[PluginPool]) -> None:
         self.pools = tuple(pools)
         self.has_response = any(pool.plugin.has_response for pool in pools)
+        self.edits_answers = any(
+            pool.plugin.needs_response_body and pool.plugin.writes_body for pool in pools
+        )
 
 
 class ChainRun:
@@ -168,9 +172,9 @@ class ChainRun:
         return self._chain.has_response
 
     @property
-    def wants_response_body(self) -> bool:
-        """A response hook that is still to run takes the body."""
-        return any(pool.plugin.needs_response_body for pool in self._pools[: self._index + 1])
+    def edits_answers(self) -> bool:
+        """Some plugin of the chain may change the body of an answer that it has read."""
+        return self._chain.edits_answers
 
     def wanted_body_size(self, *, response: bool) -> tuple[int, bool]:
         """``(max_body, must_have_all)`` over the plugins that take the body of the message in hand."""

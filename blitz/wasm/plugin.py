@@ -93,6 +93,7 @@ class Plugin:
         plan: how the module is driven.
         has_request, has_response: the module exports that hook.
         reads_body, writes_body: the module imports get_body, set_body.
+        is_command: its start is ``_start``: it has a main, and no ``_initialize``.
         needs_response_body: process_response wants the body: the answer is collected before the hook.
 
     Raises:
@@ -125,6 +126,8 @@ class Plugin:
             raise
         self.has_request = Part.REQUEST in self.plan.parts
         self.has_response = Part.RESPONSE in self.plan.parts
+        start = module.export("_start")
+        self.is_command = start is not None and self.plan.parts.get(Part.START) == start.index
         self.reads_body = self.plan.calls("get_body")
         self.writes_body = self.plan.calls("set_body")
         self.needs_response_body = self.has_response and spec.response_body == "full"

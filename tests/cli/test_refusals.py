@@ -89,6 +89,20 @@ FILES = [
         id="command",
     ),
     pytest.param(
+        wat(
+            f'(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32))) {MEMORY} {ALLOC} {HOOK} '
+            '(func (export "_start") (call $exit (i32.const 0)))'
+        ),
+        "p.wasm: it is a command, whose _start runs before its hooks, and p failed in init: "
+        "the guest exited with status 0",
+        id="command-that-exits",
+    ),
+    pytest.param(
+        wat(f'{MEMORY} {ALLOC} {HOOK} (func (export "_start") (param i32))'),
+        "p.wasm exports _start as (i32) -> (), wanted () -> (): give it that type",
+        id="type-of-_start",
+    ),
+    pytest.param(
         wat(f'(import "env" "launch" (func (param i32))) {MEMORY} {ALLOC} {HOOK}'),
         "p.wasm imports env.launch (i32) -> (), which is no host function: "
         "do without it, or ask for one that there is",
@@ -361,3 +375,21 @@ def test_an_unknown_command(word: str, says: str) -> None:
     result = blitz(word)
     assert result.returncode == 2
     assert f"Error: {says}" in result.stderr
+
+
+def test_a_file_that_is_two_plugins_and_a_grant_that_is_missing_are_reported_once(tmp_path: Path) -> None:
+    (tmp_path / "p.wasm").write_bytes(wat(f'{MEMORY} (func (export "run"))'))
+    clock = '(import "env" "now_ms" (func (result i64)))'
+    (tmp_path / "m.wasm").write_bytes(wat(f"{clock} {MEMORY} {ALLOC} {HOOK}"))
+    (tmp_path / "m.toml").write_text("schema = 1\n[capabilities]\nclock = true\n")
+    entries = [("a", "p"), ("b", "p"), ("m", "m")]
+    lines = "".join(f'[[plugins]]\nname = "{name}"\nfile = "{file}.wasm"\n' for name, file in entries)
+    (tmp_path / "blitz.toml").write_text(lines + ROUTE)
+    result = blitz("validate", cwd=tmp_path)
+    assert result.returncode == 2
+    assert [line.partition(": ")[0] for line in result.stderr.splitlines()] == [
+        "m.toml:3",
+        "p.wasm",
+        "blitz.toml",
+    ], result.stderr
+    assert "which is not granted" in result.stderr

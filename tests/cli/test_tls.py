@@ -133,6 +133,8 @@ def test_what_the_page_shows_is_right(text: str, authority: trustme.CA, tmp_path
         made = authority.issue_cert("example.org", "*.example.org")
         made.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / f"{cert}.pem"))
         made.private_key_pem.write_to_path(str(tmp_path / f"{cert}.key"))
+    for name in shown.get("upstreams", {}):
+        text += f'\n[[routes]]\nupstream = "{name}"\nhost = "{name}.test"\n'
     (tmp_path / "blitz.toml").write_text(f"{text}\n{ROUTE}")
     result = blitz("validate", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")

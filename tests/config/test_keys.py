@@ -37,7 +37,16 @@ CASES = {
         f"timeouts.{name}": SECONDS
         for name in (
             *("head", "handshake", "body_idle", "body_grace", "keepalive", "connect", "first_byte"),
-            *("response_idle", "total", "chain", "send_idle", "tunnel_idle", "tunnel_silence", "drain"),
+            *(
+                "response_idle",
+                "total",
+                "chain",
+                "collect",
+                "send_idle",
+                "tunnel_idle",
+                "tunnel_silence",
+                "drain",
+            ),
         )
     },
     "cache_dir": ('"/var/cache/blitz"', "/var/cache/blitz", "1", "expected a string, got 1"),

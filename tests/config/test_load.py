@@ -47,7 +47,6 @@ def test_all_problems_come_in_one_error_in_the_order_of_their_lines(write):
     with pytest.raises(ConfigError) as caught:
         load_config(path, {})
     assert [(problem.line, problem.key) for problem in caught.value.problems] == [
-        (0, "routes"),
         (1, "workers"),
         (3, "timeouts.haed"),
         (4, "route"),

@@ -81,8 +81,16 @@ X_FORWARDED = [
     pytest.param([b"https"], [b"a.example"], ("https", "a.example"), id="both"),
     pytest.param([b"HTTPS"], [b"[::1]:80"], ("https", "[::1]:80"), id="case-and-ipv6"),
     pytest.param([b"gopher"], [b"a b"], ("", ""), id="nonsense"),
-    pytest.param([b"https, http"], [b"a.example, b.example"], ("", ""), id="lists"),
-    pytest.param([b"https", b"http"], [b"a", b"b"], ("", ""), id="twice"),
+    pytest.param([b"http"], [], ("http", ""), id="plain"),
+    pytest.param([b"wss"], [b"a.example, A.example"], ("https", "a.example"), id="websocket"),
+    pytest.param([b"WS"], [], ("http", ""), id="websocket-plain"),
+    pytest.param([b"https, https"], [b"a", b"a"], ("https", "a"), id="lists-that-agree"),
+    pytest.param([b"https", b"https"], [b"a", b""], ("https", "a"), id="lines-that-agree"),
+    pytest.param([b",https ,\t, "], [b"a,"], ("https", "a"), id="empty-elements"),
+    pytest.param([b"https, http"], [b"a.example, b.example"], ("https", ""), id="lists-that-do-not"),
+    pytest.param([b"http", b"https"], [b"a", b"b"], ("https", ""), id="lines-that-do-not"),
+    pytest.param([b"gopher, wss"], [b"a, b c"], ("https", ""), id="half-nonsense"),
+    pytest.param([], [], ("", ""), id="nobody-said"),
 ]
 
 
@@ -90,6 +98,56 @@ X_FORWARDED = [
 def test_scheme_and_host(proto: list[bytes], host: list[bytes], expected: tuple[str, str]) -> None:
     chain = read_x_forwarded([b"203.0.113.5"], proto, host, PEER, TRUSTED)
     assert (chain.scheme, chain.host) == expected
+
+
+# Each proxy added to both lists: the client's element is known, and what was forged before it is not read.
+IN_STEP = [
+    pytest.param("203.0.113.5, 10.2.2.2", "http, https", "http", id="only-the-inner-link-is-secure"),
+    pytest.param("203.0.113.5, 10.2.2.2", "https, http", "https", id="only-the-outer-link-is-secure"),
+    pytest.param("1.1.1.1, 203.0.113.5", "https, http", "http", id="forged-secure"),
+    pytest.param("1.1.1.1, 203.0.113.5", "http, wss", "https", id="forged-plain"),
+    pytest.param("203.0.113.5, 10.2.2.2", "-, wss", "https", id="the-outer-says-nothing"),
+    pytest.param("_hidden, 10.2.2.2", "https, http", "https", id="a-client-without-address"),
+]
+
+
+@pytest.mark.parametrize(("nodes", "protos", "scheme"), IN_STEP)
+def test_the_scheme_is_that_of_the_clients_own_link(nodes: str, protos: str, scheme: str) -> None:
+    chain = read_x_forwarded([nodes.encode()], [protos.encode()], [], PEER, TRUSTED)
+    assert chain.scheme == scheme
+    pairs = zip(nodes.split(", "), protos.split(", "), strict=True)
+    value = ", ".join(f"for={node};proto={proto}" for node, proto in pairs)
+    assert read_forwarded([value.encode()], PEER, TRUSTED).scheme == scheme
+
+
+SECURE = st.sampled_from(["https", "HTTPS", "wss", "WSS", "Wss"])
+SCHEME = st.one_of(SECURE, st.sampled_from(["http", "ws", "HTTP", "gopher", "", "https:", '"https"']))
+SPACE = st.sampled_from(["", " ", "\t", "  "])
+
+
+@given(st.lists(SCHEME, max_size=6), SECURE, st.lists(SCHEME, max_size=6), SPACE, st.booleans())
+def test_where_somebody_says_https_of_a_link_that_may_be_the_clients_no_upstream_is_told_http(
+    before: list[str], secure: str, behind: list[str], space: str, lines: bool
+) -> None:
+    said = [f"{space}{text}{space}".encode() for text in [*before, secure, *behind]]
+    values = said if lines else [b",".join(said)]
+    chain = read_x_forwarded([], values, [], PEER, TRUSTED)
+    assert b"X-Forwarded-Proto: https\r\n" in field_lines("x-forwarded", PEER, "http", chain=chain)
+
+
+@given(st.lists(SCHEME.filter(lambda text: text.lower() not in ("https", "wss")), max_size=6))
+def test_nobody_is_secure_who_was_not_said_to_be(said: list[str]) -> None:
+    chain = read_x_forwarded([b"203.0.113.5"], [text.encode() for text in said], [], PEER, TRUSTED)
+    assert chain.scheme in ("", "http")
+
+
+@pytest.mark.parametrize("proto", ["https", "wss", "HTTPS", '"wss"'])
+@pytest.mark.parametrize(
+    "value", ["proto={}", "proto={};for=203.0.113.5", "for=203.0.113.5, for=10.2.2.2;proto={}"]
+)
+def test_forwarded_says_it_with_or_without_a_node(value: str, proto: str) -> None:
+    chain = read_forwarded([value.format(proto).encode()], PEER, TRUSTED)
+    assert b";proto=https\r\n" in field_lines("forwarded", PEER, "http", chain=chain)
 
 
 # RFC 7239 section 4 and its examples.

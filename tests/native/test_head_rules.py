@@ -290,7 +290,7 @@ REQUESTS: list[tuple[str, bytes, str | dict[str, Any]]] = [
     ("no token", get(b"Connection: close; a"), "BAD_CONNECTION"),
     ("two words", get(b"Connection: close keep-alive"), "BAD_CONNECTION"),
     ("ten names", get(b"Connection: " + b", ".join(b"x%d" % i for i in range(10))), {"flags": KEEP | NAMED}),
-    ("eleven names", get(b"Connection: " + b", ".join(b"x%d" % i for i in range(11))), "BAD_CONNECTION"),
+    ("eleven names", get(b"Connection: " + b", ".join(b"x%d" % i for i in range(11))), "BAD_CONNECTION_MANY"),
     # Singletons.
     ("two Authorization", get(b"Authorization: a", b"authorization: b"), "BAD_DUPLICATE"),
     ("two Content-Type", get(b"Content-Type: a", b"Content-Type: a"), "BAD_DUPLICATE"),
@@ -329,6 +329,21 @@ REQUESTS: list[tuple[str, bytes, str | dict[str, Any]]] = [
     (
         "upgrade with content",
         post(b"Connection: upgrade", b"Upgrade: a", b"Content-Length: 1"),
+        {"flags": KEEP},
+    ),
+    (
+        "upgrade with a length of 0",
+        get(b"Connection: upgrade", b"Upgrade: a", b"Content-Length: 0"),
+        {"flags": KEEP | UPGRADE},
+    ),
+    (
+        "upgrade with a length of 000",
+        post(b"Connection: upgrade", b"Upgrade: a", b"Content-Length: 000"),
+        {"flags": KEEP | UPGRADE},
+    ),
+    (
+        "upgrade with chunks, how many it cannot know",
+        post(b"Connection: upgrade", b"Upgrade: a", b"Transfer-Encoding: chunked"),
         {"flags": KEEP},
     ),
     (

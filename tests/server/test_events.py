@@ -1,4 +1,4 @@
-"""Server-sent events pass through a chain of plugins at once: each is there before the next one is made."""
+"""Streams pass through a chain of plugins at once: each event is there before the next one is made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,17 @@ FRAMINGS = {
 EVENTS = [b"data: first\n\n", b"id: 2\ndata: second\n\n", b": just a comment\n\n", b"data: last\n\n"]
 
 
-@pytest.mark.parametrize("content_type", [b"text/event-stream", b"Text/Event-Stream; charset=utf-8"])
+TYPES = [
+    b"text/event-stream",
+    b"Text/Event-Stream; charset=utf-8",
+    b"application/x-ndjson",
+    b"Application/JSON-seq ;a=b",
+    b"application/grpc-web+proto",
+    b"multipart/x-mixed-replace;boundary=--x",
+]
+
+
+@pytest.mark.parametrize("content_type", TYPES)
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("parser", ["auto", "h11", "auto+tls"])
 async def test_each_event_arrives_before_the_next_is_sent(

@@ -490,6 +490,29 @@ async def test_an_upgrade_becomes_a_tunnel(parser: str) -> None:
             assert await client.exactly(15) == b"firstAHEAD MORE"
 
 
+@pytest.mark.parametrize("line", [b"Content-Length: 0", b"content-length:  000\t"])
+@pytest.mark.parametrize("ahead", [b"", b"ahead"])
+async def test_a_handshake_that_says_that_it_has_no_content_becomes_a_tunnel(
+    parser: str, line: bytes, ahead: bytes
+) -> None:
+    """Some WebSocket clients say so, and some servers take any length for content: they are not told."""
+
+    async def script(served: Served) -> None:
+        head = (await served.head()).lower()
+        assert b"upgrade: websocket" in head
+        assert b"content-length" not in head
+        await served.send(SWITCH + b"Upgrade: websocket\r\n\r\n")
+        await served.send((await served.exactly(9)).upper())
+
+    async with rig(script, parser=parser) as test:
+        client = await test.connect()
+        handshake = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + line
+        await client.send(handshake + b"\r\n\r\n" + ahead)
+        assert (await client.head())[0] == 101
+        await client.send(b"more data"[: 9 - len(ahead)])
+        assert await client.exactly(9) == (ahead + b"more data"[: 9 - len(ahead)]).upper()
+
+
 @pytest.mark.parametrize("switched_to", [b"websocket", b"chat"])
 async def test_only_a_permitted_upgrade_that_was_asked_for_opens_a_tunnel(
     parser: str, switched_to: bytes

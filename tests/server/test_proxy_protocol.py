@@ -61,6 +61,22 @@ GOOD = [
 ]
 
 
+TLS_CLIENT = b"\x20\x00\x05\x01\x00\x00\x00\x00"
+SECURE = [
+    pytest.param(IP4 + TLS_CLIENT, True, id="alone"),
+    pytest.param(IP4 + b"\x01\x00\x02h2" + TLS_CLIENT + b"\x04\x00\x00", True, id="among-others"),
+    pytest.param(IP4 + b"\x20\x00\x0f\x07\x00\x00\x00\x00\x21\x00\x07TLSv1.3", True, id="with-its-version"),
+    pytest.param(IP4 + b"\x20\x00\x05\x00\x00\x00\x00\x00", False, id="the-client-spoke-no-tls"),
+    pytest.param(IP4, False, id="not-said"),
+]
+
+
+@pytest.mark.parametrize(("body", "secure"), SECURE)
+def test_a_header_tells_whether_the_client_spoke_tls(body: bytes, secure: bool) -> None:
+    assert parse_header(v2(0x21, 0x11, body)) == ProxyHeader("192.0.2.1", 4711, secure)
+    assert not parse_header(v2(0x20, 0x11, body)).secure  # the proxy's own connection
+
+
 @pytest.mark.parametrize(("header", "client"), GOOD)
 @pytest.mark.parametrize("rest", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\r\n", b"\n", b"PROXY UNKNOWN\r\n"])
 def test_a_header_is_read_and_not_a_byte_more(header: bytes, client: tuple[str, int], rest: bytes) -> None:
@@ -69,6 +85,7 @@ def test_a_header_is_read_and_not_a_byte_more(header: bytes, client: tuple[str, 
 
 
 BAD = [
+    pytest.param(v2(0x21, 0x11, IP4 + b"\x20\x00\x04\x01\x00\x00\x00"), id="v2-short-word-about-tls"),
     pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="http"),
     pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="tls"),
     pytest.param(b"PROXY  TCP4 1.1.1.1 2.2.2.2 1 2\r\n", id="v1-two-spaces"),

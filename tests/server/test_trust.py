@@ -119,6 +119,32 @@ async def test_forwarded_is_trusted_where_the_proxies_write_it(address_plugin: P
         assert seen["forwarded"] == "for=127.0.0.1;proto=http"
 
 
+SECURE = [
+    ("x-forwarded-for", ("X-Forwarded-Proto: wss",)),
+    ("x-forwarded-for", ("X-Forwarded-Proto: https, https",)),
+    (
+        "x-forwarded-for",
+        ("X-Forwarded-Proto: https", "X-Forwarded-For: 10.1.1.1", "X-Forwarded-Proto: https"),
+    ),
+    ("forwarded", ("Forwarded: proto=https",)),
+    ("forwarded", ("Forwarded: for=203.0.113.5;proto=WSS",)),
+]
+
+
+@pytest.mark.parametrize("parser", ["auto", "h11"])
+@pytest.mark.parametrize(("field", "lines"), SECURE)
+async def test_a_client_that_spoke_tls_to_a_proxy_is_secure(
+    parser: str, field: str, lines: tuple[str, ...]
+) -> None:
+    async with rig(parser=parser, trusted_proxies=LOOPBACK, trusted_field=field, forwarded="both") as test:
+        client = await test.connect()
+        for _ in range(3):
+            seen = await ask(client, *lines)
+            assert seen["x-forwarded-proto"] == "https"
+            assert seen["forwarded"].endswith("for=127.0.0.1;proto=https")
+        assert (await ask(client))["x-forwarded-proto"] == "http"  # the next client may be another one
+
+
 @pytest.mark.parametrize("parser", ["auto", "h11"])
 @pytest.mark.parametrize(
     ("kind", "names"),
@@ -246,6 +272,21 @@ async def test_a_proxy_header_names_the_client(
                 assert seen["x-port"] == client[1]
                 # It is the client now, and no proxy: what it writes about others is dropped.
                 assert (await ask(connection, *FORGED))["x-client"] == client[0]
+
+
+TLS_CLIENT = b"\x20\x00\x05\x01\x00\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    ("kind", "addresses"),
+    [(0x11, bytes((203, 0, 113, 5, 10, 0, 0, 1)) + struct.pack("!HH", 1, 443)), (0, b"")],
+)
+async def test_a_client_whose_tls_ends_at_the_proxy_is_secure(kind: int, addresses: bytes) -> None:
+    header = SIGNATURE + struct.pack("!BBH", 0x21, kind, len(addresses) + 8) + addresses + TLS_CLIENT
+    async with proxy_rig() as test:
+        client = await after(test, header)
+        for _ in range(3):
+            assert (await ask(client))["x-forwarded-proto"] == "https"
 
 
 async def test_header_and_request_in_one_segment(address_plugin: Plugin) -> None:

@@ -176,6 +176,36 @@ def test_stop_in_a_response_hook_keeps_its_edits(engine: Engine, guest_wasm: Was
         assert exchange.response_fields() == [(b"x-edit", b"made")]
 
 
+# Counts its starts in the status of its answer: 200 for none, 210 after _start, 201 after _initialize.
+STARTS = """(module
+  (import "env" "set_status" (func $status (param i32)))
+  (memory (export "memory") 1)
+  (global $n (mut i32) (i32.const 200))
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (call $status (global.get $n)) (i32.const 1))
+  %s)"""
+START = '(func (export "_start") (global.set $n (i32.add (global.get $n) (i32.const 10))))'
+INITIALIZE = '(func (export "_initialize") (global.set $n (i32.add (global.get $n) (i32.const 1))))'
+
+
+@pytest.mark.parametrize(
+    ("exports", "status"),
+    [("", 200), (START, 210), (INITIALIZE, 201), (START + INITIALIZE, 201), (INITIALIZE + START, 201)],
+)
+def test_a_command_is_started_once_before_its_hooks(
+    engine: Engine, wat: Wasm, exports: str, status: int
+) -> None:
+    """A reactor has _initialize for that, and its _start, if it has one, is for others."""
+    with running(engine, wat(STARTS % exports)) as guest:
+        for _ in range(2):
+            with exchanging() as exchange:
+                guest.request(exchange)
+                assert exchange.c.response.status == status
+        assert guest.plugin.is_command == (status == 210)
+
+
 def test_arguments_arrive_as_valid_utf8(engine: Engine, guest_wasm: Wasm) -> None:
     with running(engine, guest_wasm("echo_arguments")) as guest, exchanging(target=b"/p?q=1") as exchange:
         guest.request(exchange)

@@ -17,6 +17,8 @@ __all__ = ["bind", "check_allocator", "check_memory", "find_parts"]
 
 # export -> part, type. A hook of another type is refused; so is a helper that the host would call.
 HOOKS: dict[str, tuple[Part, str]] = {
+    # A command's own start: what a compiler sets up before main, it sets up there. See find_parts.
+    "_start": (Part.START, ":"),
     "_initialize": (Part.START, ":"),
     "init": (Part.INIT, ":i"),
     "process_request": (Part.REQUEST, "iiii:i"),
@@ -35,8 +37,9 @@ def find_parts(module: Module) -> dict[Part, int]:
         PluginLoadError: one of them has another type.
     """
     parts = {}
+    reactor = module.export("_initialize") is not None
     for export in module.exports:
-        if export.name in HOOKS:
+        if export.name in HOOKS and not (reactor and export.name == "_start"):
             part, wanted = HOOKS[export.name]
             _check_type(module, export, wanted)
             parts[part] = export.index

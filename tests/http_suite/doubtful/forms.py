@@ -197,7 +197,8 @@ CHUNKS = Group(
     ),
     after="Chunks, extensions and sizes are never passed on: Blitz decodes the body and writes its own. A refusal can "
     "come when the head and the good part of the body are on their way; the upstream then sees its connection end "
-    "inside the message.",
+    "inside the message. Whitespace that the grammar calls bad (BWS) is read where it may stand, around the `;` and "
+    "the `=` of an extension; a space that only a CRLF follows is none of it.",
 )  # fmt: skip
 
 CONNECTION = Group(
@@ -241,7 +242,8 @@ EXPECT = Group(
         Form("`Upgrade: TLS/1.0`", "upgrade/tls_in_http", "9110 7.8", ("upgrade",), "403 unless `upgrade_configs`"),
     ),
     after="An Upgrade that Blitz does not pass on is dropped and the request goes on without it: RFC 9110 lets a server "
-    "ignore it, and curl asks for h2c of itself.",
+    "ignore it, and curl asks for h2c of itself. `Content-Length: 0` is no body (RFC 9110 section 8.6): a WebSocket "
+    "handshake that says so is passed on, without the field, which some servers take for content.",
 )  # fmt: skip
 
 BOUNDS = Group(

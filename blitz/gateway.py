@@ -18,6 +18,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import trio
@@ -34,6 +35,7 @@ from blitz.server.guests import finish_leaving
 from blitz.server.listen import accept_loop, bind, close_listener, spoken_on
 from blitz.server.loading import Loader, discard
 from blitz.server.peer import Peer
+from blitz.server.reading import read_apart
 from blitz.server.runtime import Runtime, assemble
 from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
@@ -67,7 +69,8 @@ ENDING = "the gateway is ending; start another one with that configuration"
 HOUSEKEEPING_INTERVAL = 1.0  # seconds between looks at idle connections, idle instances, old runtimes
 
 
-# A configuration, or where to get one when it is needed; that may block, and is called in a thread.
+# A configuration, or where to get one when it is needed. That is called in a thread and may block there; what
+# it returns after ten seconds is not used any more.
 Source = Config | Resolved | Callable[[], Config | Resolved]
 
 
@@ -160,7 +163,7 @@ class Gateway:
         resolved = await _read(config)
         if reason != "files":
             self._refused.clear()
-        tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
+        tls = await read_apart(partial(TlsSettings.load, resolved))
         _check_listeners(resolved, tls, self._listeners)
         self._admin.check_token(resolved.admin.token)
         old = {pool.name: pool for pool in self._context.runtime.pools}
@@ -368,9 +371,26 @@ class Gateway:
         await finish_leaving(pools, self._context.guest_turn)
         self._note_unsaid(pools)
         self._free_retired()
+
+    async def _look_after_certificates(self) -> None:
+        """A task of its own: their files may lie where nobody answers."""
+        said = ""
+        while True:
+            await trio.sleep(HOUSEKEEPING_INTERVAL)
+            said = await self._take_certificates(said)
+
+    async def _take_certificates(self, said: str = "") -> str:
+        """Use certificates that have changed. Return why that cannot be known; *said* is known already."""
         server = self._context.runtime.tls.server
-        if server is not None and server.is_changed():
-            await trio.to_thread.run_sync(server.reload)
+        if server is None:
+            return ""
+        try:
+            server.take(await read_apart(server.read_changes))
+        except ConfigError as error:
+            if str(error) != said:
+                _log.error("certificates go on as they are: %s", error)
+            return str(error)
+        return ""
 
     def _note_unsaid(self, pools: list[PluginPool]) -> None:
         for pool in pools:
@@ -427,7 +447,7 @@ async def serve(
         seen = None
         if resolved.watch:
             check_watching()
-            seen = look_around(resolved)
+            seen = await read_apart(partial(look_around, resolved))
         if admin_sockets is None:
             admin_sockets = bind_admin(resolved)
         admin = Admin(Reporter(place), admin_sockets, resolved.admin.token)
@@ -485,6 +505,7 @@ async def _run(
         nursery.start_soon(context.wheel.run)
         nursery.start_soon(context.lane.run)
         nursery.start_soon(gateway._housekeep)
+        nursery.start_soon(gateway._look_after_certificates)
         nursery.start_soon(context.access_log.run)
         if seen is not None:
             nursery.start_soon(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
@@ -533,7 +554,7 @@ async def _serve_with(
 
 
 async def _build(resolved: Resolved, engine: Engine, shared: Shared | None) -> Runtime:
-    tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
+    tls = await read_apart(partial(TlsSettings.load, resolved))
     loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {}, trial=False)
     await loader.load(resolved, trio.Lock())
     for warning in resolved.warnings:
@@ -543,8 +564,8 @@ async def _build(resolved: Resolved, engine: Engine, shared: Shared | None) -> R
 
 async def _read(config: Source) -> Resolved:
     if callable(config):
-        config = await trio.to_thread.run_sync(config)
-    return config if isinstance(config, Resolved) else await trio.to_thread.run_sync(resolve, config)
+        config = await read_apart(config)
+    return config if isinstance(config, Resolved) else await read_apart(partial(resolve, config))
 
 
 def bind_all(resolved: Resolved, *, share: bool = False) -> list[socket.socket]:

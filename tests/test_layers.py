@@ -41,7 +41,7 @@ TRIO = frozenset({"trio"})
 CORES = ("foundation", "http", "wasm", "routing", "config")
 
 LAYERS = {
-    "foundation": Layer(("blitz.errors", "blitz.head"), native=True, forbidden=SANS_IO),
+    "foundation": Layer(("blitz.errors", "blitz.files", "blitz.head"), native=True, forbidden=SANS_IO),
     # The scanner and the writer are C: http drives them.
     "http": Layer(("blitz.http",), ("foundation",), frozenset({"h11"}), native=True, forbidden=SANS_IO),
     # Compiling is a process with two streams and a deadline.
@@ -79,6 +79,7 @@ CLI_MAY_IMPORT = {
     "blitz.demo",
     "blitz.errors",
     "blitz.examine",
+    "blitz.files",
     "blitz.gateway",
     "blitz.testing",
     "blitz.workers",

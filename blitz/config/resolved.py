@@ -42,7 +42,8 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
         env: granted names that are set, with their values.
         grants, asks: capabilities; asks is None without a manifest: then what it imports it asks for.
         namespace: of its shared state; "" for its own.
-        sha256: lower-case hex digest that the file must have, or "".
+        sha256: lower-case hex digest that module and manifest must have together (``pin.py``), or "".
+        manifest_sha256: of the manifest as it was read; "" without one.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     asks: tuple[str, ...] | None = None
     namespace: str = ""
     sha256: str = ""
+    manifest_sha256: str = ""
 
     def __repr__(self) -> str:  # config and env may hold secrets
         return f"ResolvedPlugin(name={self.name!r}, file={self.file!r})"

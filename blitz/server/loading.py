@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import trio
 
 from blitz.config.model import Limits
+from blitz.config.pin import why_not_pinned
 from blitz.errors import PluginLoadError
 from blitz.wasm.apart import Stop, Stopped
+from blitz.wasm.cache import Source
 from blitz.wasm.plugin import Plugin, PluginSpec
 from blitz.wasm.pool import PluginPool
 
 from .guests import probe, smoke
+from .reading import read_apart
 from .runtime import Runtime, assemble
 
 if TYPE_CHECKING:
@@ -77,32 +80,58 @@ async def load_plugin(
 
     Raises:
         PluginLoadError: with one sentence that names the file.
+        ConfigError: the file is not read in time.
     """
     try:
         module, digest = await _load_module(engine, resolved, cache)
     except PluginLoadError as error:
         error.plugin = resolved.name
         raise
+    return _bind(engine, module, spec_of(resolved, log_level, digest, limits or Limits()), shared)
+
+
+def _bind(engine: Engine, module: Module, spec: PluginSpec, shared: Shared | None) -> Plugin:
+    """The plugin, whose module is its own; when that fails, the module is gone."""
     try:
-        return Plugin(engine, module, spec_of(resolved, log_level, digest, limits or Limits()), shared)
+        return Plugin(engine, module, spec, shared)
     except BaseException:
         module.close()
         raise
 
 
 async def _load_module(engine: Engine, resolved: ResolvedPlugin, cache: CompileCache) -> tuple[Module, str]:
+    source = await _read_module(resolved, cache, whole=bool(resolved.sha256))
+    module = await trio.to_thread.run_sync(cache.find, engine, source.digest, resolved.file)
+    if module is None:
+        if source.content is None:
+            source = await _read_module(resolved, cache, whole=True)
+        module = await _compile(engine, source, cache)
+    return module, source.digest
+
+
+async def _read_module(resolved: ResolvedPlugin, cache: CompileCache, *, whole: bool) -> Source:
+    """What is in the file, and that it is what is pinned."""
+    source = await read_apart(partial(cache.read, resolved.file, whole=whole))
+    if resolved.sha256:
+        why = why_not_pinned(
+            resolved.file, source.digest, resolved.manifest, resolved.manifest_sha256, resolved.sha256
+        )
+        if why:
+            raise PluginLoadError(why)
+    return source
+
+
+async def _compile(engine: Engine, source: Source, cache: CompileCache) -> Module:
     # In a thread: compiling takes milliseconds to seconds, and other connections are being served. trio waits
     # for threads, also those of cancelled tasks: somebody has to tell this one to end.
     stop = Stop()
-    found: tuple[Module, str] | None = None
+    found: Module | None = None
     error: PluginLoadError | None = None
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_when_cancelled, stop)
             try:
-                found = await trio.to_thread.run_sync(
-                    partial(cache.load, engine, resolved.file, pin=resolved.sha256, stop=stop)
-                )
+                found = await trio.to_thread.run_sync(cache.compile, engine, source, stop)
             except PluginLoadError as exc:
                 error = exc
             except Stopped:
@@ -110,7 +139,7 @@ async def _load_module(engine: Engine, resolved: ResolvedPlugin, cache: CompileC
             nursery.cancel_scope.cancel()
     except BaseException:
         if found is not None:
-            found[0].close()
+            found.close()
         raise
     if error is not None:
         raise error
@@ -171,8 +200,8 @@ class Loader:
     async def _load(self, resolved: ResolvedPlugin, log_level: str, limits: Limits, turn: trio.Lock) -> None:
         old = self._old.get(resolved.name)
         if old is not None:
-            digest = await trio.to_thread.run_sync(self._cache.digest, resolved.file)
-            spec = spec_of(resolved, log_level, digest, limits)
+            source = await read_apart(partial(self._cache.read, resolved.file))
+            spec = spec_of(resolved, log_level, source.digest, limits)
             if spec in (old.plugin.spec, self._refused.get(resolved.name)):
                 self.pools[resolved.name] = old
                 return

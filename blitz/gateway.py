@@ -16,23 +16,24 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import trio
 
 from blitz.admin.api import Admin
 from blitz.admin.report import BoardOfParent, PlaceOnBoard, Reporter
-from blitz.admin.status import Child, Reload, Status, Worker, look
-from blitz.config import Address, Config, Resolved, resolve
+from blitz.admin.status import Child, Lost, Reload, Status, Worker, look
+from blitz.config import Address, Config, Resolved, Served, resolve
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
 from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
 from blitz.server.faults import Fault
 from blitz.server.guests import finish_leaving
-from blitz.server.listen import accept_loop, bind, close_listener, spoken_on
+from blitz.server.listen import accept_loop, bind, close_listener, listen_again, spoken_on
 from blitz.server.loading import Loader, discard
 from blitz.server.peer import Peer
 from blitz.server.reading import read_apart
@@ -51,6 +52,7 @@ __all__ = [
     "Child",
     "Fault",
     "Gateway",
+    "Lost",
     "PlaceOnBoard",
     "Reload",
     "Shared",
@@ -101,6 +103,7 @@ class Gateway:
         addresses: ``(host, port)`` of every listening socket, ports as bound.
         admin_addresses: the same of the admin listener; [] when it is off.
         generation: 1 for the first configuration, one more for each reload that took effect.
+        on_change: called after each of those.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class Gateway:
         self.addresses: list[tuple[str, int]] = []
         self.admin_addresses = admin.addresses
         self.generation = 1
+        self.on_change: Callable[[], None] = lambda: None
         admin.reporter.look = self._look
 
     async def reload(self, config: Source | None = None, *, reason: str = "call") -> None:
@@ -204,6 +208,14 @@ class Gateway:
                 self._spares[pool.name] = pool
         for name in self._spares.keys() - new.keys():
             del self._spares[name]
+        self.on_change()
+
+    def served(self) -> Served:
+        """What it runs on now."""
+        runtime = self._context.runtime
+        return Served(
+            resolved=runtime.resolved, digests={pool.name: pool.plugin.spec.sha256 for pool in runtime.pools}
+        )
 
     async def roll_back(self, plugin: str) -> None:
         """Run the version of *plugin* again that ran before the present one.
@@ -416,24 +428,27 @@ class Gateway:
 
 
 async def serve(
-    config: Config | Resolved,
+    config: Source,
     *,
     sockets: Sequence[socket.socket] | None = None,
     shared: Shared | None = None,
     again: Source | None = None,
     admin_sockets: Sequence[socket.socket] | None = None,
     place: PlaceOnBoard | None = None,
+    served: Mapping[str, str] = MappingProxyType({}),
     task_status: trio.TaskStatus[Gateway] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a gateway until it is drained or cancelled.
 
     Args:
-        config: what to serve; see ``blitz.Config``.
+        config: what to serve; see ``blitz.Config``. Or where to get it.
         sockets: listening sockets to use instead of binding ``config.listen``.
         shared: rate limits that other processes share; None: this gateway's own.
         again: where ``reload()`` and ``watch`` get the configuration; None: *config* once more.
         admin_sockets: listening sockets to use instead of binding ``config.admin.listen``.
         place: where this process tells the others of the same service how it is.
+        served: of plugins that ran on *config* already: name -> sha256 of the module. Those are loaded from
+            the compile cache, if it has them, and not from files that may have changed.
         task_status: ``nursery.start`` gets the ``Gateway`` once sockets are bound and plugins loaded.
     Raises:
         ConfigError: also for an address that cannot be bound.
@@ -452,7 +467,7 @@ async def serve(
             admin_sockets = bind_admin(resolved)
         admin = Admin(Reporter(place), admin_sockets, resolved.admin.token)
         async with admin.serve():
-            context = ServerContext(await _build(resolved, engine, shared))
+            context = ServerContext(await _build(resolved, engine, shared, served))
             gateway = Gateway(context, engine, shared, again if again is not None else config, admin)
             await _listen(gateway, context, sockets, seen, task_status)
     finally:
@@ -481,6 +496,8 @@ async def _listen(
     listeners: list[socket.socket] = []
     try:
         listeners += sockets if sockets is not None else bind_all(context.runtime.resolved)
+        for listener in listeners:
+            listen_again(listener)
         gateway._listeners = listeners
         _check_listeners(context.runtime.resolved, context.runtime.tls, listeners)
         gateway.addresses = [listener.getsockname()[:2] for listener in listeners]
@@ -553,9 +570,11 @@ async def _serve_with(
     await serve(config, **options, task_status=task_status)
 
 
-async def _build(resolved: Resolved, engine: Engine, shared: Shared | None) -> Runtime:
+async def _build(
+    resolved: Resolved, engine: Engine, shared: Shared | None, served: Mapping[str, str]
+) -> Runtime:
     tls = await read_apart(partial(TlsSettings.load, resolved))
-    loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {}, trial=False)
+    loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {}, trial=False, served=served)
     await loader.load(resolved, trio.Lock())
     for warning in resolved.warnings:
         _log.warning("%s", warning)

@@ -59,7 +59,15 @@ LAYERS = {
         ("blitz.gateway", "blitz.embed", "blitz.examine"), (*CORES, "server", "admin"), TRIO, native=True
     ),
     "workers": Layer(
-        ("blitz.workers", "blitz.worker", "blitz.systemd"),
+        (
+            "blitz.workers",
+            "blitz.worker",
+            "blitz.child",
+            "blitz.queues",
+            "blitz.reports",
+            "blitz.restarts",
+            "blitz.systemd",
+        ),
         ("foundation", "config", "gateway"),
         TRIO | {"msgspec"},
         native=True,

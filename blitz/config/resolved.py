@@ -24,7 +24,7 @@ from blitz.config.model import (
     UpstreamTls,
 )
 
-__all__ = ["Resolved", "ResolvedAdmin", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream"]
+__all__ = ["Resolved", "ResolvedAdmin", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream", "Served"]
 
 
 class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,3 +143,10 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     cache_dir: str = ""
     watch: bool = False
     warnings: tuple[str, ...] = ()
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration that has served. digests: name of each plugin -> sha256 of its module then."""
+
+    resolved: Resolved
+    digests: dict[str, str] = {}

@@ -18,7 +18,7 @@ from .context import ServerContext
 from .peer import Peer
 from .stream import SocketStream, set_nodelay
 
-__all__ = ["Listener", "accept_loop", "bind", "close_listener", "spoken_on"]
+__all__ = ["Listener", "accept_loop", "bind", "close_listener", "listen_again", "spoken_on"]
 
 _log = logging.getLogger("blitz.server")
 
@@ -111,6 +111,12 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
                 await trio.sleep(SLEEP_WHEN_FULL)
                 break
             _start(sock, peer, spoken, context, nursery)
+
+
+def listen_again(listener: socket.socket) -> None:
+    """Make sure that a socket of ours listens: its queue may have been left while nobody served."""
+    if isinstance(listener, Listener):
+        listener.listen(BACKLOG)
 
 
 def close_listener(listener: socket.socket) -> None:

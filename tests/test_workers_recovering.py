@@ -245,3 +245,20 @@ def test_a_signal_to_a_worker_that_has_just_begun_is_not_its_end(site: Site) -> 
         assert server.get() == b"one"
         assert not [line for line in server.lines if "SIGHUP" in line and "ended" in line]
         assert server.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["blitz.toml", "plugins/guest.wasm", "plugins/guest.toml"])
+def test_a_fifo_at_a_reload_keeps_neither_worker_nor_parent(site: Site, name: str) -> None:
+    path = site.file.parent / name
+    with serving(site.file, "--workers", "2") as server:
+        wait_until(lambda: len(serving_workers(server)) == 2)
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: sum("is a FIFO, wanted a regular file" in line for line in server.lines) == 2)
+        server.process.send_signal(signal.SIGUSR2)
+        assert "is a FIFO, wanted a regular file" in server.wait_for("failed to start")
+        assert {server.get() for _ in range(8)} == {b"one"}
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(10) == 0

@@ -10,7 +10,9 @@ phrase only.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from blitz.files import shown
 
 __all__ = [
     "BlitzError",
@@ -75,6 +77,8 @@ def only_error(group: BaseExceptionGroup[BaseException]) -> BlitzError | None:
 class ConfigProblem:
     """One mistake in a configuration: what was wrong, where, what was expected, what to do.
 
+    All of it is printable text, whatever the names in it are.
+
     Attributes:
         message: one sentence, lower case.
         file: path as the user wrote it, or the name of an environment variable or command-line flag.
@@ -85,8 +89,8 @@ class ConfigProblem:
     __slots__ = ("file", "key", "line", "message")
 
     def __init__(self, message: str, *, file: str = "", line: int = 0, key: str = "") -> None:
-        self.message = message
-        self.file = file
+        self.message = shown(message)
+        self.file = shown(file)
         self.line = line
         self.key = key
 
@@ -170,9 +174,13 @@ class PluginError(BlitzError):
 
 
 class PluginLoadError(PluginError):
-    """The file is not a plugin that can run here; the message says what was found and what was wanted."""
+    """The file is not a plugin that can run here; the message says what was found and what was wanted. It is
+    printable text: names of files are chosen by others."""
 
     kind = "load"
+
+    def __init__(self, message: str, **about: Any) -> None:
+        super().__init__(shown(message), **about)
 
 
 class PluginTrap(PluginError):

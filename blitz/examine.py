@@ -9,15 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from blitz.config import Resolved, ResolvedPlugin
+from blitz.config import Document, Resolved, ResolvedPlugin
 from blitz.config.manifest import Build, Manifest, find_manifest, read_manifest
+from blitz.config.pin import bundle_digest
 from blitz.errors import BlitzError, ConfigProblem, PluginLoadError
+from blitz.files import shown
 from blitz.server.guests import probe
 from blitz.server.loading import discard, load_plugin
 from blitz.server.tls import TlsFilesError, TlsSettings
 from blitz.server.turns import GuestTurns
 from blitz.wasm.abi import detect
 from blitz.wasm.abi.plan import SHARED_FUNCTIONS, Plan
+from blitz.wasm.apart import Stop
 from blitz.wasm.cache import CompileCache, open_cache
 from blitz.wasm.engine import Engine
 from blitz.wasm.module import MemoryType, Module, spell_type
@@ -83,7 +86,9 @@ class Inspection:
     """What is in a plugin file.
 
     Attributes:
-        size: bytes of the file. sha256: hex digest.
+        size: bytes of the file.
+        sha256: hex digest of module and manifest together, as `sha256` of a `[[plugins]]` entry pins them.
+        module_sha256, manifest_sha256: of each; "" where there is no manifest.
         refused: why it cannot run as a plugin, or "".
         abi, spelling: such as ``blitz/1`` and ``plain``; "" when refused.
         hooks: those of the Blitz hooks that it exports.
@@ -97,6 +102,8 @@ class Inspection:
     file: str
     size: int
     sha256: str
+    module_sha256: str
+    manifest_sha256: str
     refused: str
     abi: str
     spelling: str
@@ -126,13 +133,15 @@ def inspect_plugin(file: str) -> Inspection:
     """
     path = Path(file)
     beside = find_manifest(path)
-    asks, problems = None, []
+    asks, document = None, Document()
     if beside is not None:
         asks, document = read_manifest(beside)
-        problems = document.problems
+    cache = open_cache("")
+    source = cache.read(file, whole=True)
+    assert source.content is not None
     engine = Engine()
     try:
-        module, digest = open_cache("").load(engine, file)
+        module = cache.find(engine, source.digest, file) or cache.compile(engine, source, Stop())
         plan, refused = _plan(module)
         imports = tuple(Entry(one.module, one.name, spell_type(one.type)) for one in module.imports)
         exports = tuple(Entry("", one.name, spell_type(one.type)) for one in module.exports)
@@ -142,9 +151,11 @@ def inspect_plugin(file: str) -> Inspection:
         engine.close()
     names = {entry.name for entry in exports}
     return Inspection(
-        file=file,
-        size=path.stat().st_size,
-        sha256=digest,
+        file=shown(file),
+        size=len(source.content),
+        sha256=bundle_digest(source.digest, document.sha256),
+        module_sha256=source.digest,
+        manifest_sha256=document.sha256,
         refused=refused,
         abi=plan.abi if plan else "",
         spelling=plan.spelling if plan else "",
@@ -155,9 +166,9 @@ def inspect_plugin(file: str) -> Inspection:
         exports=exports,
         memory_min=memory.minimum_size if memory else 0,
         memory_max=memory.maximum_size if memory else None,
-        manifest=str(beside or ""),
+        manifest=shown(str(beside or "")),
         asks=asks,
-        problems=tuple(problems),
+        problems=tuple(document.problems),
     )
 
 

@@ -16,8 +16,10 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -27,6 +29,7 @@ from blitz.admin.report import BoardOfParent, PlaceOnBoard, Reporter
 from blitz.admin.status import (
     Child,
     EndpointStatus,
+    Lost,
     PluginStatus,
     Reload,
     Status,
@@ -34,15 +37,16 @@ from blitz.admin.status import (
     WorkerStatus,
     look,
 )
-from blitz.config import Address, Config, Resolved, resolve
+from blitz.config import Address, Config, Resolved, Served, resolve
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
 from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
 from blitz.server.faults import Fault
 from blitz.server.guests import finish_leaving
-from blitz.server.listen import accept_loop, bind, close_listener, spoken_on
+from blitz.server.listen import accept_loop, bind, close_listener, listen_again, spoken_on
 from blitz.server.loading import Loader, discard
 from blitz.server.peer import Peer
+from blitz.server.reading import read_apart
 from blitz.server.room import too_few_descriptors
 from blitz.server.runtime import Runtime, assemble
 from blitz.server.stream import AnyStream, SocketStream
@@ -64,6 +68,7 @@ __all__ = [
     "EngineStatistics",
     "Fault",
     "Gateway",
+    "Lost",
     "PlaceOnBoard",
     "PluginStatus",
     "PoolStatistics",
@@ -85,7 +90,8 @@ ENDING = "the gateway is ending; start another one with that configuration"
 HOUSEKEEPING_INTERVAL = 1.0  # seconds between looks at idle connections, idle instances, old runtimes
 
 
-# A configuration, or where to get one when it is needed; that may block, and is called in a thread.
+# A configuration, or where to get one when it is needed. That is called in a thread and may block there; what
+# it returns after ten seconds is not used any more.
 Source = Config | Resolved | Callable[[], Config | Resolved]
 
 
@@ -116,6 +122,7 @@ class Gateway:
         addresses: ``(host, port)`` of every listening socket, ports as bound.
         admin_addresses: the same of the admin listener; [] when it is off.
         generation: 1 for the first configuration, one more for each reload that took effect.
+        on_change: called after each of those.
     """
 
     def __init__(
@@ -145,6 +152,7 @@ class Gateway:
         self.addresses: list[tuple[str, int]] = []
         self.admin_addresses = admin.addresses
         self.generation = 1
+        self.on_change: Callable[[], None] = lambda: None
         admin.reporter.look = self._look
 
     async def reload(self, config: Source | None = None, *, reason: str = "call") -> None:
@@ -179,7 +187,7 @@ class Gateway:
         resolved = await _read(config)
         if reason != "files":
             self._refused.clear()
-        tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
+        tls = await read_apart(partial(TlsSettings.load, resolved))
         _check_listeners(resolved, tls, self._listeners)
         self._admin.check_token(resolved.admin.token)
         old = {pool.name: pool for pool in self._context.runtime.pools}
@@ -220,6 +228,14 @@ class Gateway:
                 self._spares[pool.name] = pool
         for name in self._spares.keys() - new.keys():
             del self._spares[name]
+        self.on_change()
+
+    def served(self) -> Served:
+        """What it runs on now."""
+        runtime = self._context.runtime
+        return Served(
+            resolved=runtime.resolved, digests={pool.name: pool.plugin.spec.sha256 for pool in runtime.pools}
+        )
 
     async def roll_back(self, plugin: str) -> None:
         """Run the version of *plugin* again that ran before the present one.
@@ -390,9 +406,26 @@ class Gateway:
         await finish_leaving(pools, self._context.turns)
         self._note_unsaid(pools)
         self._free_retired()
+
+    async def _look_after_certificates(self) -> None:
+        """A task of its own: their files may lie where nobody answers."""
+        said = ""
+        while True:
+            await trio.sleep(HOUSEKEEPING_INTERVAL)
+            said = await self._take_certificates(said)
+
+    async def _take_certificates(self, said: str = "") -> str:
+        """Use certificates that have changed. Return why that cannot be known; *said* is known already."""
         server = self._context.runtime.tls.server
-        if server is not None and server.is_changed():
-            await trio.to_thread.run_sync(server.reload)
+        if server is None:
+            return ""
+        try:
+            server.take(await read_apart(server.read_changes))
+        except ConfigError as error:
+            if str(error) != said:
+                _log.error("certificates go on as they are: %s", error)
+            return str(error)
+        return ""
 
     def _note_unsaid(self, pools: list[PluginPool]) -> None:
         for pool in pools:
@@ -418,24 +451,27 @@ class Gateway:
 
 
 async def serve(
-    config: Config | Resolved,
+    config: Source,
     *,
     sockets: Sequence[socket.socket] | None = None,
     shared: Shared | None = None,
     again: Source | None = None,
     admin_sockets: Sequence[socket.socket] | None = None,
     place: PlaceOnBoard | None = None,
+    served: Mapping[str, str] = MappingProxyType({}),
     task_status: trio.TaskStatus[Gateway] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a gateway until it is drained or cancelled.
 
     Args:
-        config: what to serve; see ``blitz.Config``.
+        config: what to serve; see ``blitz.Config``. Or where to get it.
         sockets: listening sockets to use instead of binding ``config.listen``.
         shared: rate limits that other processes share; None: this gateway's own.
         again: where ``reload()`` and ``watch`` get the configuration; None: *config* once more.
         admin_sockets: listening sockets to use instead of binding ``config.admin.listen``.
         place: where this process tells the others of the same service how it is.
+        served: of plugins that ran on *config* already: name -> sha256 of the module. Those are loaded from
+            the compile cache, if it has them, and not from files that may have changed.
         task_status: ``nursery.start`` gets the ``Gateway`` once sockets are bound and plugins loaded.
     Raises:
         ConfigError: also for an address that cannot be bound.
@@ -451,12 +487,12 @@ async def serve(
         seen = None
         if resolved.watch:
             check_watching()
-            seen = look_around(resolved)
+            seen = await read_apart(partial(look_around, resolved))
         if admin_sockets is None:
             admin_sockets = bind_admin(resolved)
         admin = Admin(Reporter(place), admin_sockets, resolved.admin.token)
         async with admin.serve():
-            context = ServerContext(await _build(resolved, engine, shared))
+            context = ServerContext(await _build(resolved, engine, shared, served))
             gateway = Gateway(context, engine, shared, again if again is not None else config, admin)
             await _listen(gateway, context, sockets, seen, task_status)
     finally:
@@ -485,6 +521,8 @@ async def _listen(
     listeners: list[socket.socket] = []
     try:
         listeners += sockets if sockets is not None else bind_all(context.runtime.resolved)
+        for listener in listeners:
+            listen_again(listener)
         gateway._listeners = listeners
         _check_listeners(context.runtime.resolved, context.runtime.tls, listeners)
         gateway.addresses = [listener.getsockname()[:2] for listener in listeners]
@@ -509,6 +547,7 @@ async def _run(
         nursery.start_soon(context.wheel.run)
         nursery.start_soon(context.lane.run)
         nursery.start_soon(gateway._housekeep)
+        nursery.start_soon(gateway._look_after_certificates)
         nursery.start_soon(context.access_log.run)
         if seen is not None:
             nursery.start_soon(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
@@ -557,9 +596,11 @@ async def _serve_with(
     await serve(config, **options, task_status=task_status)
 
 
-async def _build(resolved: Resolved, engine: Engine, shared: Shared | None) -> Runtime:
-    tls = await trio.to_thread.run_sync(TlsSettings.load, resolved)
-    loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {}, trial=False)
+async def _build(
+    resolved: Resolved, engine: Engine, shared: Shared | None, served: Mapping[str, str]
+) -> Runtime:
+    tls = await read_apart(partial(TlsSettings.load, resolved))
+    loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {}, trial=False, served=served)
     await loader.load(resolved, GuestTurns())
     for warning in filter(None, [*resolved.warnings, too_few_descriptors(resolved)]):
         _log.warning("%s", warning)
@@ -568,8 +609,8 @@ async def _build(resolved: Resolved, engine: Engine, shared: Shared | None) -> R
 
 async def _read(config: Source) -> Resolved:
     if callable(config):
-        config = await trio.to_thread.run_sync(config)
-    return config if isinstance(config, Resolved) else await trio.to_thread.run_sync(resolve, config)
+        config = await read_apart(config)
+    return config if isinstance(config, Resolved) else await read_apart(partial(resolve, config))
 
 
 def bind_all(resolved: Resolved, *, share: bool = False) -> list[socket.socket]:

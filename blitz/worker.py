@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import trio
@@ -20,12 +20,13 @@ from blitz.config import Config, Resolved
 from blitz.errors import BlitzError
 from blitz.gateway import Gateway, PlaceOnBoard, Shared, serve
 
-__all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "Reader", "WorkerStart", "work"]
+__all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "SIGNALS", "Reader", "WorkerStart", "work"]
 
 _log = logging.getLogger("blitz.workers")
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 ENDING = frozenset((signal.SIGTERM, signal.SIGINT))
+SIGNALS = ENDING | {signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD}  # blocked in the parent
 M_ARENA_MAX = -8  # of glibc's malloc.h
 
 Reader = Callable[[], Config | Resolved]
@@ -36,20 +37,24 @@ class WorkerStart:
     """What a worker is given.
 
     Attributes:
+        config: what to serve, or where to get it.
+        served: if it has served before: name of each plugin -> sha256 of its module then.
         sockets: listening sockets, shared with the parent.
         shared: rate limits, one truth for all workers.
         read_again: gives the configuration for a reload; None: the same one, with the plugins' files anew.
-        ready: called once the worker serves.
+        ready: called once the worker serves. changed: called when it runs on something else.
         admin_sockets: listening sockets for operators, shared with the parent and the other workers.
         place: where this worker tells the others how it is; None: nobody asks.
         parent: descriptor that ends (becomes readable) when the parent does.
     """
 
-    resolved: Resolved
+    config: Resolved | Reader
+    served: Mapping[str, str]
     sockets: list[socket.socket]
     shared: Shared
     read_again: Reader | None
     ready: Callable[[Gateway], None]
+    changed: Callable[[Gateway], None]
     parent: int
     admin_sockets: list[socket.socket]
     place: PlaceOnBoard | None
@@ -62,11 +67,14 @@ async def work(start: WorkerStart) -> int:
     ended = trio.Event()
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
+            # Blocked since before the fork: one that came meanwhile is not lost, and ends nobody.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             nursery.start_soon(_drain_without_parent, start.parent)
             gateway = await _start(nursery, start, ended, signals)
             if gateway is None:
                 nursery.cancel_scope.cancel()
                 return code
+            gateway.on_change = lambda: start.changed(gateway)
             start.ready(gateway)
             async for number in signals:
                 if number in ENDING:
@@ -113,12 +121,13 @@ async def _start(
 async def _serve(start: WorkerStart, ended: trio.Event, *, task_status: trio.TaskStatus[Gateway]) -> None:
     try:
         await serve(
-            start.resolved,
+            start.config,
             sockets=start.sockets,
             shared=start.shared,
             again=start.read_again,
             admin_sockets=start.admin_sockets,
             place=start.place,
+            served=start.served,
             task_status=task_status,
         )
     finally:

@@ -6,10 +6,15 @@ per worker (SO_REUSEPORT), so that the kernel spreads connections evenly; a work
 replaced leaves its queue to its successor, and no connection is refused meanwhile. Rate limits live in
 memory shared by all (``Shared``).
 
+The parent reads no file once it has workers: a file can keep its reader for ever. Workers tell it what they
+run on (``reports.py``), and a worker that died is replaced by one that runs on what served last, with the
+modules as they were then, as far as the compile cache still has them. Once a worker has served, the parent
+never gives up: it tries again, and says so (``restarts.py``).
+
 Signals arrive one at a time through ``sigtimedwait``: no handler runs in the middle of anything.
 
     SIGTERM, SIGINT   workers drain, then the parent ends; a second one hurries them
-    SIGHUP            workers reload their configuration
+    SIGHUP            workers reload their configuration; those that wait for their next start begin at once
     SIGUSR2           new workers start beside the old ones; once all of them serve, the old ones drain
     SIGCHLD           a worker that died is replaced, after a pause that doubles while it keeps dying
 """
@@ -24,38 +29,37 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import msgspec
 import trio
 
 from blitz import systemd
-from blitz.config import Config, Resolved, resolve
+from blitz.child import ChildProcess
+from blitz.config import Config, Resolved, Served, resolve
 from blitz.errors import BlitzError, ConfigError, only_error
 from blitz.gateway import (
     BoardOfParent,
     Child,
     Gateway,
+    Lost,
     PlaceOnBoard,
     Shared,
     bind_admin,
-    bind_all,
-    spoken_on,
 )
-from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, Reader, WorkerStart, work
+from blitz.queues import Queues
+from blitz.reports import Reports
+from blitz.restarts import STABLE, Restarts
+from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, SIGNALS, Reader, WorkerStart, work
 
 __all__ = ["run"]
 
 _log = logging.getLogger("blitz.workers")
 
-SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD))
-RESTART_FIRST_PAUSE = 0.1  # seconds before a dead worker is replaced; doubles while it keeps dying ...
-RESTART_MAX_PAUSE = 10.0
-RESTART_STABLE = 10.0  # ... and starts anew for one that lived this long
 START_TIMEOUT = 60.0  # seconds a generation may take until it serves: compiling plugins takes seconds
-POLL = 0.05  # seconds between looks at the readiness pipe while workers start
+POLL = 0.05  # seconds between looks at the reports while workers start
 IDLE_POLL = 1.0
+MAX_REASON = 1000  # letters of why a worker died, for who asks
 
 OnReady = Callable[[Gateway], None]
 
@@ -82,33 +86,11 @@ def run(
         shared.close()
 
 
-class _Report(msgspec.Struct):
-    """What a worker tells its parent: that it serves, or why it cannot. Below PIPE_BUF: one write."""
-
-    pid: int
-    error: str = ""
-
-
 def _raise_file_limit() -> None:
     """As many descriptors as the system lets this user have: the soft limit of 1024 is for select(2)."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-@dataclass(slots=True)
-class _Child:
-    """Attributes: started: monotonic, born: seconds since the epoch. slot: of the board."""
-
-    place: int
-    generation: int
-    started: float
-    born: float
-    slot: int
-    restarts: int
-    ready: bool = False
-    told_to_end: bool = False
-    error: str = ""
 
 
 class _Parent:
@@ -119,27 +101,28 @@ class _Parent:
         self.shared = shared
         self.read_again = read_again
         self.on_ready = on_ready
-        self.children: dict[int, _Child] = {}
-        self.due: dict[int, float] = {}  # place -> when its next worker starts
-        self.pauses: dict[int, float] = {}
+        self.children: dict[int, ChildProcess] = {}
+        self.restarts = Restarts()
+        self.good: Served | None = None  # what served last; None before anything did
+        self.coming: Served | None = None  # of the generation that is to replace the present one
+        self.started = False  # the first worker of all
+        self.anew = False  # workers that start read the files: nobody serves, and somebody asked for it
         self.generation = 1
         self.generation_deadline = 0.0
         self.replacing = False
         self.stopping = False
         self.code = EXIT_OK
-        self.restarts = 0
-        self.restarts_of: dict[int, int] = {}
         self.error = ""
-        self.ready_in, self.ready_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.reports = Reports()
         self.alive_in, self.alive_out = os.pipe2(os.O_CLOEXEC)
-        self.groups: list[list[socket.socket]] = []
+        self.queues: Queues | None = None
         self.admin_sockets: list[socket.socket] = []
         self.board: BoardOfParent | None = None  # only where there is an admin listener to read it
 
     def run(self) -> int:
         old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            self.groups = _socket_groups(self.resolved)
+            self.queues = Queues(self.resolved)
             self.admin_sockets = bind_admin(self.resolved)
             if self.admin_sockets:
                 self.board = BoardOfParent(self.resolved.workers)
@@ -149,7 +132,8 @@ class _Parent:
             self._close_sockets()
             if self.board is not None:
                 self.board.close()
-            for fd in (self.ready_in, self.ready_out, self.alive_in, self.alive_out):
+            self.reports.close()
+            for fd in (self.alive_in, self.alive_out):
                 os.close(fd)
             signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
         if self.error:
@@ -161,16 +145,14 @@ class _Parent:
     def _supervise(self) -> None:
         watchdog = systemd.watchdog_interval()
         next_beat = time.monotonic()
-        while self.children or self.due:
+        while self.children or self.restarts.waiting:
             info = signal.sigtimedwait(SIGNALS, self._patience(watchdog))
-            self._note_ready()
+            self._note_reports()
             self._reap()
             if info is not None:
                 self._obey(signal.Signals(info.si_signo))
             now = time.monotonic()
-            for place in [place for place, when in self.due.items() if when <= now]:
-                del self.due[place]
-                self._start(place)
+            self._start_due(now)
             if self.replacing and now > self.generation_deadline:
                 self._give_up_replacing("did not serve in time")
             if watchdog and now >= next_beat:
@@ -178,7 +160,7 @@ class _Parent:
                 next_beat = now + watchdog
 
     def _patience(self, watchdog: float) -> float:
-        starting = self.due or any(not child.ready for child in self.children.values())
+        starting = self.restarts.waiting or any(not child.ready for child in self.children.values())
         patience = POLL if starting else IDLE_POLL
         return min(patience, watchdog) if watchdog else patience
 
@@ -189,20 +171,29 @@ class _Parent:
             self._stop()
         elif number == signal.SIGHUP and not self.stopping:
             systemd.notify_reloading()
-            self._read_for_successors()
-            self._tell(signal.SIGHUP, self.children)
+            self._reload()
             systemd.notify("READY=1")
         elif number == signal.SIGUSR2 and not self.stopping:
             self._replace_all()
 
+    def _reload(self) -> None:
+        self.anew = self.read_again is not None and not any(child.ready for child in self.children.values())
+        self.restarts.hurry(anew=True)
+        if self.anew:  # those that start now read the files as it is
+            self._tell(signal.SIGHUP, self.children)
+            self._start_due(time.monotonic())
+        else:
+            self._start_due(time.monotonic())
+            self._tell(signal.SIGHUP, self.children)
+
     def _stop(self) -> None:
         self.stopping = True
+        self.restarts.give_up()
         self._tell_board()
-        self.due.clear()
         self._close_sockets()
         self._tell(signal.SIGTERM, self.children)
 
-    def _tell(self, number: signal.Signals, children: dict[int, _Child]) -> None:
+    def _tell(self, number: signal.Signals, children: dict[int, ChildProcess]) -> None:
         for child in children.values():
             child.told_to_end = child.told_to_end or number == signal.SIGTERM
         self._tell_board()
@@ -214,6 +205,16 @@ class _Parent:
         """Write down who there is, for whoever asks a worker."""
         if self.board is None:
             return
+        now = time.monotonic()
+        lost = tuple(
+            Lost(
+                place=place,
+                reason=loss.reason[:MAX_REASON],
+                failures=loss.failures,
+                retry=time.time() + max((loss.due or now) - now, 0.0),
+            )
+            for place, loss in sorted(self.restarts.waiting.items())
+        )
         children = tuple(
             Child(
                 pid=pid,
@@ -230,26 +231,44 @@ class _Parent:
             children,
             process_generation=self.generation,
             stopping=self.stopping,
-            restarts=self.restarts,
+            restarts=self.restarts.total,
+            lost=lost,
         )
 
     # -- workers that begin
 
+    def _start_due(self, now: float) -> None:
+        for place in self.restarts.take_due(now):
+            self._start(place)
+
+    def _what_to_run(self) -> tuple[Resolved | Reader, Mapping[str, str], Served | None]:
+        """Configuration, digests of what served, and both together if they did."""
+        served = self.coming if self.replacing else self.good
+        if served is not None and not self.anew:
+            return served.resolved, served.digests, served
+        read_again = self.read_again
+        if read_again is None or not self.started:
+            return self.resolved, {}, None
+        return lambda: self._fit(read_again()), {}, None
+
     def _start(self, place: int) -> None:
+        config, digests, given = self._what_to_run()
+        first, self.started = not self.started, True
         where = self.board.take() if self.board is not None else None
         pid = os.fork()
         if pid:
             slot = where.slot if where is not None else -1
-            self.children[pid] = _Child(
-                place, self.generation, time.monotonic(), time.time(), slot, self.restarts_of.get(place, 0)
+            restarts = self.restarts.of.get(place, 0)
+            self.children[pid] = ChildProcess(
+                place, self.generation, time.monotonic(), time.time(), slot, restarts, given
             )
             self._tell_board()
             return
         code = EXIT_FAILED
         try:
-            code = self._be_a_worker(place, where)
+            code = self._be_a_worker(place, where, config, digests, first=first)
         except BlitzError as exc:
-            self._report(_Report(os.getpid(), str(exc)))
+            self.reports.send(str(exc))
             code = EXIT_BAD_INPUT
         except BaseException:
             _log.exception("worker %d failed", place)
@@ -259,51 +278,91 @@ class _Parent:
                 sys.stderr.flush()
             os._exit(code)
 
-    def _be_a_worker(self, place: int, where: PlaceOnBoard | None) -> int:
+    def _be_a_worker(
+        self,
+        place: int,
+        where: PlaceOnBoard | None,
+        config: Resolved | Reader,
+        served: Mapping[str, str],
+        *,
+        first: bool,
+    ) -> int:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN if number == signal.SIGUSR2 else signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        os.close(self.ready_in)
         os.close(self.alive_out)
-        greeter = self.on_ready if place == 0 and self.generation == 1 and not self.restarts else None
+        self.reports.only_send()
+        assert self.queues is not None
 
         def ready(gateway: Gateway) -> None:
-            if greeter is not None:
-                greeter(gateway)
-            self._report(_Report(os.getpid()))
+            if first and self.on_ready is not None:
+                self.on_ready(gateway)
+            changed(gateway)
+
+        def changed(gateway: Gateway) -> None:
+            self.reports.send(served=gateway.served())
 
         start = WorkerStart(
-            self.resolved,
-            self.groups[place],
-            self.shared,
-            self.read_again,
-            ready,
-            self.alive_in,
-            self.admin_sockets,
-            where,
+            config=config,
+            served=served,
+            sockets=self.queues.of(place),
+            shared=self.shared,
+            read_again=self.read_again,
+            ready=ready,
+            changed=changed,
+            parent=self.alive_in,
+            admin_sockets=self.admin_sockets,
+            place=where,
         )
         return _flat(trio.run, work, start)
 
-    def _report(self, report: _Report) -> None:
-        os.write(self.ready_out, msgspec.json.encode(report) + b"\n")
-
-    def _note_ready(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            for line in os.read(self.ready_in, 65536).splitlines():
-                report = msgspec.json.decode(line, type=_Report)
-                child = self.children.get(report.pid)
-                if child is None:
-                    continue
+    def _note_reports(self) -> None:
+        now = time.monotonic()
+        for report in self.reports.read():
+            child = self.children.get(report.pid)
+            if child is None:
+                continue
+            if report.served is None:
                 child.error = report.error
-                if not report.error:
-                    child.ready = True
-                    self._one_more(child)
+                continue
+            first = not child.ready
+            child.ready_at = child.ready_at or now
+            self._take(report.pid, child, report.served, first)
+            if first:
+                self._serves(child)
+                self._one_more(child)
+        for child in self.children.values():
+            if child.ready and now - child.ready_at >= STABLE:
+                self.restarts.settle(child.place)
 
-    def _one_more(self, child: _Child) -> None:
+    def _serves(self, child: ChildProcess) -> None:
+        self.anew = False
+        self.restarts.hurry()  # what kept this one from serving kept the others too
+        failures = self.restarts.serves(child.place)
+        if failures > 1:
+            _log.info("worker %d serves again, after %d failures in a row", child.place, failures)
+
+    def _take(self, pid: int, child: ChildProcess, served: Served, first: bool) -> None:
+        """Remember what *child* runs on, for those that start from now on."""
+        served = Served(resolved=self._fit(served.resolved), digests=served.digests)
+        if self.replacing and child.generation == self.generation:
+            self.coming = served
+        elif first and child.given is not None and child.given != self.good:
+            # It started on what the others have left behind meanwhile.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
+        else:
+            self.good = served
+
+    def _fit(self, config: Config | Resolved) -> Resolved:
+        fresh = config if isinstance(config, Resolved) else resolve(config)
+        # Addresses and the number of workers are the sockets', and those stay.
+        return msgspec.structs.replace(fresh, listen=self.resolved.listen, workers=self.resolved.workers)
+
+    def _one_more(self, child: ChildProcess) -> None:
         current = [other for other in self.children.values() if other.generation == self.generation]
         if child.generation != self.generation or self.stopping:
             return
-        places = {other.place for other in current} | set(self.due)
+        places = {other.place for other in current} | set(self.restarts.waiting)
         for place in range(self.resolved.workers):
             if place not in places:
                 self._start(place)
@@ -315,22 +374,10 @@ class _Parent:
         systemd.notify(f"READY=1\nSTATUS=generation {self.generation}, {self.resolved.workers} workers")
         if self.replacing:
             self.replacing = False
+            self.good, self.coming = self.coming, None
             _log.info("generation %d serves; the one before drains", self.generation)
             old = {pid: child for pid, child in self.children.items() if child.generation < self.generation}
             self._tell(signal.SIGTERM, old)
-
-    def _read_for_successors(self) -> None:
-        """What a worker that dies from now on is replaced with. The workers say what is wrong with it."""
-        if self.read_again is not None:
-            with contextlib.suppress(BlitzError):
-                self._take(self.read_again())
-
-    def _take(self, config: Config | Resolved) -> None:
-        fresh = config if isinstance(config, Resolved) else resolve(config)
-        # Addresses and the number of workers are the sockets', and those stay.
-        self.resolved = msgspec.structs.replace(
-            fresh, listen=self.resolved.listen, workers=self.resolved.workers
-        )
 
     # -- a new generation (SIGUSR2)
 
@@ -338,20 +385,14 @@ class _Parent:
         if self.replacing:
             _log.warning("SIGUSR2: a replacement is under way already")
             return
-        if self.read_again is not None:
-            try:
-                self._take(self.read_again())
-            except BlitzError as exc:
-                _log.error("SIGUSR2 refused, the old workers go on: %s", exc)
-                return
         self.generation += 1
-        self.replacing = True
+        self.replacing, self.coming = True, None
         self.generation_deadline = time.monotonic() + START_TIMEOUT
         self._start(0)
 
     def _give_up_replacing(self, why: str) -> None:
         _log.error("generation %d %s; the old workers go on", self.generation, why)
-        self.replacing = False
+        self.replacing, self.coming = False, None
         new = {pid: child for pid, child in self.children.items() if child.generation == self.generation}
         self._tell(signal.SIGTERM, new)
         for child in self.children.values():
@@ -374,62 +415,65 @@ class _Parent:
             self._ended(child, os.waitstatus_to_exitcode(status))
             self._tell_board()
 
-    def _ended(self, child: _Child, code: int) -> None:
+    def _ended(self, child: ChildProcess, code: int) -> None:
         if child.told_to_end:
             # One that was told before it served had nothing to finish, however it ended.
             if self.stopping and child.ready and code != EXIT_OK:
                 self.code = EXIT_FAILED
             return
         if self.replacing and child.generation == self.generation:
-            self._give_up_replacing(f"failed to start: {child.error or f'exit {code}'}")
+            self._give_up_replacing(f"failed to start: {child.end(code)}")
             return
         if self.stopping:
             return
-        if not child.ready and not any(other.ready for other in self.children.values()):
+        if self.good is None:
             # The first worker cannot start: nor could any other.
             self.code = EXIT_FAILED
             self.error = child.error
+            if not child.error:
+                _log.error("the first worker %s", child.end(code))
             self._stop()
             return
-        self._restart_later(child, code)
+        self._replace_later(child, code)
 
-    def _restart_later(self, child: _Child, code: int) -> None:
-        lived = time.monotonic() - child.started
-        pause = 0.0
-        if lived < RESTART_STABLE:
-            pause = min(max(self.pauses.get(child.place, 0.0) * 2, RESTART_FIRST_PAUSE), RESTART_MAX_PAUSE)
-        self.pauses[child.place] = pause
-        self.restarts += 1
-        self.restarts_of[child.place] = self.restarts_of.get(child.place, 0) + 1
-        _log.error(
-            "worker %d ended with %d after %.1f s; replacing it in %.1f s (restart %d)",
-            child.place,
-            code,
-            lived,
-            pause,
-            self.restarts,
-        )
-        self.due[child.place] = time.monotonic() + pause
+    def _replace_later(self, child: ChildProcess, code: int) -> None:
+        now = time.monotonic()
+        self.anew = False
+        reason = child.end(code)
+        served = now - child.ready_at if child.ready else 0.0
+        loss, worth_saying = self.restarts.died(child.place, reason, served, now)
+        if worth_saying:
+            _log.error(
+                "worker %d %s after %.1f s; %s; replacing it in %.1f s (failure %d in a row)",
+                child.place,
+                reason,
+                now - child.started,
+                self._who_is_left(),
+                max((loss.due or now) - now, 0.0),
+                loss.failures,
+            )
+
+        if not child.ready:
+            self._leave_queue(child.place)
+
+    def _leave_queue(self, place: int) -> None:
+        """Connections are not to wait for a worker that does not come while others serve."""
+        there = [other for other in self.children.values() if not other.told_to_end]
+        if any(other.ready for other in there) and not any(other.place == place for other in there):
+            assert self.queues is not None
+            self.queues.leave(place)
+
+    def _who_is_left(self) -> str:
+        left = sum(child.ready and not child.told_to_end for child in self.children.values())
+        if not left:
+            return "none is left, and nobody is served until then"
+        return f"{left} of {self.resolved.workers} serve{'s' if left == 1 else ''}"
 
     def _close_sockets(self) -> None:
-        for group in [*self.groups, self.admin_sockets]:
-            for listener in group:
-                listener.close()
-
-
-def _socket_groups(resolved: Resolved) -> list[list[socket.socket]]:
-    """A group of listening sockets for each worker, all on the same addresses.
-
-    Sockets that systemd passed are shared by all: there is one queue, and each worker takes from it.
-    """
-    inherited = systemd.inherited_sockets()
-    if inherited:
-        return [inherited] * resolved.workers
-    share = resolved.workers > 1
-    groups = [bind_all(resolved, share=share)]
-    same = msgspec.structs.replace(resolved, listen=tuple(spoken_on(sock, ()) for sock in groups[0]))
-    groups += [bind_all(same, share=share) for _ in range(1, resolved.workers)]
-    return groups
+        if self.queues is not None:
+            self.queues.close()
+        for listener in self.admin_sockets:
+            listener.close()
 
 
 def _flat(run_trio: Callable[..., int], *args: object) -> int:

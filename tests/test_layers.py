@@ -41,7 +41,7 @@ TRIO = frozenset({"trio"})
 CORES = ("foundation", "http", "wasm", "routing", "config")
 
 LAYERS = {
-    "foundation": Layer(("blitz.errors", "blitz.head"), native=True, forbidden=SANS_IO),
+    "foundation": Layer(("blitz.errors", "blitz.files", "blitz.head"), native=True, forbidden=SANS_IO),
     # The scanner and the writer are C: http drives them.
     "http": Layer(("blitz.http",), ("foundation",), frozenset({"h11"}), native=True, forbidden=SANS_IO),
     # Compiling is a process with two streams and a deadline.
@@ -62,7 +62,15 @@ LAYERS = {
         native=True,
     ),
     "workers": Layer(
-        ("blitz.workers", "blitz.worker", "blitz.systemd"),
+        (
+            "blitz.workers",
+            "blitz.worker",
+            "blitz.child",
+            "blitz.queues",
+            "blitz.reports",
+            "blitz.restarts",
+            "blitz.systemd",
+        ),
         ("foundation", "config", "gateway"),
         TRIO | {"msgspec"},
         native=True,
@@ -82,6 +90,7 @@ CLI_MAY_IMPORT = {
     "blitz.demo",
     "blitz.errors",
     "blitz.examine",
+    "blitz.files",
     "blitz.gateway",
     "blitz.sdk",
     "blitz.testing",

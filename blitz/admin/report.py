@@ -12,7 +12,7 @@ import msgspec
 from blitz.server.context import Counters
 
 from .board import Board
-from .status import Child, Parent, Status, Worker, add_counters, merge, why_not_ready
+from .status import Child, Lost, Parent, Status, Worker, add_counters, merge, why_not_ready
 
 __all__ = ["BoardOfParent", "PlaceOnBoard", "Reporter"]
 
@@ -140,7 +140,13 @@ class BoardOfParent:
         self._free.append(slot)
 
     def tell(
-        self, children: tuple[Child, ...], *, process_generation: int, stopping: bool, restarts: int
+        self,
+        children: tuple[Child, ...],
+        *,
+        process_generation: int,
+        stopping: bool,
+        restarts: int,
+        lost: tuple[Lost, ...] = (),
     ) -> None:
         """Write down what the parent knows."""
         parent = Parent(
@@ -151,6 +157,7 @@ class BoardOfParent:
             restarts=restarts,
             children=children,
             ended=self._ended,
+            lost=lost,
         )
         self.board.write(PARENT_SLOT, _encoder.encode(parent))
 

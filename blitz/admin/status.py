@@ -24,6 +24,8 @@ __all__ = [
     "DRAINING",
     "Child",
     "EndpointStatus",
+    "Lost",
+    "LostWorker",
     "Parent",
     "PluginStatus",
     "Reload",
@@ -125,6 +127,15 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     told_to_end: bool
 
 
+class Lost(msgspec.Struct, frozen=True, kw_only=True):
+    """A place without a worker. reason: of the last end. failures: in a row. retry: when, since the epoch."""
+
+    place: int
+    reason: str
+    failures: int
+    retry: float
+
+
 class Parent(msgspec.Struct, frozen=True, kw_only=True):
     """What the parent says. ended: counts of the workers that have ended."""
 
@@ -135,6 +146,7 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int
     children: tuple[Child, ...]
     ended: Counters
+    lost: tuple[Lost, ...] = ()
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +173,21 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_reload: Reload | None
 
 
+class LostWorker(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker that is missing in ``Status``.
+
+    Attributes:
+        place: its number. reason: why the last one ended, or did not start.
+        failures: how many ended without one that served for a while between them.
+        retry_in: seconds until the next one starts.
+    """
+
+    place: int
+    reason: str
+    failures: int
+    retry_in: float
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """All of a gateway.
 
@@ -169,7 +196,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         generation: of the configuration; the newest, while workers differ.
         pid: of the parent, or of the only process.
         uptime: seconds since the service started.
-        restarts: workers that died.
+        restarts: workers that died. lost: those that are missing now.
         connections, in_flight: now. counters: since the service started.
         access_lost: lines of the access log that standard output did not take, of the present workers.
         last_reload: the last one; one that failed in any worker goes before those that did not.
@@ -184,6 +211,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     uptime: float
     restarts: int
     workers: tuple[WorkerStatus, ...]
+    lost: tuple[LostWorker, ...]
     connections: int
     in_flight: int
     counters: Counters
@@ -274,6 +302,15 @@ def merge(parent: Parent, told: Sequence[Worker | None]) -> Status:
         uptime=round(now - parent.started, 3),
         restarts=parent.restarts,
         workers=tuple(_worker_status(child, worker, now) for child, worker in pairs),
+        lost=tuple(
+            LostWorker(
+                place=lost.place,
+                reason=lost.reason,
+                failures=lost.failures,
+                retry_in=round(max(lost.retry - now, 0.0), 3),
+            )
+            for lost in parent.lost
+        ),
         connections=sum(worker.connections for worker in said),
         in_flight=sum(worker.in_flight for worker in said),
         counters=add_counters([parent.ended, *(worker.counters for worker in said)]),
@@ -296,6 +333,7 @@ def why_not_ready(parent: Parent, pairs: Iterable[tuple[Child, Worker | None]]) 
         if trouble == "serving":
             return ""
         troubles.add(trouble)
+    troubles |= {f"worker {lost.place} {lost.reason}" for lost in parent.lost}
     return "; ".join(sorted(troubles)) or "there is no worker"
 
 

@@ -14,6 +14,7 @@ from blitz.cli.output import EXIT_BAD_INPUT, print_json, print_problem
 from blitz.cli.run import config_options, flags_of
 from blitz.config import Loaded, json_schema, path_text, read_config
 from blitz.errors import ConfigProblem
+from blitz.files import shown
 
 __all__ = ["schema", "validate", "version"]
 
@@ -38,9 +39,9 @@ def validate(
     loaded = read_config(file, overrides=overrides, flags=flags_of(plugin_dir=plugin_dir))
     problems = [*loaded.problems, *_tls_problems(loaded), *_plugin_problems(loaded)]
     if as_json:
-        print_json(_report(file, loaded, problems))
+        print_json(_report(shown(file), loaded, problems))
     else:
-        _print_report(file, loaded, problems)
+        _print_report(shown(file), loaded, problems)
     raise SystemExit(EXIT_BAD_INPUT if problems else 0)
 
 
@@ -65,10 +66,12 @@ def _plugin_problems(loaded: Loaded) -> list[ConfigProblem]:
 
     found: dict[tuple[str, str], ConfigProblem] = {}  # a file may be more than one plugin
     for plugin, message in trio.run(check_plugins, loaded.resolved):
-        reported = [problem.file for problem in loaded.problems]
-        if plugin.manifest not in reported and not any(plugin.file in p.message for p in loaded.problems):
-            said = message.removeprefix(plugin.file).lstrip(": ")
-            found.setdefault((plugin.file, said), ConfigProblem(said, file=plugin.file))
+        file = shown(plugin.file)
+        told = loaded.problems
+        reported = [problem.file for problem in told]
+        if plugin.manifest not in reported and not any(file in problem.message for problem in told):
+            said = message.removeprefix(file).lstrip(": ")
+            found.setdefault((file, said), ConfigProblem(said, file=file))
     return list(found.values())
 
 

@@ -160,6 +160,9 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "file", found.file
     yield "size", f"{found.size} bytes"
     yield "sha256", found.sha256
+    if found.manifest_sha256:
+        yield "  module", found.module_sha256
+        yield "  manifest", found.manifest_sha256
     if found.refused:
         yield "refused", click.style(found.refused, fg="red")
     else:

@@ -28,6 +28,7 @@ from blitz.config.resolved import (
     ResolvedPlugin,
     ResolvedRoute,
     ResolvedUpstream,
+    Served,
 )
 from blitz.config.schema import json_schema
 from blitz.config.source import Document
@@ -54,6 +55,7 @@ __all__ = [
     "ResolvedRoute",
     "ResolvedUpstream",
     "Route",
+    "Served",
     "Timeouts",
     "Tls",
     "Upstream",

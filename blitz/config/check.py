@@ -184,6 +184,8 @@ class _Checker:
     def path(self, value: Any) -> str:
         """A file name; relative ones in a file count from that file, others from the working directory."""
         text: str = _scalar(inspect.StrType(), value)
+        if "\0" in text:
+            raise _Wrong("has a NUL in it, which no path has")
         if not text or isinstance(value, Given) or not self.document.file:
             return text
         return str(self.document.base / text)

@@ -7,16 +7,17 @@ Each comes out as a :class:`Found`: file, manifest, and the operator's entry if 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
 from blitz.config.check import nearest
-from blitz.config.document import unreadable
 from blitz.config.manifest import Manifest, find_manifest, read_manifest
 from blitz.config.model import Config, Plugin
+from blitz.config.pin import why_not_pinned
 from blitz.config.rules import PLUGIN_NAME, SHA256
 from blitz.config.source import Bad, Document
 from blitz.errors import ConfigProblem
+from blitz.files import MODULE, FileRefused, check_file, read_file, shown
 
 __all__ = ["Found", "discover", "plugin_name"]
 
@@ -100,7 +101,7 @@ def _look(path: FilePath, entry: Plugin | None = None, index: int = -1) -> Found
     name = entry.name if entry is not None else ""
     if not name:
         said = manifest.plugin.name if manifest is not None else ""
-        name = said if said and not isinstance(said, Bad) else path.stem
+        name = said if said and not isinstance(said, Bad) else shown(path.stem)
     return Found(name, str(path), manifest, manifest_document, entry, index)
 
 
@@ -113,42 +114,48 @@ def _entry(config: Config, index: int, lying: list[Found], document: Document) -
         found = _look(FilePath(entry.file), entry, index)
         at: tuple[str | int, ...] = ("plugins", index, "file")
     else:
-        known = {item.name: item for item in lying}
-        if entry.name not in known:
-            unread = any(problem.key == "plugin_dir" for problem in document.problems)
-            if entry.enabled and not unread:  # else nobody knows what is in it
-                document.report(("plugins", index), _unknown(config, entry.name, list(known)))
-            return None
-        found = _look(FilePath(known[entry.name].file), entry, index)
+        meant = [item for item in lying if item.name == entry.name]
+        unread = any(problem.key == "plugin_dir" for problem in document.problems)
         at = ("plugins", index)
+        if entry.enabled and len(meant) != 1 and not unread:  # else nobody knows what is in it
+            document.report(at, _unclear(config, entry.name, meant, lying))
+        if not meant:
+            return None
+        found = replace(meant[0], entry=entry, index=index)
     if entry.enabled:
         _check_file(found, entry, document, at)
     return found
 
 
-def _unknown(config: Config, name: str, known: list[str]) -> str:
+def _unclear(config: Config, name: str, meant: list[Found], lying: list[Found]) -> str:
+    """Why there is not one file that *name* means."""
+    if meant:
+        files = " and ".join(item.file for item in meant)
+        return f'"{name}" has no `file`, and {files} both go by that name; rename one, or write `file`'
     if not config.plugin_dir:
         return f'"{name}" needs `file`, the path of its .wasm: no plugin_dir is set to find it in'
-    hint = nearest(name, known) or "; there is no .wasm in it"
+    hint = nearest(name, [item.name for item in lying]) or "; there is no .wasm in it"
     return f'"{name}" has no `file`, and plugin_dir {config.plugin_dir} holds none of that name{hint}'
 
 
 def _check_file(found: Found, entry: Plugin, document: Document, at: tuple[str | int, ...]) -> None:
-    """The file can be read, and is the one that was pinned."""
+    """The file can be read, and with its manifest it is what was pinned. The digest of the module is
+    computed again when it is loaded: it is what is loaded that counts."""
+    pin = entry.sha256
     try:
-        with open(found.file, "rb") as stream:
-            digest = (
-                hashlib.file_digest(stream, "sha256").hexdigest() if SHA256.fullmatch(entry.sha256) else ""
-            )
-    except OSError as error:
-        document.report(at, f"{found.file}: {unreadable(error)}", reveal=True)
+        if not SHA256.fullmatch(pin):
+            check_file(found.file, MODULE)
+            return
+        digest = hashlib.sha256(read_file(found.file, MODULE)).hexdigest()
+    except FileRefused as refused:
+        document.report(at, f"{found.file}: {refused}", reveal=True)
         return
-    if digest and digest != entry.sha256.lower():
-        document.report(
-            ("plugins", found.index, "sha256"),
-            f"{found.file} has the digest {digest}, which is not the pinned one; "
-            "put the pinned file back, or pin this one",
-        )
+    manifest = found.document
+    if manifest.file and not manifest.sha256:
+        return  # it cannot be read, which is reported for itself
+    why = why_not_pinned(found.file, digest, manifest.file, manifest.sha256, pin)
+    if why:
+        document.report(("plugins", found.index, "sha256"), why)
 
 
 def _check_name(item: Found, document: Document) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
-from pathlib import Path
 
 from blitz.config.positions import OpenString, find_open_string, key_lines
 from blitz.config.source import Document
 from blitz.errors import ConfigProblem
+from blitz.files import CONFIGURATION, FileRefused, Kind, read_file
 
-__all__ = ["MAX_FILE_SIZE", "read_document", "unreadable"]
-
-MAX_FILE_SIZE = 16 * 1024 * 1024  # a configuration; not the disk image that somebody named by mistake
+__all__ = ["read_document"]
 
 _TYPOGRAPHIC = (
     "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}"
@@ -21,15 +20,18 @@ _TYPOGRAPHIC = (
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-def read_document(file: str) -> Document:
-    """Read *file*; what is wrong with it is in ``problems``, with its line."""
+def read_document(file: str, kind: Kind = CONFIGURATION) -> Document:
+    """Read *file*, once; what is wrong with it is in ``problems``, with its line."""
     try:
-        with Path(file).open("rb") as stream:
-            raw = stream.read(MAX_FILE_SIZE + 1)
-    except OSError as error:
-        return _only(ConfigProblem(unreadable(error), file=file))
-    if len(raw) > MAX_FILE_SIZE:
-        return _only(ConfigProblem("is larger than 16MiB and surely not a configuration", file=file))
+        raw = read_file(file, kind)
+    except FileRefused as refused:
+        return _only(ConfigProblem(str(refused), file=file))
+    document = _parse(raw, file)
+    document.sha256 = hashlib.sha256(raw).hexdigest()
+    return document
+
+
+def _parse(raw: bytes, file: str) -> Document:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -42,15 +44,6 @@ def read_document(file: str) -> Document:
     except RecursionError:
         return _only(ConfigProblem("nests its values too deeply", file=file))
     return Document(data=data, file=file, lines=key_lines(text))
-
-
-def unreadable(error: OSError) -> str:
-    """One sentence for an ``open`` or ``read`` that failed."""
-    if isinstance(error, FileNotFoundError):
-        return "no such file; check the path"
-    if isinstance(error, IsADirectoryError):
-        return "is a directory, not a file"
-    return f"cannot be read: {(error.strerror or str(error)).lower()}; check the path and its permissions"
 
 
 def _syntax_problem(message: str, text: str, file: str) -> ConfigProblem:

@@ -7,6 +7,7 @@ it is expanded from the environment.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from blitz.config.check import build
 from blitz.config.document import read_document
 from blitz.config.model import Body, CallTime, Failure, Instances, Memory, Model, PluginType, Several, Size
 from blitz.config.source import Document
+from blitz.files import MANIFEST
 
 __all__ = ["SCHEMA", "Manifest", "find_manifest", "read_manifest"]
 
@@ -110,19 +112,30 @@ class Manifest(Model, frozen=True):
 
 
 def find_manifest(wasm: Path) -> Path | None:
-    """The manifest that belongs to *wasm*, if there is one."""
+    """The manifest that belongs to *wasm*, if there is one.
+
+    Whatever has its name is the manifest: one that cannot be read (a FIFO, a link to nothing) is to be
+    refused, since without it the plugin would run with other settings.
+    """
+    if not wasm.name:  # "/", say
+        return None
     own = wasm.with_suffix(".toml")
-    if own.is_file() and own != wasm:  # or somebody took the one for the other
+    if os.path.lexists(own) and own != wasm:  # or somebody took the one for the other
         return own
     shared = wasm.parent / SHARED_NAME
-    if shared.is_file() and len(list(wasm.parent.glob("*.wasm"))) == 1:
+    if os.path.lexists(shared) and len(_modules(wasm.parent)) == 1:
         return shared
     return None
 
 
+def _modules(directory: Path) -> list[Path]:
+    """Hidden ones are somebody's half-written ones."""
+    return [path for path in directory.glob("*.wasm") if not path.name.startswith(".")]
+
+
 def read_manifest(path: Path) -> tuple[Manifest, Document]:
     """Read one manifest; what is wrong with it is in the document's problems."""
-    document = read_document(str(path))
+    document = read_document(str(path), MANIFEST)
     newer = document.data.get("schema")
     if isinstance(newer, int) and newer != SCHEMA:
         document.report(("schema",), f"this Blitz reads manifests of schema {SCHEMA}, this one is {newer}")

@@ -451,7 +451,9 @@ class Plugin(Model, frozen=True):
     sha256: Annotated[
         str,
         Meta(
-            description="pin: refuse any other file",
+            description="pin: refuse any other module or manifest. The digest of both, as `blitz plugin "
+            "inspect` prints it: the module's own where no manifest lies beside it, else that of "
+            "`{ sha256sum < NAME.wasm; sha256sum < NAME.toml; } | sha256sum`",
             extra_json_schema={"pattern": "^([0-9a-fA-F]{64})?$"},
         ),
     ] = ""

@@ -25,6 +25,7 @@ from blitz.config.rules import check_rules, is_address
 from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
 from blitz.errors import ConfigError, ConfigProblem, how_to_grant
+from blitz.files import shown
 
 __all__ = ["resolve", "resolve_document"]
 
@@ -93,7 +94,7 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
         plugin_dir=config.plugin_dir,
         cache_dir=config.cache_dir,
         watch=config.watch,
-        warnings=tuple(warnings),
+        warnings=tuple(map(shown, warnings)),
     )
 
 
@@ -275,6 +276,7 @@ class _Merge:
             asks=self.asks() if self.found.manifest is not None else None,
             namespace=self.namespace(),
             sha256=entry.sha256.lower(),
+            manifest_sha256=self.found.document.sha256,
         )
 
     def bounded(self, key: str, said: Any, asked: Any, default: Any, show: Any) -> Any:

@@ -26,7 +26,7 @@ from blitz.config.model import (
     UpstreamTls,
 )
 
-__all__ = ["Resolved", "ResolvedAdmin", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream"]
+__all__ = ["Resolved", "ResolvedAdmin", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream", "Served"]
 
 
 class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,8 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
         env: granted names that are set, with their values.
         grants, asks: capabilities; asks is None without a manifest: then what it imports it asks for.
         namespace: of its shared state; "" for its own.
-        sha256: lower-case hex digest that the file must have, or "".
+        sha256: lower-case hex digest that module and manifest must have together (``pin.py``), or "".
+        manifest_sha256: of the manifest as it was read; "" without one.
     """
 
     name: str
@@ -71,6 +72,7 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     asks: tuple[str, ...] | None = None
     namespace: str = ""
     sha256: str = ""
+    manifest_sha256: str = ""
 
     def __repr__(self) -> str:  # config and env may hold secrets
         return f"ResolvedPlugin(name={self.name!r}, file={self.file!r})"
@@ -146,3 +148,10 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     cache_dir: str = ""
     watch: bool = False
     warnings: tuple[str, ...] = ()
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration that has served. digests: name of each plugin -> sha256 of its module then."""
+
+    resolved: Resolved
+    digests: dict[str, str] = {}

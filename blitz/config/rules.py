@@ -250,7 +250,8 @@ def _plugins(config: Config, document: Document) -> None:
                 )
         if plugin.sha256 and not isinstance(plugin.sha256, Bad) and not SHA256.fullmatch(plugin.sha256):
             document.report(
-                (*at, "sha256"), "not a SHA-256 digest; write the 64 hex digits that sha256sum prints"
+                (*at, "sha256"),
+                "not a SHA-256 digest; write the 64 hex digits that `blitz plugin inspect` prints",
             )
         _timeout(config, document, plugin.timeout, (*at, "timeout"))
     if config.plugin_defaults.timeout != PluginDefaults().timeout:  # nobody chose the default

@@ -51,6 +51,7 @@ class Document:
         expanded: key path -> the string of the file that was expanded there, and the result.
         origins: key path -> name of the flag or variable that set it.
         problems: what has been found wrong so far.
+        sha256: hex digest of the bytes that were read from *file*; "" when there are none.
     """
 
     data: dict[str, Any] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class Document:
     origins: dict[Path, str] = field(default_factory=dict)
     expanded: dict[Path, Expanded] = field(default_factory=dict)
     problems: list[ConfigProblem] = field(default_factory=list)
+    sha256: str = ""
 
     @property
     def base(self) -> FilesystemPath:

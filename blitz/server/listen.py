@@ -20,7 +20,7 @@ from .peer import Peer
 from .room import make_room
 from .stream import SocketStream, set_nodelay
 
-__all__ = ["Listener", "accept_loop", "bind", "close_listener", "spoken_on"]
+__all__ = ["Listener", "accept_loop", "bind", "close_listener", "listen_again", "spoken_on"]
 
 _log = logging.getLogger("blitz.server")
 
@@ -129,6 +129,12 @@ def _has_descriptor(context: ServerContext) -> bool:
     """There was none, and now there is one for a connection that must be answered."""
     reserve = context.reserve
     return reserve is not None and (reserve.lend() or make_room(context))
+
+
+def listen_again(listener: socket.socket) -> None:
+    """Make sure that a socket of ours listens: its queue may have been left while nobody served."""
+    if isinstance(listener, Listener):
+        listener.listen(BACKLOG)
 
 
 def close_listener(listener: socket.socket) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import trio
 
 from blitz.config.model import Limits
+from blitz.config.pin import why_not_pinned
 from blitz.errors import PluginLoadError
 from blitz.wasm.apart import Stop, Stopped
+from blitz.wasm.cache import Source
 from blitz.wasm.plugin import Plugin, PluginSpec
 from blitz.wasm.pool import PluginPool
 
 from .guests import probe, smoke
+from .reading import read_apart
 from .runtime import Runtime, assemble
 from .turns import GuestTurns
 
@@ -78,32 +82,58 @@ async def load_plugin(
 
     Raises:
         PluginLoadError: with one sentence that names the file.
+        ConfigError: the file is not read in time.
     """
     try:
         module, digest = await _load_module(engine, resolved, cache)
     except PluginLoadError as error:
         error.plugin = resolved.name
         raise
+    return _bind(engine, module, spec_of(resolved, log_level, digest, limits or Limits()), shared)
+
+
+def _bind(engine: Engine, module: Module, spec: PluginSpec, shared: Shared | None) -> Plugin:
+    """The plugin, whose module is its own; when that fails, the module is gone."""
     try:
-        return Plugin(engine, module, spec_of(resolved, log_level, digest, limits or Limits()), shared)
+        return Plugin(engine, module, spec, shared)
     except BaseException:
         module.close()
         raise
 
 
 async def _load_module(engine: Engine, resolved: ResolvedPlugin, cache: CompileCache) -> tuple[Module, str]:
+    source = await _read_module(resolved, cache, whole=bool(resolved.sha256))
+    module = await trio.to_thread.run_sync(cache.find, engine, source.digest, resolved.file)
+    if module is None:
+        if source.content is None:
+            source = await _read_module(resolved, cache, whole=True)
+        module = await _compile(engine, source, cache)
+    return module, source.digest
+
+
+async def _read_module(resolved: ResolvedPlugin, cache: CompileCache, *, whole: bool) -> Source:
+    """What is in the file, and that it is what is pinned."""
+    source = await read_apart(partial(cache.read, resolved.file, whole=whole))
+    if resolved.sha256:
+        why = why_not_pinned(
+            resolved.file, source.digest, resolved.manifest, resolved.manifest_sha256, resolved.sha256
+        )
+        if why:
+            raise PluginLoadError(why)
+    return source
+
+
+async def _compile(engine: Engine, source: Source, cache: CompileCache) -> Module:
     # In a thread: compiling takes milliseconds to seconds, and other connections are being served. trio waits
     # for threads, also those of cancelled tasks: somebody has to tell this one to end.
     stop = Stop()
-    found: tuple[Module, str] | None = None
+    found: Module | None = None
     error: PluginLoadError | None = None
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_when_cancelled, stop)
             try:
-                found = await trio.to_thread.run_sync(
-                    partial(cache.load, engine, resolved.file, pin=resolved.sha256, stop=stop)
-                )
+                found = await trio.to_thread.run_sync(cache.compile, engine, source, stop)
             except PluginLoadError as exc:
                 error = exc
             except Stopped:
@@ -111,7 +141,7 @@ async def _load_module(engine: Engine, resolved: ResolvedPlugin, cache: CompileC
             nursery.cancel_scope.cancel()
     except BaseException:
         if found is not None:
-            found[0].close()
+            found.close()
         raise
     if error is not None:
         raise error
@@ -131,6 +161,8 @@ class Loader:
 
     Args:
         trial: each plugin that is loaded answers a request of ours before it counts as loaded.
+        served: name -> sha256 of a module that has served already. It is taken from the cache, whatever
+            its file holds by now; where the cache has it no more, the file is, and tried if it changed.
 
     Attributes:
         pools: by name; complete after ``load``.
@@ -146,6 +178,7 @@ class Loader:
         refused: Mapping[str, PluginSpec],
         *,
         trial: bool,
+        served: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._engine = engine
         self._cache = cache
@@ -153,6 +186,7 @@ class Loader:
         self._old = old
         self._refused = refused
         self._trial = trial
+        self._served = served
         self.pools: dict[str, PluginPool] = {}
         self.loaded: list[PluginPool] = []
 
@@ -174,19 +208,32 @@ class Loader:
     ) -> None:
         old = self._old.get(resolved.name)
         if old is not None:
-            digest = await trio.to_thread.run_sync(self._cache.digest, resolved.file)
-            spec = spec_of(resolved, log_level, digest, limits)
+            source = await read_apart(partial(self._cache.read, resolved.file))
+            spec = spec_of(resolved, log_level, source.digest, limits)
             if spec in (old.plugin.spec, self._refused.get(resolved.name)):
                 self.pools[resolved.name] = old
                 return
-        plugin = await load_plugin(self._engine, resolved, log_level, self._cache, self._shared, limits)
+        plugin = await self._load_what_served(resolved, log_level, limits)
+        if plugin is None:
+            plugin = await load_plugin(self._engine, resolved, log_level, self._cache, self._shared, limits)
         pool = PluginPool(plugin)
         self.loaded.append(pool)
-        if self._trial:
+        if self._trial or self._served.get(resolved.name, plugin.spec.sha256) != plugin.spec.sha256:
             # What comes to something that works must show that it works.
             await smoke(pool, turns)
         await probe(pool, turns)
         self.pools[resolved.name] = pool
+
+    async def _load_what_served(
+        self, resolved: ResolvedPlugin, log_level: str, limits: Limits
+    ) -> Plugin | None:
+        digest = self._served.get(resolved.name)
+        if digest is None:
+            return None
+        module = await trio.to_thread.run_sync(self._cache.find, self._engine, digest, resolved.file)
+        if module is None:
+            return None
+        return _bind(self._engine, module, spec_of(resolved, log_level, digest, limits), self._shared)
 
     def assemble(self, resolved: Resolved, tls: TlsSettings) -> Runtime:
         """The runtime of what was loaded; when that fails, nothing of it is left."""

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from blitz.config import Resolved, ResolvedUpstream, Tls, UpstreamTls
 from blitz.config.positions import Path, path_text
 from blitz.errors import ConfigError, ConfigProblem
+from blitz.files import shown
 
-from .certificate import CertificateError, first_certificate, names_in
+from .pem import PemRefused, load_authorities, load_own
 from .stream import SocketStream
 from .tls_stream import RAW_SIZE, TlsStream
 
@@ -45,14 +46,6 @@ class TlsFilesError(ConfigError):
     def __init__(self, found: list[tuple[Path, str]]) -> None:
         super().__init__([ConfigProblem(sentence, key=path_text(path)) for path, sentence in found])
         self.found = found
-
-
-class _Refused(Exception):
-    """A file cannot be used; (key within the table, one sentence)."""
-
-    def __init__(self, key: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.key = key
 
 
 class _ServerObject(ssl.SSLObject):
@@ -95,7 +88,7 @@ class ServerTls:
         for index, certificate in enumerate(settings.certs):
             try:
                 self._pairs.append(self._load(certificate.cert, certificate.key))
-            except _Refused as exc:
+            except PemRefused as exc:
                 own = () if exc.key == "client_ca" else ("certs", index)
                 found[("tls", *own, exc.key)] = str(exc)
         if found:
@@ -133,28 +126,35 @@ class ServerTls:
 
     # -- files
 
-    def is_changed(self) -> bool:
-        """Some file is not as it was read. A system call for each: cheap, does not block on local disks."""
-        return any(pair.problem or self._stamp(pair.cert, pair.key) != pair.stamp for pair in self._pairs)
-
-    def reload(self) -> None:
-        """Read what has changed. A pair that is not good as a whole stays as it was, and the log says why.
-
-        Reads files; what it changes, it changes at once at its end.
-        """
-        for index, pair in enumerate(self._pairs):
+    def read_changes(self) -> list[tuple[_Pair, _Pair | str, Stamp]]:
+        """What has changed: (pair, what it is now or why that is not used, stamp). Reads files, and changes
+        nothing: ``take`` does."""
+        changes: list[tuple[_Pair, _Pair | str, Stamp]] = []
+        for pair in self._pairs:
             stamp = self._stamp(pair.cert, pair.key)
             if not pair.problem and stamp == pair.stamp:
                 continue
             try:
-                self._pairs[index] = self._load(pair.cert, pair.key)
-            except _Refused as exc:
-                if (str(exc), stamp) != (pair.problem, pair.problem_stamp):
-                    _log.error("certificate not replaced, the old one goes on: %s", exc)
-                pair.problem, pair.problem_stamp = str(exc), stamp
+                changes.append((pair, self._load(pair.cert, pair.key), stamp))
+            except PemRefused as exc:
+                changes.append((pair, str(exc), stamp))
+        return changes
+
+    def take(self, changes: list[tuple[_Pair, _Pair | str, Stamp]]) -> None:
+        """Use what ``read_changes`` found. A pair that is not good as a whole stays as it was, and the log
+        says why."""
+        for pair, found, stamp in changes:
+            if isinstance(found, _Pair):
+                self._pairs[self._pairs.index(pair)] = found
+                _log.info("certificate %s read again", shown(pair.cert))
             else:
-                _log.info("certificate %s read again", pair.cert)
+                self._keep(pair, found, stamp)
         self._index()
+
+    def _keep(self, pair: _Pair, problem: str, stamp: Stamp) -> None:
+        if (problem, stamp) != (pair.problem, pair.problem_stamp):
+            _log.error("certificate not replaced, the old one goes on: %s", problem)
+        pair.problem, pair.problem_stamp = problem, stamp
 
     def _stamp(self, cert: str, key: str) -> Stamp:
         # Inode and device too: an exchanged symbolic link may bring an older file.
@@ -169,18 +169,17 @@ class ServerTls:
 
     def _load(self, cert: str, key: str) -> _Pair:
         stamp = self._stamp(cert, key)
-        names = _names(cert)
         settings = self._settings
         context = _bare_context(ssl.PROTOCOL_TLS_SERVER, settings.min_version)
         context.set_ciphers(CIPHERS)
         context.sslobject_class = _ServerObject
         context.sni_callback = self._choose
-        _load_own(context, cert, key)
+        names = load_own(context, cert, key)
         context.verify_mode = CLIENT_AUTH[settings.client_auth]
         if settings.client_ca:
-            _load_authorities(context, settings.client_ca, "client_ca")
+            load_authorities(context, settings.client_ca, "client_ca")
         if self._stamp(cert, key) != stamp:
-            raise _Refused("cert", f"{cert}: changed while it was being read")
+            raise PemRefused("cert", f"{cert}: changed while it was being read")
         return _Pair(cert, key, context, names, stamp)
 
 
@@ -195,60 +194,6 @@ def _bare_context(protocol: ssl._SSLMethod, min_version: str) -> ssl.SSLContext:
     return context
 
 
-def _names(cert: str) -> list[str]:
-    try:
-        with open(cert, encoding="latin-1") as file:
-            return names_in(first_certificate(file.read()))
-    except OSError as exc:
-        raise _Refused("cert", _unreadable(cert, exc)) from exc
-    except CertificateError as exc:
-        raise _Refused("cert", f"{cert}: {exc}") from exc
-
-
-class _Passphrase(Exception):
-    pass
-
-
-def _no_passphrase() -> str:
-    raise _Passphrase
-
-
-def _load_own(context: ssl.SSLContext, cert: str, key: str) -> None:
-    """Certificate, chain and key; they have to fit each other."""
-    holder = key or cert
-    try:
-        with open(holder, "rb"):
-            pass  # ssl's own message does not say which file it is
-        context.load_cert_chain(cert, key or None, _no_passphrase)
-    except _Passphrase:
-        raise _Refused(
-            "key", f"{holder}: the key has a passphrase, and nobody is there to type it; store it without one"
-        ) from None
-    except ssl.SSLError as exc:
-        if exc.reason == "KEY_VALUES_MISMATCH":
-            raise _Refused("key", f"{holder}: this key does not belong to the certificate in {cert}") from exc
-        raise _Refused("key", f"{holder}: no PEM key and certificate: {_reason(exc)}") from exc
-    except OSError as exc:
-        raise _Refused("key", _unreadable(holder, exc)) from exc
-
-
-def _load_authorities(context: ssl.SSLContext, path: str, key: str) -> None:
-    try:
-        context.load_verify_locations(path)
-    except ssl.SSLError as exc:
-        raise _Refused(key, f"{path}: holds no certificate in PEM: {_reason(exc)}") from exc
-    except OSError as exc:
-        raise _Refused(key, _unreadable(path, exc)) from exc
-
-
-def _unreadable(path: str, exc: OSError) -> str:
-    return f"{path}: cannot be read: {exc.strerror}; check the path and its permissions"
-
-
-def _reason(exc: ssl.SSLError) -> str:
-    return (exc.reason or "unknown error").lower().replace("_", " ")
-
-
 class ClientTls:
     """How the https endpoints of one upstream are spoken to.
 
@@ -260,7 +205,7 @@ class ClientTls:
         self._server_name = settings.server_name
         try:
             self._context = _client_context(settings)
-        except _Refused as exc:
+        except PemRefused as exc:
             raise TlsFilesError([(("upstreams", name, "tls", exc.key), str(exc))]) from exc
 
     def wrap(self, stream: SocketStream, host: str) -> TlsStream:
@@ -275,11 +220,11 @@ def _client_context(settings: UpstreamTls) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif settings.ca:
-        _load_authorities(context, settings.ca, "ca")
+        load_authorities(context, settings.ca, "ca")
     else:
         context.load_default_certs()
     if settings.cert:
-        _load_own(context, settings.cert, settings.key)
+        load_own(context, settings.cert, settings.key)
     return context
 
 

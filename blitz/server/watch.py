@@ -5,14 +5,21 @@ counts is then looked up: name, size and times of every ``.wasm`` and ``.toml`` 
 stood still for SETTLE, the change is complete as far as anybody can see. A file that is written to its
 end and renamed into place is complete at once; one that pauses longer than SETTLE in the middle is
 refused as a module, and looked at again when it goes on.
+
+Whoever can write to a directory may put anything there: names that are not UTF-8, which watchfiles fails
+over, or a file system that does not answer. Looking happens in threads that may be left behind; where
+there are no events, a look every LOOK_INTERVAL finds the changes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +27,19 @@ from typing import TYPE_CHECKING
 import trio
 
 from blitz.errors import ConfigError, ConfigProblem
+from blitz.files import progress
+
+from .reading import read_apart
 
 if TYPE_CHECKING:
     from blitz.config.resolved import Resolved
 
 __all__ = ["check_watching", "look_around", "watch"]
 
+_log = logging.getLogger("blitz.watch")
+
 SETTLE = 0.2  # seconds without a change
+LOOK_INTERVAL = 1.0  # seconds between looks where nothing tells of changes
 STEP_MS = 100  # how often the watching thread looks whether it should stop
 KINDS = (".wasm", ".toml")
 
@@ -60,11 +73,20 @@ async def watch(
         running: gives the configuration whose plugins' directories are watched.
         seen: what ``look_around`` saw before that configuration was loaded.
     """
+    said = ""
     while True:
         watched = directories(running())
-        if look(watched) == seen:
-            await _wait_for_event(watched, seen)
-        seen = await _wait_settled(watched)
+        try:
+            while await read_apart(partial(look, watched)) == seen:
+                await _wait_for_event(watched)
+            seen = await _wait_settled(watched)
+        except ConfigError as error:  # it does not answer; perhaps later
+            if str(error) != said:
+                said = str(error)
+                _log.error("changes of plugins are not noticed: %s", said)
+            await trio.sleep(LOOK_INTERVAL)
+            continue
+        said = ""
         await changed()
 
 
@@ -84,7 +106,10 @@ def look_around(resolved: Resolved) -> Seen:
 def look(watched: list[str]) -> Seen:
     """What can be seen from outside of each file that matters; links count as what they lead to."""
     seen = {}
+    place = progress.get()
     for directory in watched:
+        if place is not None:
+            place[:] = [directory]
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
                 if entry.name.endswith(KINDS) and not entry.name.startswith("."):
@@ -100,46 +125,48 @@ def look(watched: list[str]) -> Seen:
 
 
 async def _wait_settled(watched: list[str]) -> Seen:
-    seen = look(watched)
+    seen = await read_apart(partial(look, watched))
     while True:
         await trio.sleep(SETTLE)
-        later = look(watched)
+        later = await read_apart(partial(look, watched))
         if later == seen:
             return later
         seen = later
 
 
-async def _wait_for_event(watched: list[str], seen: Seen) -> None:
-    """Wait until *watched* does not look like *seen* any more."""
-    from watchfiles import awatch
-
-    stop = trio.Event()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_when_cancelled, stop)
-        events = awatch(
-            *_existing(watched),
-            watch_filter=None,
-            step=STEP_MS,
-            debounce=STEP_MS,
-            stop_event=stop,
-            recursive=False,
-            yield_on_timeout=True,  # what happened before it began to watch brings no event
-            rust_timeout=1000,
-        )
-        async with contextlib.aclosing(events):
-            async for _ in events:
-                if look(watched) != seen:
-                    break
-        nursery.cancel_scope.cancel()
-
-
-def _existing(watched: list[str]) -> list[str]:
-    return [directory for directory in watched if os.path.isdir(directory)]
-
-
-async def _stop_when_cancelled(stop: trio.Event) -> None:
-    # The thread that waits for events notices this within a step; a cancellation alone it would not.
+async def _wait_for_event(watched: list[str]) -> None:
+    """Return after something happened in *watched*, or a second later: nobody knows what happened before."""
+    stop = threading.Event()
     try:
-        await trio.sleep_forever()
+        told = await read_apart(partial(_next_event, watched, stop))
     finally:
-        stop.set()
+        stop.set()  # the thread notices this within a step
+    if not told:
+        await trio.sleep(LOOK_INTERVAL)
+
+
+def _next_event(watched: list[str], stop: threading.Event) -> bool:
+    """Wait for one event or LOOK_INTERVAL. False: there cannot be any."""
+    from watchfiles import watch as events
+
+    try:
+        next(
+            events(
+                *(directory for directory in watched if os.path.isdir(directory)),
+                watch_filter=None,
+                step=STEP_MS,
+                debounce=STEP_MS,
+                stop_event=stop,
+                recursive=False,
+                yield_on_timeout=True,
+                rust_timeout=int(LOOK_INTERVAL * 1000),
+                raise_interrupt=False,
+            ),
+            None,
+        )
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # its panics are no Exceptions; whatever it is, a look finds the changes
+        _log.debug("no events from the system: %r", exc)
+        return False
+    return True

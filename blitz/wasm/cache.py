@@ -6,8 +6,9 @@ the grant ``gc``, and the *stamp* of the file when it was written. The key is a 
 sha256, wasmtime's version, the engine's settings and the processor's features: an entry of another machine
 or version has another name.
 
-Trust. Loading native code is safe only if we wrote it. So the directory must be ours and closed to
-others, all the way up; so must each file; and its content must have the digest that its ``.json`` says.
+Trust. Loading native code is safe only if we wrote it. So the directory and each file must be ours and closed
+to others (``cachedir.py``), and a file must have the digest that its ``.json`` says. What is loaded is
+what was checked, through one descriptor.
 Checking a digest takes 20 ms for a large module, and loading must not: while device, inode, size and
 both times of a file are what they were when its digest was last checked, in this boot of the machine,
 nobody has written to it. The same holds for ``<path>.src``, which remembers the digest of a ``.wasm``.
@@ -24,21 +25,21 @@ import json
 import logging
 import os
 import platform
-import stat
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from blitz.errors import PluginLoadError
+from blitz.files import MODULE, FileRefused, open_file, read_open, shown
 from blitz.wasm.apart import CannotStart, Stop, compile_apart
+from blitz.wasm.cachedir import CacheDirectory, NotOurs, stamp_of
 from blitz.wasm.engine import Engine
 from blitz.wasm.library import library_version
 from blitz.wasm.module import Module, check_preamble
 
-__all__ = ["CompileCache", "default_directory", "open_cache"]
+__all__ = ["CompileCache", "Source", "default_directory", "open_cache"]
 
 _log = logging.getLogger("blitz.wasm")
 
@@ -49,6 +50,20 @@ SETTLED = 2.0
 TOUCH_INTERVAL = 3600.0  # how exact "oldest" is
 
 _warned: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A module as it was read.
+
+    Attributes:
+        file: path. digest: sha256, in hex.
+        content: None while only the digest is known: the file is as it was when that was computed.
+    """
+
+    file: str
+    digest: str
+    content: bytes | None
 
 
 def default_directory(environ: Mapping[str, str]) -> Path | None:
@@ -76,228 +91,176 @@ class CompileCache:
 
     def __init__(self, directory: Path | None, max_size: int = MAX_SIZE) -> None:
         self.max_size = max_size
-        self.directory: Path | None = None
-        reason = "there is no home directory" if directory is None else _refusal(directory)
-        if not reason:
-            self.directory = directory
-        elif reason not in _warned:
+        self._directory: CacheDirectory | None = None
+        reason = "there is no home directory"
+        if directory is not None:
+            try:
+                self._directory = CacheDirectory(directory)
+                return
+            except NotOurs as exc:
+                reason = str(exc)
+        if reason not in _warned:
             _warned.add(reason)
             _log.warning(
-                "plugins are compiled at every start: %s; set cache_dir to a directory of ours", reason
+                "plugins are compiled at every start: %s; set cache_dir to a directory of ours", shown(reason)
             )
 
-    def digest(self, file: str) -> str:
-        """The sha256 of *file*, in hex.
-
-        Raises:
-            PluginLoadError: it cannot be read.
-        """
-        return self._digest(file)[0]
-
-    def load(
-        self, engine: Engine, file: str, *, pin: str = "", stop: Stop | None = None
-    ) -> tuple[Module, str]:
+    def load(self, engine: Engine, file: str, *, stop: Stop | None = None) -> tuple[Module, str]:
         """Return the module in *file*, and its sha256. Milliseconds to minutes when it must be compiled.
 
-        Args:
-            pin: the sha256 that it must have, or "". A pinned file is always read.
-            stop: ends a compilation from another thread.
         Raises:
-            PluginLoadError: it cannot be read, has another digest, or does not compile.
+            PluginLoadError: it cannot be read, or does not compile.
             Stopped: *stop* was set while it compiled.
         """
-        digest, wasm = _read(file) if pin else self._digest(file)
-        if pin and digest != pin:
-            raise PluginLoadError(f"{file}: sha256 is {digest}, and the configuration pins {pin}")
-        key = _key(engine, digest)
-        module = self._find(engine, key, file)
+        source = self.read(file)
+        module = self.find(engine, source.digest, file)
         if module is None:
-            if wasm is None:
-                digest, wasm = _read(file)  # it may have changed since; what was read counts
-                key = _key(engine, digest)
-            module = self._compile(engine, key, wasm, file, stop or Stop())
-        return module, digest
+            if source.content is None:
+                source = self.read(file, whole=True)  # it may have changed since; what was read counts
+            module = self.compile(engine, source, stop or Stop())
+        return module, source.digest
 
     # -- sources
 
-    def _digest(self, file: str) -> tuple[str, bytes | None]:
-        """Digest, and the content if it had to be read."""
-        note = self._note(file)
-        if note is not None:
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                said = _read_json(note)
-                if said["stamp"] == _stamp(os.stat(file)):
-                    return str(said["wasm"]), None
-        began = time.time()
-        digest, content = _read(file)
-        if note is not None:
-            with contextlib.suppress(OSError):
-                found = os.stat(file)
-                if began - max(found.st_mtime, found.st_ctime) > SETTLED:
-                    self._write_json(note, {"source": file, "wasm": digest, "stamp": _stamp(found)})
-        return digest, content
+    def read(self, file: str, *, whole: bool = False) -> Source:
+        """Read a module, or only look at it when its digest is known. Waits for nothing but the disk.
 
-    def _note(self, file: str) -> Path | None:
-        if self.directory is None:
-            return None
-        return self.directory / f"{hashlib.sha256(os.path.abspath(file).encode()).hexdigest()}.src"
+        Args:
+            whole: read it in any case.
+        Raises:
+            PluginLoadError: it cannot be read.
+        """
+        try:
+            fd = open_file(file, MODULE)
+        except FileRefused as refused:
+            raise PluginLoadError(f"{file}: {refused}") from refused
+        try:
+            known = "" if whole else self._remembered(file, fd)
+            if known:
+                return Source(file, known, None)
+            began = time.time()
+            content = read_open(fd, MODULE)
+            digest = hashlib.sha256(content).hexdigest()
+            self._remember(file, fd, digest, began)
+            return Source(file, digest, content)
+        except FileRefused as refused:
+            raise PluginLoadError(f"{file}: {refused}") from refused
+        finally:
+            os.close(fd)
+
+    def _remembered(self, file: str, fd: int) -> str:
+        """The digest of the open file if it was computed before and nothing changed since, else ""."""
+        if self._directory is not None:
+            with contextlib.suppress(FileRefused, ValueError, KeyError, OSError):
+                said = self._directory.read_note(_note(file))
+                if said["stamp"] == stamp_of(os.fstat(fd)):
+                    return str(said["wasm"])
+        return ""
+
+    def _remember(self, file: str, fd: int, digest: str, began: float) -> None:
+        found = os.fstat(fd)
+        if self._directory is not None and began - max(found.st_mtime, found.st_ctime) > SETTLED:
+            with contextlib.suppress(OSError):
+                said = {"source": file, "wasm": digest, "stamp": stamp_of(found)}
+                self._directory.write_note(_note(file), said)
 
     # -- entries
 
-    def _find(self, engine: Engine, key: str, source: str) -> Module | None:
-        """The compiled form, if it is there and ours."""
-        if self.directory is None:
+    def find(self, engine: Engine, digest: str, file: str) -> Module | None:
+        """The module of that digest if it was compiled before; *file* is for messages."""
+        directory = self._directory
+        if directory is None:
             return None
-        code, about = self.directory / f"{key}.cwasm", self.directory / f"{key}.json"
+        key = _key(engine, digest)
+        about = f"{key}.json"
         try:
-            said = _read_json(about)
-            found = os.lstat(code)
-            if not _is_ours(found) or not _is_ours(os.lstat(about)):
-                return None
-            if said["stamp"] != _stamp(found):
-                if found.st_size != said["size"] or _file_digest(code) != said["sha256"]:
+            said = directory.read_note(about)
+            code = directory.open_code(f"{key}.cwasm")
+        except (FileRefused, ValueError):
+            return None
+        try:
+            found = os.fstat(code)
+            if said["stamp"] != stamp_of(found):
+                if found.st_size != said["size"] or _digest_of(code, found.st_size) != said["sha256"]:
                     return None
-                self._write_json(about, said | {"stamp": _stamp(found)})
-            elif time.time() - os.stat(about).st_mtime > TOUCH_INTERVAL:
-                os.utime(about)
-            return Module.load(engine, code, source, needs_gc=said["gc"] is not False)
-        except (OSError, ValueError, KeyError, TypeError):
+                directory.write_note(about, said | {"stamp": stamp_of(found)})
+            elif directory.age(about) > TOUCH_INTERVAL:
+                directory.touch(about)
+            return _load(engine, code, file, needs_gc=said["gc"] is not False)
+        except (OSError, KeyError, TypeError):
             return None
         except PluginLoadError as error:
             _log.info("%s; compiling it again", error)
             return None
+        finally:
+            os.close(code)
 
-    def _compile(self, engine: Engine, key: str, wasm: bytes, source: str, stop: Stop) -> Module:
-        check_preamble(wasm, source)
+    def compile(self, engine: Engine, source: Source, stop: Stop) -> Module:
+        """Compile what was read whole, and keep it if that is possible.
+
+        Raises:
+            PluginLoadError: it does not compile.
+            Stopped: *stop* was set.
+        """
+        wasm, name = source.content, shown(source.file)
+        assert wasm is not None
+        check_preamble(wasm, name)
         try:
             with _in_memory(wasm) as given:
-                if self.directory is not None:
+                if self._directory is not None:
                     with contextlib.suppress(OSError):  # no room, say
-                        return self._compile_here(engine, key, given, source, stop)
+                        return self._compile_here(self._directory, engine, source, given, stop)
                 with _in_memory(b"") as made:
-                    needs_gc = compile_apart(given, made, engine.max_memory_size, source, stop)
-                    return Module.load(engine, f"/proc/self/fd/{made}", source, needs_gc=needs_gc)
+                    needs_gc = compile_apart(given, made, engine.max_memory_size, name, stop)
+                    return _load(engine, made, name, needs_gc=needs_gc)
         except OSError as exc:
             raise PluginLoadError(
-                f"{source}: there is no room for its compiled form: {exc.strerror}; make some, and load again"
+                f"{name}: there is no room for its compiled form: {exc.strerror}; make some, and load again"
             ) from exc
         except CannotStart as error:
             # Nothing has read the module yet: it is not what stopped that process.
             if "apart" not in _warned:
                 _warned.add("apart")
                 _log.warning("compiling inside the gateway's own process: %s", error)
-            return Module.compile(engine, wasm, source)
+            return Module.compile(engine, wasm, name)
 
-    def _compile_here(self, engine: Engine, key: str, wasm: int, source: str, stop: Stop) -> Module:
+    def _compile_here(
+        self, directory: CacheDirectory, engine: Engine, source: Source, wasm: int, stop: Stop
+    ) -> Module:
         """Compile into an entry and load that. OSError when it cannot be written."""
-        assert self.directory is not None
-        code = self.directory / f"{key}.cwasm"
-        made, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
+        key, name = _key(engine, source.digest), shown(source.file)
+        made, aside = directory.create()
         try:
-            needs_gc = compile_apart(wasm, made, engine.max_memory_size, source, stop)
-            size, digest = os.fstat(made).st_size, _file_digest(Path(name))
+            needs_gc = compile_apart(wasm, made, engine.max_memory_size, name, stop)
+            size = os.fstat(made).st_size
+            digest = _digest_of(made, size)
             # First: what does not load is no entry.
-            module = Module.load(engine, name, source, needs_gc=needs_gc)
+            module = _load(engine, made, name, needs_gc=needs_gc)
             try:
-                os.rename(name, code)
+                directory.rename(aside, f"{key}.cwasm")
                 # The stamp last: renaming sets a time.
-                said = {"source": source, "size": size, "sha256": digest, "gc": needs_gc}
-                said["stamp"] = _stamp(os.stat(code))
-                self._write_json(self.directory / f"{key}.json", said)
+                said = {"source": name, "size": size, "sha256": digest, "gc": needs_gc}
+                directory.write_note(f"{key}.json", said | {"stamp": stamp_of(os.fstat(made))})
             except BaseException:
                 module.close()
                 raise
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+            directory.remove(aside)
             os.close(made)
-        self._shrink(keep=key)
+        directory.shrink(self.max_size, keep=key)
         return module
 
-    def _write_json(self, path: Path, value: dict[str, Any]) -> None:
-        made, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        try:
-            with open(made, "w", encoding="utf-8") as stream:
-                json.dump(value, stream)
-            os.rename(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
 
-    def _shrink(self, keep: str) -> None:
-        """Remove what was not used for longest until the rest fits. What is in use stays mapped."""
-        assert self.directory is not None
-        groups: dict[str, tuple[float, int, list[str]]] = {}
-        with contextlib.suppress(OSError), os.scandir(self.directory) as files:
-            for file in files:
-                found = file.stat(follow_symlinks=False)
-                if file.name.startswith("."):
-                    if time.time() - found.st_mtime > TOUCH_INTERVAL:  # of a process that died
-                        os.unlink(file.path)
-                    continue
-                used, size, paths = groups.setdefault(file.name.partition(".")[0], (0.0, 0, []))
-                paths.append(file.path)
-                name = file.name.partition(".")[0]
-                groups[name] = (max(used, found.st_mtime), size + found.st_size, paths)
-        total = sum(size for _, size, _ in groups.values())
-        for name, (_, size, paths) in sorted(groups.items(), key=lambda group: group[1][0]):
-            if total <= self.max_size:
-                return
-            if name != keep:
-                total -= size
-                for path in paths:
-                    with contextlib.suppress(OSError):
-                        os.unlink(path)
-
-
-# ---------------------------------------------------------------- whose it is
-
-
-def _refusal(directory: Path) -> str:
-    """Why *directory* is not used, or ""; makes it when it is missing."""
-    try:
-        if not directory.is_dir():
-            directory.parent.mkdir(parents=True, exist_ok=True)
-            directory.mkdir(mode=0o700, exist_ok=True)
-        if not os.access(directory, os.W_OK | os.X_OK):
-            return f"{directory} cannot be written"
-        here = directory.resolve(strict=True)
-        found = here.stat()
-        if found.st_uid != os.geteuid():
-            return f"{directory} belongs to user {found.st_uid}, not to {os.geteuid()}"
-        if found.st_mode & 0o022:
-            return f"{directory} can be written by others (chmod 700 {directory})"
-        for parent in here.parents:
-            above = parent.stat()
-            # Whoever can write there can put another directory in this one's place, unless it is sticky.
-            if above.st_uid not in (0, os.geteuid()):
-                return f"{directory} lies in {parent}, which belongs to user {above.st_uid}"
-            if above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX:
-                return f"{directory} lies in {parent}, which others can write to"
-    except OSError as exc:
-        return f"{directory} cannot be used: {(exc.strerror or str(exc)).lower()}"
-    return ""
-
-
-def _is_ours(found: os.stat_result) -> bool:
-    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
-
-
-def _stamp(found: os.stat_result) -> list[Any]:
-    """Equal stamps: nobody has written to the file between the two looks."""
-    return [_boot(), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
-
-
-@cache
-def _boot() -> str:
-    # After a crash of the machine a file may have lost its content and kept its times.
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+def _load(engine: Engine, code: int, source: str, *, needs_gc: bool) -> Module:
+    """The module in an open file: the one that was checked, whatever its name leads to by now."""
+    return Module.load(engine, f"/proc/self/fd/{code}", source, needs_gc=needs_gc)
 
 
 # ---------------------------------------------------------------- keys and content
+
+
+def _note(file: str) -> str:
+    return f"{hashlib.sha256(os.fsencode(os.path.abspath(file))).hexdigest()}.src"
 
 
 def _key(engine: Engine, digest: str) -> str:
@@ -316,26 +279,14 @@ def _processor() -> str:
     return platform.machine()
 
 
-def _read(file: str) -> tuple[str, bytes]:
-    try:
-        content = Path(file).read_bytes()
-    except OSError as exc:
-        raise PluginLoadError(
-            f"{file}: cannot be read: {exc.strerror}; check the path and its permissions"
-        ) from exc
-    return hashlib.sha256(content).hexdigest(), content
-
-
-def _file_digest(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    said = json.loads(path.read_bytes())
-    if not isinstance(said, dict):
-        raise ValueError(f"{path} holds no object")
-    return said
+def _digest_of(fd: int, size: int) -> str:
+    """The sha256 of the first *size* bytes of an open file, in hex."""
+    digest = hashlib.sha256()
+    at = 0
+    while at < size and (part := os.pread(fd, min(size - at, 1024**2), at)):
+        digest.update(part)
+        at += len(part)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from blitz.admin.report import BoardOfParent, PlaceOnBoard, Reporter
-from blitz.admin.status import Child, EndpointStatus, Parent, PluginStatus, Reload, Worker, merge
+from blitz.admin.status import Child, EndpointStatus, Lost, Parent, PluginStatus, Reload, Worker, merge
 from blitz.server.context import Counters
 
 NOW = time.time()
@@ -60,6 +60,18 @@ def test_numbers_are_added_up_and_those_of_the_dead_are_kept() -> None:
     )
     assert status.ready
     assert status.uptime >= 60
+
+
+def test_a_place_without_a_worker_is_shown_and_is_a_reason_where_nobody_serves() -> None:
+    lost = Lost(place=1, reason="ended by SIGKILL", failures=3, retry=NOW + 60)
+    status = merge(parent(child(10), lost=(lost,)), [worker(10)])
+    (shown,) = status.lost
+    assert (shown.place, shown.reason, shown.failures) == (1, "ended by SIGKILL", 3)
+    assert 0 < shown.retry_in <= 60
+    assert (status.ready, status.trouble) == (True, "")
+    status = merge(parent(child(10), lost=(lost,)), [worker(10, state="starting")])
+    assert (status.ready, status.trouble) == (False, "starting; worker 1 ended by SIGKILL")
+    assert merge(parent(child(10)), [worker(10)]).lost == ()
 
 
 DRAINED = {"told_to_end": True}

@@ -95,7 +95,7 @@ def test_validate_reads_the_files(authority: trustme.CA, tmp_path: Path) -> None
     file = configuration(tmp_path)
     result = blitz("validate", str(file))
     assert result.returncode == 2
-    assert f"{file}:6: tls.certs[0].cert: {tmp_path}/cert.pem: cannot be read" in result.stderr
+    assert f"{file}:6: tls.certs[0].cert: {tmp_path}/cert.pem: no such file; check the path" in result.stderr
     write_pair(authority, tmp_path)
     assert blitz("validate", str(file)).returncode == 0
     authority.issue_cert("localhost").private_key_pem.write_to_path(str(tmp_path / "key.pem"))

@@ -76,7 +76,9 @@ def test_a_missing_file_and_a_directory_are_one_sentence(tmp_path):
     assert [str(p) for p in read_config(tmp_path / "no.toml", {}).problems] == [
         f"{tmp_path}/no.toml: no such file; check the path"
     ]
-    assert [str(p) for p in read_config(tmp_path, {}).problems] == [f"{tmp_path}: is a directory, not a file"]
+    assert [str(p) for p in read_config(tmp_path, {}).problems] == [
+        f"{tmp_path}: is a directory, wanted a regular file; check the path"
+    ]
 
 
 def test_a_byte_order_mark_and_crlf_are_no_mistakes(write, tmp_path):

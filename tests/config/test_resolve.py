@@ -99,7 +99,7 @@ def test_an_unreadable_file_is_one_sentence(tmp_path):
     wanted = config("", Plugin(name="p", file=str(tmp_path / "p.wasm")))
     assert only(messages(wanted)) == f"plugins[0].file: {tmp_path}/p.wasm: no such file; check the path"
     (tmp_path / "p.wasm").mkdir()
-    assert only(messages(wanted)).endswith("p.wasm: is a directory, not a file")
+    assert only(messages(wanted)).endswith("p.wasm: is a directory, wanted a regular file; check the path")
 
 
 def test_an_entry_without_file_is_about_a_discovered_plugin(plugins):
@@ -162,12 +162,22 @@ def test_two_files_of_one_name_are_a_problem(plugins):
     assert 'is named "n", as is the one in' in found
 
 
+def test_an_entry_is_never_about_one_of_two(plugins):
+    """What the entry grants goes to no file that only says it is the plugin."""
+    named = MANIFEST.replace("[plugin]", '[plugin]\nname = "a"')
+    directory = plugins(a=MANIFEST, z=named)
+    found = only(messages(config(directory, Plugin(name="a", env=["KEY"]))))
+    assert f'"a" has no `file`, and {directory}/a.wasm and {directory}/z.wasm both go by' in found
+    resolved = resolve(config(directory, Plugin(name="a", enabled=False)), {})
+    assert resolved.plugins == ()
+
+
 def test_a_file_name_that_is_no_plugin_name_is_a_problem(plugins):
     assert '"a b" is not a plugin name' in only(messages(config(plugins(**{"a b": None}))))
 
 
 def test_a_pinned_digest_is_compared(plugins):
-    file = str(plugins(a=MANIFEST) / "a.wasm")
+    file = str(plugins(a=None) / "a.wasm")
     digest = hashlib.sha256(WASM).hexdigest()
     resolved = resolve(config("", Plugin(name="a", file=file, sha256=digest.upper())), {})
     assert resolved.plugins[0].sha256 == digest

@@ -9,12 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from blitz import restarts
 from blitz.admin.status import EndpointStatus, PluginStatus, Reload, Status
-from blitz.server import access
+from blitz.server import access, reading
 from blitz.server.access import Record
 from blitz.server.context import Counters
 from blitz.wasm import pool
-from blitz.workers import RESTART_FIRST_PAUSE, RESTART_MAX_PAUSE, START_TIMEOUT
+from blitz.workers import START_TIMEOUT
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -62,9 +63,11 @@ def test_figures_are_those_of_the_code() -> None:
     assert (pool.QUARANTINE_FIRST_PAUSE, pool.QUARANTINE_MAX_PAUSE) == (1, 60)
     assert "not run for 1 s" in text
     assert "at most 60 s" in text
-    assert (RESTART_FIRST_PAUSE, RESTART_MAX_PAUSE, START_TIMEOUT) == (0.1, 10, 60)
-    assert "first after 0.1 s" in text
+    assert (restarts.FIRST_PAUSE, restarts.MAX_PAUSE, START_TIMEOUT) == (0.1, 10, 60)
+    assert (restarts.STABLE, restarts.SAY_AGAIN, reading.READ_TIMEOUT) == (10, 60, 10)
+    assert "at once if it served for 10 s, else after 0.1 s" in text
     assert "up to 10 s" in text
+    assert "does not come within 10 s" in text
     assert access.MAX_PENDING == 8 * 1024 * 1024
     assert "8 MiB of lines" in text
     assert access.CLIENT_GONE == 499

@@ -341,8 +341,8 @@ def test_files_that_cannot_be_used_are_all_named(tmp_path: Path) -> None:
         ]
     )
     sentences = [
-        ("tls.certs[0].cert", "cannot be read: No such file"),
-        ("tls.certs[1].key", "cannot be read: No such file"),
+        ("tls.certs[0].cert", "no such file; check the path"),
+        ("tls.certs[1].key", "no such file; check the path"),
         ("tls.certs[2].key", "does not belong to the certificate"),
         ("tls.certs[3].cert", "holds no certificate"),
         ("tls.certs[4].key", "no PEM key"),

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from blitz.errors import PluginLoadError
 from blitz.wasm import apart as apart_module
 from blitz.wasm import cache as cache_module
 from blitz.wasm.cache import CompileCache, default_directory
@@ -58,9 +57,9 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "blitz"
 
 
-def load(engine: Engine, cache: CompileCache, plugin: Path, **options: str) -> str:
+def load(engine: Engine, cache: CompileCache, plugin: Path) -> str:
     """Load, look that it is the module, close; the digest."""
-    module, digest = cache.load(engine, str(plugin), **options)
+    module, digest = cache.load(engine, str(plugin))
     assert module.export("process_request") is not None
     module.close()
     return digest
@@ -188,10 +187,10 @@ def test_the_digest_of_an_unchanged_file_is_remembered(
     digest = load(engine, cache, plugin)
     assert json.loads(entry(directory, "src").read_text())["wasm"] == digest
 
-    def unread(file: str) -> None:
-        raise AssertionError(f"{file} was read")
+    def unread(fd: int, kind: object) -> None:
+        raise AssertionError("it was read")
 
-    monkeypatch.setattr(cache_module, "_read", unread)
+    monkeypatch.setattr(cache_module, "read_open", unread)
     assert load(engine, cache, plugin) == digest
 
 
@@ -201,7 +200,7 @@ def test_a_fresh_file_is_read_again(engine: Engine, plugin: Path, directory: Pat
     assert not list(directory.glob("*.src"))
 
 
-def test_a_pinned_file_is_always_read(
+def test_a_file_that_is_wanted_whole_is_always_read(
     engine: Engine, plugin: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = CompileCache(directory)
@@ -210,9 +209,9 @@ def test_a_pinned_file_is_always_read(
     note = entry(directory, "src")
     said = json.loads(note.read_text())
     note.write_text(json.dumps(said | {"wasm": "0" * 64}))
-    assert load(engine, cache, plugin, pin=digest) == digest
-    with pytest.raises(PluginLoadError, match="the configuration pins 0000"):
-        cache.load(engine, str(plugin), pin="0" * 64)
+    assert cache.read(str(plugin)).digest == "0" * 64
+    source = cache.read(str(plugin), whole=True)
+    assert (source.digest, source.content) == (digest, plugin.read_bytes())
 
 
 def test_the_oldest_entries_go(engine: Engine, tmp_path: Path, directory: Path, wat: Wasm) -> None:

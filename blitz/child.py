@@ -1,0 +1,49 @@
+"""A worker process as its parent knows it."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from blitz.config import Served
+
+__all__ = ["ChildProcess"]
+
+
+@dataclass(slots=True)
+class ChildProcess:
+    """
+    Attributes:
+        started: monotonic; born: seconds since the epoch. slot: of the board.
+        given: what it was started on; None: what files hold, which may be another configuration.
+        ready_at: monotonic; 0.0 until it serves.
+    """
+
+    place: int
+    generation: int
+    started: float
+    born: float
+    slot: int
+    restarts: int
+    given: Served | None
+    ready_at: float = 0.0
+    told_to_end: bool = False
+    error: str = ""
+
+    @property
+    def ready(self) -> bool:
+        return self.ready_at > 0.0
+
+    def end(self, code: int) -> str:
+        """How it ended, without what differs from one time to the next."""
+        if self.error:
+            return "cannot start: " + "; ".join(self.error.splitlines())
+        how = f"ended by {_signal_name(-code)}" if code < 0 else f"ended with {code}"
+        return how if self.ready else f"{how} before it served"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # between SIGRTMIN and SIGRTMAX
+        return f"signal {number}"

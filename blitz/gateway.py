@@ -38,6 +38,7 @@ from blitz.server.runtime import Runtime, assemble
 from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
 from blitz.server.watch import Seen, check_watching, look_around, watch
+from blitz.text import one_line
 from blitz.wasm.cache import open_cache
 from blitz.wasm.engine import Engine, EngineStatistics
 from blitz.wasm.plugin import PluginSpec
@@ -149,7 +150,7 @@ class Gateway:
                 if self._reload_scope.cancelled_caught:
                     raise ConfigError(ENDING)
             except BlitzError as error:
-                said = "; ".join(str(error).splitlines())
+                said = one_line("; ".join(str(error).splitlines()))
                 self._last_reload = Reload(time.time(), reason, said)
                 _log.error("reload refused (%s), generation %d goes on: %s", reason, self.generation, said)
                 raise

@@ -223,6 +223,12 @@ int64_t blitz_utf8_copy_with(const char *path, uint8_t *dst, const uint8_t *src,
  * -> bytes needed (at most 3 * len); whole sequences are written as far as they fit into cap. */
 size_t blitz_utf8_lossy(uint8_t *dst, size_t cap, const uint8_t *src, size_t len);
 
+/* Text of others as it may stand in a line of a log or on a terminal: src copied to dst, what
+ * native/text_tables.py does not show escaped (\n, \r, \t, \x1b, \u202e, \U000e0041), ill-formed UTF-8 as
+ * U+FFFD. No byte becomes more than four. Stops before what does not fit whole. -> bytes written;
+ * *used: bytes of src consumed. */
+size_t blitz_text_escape(uint8_t *dst, size_t cap, const uint8_t *src, size_t len, size_t *used);
+
 /* ---------------------------------------------------------------- exchanges
  * What a guest can see and change while one of its hooks runs. Python fills the visible fields;
  * all pointers in it are borrowed until blitz_exchange_reset. */

@@ -41,7 +41,7 @@ TRIO = frozenset({"trio"})
 CORES = ("foundation", "http", "wasm", "routing", "config")
 
 LAYERS = {
-    "foundation": Layer(("blitz.errors", "blitz.head"), native=True, forbidden=SANS_IO),
+    "foundation": Layer(("blitz.errors", "blitz.head", "blitz.text"), native=True, forbidden=SANS_IO),
     # The scanner and the writer are C: http drives them.
     "http": Layer(("blitz.http",), ("foundation",), frozenset({"h11"}), native=True, forbidden=SANS_IO),
     # Compiling is a process with two streams and a deadline.
@@ -81,6 +81,7 @@ CLI_MAY_IMPORT = {
     "blitz.examine",
     "blitz.gateway",
     "blitz.testing",
+    "blitz.text",
     "blitz.workers",
 }
 OFF_THE_SERVING_PATH = {"testing", "cli", "demo"}

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from blitz.errors import PluginLoadError
+from blitz.text import one_line
 
 __all__ = ["CannotStart", "Stop", "Stopped", "compile_apart"]
 
@@ -152,7 +153,7 @@ def _judge(code: int, said: str, complaints: str, out: int, source: str) -> None
     if code == 0 and word == "made" and about == _describe(out):
         return
     if code > 0 and word == "refused":
-        raise PluginLoadError(about[:MAX_SENTENCE])
+        raise PluginLoadError(one_line(about)[:MAX_SENTENCE])
     if code > 0 and word == "unwritten" and about.isdecimal():
         raise OSError(int(about), os.strerror(int(about)))
     raise PluginLoadError(_how_it_broke(code, complaints, source))
@@ -179,8 +180,7 @@ def _name(number: int) -> str:
 
 def _last_words(code: int, complaints: str) -> str:
     last = complaints.strip().splitlines()[-1:]
-    said = "".join(letter for letter in "".join(last) if letter.isprintable())
-    return said[:MAX_SENTENCE] or f"exit code {code}"
+    return one_line("".join(last))[:MAX_SENTENCE] or f"exit code {code}"
 
 
 def _describe(out: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginLoadError
+from blitz.text import one_line
 from blitz.wasm.engine import ERROR_SIZE, Engine
 
 __all__ = ["Export", "Import", "MemoryType", "Module", "check_preamble", "spell_type"]
@@ -27,7 +28,7 @@ _WORDS = {"i": "i32", "I": "i64", "f": "f32", "F": "f64", "v": "v128", "r": "fun
 @dataclass(frozen=True, slots=True)
 class Import:
     """Something the module wants from the host; ``type`` is spelt as in ``native/blitz_native.h``.
-    Names are shown without control characters, and long ones cut: ``index`` says which it is."""
+    Names are shown as ``one_line`` has them, and long ones cut: ``index`` says which it is."""
 
     index: int
     module: str
@@ -213,10 +214,7 @@ def _export_at(ptr: Any, index: int) -> Export:
 def _name(raw: Any) -> str:
     """As it may stand in a line of the log: a module chooses its names freely."""
     name = _decode(bytes(ffi.buffer(raw.ptr, raw.len))) if raw.len else ""
-    if len(name) <= MAX_NAME and name.isprintable():
-        return name
-    shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in name[:MAX_NAME])
-    return shown if len(name) <= MAX_NAME else f"{shown}..."
+    return one_line(name) if len(name) <= MAX_NAME else f"{one_line(name[:MAX_NAME])}..."
 
 
 def _decode(raw: bytes) -> str:

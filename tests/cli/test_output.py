@@ -13,12 +13,12 @@ def line(message: str, *, area: str = "server", colour: bool = False) -> str:
 
 
 def test_control_characters_of_others_do_not_reach_the_terminal() -> None:
-    assert line("a\x1b[2J\r\x9bb\x00").endswith(r"error server: a\x1b[2J\x0d\x9bb\x00")
+    assert line("a\x1b[2J\r\x9bb\x00").endswith(r"error server: a\x1b[2J\r\u009bb\x00")
     assert line("a\x1b[2J", area="plugin") == r"a\x1b[2J"
 
 
 def test_a_block_of_lines_stays_one() -> None:
-    assert line("a\n\tb").endswith("error server: a\n\tb")
+    assert line("a\n    b").endswith("error server: a\n    b")
 
 
 def test_our_own_colours_do() -> None:

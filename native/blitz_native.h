@@ -412,7 +412,8 @@ typedef struct {
     int code;                 /* trap code of wasmtime, exit status, verdict, or init's result */
     const char *hook;         /* the export that was called */
     const char *message;      /* one sentence, NUL-terminated, control bytes escaped */
-    const char *frames;       /* "function\tfile:line\n" per frame, innermost first, or "" */
+    const char *frames;       /* "function\toffset\n" per frame, innermost first, or ""; offset: of the
+                               * instruction in the module as it was compiled, SIZE_MAX when not known */
 } blitz_fault;
 /* Borrowed until the instance is freed. kind 0 when there was none. */
 blitz_fault blitz_instance_fault(const blitz_instance *instance);

@@ -106,6 +106,8 @@ void blitz_text_one_line(char *dst, size_t cap, const char *src, size_t len)
             dst[out++] = ' ';
         size_t used;
         out += blitz_text_escape((uint8_t *)dst + out, cap - 1 - out, (const uint8_t *)src + in, stop - in, &used);
+        if (used < stop - in)
+            break;                                 /* dst is full */
         in = end;
         while (in < len && is_blank(src[in]))
             in++;

@@ -48,6 +48,7 @@ LAYERS = {
     "wasm": Layer(
         ("blitz.wasm",),
         ("foundation",),
+        frozenset({"elftools"}),
         native=True,
         forbidden=SANS_IO - {"time", "threading", "selectors"},
     ),

@@ -1,4 +1,5 @@
-"""Have a module compiled by a process of its own (``blitz.wasm.compile``), and put its end into words.
+"""Have a module compiled by a process of its own (``blitz.wasm.compile``), and put its end into words; have
+its debug information read by another (``blitz.wasm.symbolize``).
 
 Whatever a module does to that process (hang, balloon, crash, write nonsense), it is the module that is
 refused. ``CannotStart`` is for a process that failed before it had read anything of the module: only
@@ -16,12 +17,14 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from blitz.errors import PluginLoadError
 from blitz.text import one_line
+from blitz.wasm.symbols import MAX_TABLE
 
-__all__ = ["CannotStart", "Stop", "Stopped", "compile_apart"]
+__all__ = ["CannotStart", "Stop", "Stopped", "can_symbolize", "compile_apart", "symbolize_apart"]
 
 GIB = 1024**3
 
@@ -33,6 +36,11 @@ MAX_DATA = 2 * GIB
 MAX_SAID = 8192  # bytes of each of its streams that are kept; the rest is read and forgotten
 MAX_SENTENCE = 1000  # as long as the engine's errors are
 PIECE = 65536
+
+# A table of symbols is worth less than a module. A Rust module of 2 MB takes 1.3 s of CPU.
+MAX_SYMBOLS_CPU = 20  # seconds
+SYMBOLS_TIMEOUT = 60.0
+MAX_SYMBOLS_DATA = GIB
 
 
 class CannotStart(Exception):
@@ -77,9 +85,58 @@ def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: 
         Stopped: *stop* was set.
         OSError: *out* does not take the compiled form.
     """
-    os.lseek(wasm, 0, os.SEEK_SET)
     numbers = (max_memory_size, MAX_CPU, MAX_DATA, out)
-    command = [sys.executable, "-m", "blitz.wasm.compile", *map(str, numbers), source]
+    try:
+        code, said, complaints = _run("blitz.wasm.compile", numbers, wasm, out, source, stop, TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise PluginLoadError(
+            f"{source} does not compile within {TIMEOUT:g} s, and compiling it was stopped"
+        ) from None
+    _judge(code, said, complaints, out, source)
+
+
+def can_symbolize() -> bool:
+    """Whether what reads debug information is installed (the extra ``symbols``)."""
+    return find_spec("elftools") is not None
+
+
+def symbolize_apart(wasm: int, out: int, source: str, stop: Stop) -> tuple[bytes, str]:
+    """Have a table of symbols made of the module in the file *wasm* (a descriptor), by way of *out*; blocks.
+
+    Returns:
+        The table (``blitz.wasm.symbols``), empty when there is none; and in words why it is empty or has not
+        all, or "".
+    Raises:
+        Stopped: *stop* was set.
+    """
+    numbers = (MAX_SYMBOLS_CPU, MAX_SYMBOLS_DATA, out)
+    try:
+        code, said, _ = _run("blitz.wasm.symbolize", numbers, wasm, out, source, stop, SYMBOLS_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return b"", f"reading its debug information takes longer than {SYMBOLS_TIMEOUT:g} s"
+    except CannotStart as error:
+        return b"", f"no process can read its debug information: {error}"
+    *_, last = said.splitlines() or [""]
+    if code == 0 and last == f"made {_describe(out)}" and os.fstat(out).st_size <= MAX_TABLE:
+        partly = [line.partition(" ")[2] for line in said.splitlines() if line.startswith("partly ")]
+        return os.pread(out, MAX_TABLE, 0), one_line(partly[0])[:MAX_SENTENCE] if partly else ""
+    if -code == signal.SIGXCPU:
+        return b"", f"reading its debug information takes more than {MAX_SYMBOLS_CPU} s of CPU time"
+    return b"", "its debug information cannot be read"
+
+
+def _run(
+    what: str, numbers: tuple[int, ...], wasm: int, out: int, source: str, stop: Stop, timeout: float
+) -> tuple[int, str, str]:
+    """Run the module *what* of ours to its end: exit code, standard output, standard error.
+
+    Raises:
+        CannotStart: the system has no process for it.
+        Stopped: *stop* was set.
+        subprocess.TimeoutExpired: it was killed.
+    """
+    os.lseek(wasm, 0, os.SEEK_SET)
+    command = [sys.executable, "-m", what, *map(str, numbers), source]
     try:
         process = subprocess.Popen(
             command,
@@ -95,16 +152,12 @@ def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: 
     with process:
         stop.watch(process)
         try:
-            said, complaints = _listen(process, time.monotonic() + TIMEOUT)
-        except subprocess.TimeoutExpired:
-            raise PluginLoadError(
-                f"{source} does not compile within {TIMEOUT:g} s, and compiling it was stopped"
-            ) from None
+            said, complaints = _listen(process, time.monotonic() + timeout)
         finally:
             process.kill()
     if stop.is_set:
         raise Stopped
-    _judge(process.returncode, said, complaints, out, source)
+    return process.returncode, said, complaints
 
 
 def _environment() -> dict[str, str]:
@@ -129,7 +182,7 @@ def _listen(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str
         while selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise subprocess.TimeoutExpired(process.args, TIMEOUT)
+                raise subprocess.TimeoutExpired(process.args, 0)
             for key, _ in selector.select(left):
                 data = os.read(key.fd, PIECE)
                 if not data:

@@ -1,9 +1,10 @@
 """Compiled modules in a directory that only we can write, so that a plugin is compiled once.
 
-An entry is two files. ``<key>.cwasm`` is what wasmtime's ``serialize`` made: native code, which is
+An entry is two files, or three. ``<key>.cwasm`` is what wasmtime's ``serialize`` made: native code, which is
 mapped and run as it is. ``<key>.json`` says what it is: its own size and digest, and the *stamp* of the
-file when it was written. The key is a digest over the module's sha256, wasmtime's version, the
-engine's settings and the processor's features: an entry of another machine or version has another name.
+file when it was written. ``<key>.symbols`` says where the code comes from, if the module has debug
+information. The key is a digest over the module's sha256, wasmtime's version, the engine's settings and the
+processor's features: an entry of another machine or version has another name.
 
 Trust. Loading native code is safe only if we wrote it. So the directory must be ours and closed to
 others, all the way up; so must each file; and its content must have the digest that its ``.json`` says.
@@ -21,6 +22,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import mmap
 import os
 import platform
 import stat
@@ -32,16 +34,17 @@ from pathlib import Path
 from typing import Any
 
 from blitz.errors import PluginLoadError
-from blitz.wasm.apart import CannotStart, Stop, compile_apart
+from blitz.wasm.apart import CannotStart, Stop, can_symbolize, compile_apart, symbolize_apart
 from blitz.wasm.engine import Engine
 from blitz.wasm.library import library_version
 from blitz.wasm.module import Module, check_preamble
+from blitz.wasm.symbols import Symbols
 
 __all__ = ["CompileCache", "default_directory", "open_cache"]
 
 _log = logging.getLogger("blitz.wasm")
 
-FORMAT = 1  # of the entries; part of the key
+FORMAT = 2  # of the entries; part of the key
 MAX_SIZE = 1024**3  # bytes of all entries: some 30 of the largest plugins, thousands of ordinary ones
 # A file that changed this recently may change again within the resolution of its times.
 SETTLED = 2.0
@@ -159,7 +162,9 @@ class CompileCache:
                 self._write_json(about, said | {"stamp": _stamp(found)})
             elif time.time() - os.stat(about).st_mtime > TOUCH_INTERVAL:
                 os.utime(about)
-            return Module.load(engine, code, source)
+            module = Module.load(engine, code, source)
+            module.symbols = self._find_symbols(key, said)
+            return module
         except (OSError, ValueError, KeyError, TypeError):
             return None
         except PluginLoadError as error:
@@ -175,7 +180,10 @@ class CompileCache:
                         return self._compile_here(engine, key, given, source, stop)
                 with _in_memory(b"") as made:
                     compile_apart(given, made, engine.max_memory_size, source, stop)
-                    return Module.load(engine, f"/proc/self/fd/{made}", source)
+                    table = _symbols_of(given, source, stop)
+                    module = Module.load(engine, f"/proc/self/fd/{made}", source)
+                    module.symbols = _opened(table)
+                    return module
         except OSError as exc:
             raise PluginLoadError(
                 f"{source}: there is no room for its compiled form: {exc.strerror}; make some, and load again"
@@ -194,16 +202,19 @@ class CompileCache:
         made, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
         try:
             compile_apart(wasm, made, engine.max_memory_size, source, stop)
+            table = _symbols_of(wasm, source, stop)
             size, digest = os.fstat(made).st_size, _file_digest(Path(name))
             module = Module.load(engine, name, source)  # first: what does not load is no entry
             try:
                 os.rename(name, code)
                 # The stamp last: renaming sets a time.
                 said = {"source": source, "size": size, "sha256": digest, "stamp": _stamp(os.stat(code))}
+                said["symbols"] = self._keep_symbols(key, table)
                 self._write_json(self.directory / f"{key}.json", said)
             except BaseException:
                 module.close()
                 raise
+            module.symbols = _opened(table)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
@@ -211,11 +222,37 @@ class CompileCache:
         self._shrink(keep=key)
         return module
 
+    # -- where the code comes from
+
+    def _keep_symbols(self, key: str, table: bytes) -> str:
+        """The digest of what was written; "" when there is nothing."""
+        assert self.directory is not None
+        if table:
+            with contextlib.suppress(OSError):
+                self._write(self.directory / f"{key}.symbols", table)
+                return hashlib.sha256(table).hexdigest()
+        return ""
+
+    def _find_symbols(self, key: str, said: dict[str, Any]) -> Symbols | None:
+        """What was kept beside the module, if it is there and ours."""
+        if self.directory is None or not said.get("symbols"):  # an entry of before has none
+            return None
+        with contextlib.suppress(OSError, ValueError), open(self.directory / f"{key}.symbols", "rb") as file:
+            if not _is_ours(os.fstat(file.fileno())):
+                return None
+            table = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if hashlib.sha256(table).hexdigest() == said["symbols"]:
+                return Symbols(table)
+        return None
+
     def _write_json(self, path: Path, value: dict[str, Any]) -> None:
+        self._write(path, json.dumps(value).encode())
+
+    def _write(self, path: Path, content: bytes) -> None:
         made, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
         try:
-            with open(made, "w", encoding="utf-8") as stream:
-                json.dump(value, stream)
+            with open(made, "wb") as stream:
+                stream.write(content)
             os.rename(name, path)
         except BaseException:
             os.unlink(name)
@@ -245,6 +282,38 @@ class CompileCache:
                 for path in paths:
                     with contextlib.suppress(OSError):
                         os.unlink(path)
+
+
+# ---------------------------------------------------------------- where the code comes from
+
+
+def _symbols_of(wasm: int, source: str, stop: Stop) -> bytes:
+    """The table of symbols of the module in the file *wasm*; empty when there is none."""
+    with mmap.mmap(wasm, 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b".debug_line") < 0:
+            return b""
+    if not can_symbolize():
+        if "symbols" not in _warned:
+            _warned.add("symbols")
+            _log.info(
+                "%s has debug information; for file and line in the frames of its faults install pyelftools "
+                "(pip install 'blitz-gateway[symbols]')",
+                source,
+            )
+        return b""
+    with _in_memory(b"") as made:
+        table, why = symbolize_apart(wasm, made, source, stop)
+    if why:
+        _log.warning(
+            "%s: %s frames of its faults have file and line: %s", source, "few" if table else "no", why
+        )
+    return table
+
+
+def _opened(table: bytes) -> Symbols | None:
+    with contextlib.suppress(ValueError):
+        return Symbols(table)
+    return None
 
 
 # ---------------------------------------------------------------- whose it is
@@ -298,7 +367,7 @@ def _boot() -> str:
 
 
 def _key(engine: Engine, digest: str) -> str:
-    said = json.dumps([FORMAT, digest, library_version(), engine.settings, _processor()])
+    said = json.dumps([FORMAT, digest, library_version(), engine.settings, _processor(), can_symbolize()])
     return hashlib.sha256(said.encode()).hexdigest()
 
 

@@ -10,6 +10,8 @@ from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginLoadError
 from blitz.text import one_line
 from blitz.wasm.engine import ERROR_SIZE, Engine
+from blitz.wasm.sections import lean
+from blitz.wasm.symbols import Symbols
 
 __all__ = ["Export", "Import", "MemoryType", "Module", "check_preamble", "spell_type"]
 
@@ -90,6 +92,7 @@ class Module:
         engine: what it was compiled for.
         source: where it came from, for messages.
         imports, exports: in the order of the file.
+        symbols: where its code comes from, if that is known.
     """
 
     def __init__(self, engine: Engine, ptr: Any, source: str) -> None:
@@ -104,6 +107,7 @@ class Module:
                 )
         self.engine = engine
         self.source = source
+        self.symbols: Symbols | None = None
         self.plugins = 0  # alive; they must go first
         self._ptr: Any = ptr
         engine.count_module(1)
@@ -112,7 +116,8 @@ class Module:
 
     @classmethod
     def compile(cls, engine: Engine, wasm: bytes, source: str) -> Module:
-        """Compile a core module. Slow (milliseconds to seconds by size); may run in another thread.
+        """Compile a core module, without its custom sections. Slow (milliseconds to seconds by size); may run
+        in another thread.
 
         Args:
             wasm: the binary.
@@ -122,7 +127,8 @@ class Module:
         """
         check_preamble(wasm, source)
         error = ffi.new("char[]", ERROR_SIZE)
-        ptr = lib.blitz_module_compile(engine.ptr, wasm, len(wasm), error, ERROR_SIZE)
+        given = lean(wasm)
+        ptr = lib.blitz_module_compile(engine.ptr, given, len(given), error, ERROR_SIZE)
         if ptr == ffi.NULL:
             raise PluginLoadError(
                 f"{source} does not compile: {_decode(ffi.string(error))}; build it again, "

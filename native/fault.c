@@ -106,9 +106,6 @@ static void last_cause(char *out, size_t cap, const char *text, size_t len)
 {
     enum { LOOK = 4096 };
     size_t end = len < LOOK ? len : LOOK;
-    const char *native = memmem(text, end, "\n\nStack backtrace:", 18);      /* with RUST_BACKTRACE=1 */
-    if (native != NULL)
-        end = (size_t)(native - text);
     const char *newline = end > 0 ? memrchr(text, '\n', end) : NULL;
     size_t at = newline != NULL ? (size_t)(newline - text) + 1 : 0;
     while (at < end && text[at] == ' ')
@@ -148,7 +145,7 @@ static void trapped(blitz_instance *instance, uint8_t code)
 /* An error that is no trap. Its words are wasmtime's own only while no guest has run. */
 static void refused(blitz_instance *instance, const wasmtime_error_t *error, bool has_frames)
 {
-    char message[512] = "the engine ended the call without a trap code";
+    char message[512] = "the engine ended the call: an exception that nothing caught, or no room for an object";
     if (error != NULL && !has_frames) {
         wasm_byte_vec_t text = {0, NULL};
         blitz_wt.wasmtime_error_message(error, &text);

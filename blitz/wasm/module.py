@@ -219,7 +219,8 @@ def _export_at(ptr: Any, index: int) -> Export:
 
 def _name(raw: Any) -> str:
     """As it may stand in a line of the log: a module chooses its names freely."""
-    name = _decode(bytes(ffi.buffer(raw.ptr, raw.len))) if raw.len else ""
+    # A letter has at most four bytes, and one more letter tells that there is more.
+    name = _decode(bytes(ffi.buffer(raw.ptr, min(raw.len, 4 * (MAX_NAME + 1))))) if raw.len else ""
     return one_line(name) if len(name) <= MAX_NAME else f"{one_line(name[:MAX_NAME])}..."
 
 

@@ -298,7 +298,7 @@ def debug_bombs(seed: int) -> Iterator[tuple[str, bytes]]:
     yield "units that share a program", _units(500, rows)
     yield "units that share ranges", _units(800, rows[:8], ranges=8_000)
     yield "functions that share ranges", _sharing(2_000, 8_000)
-    yield "a long program", _units(1, rows * 4)
+    yield "a long program", _units(1, rows * 2)
     yield "entries that lie in one another", _nested(chance.randint(5_000, 20_000))
     yield "an entry that is its own origin", _own_origin()
     yield "long numbers", _units(300, (b"\x02" + b"\x80" * 3_000 + b"\0") * 3)

@@ -6,15 +6,11 @@ seconds or minutes a trap where it is done.
 
 from __future__ import annotations
 
-import logging
 import time
-from pathlib import Path
 
 import pytest
 
 from blitz.errors import PluginTrap
-from blitz.wasm import apart as apart_module
-from blitz.wasm.cache import CompileCache
 from blitz.wasm.engine import Engine
 from blitz.wasm.symbols import MAX_FRAMES, MAX_SHOWN
 from tests.wasm.support import Guest, exchanging, running
@@ -69,7 +65,6 @@ def test_a_trap_in_a_module_with_hostile_debug_information(engine: Engine, debug
 
 def test_the_environment_does_not_turn_debug_information_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WASMTIME_BACKTRACE_DETAILS", "1")
-    monkeypatch.setenv("RUST_BACKTRACE", "1")
     engine = Engine(max_instances=2, max_memory_size=1 << 20)
     try:
         for _, debug in debug_bombs(3):
@@ -89,50 +84,3 @@ def test_a_trap_in_a_module_of_many_functions(engine: Engine) -> None:
     names = [b"f%d" % at for at in range(5_000)]
     with running(engine, trapping(names, calls=DEEP, more=len(names) - DEEP - 1)) as guest:
         assert trap(guest, TRAPS).frames[:2] == ("f21", "f20")
-
-
-# ---------------------------------------------------------------- reading debug information
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading debug information may take no time."""
-    monkeypatch.setattr(apart_module, "MAX_SYMBOLS_CPU", 1)
-    monkeypatch.setattr(apart_module, "MAX_SYMBOLS_DATA", 100 << 20)
-
-
-def loads_and_traps(engine: Engine, file: Path) -> tuple[str, ...]:
-    module, _ = CompileCache(file.parent / "cache").load(engine, str(file))
-    with running(engine, module) as guest:
-        return trap(guest, 2).frames
-
-
-LONG = "functions that share ranges"
-
-
-@pytest.mark.parametrize(
-    "debug", [pytest.param(debug, id=what) for what, debug in list(debug_bombs(4))[:8] if what != LONG]
-)
-@pytest.mark.usefixtures("impatient")
-def test_hostile_debug_information_costs_lines_not_the_plugin(
-    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture, debug: bytes
-) -> None:
-    file = tmp_path / "plugin.wasm"
-    file.write_bytes(trapping([b"f"] * (DEEP + 1), after=debug))
-    with caplog.at_level(logging.WARNING, "blitz.wasm"):
-        frames = loads_and_traps(engine, file)
-    assert frames and len(caplog.records) <= 1
-
-
-@pytest.mark.usefixtures("impatient")
-def test_debug_information_that_takes_too_long_is_given_up(
-    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    bomb = dict(debug_bombs(5))[LONG]
-    file = tmp_path / "plugin.wasm"
-    file.write_bytes(trapping([b"f"] * (DEEP + 1), after=bomb))
-    with caplog.at_level(logging.WARNING, "blitz.wasm"):
-        assert loads_and_traps(engine, file)
-        assert loads_and_traps(engine, file)  # from the cache: nothing is read again, and nothing said
-    (record,) = caplog.records
-    assert record.getMessage().startswith(f"{file}: ")

@@ -20,7 +20,7 @@ from blitz.wasm.dwarf import read_symbols
 from blitz.wasm.engine import Engine
 from blitz.wasm.sections import code_start, lean
 from blitz.wasm.symbols import MAX_INLINED, NOWHERE, Scope, Symbols, Table, spell_frames
-from tests.hostile.modules import Function, custom, debug_sections, trapping
+from tests.hostile.modules import Function, custom, debug_bombs, debug_sections, trapping
 
 from .support import exchanging, running
 
@@ -189,6 +189,43 @@ def test_what_the_module_says_of_itself_is_made_printable(engine: Engine, file: 
     file.write_bytes(WASM + debug_sections(b"/", path, [function]))
     frames = fault(engine, file, CompileCache(tmp_path / "cache")).frames
     assert frames[0] == r"f\n[WASM Plugin] forged\u202e  /\x1b[2J\u2066a.c:1:1"
+
+
+# ---------------------------------------------------------------- hostile debug information
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading debug information may take no time."""
+    monkeypatch.setattr(apart_module, "MAX_SYMBOLS_CPU", 1)
+    monkeypatch.setattr(apart_module, "MAX_SYMBOLS_DATA", 100 << 20)
+
+
+LONG = "functions that share ranges"
+BOMBS = [pytest.param(debug, id=what) for what, debug in list(debug_bombs(4))[:8] if what != LONG]
+
+
+@pytest.mark.parametrize("debug", BOMBS)
+@pytest.mark.usefixtures("impatient")
+def test_hostile_debug_information_costs_lines_not_the_plugin(
+    engine: Engine, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, debug: bytes
+) -> None:
+    file.write_bytes(trapping([b"f"] * 22, after=debug))
+    with caplog.at_level(logging.WARNING, "blitz.wasm"):
+        assert fault(engine, file, CompileCache(tmp_path / "cache")).frames
+    assert len(caplog.records) <= 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_debug_information_that_takes_too_long_is_given_up(
+    engine: Engine, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.write_bytes(trapping([b"f"] * 22, after=dict(debug_bombs(5))[LONG]))
+    with caplog.at_level(logging.WARNING, "blitz.wasm"):
+        for _ in range(2):  # from the cache nothing is read again, and nothing said
+            assert fault(engine, file, CompileCache(tmp_path / "cache")).frames
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{file}: ")
 
 
 # ---------------------------------------------------------------- the table

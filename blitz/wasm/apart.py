@@ -73,12 +73,14 @@ class Stop:
                 process.kill()
 
 
-def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: Stop) -> None:
+def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: Stop) -> bool:
     """Compile the module in the file *wasm* (a descriptor) into the file *out*; blocks.
 
     Args:
         max_memory_size: of the engine that will load it.
         source: for messages.
+    Returns:
+        Whether it has debug information.
     Raises:
         PluginLoadError: it does not compile, not within the limits, or the process came to harm over it.
         CannotStart: the system has no process, memory or interpreter for it.
@@ -92,7 +94,7 @@ def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: 
         raise PluginLoadError(
             f"{source} does not compile within {TIMEOUT:g} s, and compiling it was stopped"
         ) from None
-    _judge(code, said, complaints, out, source)
+    return _judge(code, said, complaints, out, source)
 
 
 def can_symbolize() -> bool:
@@ -193,8 +195,8 @@ def _listen(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str
     return said, complaints
 
 
-def _judge(code: int, said: str, complaints: str, out: int, source: str) -> None:
-    """Return if *out* has the compiled form; else raise why not."""
+def _judge(code: int, said: str, complaints: str, out: int, source: str) -> bool:
+    """If *out* has the compiled form, whether the module has debug information; else raise why not."""
     ready, _, rest = said.partition("ready\n")
     if ready or not said.startswith("ready\n"):
         if code >= 0:
@@ -202,9 +204,10 @@ def _judge(code: int, said: str, complaints: str, out: int, source: str) -> None
         raise PluginLoadError(
             f"{source} is not compiled: its process was ended by {_name(-code)} as it began; load it again"
         )
-    word, _, about = rest.partition("\n")[0].partition(" ")
+    line, _, more = rest.partition("\n")
+    word, _, about = line.partition(" ")
     if code == 0 and word == "made" and about == _describe(out):
-        return
+        return more == "debug\n"
     if code > 0 and word == "refused":
         raise PluginLoadError(one_line(about)[:MAX_SENTENCE])
     if code > 0 and word == "unwritten" and about.isdecimal():

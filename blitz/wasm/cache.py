@@ -179,8 +179,8 @@ class CompileCache:
                     with contextlib.suppress(OSError):  # no room, say
                         return self._compile_here(engine, key, given, source, stop)
                 with _in_memory(b"") as made:
-                    compile_apart(given, made, engine.max_memory_size, source, stop)
-                    table = _symbols_of(given, source, stop)
+                    debug = compile_apart(given, made, engine.max_memory_size, source, stop)
+                    table = _symbols_of(given, source, stop) if debug else b""
                     module = Module.load(engine, f"/proc/self/fd/{made}", source)
                     module.symbols = _opened(table)
                     return module
@@ -201,8 +201,8 @@ class CompileCache:
         code = self.directory / f"{key}.cwasm"
         made, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
         try:
-            compile_apart(wasm, made, engine.max_memory_size, source, stop)
-            table = _symbols_of(wasm, source, stop)
+            debug = compile_apart(wasm, made, engine.max_memory_size, source, stop)
+            table = _symbols_of(wasm, source, stop) if debug else b""
             size, digest = os.fstat(made).st_size, _file_digest(Path(name))
             module = Module.load(engine, name, source)  # first: what does not load is no entry
             try:
@@ -288,10 +288,8 @@ class CompileCache:
 
 
 def _symbols_of(wasm: int, source: str, stop: Stop) -> bytes:
-    """The table of symbols of the module in the file *wasm*; empty when there is none."""
-    with mmap.mmap(wasm, 0, access=mmap.ACCESS_READ) as content:
-        if content.find(b".debug_line") < 0:
-            return b""
+    """The table of symbols of the module in the file *wasm*, which has debug information; empty when there
+    can be none, which the log explains."""
     if not can_symbolize():
         if "symbols" not in _warned:
             _warned.add("symbols")

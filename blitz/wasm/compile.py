@@ -7,6 +7,7 @@ OUT is the number of an open descriptor, which gets the compiled form. On standa
 
     ready             all is set up, and nothing of the module was read
     made SIZE SHA256  the compiled form is complete
+    debug             after that: the module has debug information
     refused SENTENCE  it does not compile
     unwritten ERRNO   OUT does not take the compiled form
 
@@ -24,6 +25,7 @@ from blitz.errors import PluginLoadError
 from blitz.wasm.child import bound_this_process, end_with_parent, say, write_all
 from blitz.wasm.engine import Engine
 from blitz.wasm.module import Module
+from blitz.wasm.sections import has_debug_information
 
 __all__ = ["MAX_OUTPUT"]
 
@@ -39,7 +41,8 @@ def main(words: list[str]) -> int:
     engine = Engine(1, max_memory_size)
     say("ready")
     try:
-        module = Module.compile(engine, sys.stdin.buffer.read(), source)
+        wasm = sys.stdin.buffer.read()
+        module = Module.compile(engine, wasm, source)
     except PluginLoadError as error:
         say(f"refused {error}")
         return 1
@@ -50,6 +53,8 @@ def main(words: list[str]) -> int:
         say(f"unwritten {error.errno or errno.EIO}")
         return 1
     say(f"made {len(made)} {hashlib.sha256(made).hexdigest()}")
+    if has_debug_information(wasm):
+        say("debug")
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["MAX_NAME", "code_start", "debug_sections", "lean", "sections"]
+__all__ = ["MAX_NAME", "code_start", "debug_sections", "has_debug_information", "lean", "sections"]
 
 PREAMBLE_SIZE = 8
 CUSTOM, CODE = 0, 10
@@ -69,6 +69,11 @@ def lean(wasm: bytes) -> bytes:
 def code_start(wasm: bytes) -> int:
     """Offset of the code section's content, which DWARF counts from; 0 when there is none."""
     return next((section.content for section in sections(wasm) if section.kind == CODE), 0)
+
+
+def has_debug_information(wasm: bytes) -> bool:
+    """Whether it says of code, or pretends to, from which lines it comes."""
+    return any(section.name == b".debug_line" for section in sections(wasm))
 
 
 def debug_sections(wasm: bytes) -> dict[str, bytes]:

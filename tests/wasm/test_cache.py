@@ -33,9 +33,9 @@ class Counter:
         self.count = 0
         real = apart_module.compile_apart
 
-        def counted(*args: object) -> None:
+        def counted(*args: object) -> bool:
             self.count += 1
-            real(*args)  # type: ignore[arg-type]
+            return real(*args)  # type: ignore[arg-type]
 
         monkeypatch.setattr(cache_module, "compile_apart", counted)
 

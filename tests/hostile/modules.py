@@ -67,6 +67,7 @@ def trapping(
     calls: int | None = None,
     last: bytes = b"\0",
     more: int = 0,
+    exports: Sequence[bytes] = (),
     after: bytes = b"",
     before: bytes = b"",
 ) -> bytes:
@@ -75,6 +76,7 @@ def trapping(
     Args:
         last: code of the innermost function, which has its own index as ``number(2 + calls)``.
         more: further functions, which nothing calls.
+        exports: further names of the hook.
         before, after: sections, right behind the preamble and at the end.
     """
     depth = max(len(names), 1) - 1 if calls is None else calls
@@ -84,12 +86,13 @@ def trapping(
     # 0: the hook. 1: where the arguments go. 2: the outermost of the chain ...
     types = vector([b"\x60" + vector([I32] * 4) + vector([I32]), b"\x60\0" + vector([I32]), b"\x60\0\0"])
     kinds = vector([b"\0", b"\x01"] + [b"\x02"] * (total - 2))
-    exports = vector(
+    exported = vector(
         [
             sized(b"memory") + b"\x02\0",
             sized(b"process_request") + b"\0\0",
             sized(b"blitz_buffer") + b"\0\x01",
             sized(b"blitz_buffer_size") + b"\0\x01",
+            *[sized(name) + b"\0\0" for name in exports],
         ]
     )
     code = vector([hook, body(b"\x41\x80\x08"), *chain, *[body(b"")] * more])
@@ -98,7 +101,7 @@ def trapping(
         section(1, types),
         section(3, kinds),
         section(5, vector([b"\0\x01"])),
-        section(7, exports),
+        section(7, exported),
         section(10, code),
     ]
     return PREAMBLE + before + b"".join(sections) + named + after

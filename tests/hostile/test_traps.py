@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from blitz.errors import PluginTrap
+from blitz.errors import PluginLoadError, PluginTrap
 from blitz.wasm.engine import Engine
+from blitz.wasm.module import Module
 from blitz.wasm.symbols import MAX_FRAMES, MAX_SHOWN
 from tests.wasm.support import Guest, exchanging, running
 
@@ -72,6 +73,16 @@ def test_the_environment_does_not_turn_debug_information_on(monkeypatch: pytest.
                 assert trap(guest, TRAPS).frames == ("f",) * 20
     finally:
         engine.close()
+
+
+@pytest.mark.parametrize("name", [one for one in NAMES if len(one.values[0]) > 200])
+def test_a_refusal_that_names_a_hostile_name_is_one_short_line(engine: Engine, name: bytes) -> None:
+    """The engine says which export is there twice; a name that is no text is refused for that."""
+    began = time.perf_counter()
+    with pytest.raises(PluginLoadError) as caught:
+        Module.compile(engine, trapping(exports=[name, name]), "guest.wasm")
+    assert time.perf_counter() - began < PATIENCE
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1_200
 
 
 def test_a_trap_at_the_end_of_the_stack(engine: Engine) -> None:

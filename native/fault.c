@@ -62,7 +62,7 @@ wasm_trap_t *blitz_trap(blitz_instance *instance, int kind, int code, const char
 
 /* ---------------------------------------------------------------- frames
  * wasmtime's own words for a trap or an error are never asked for when guest frames are in it: it demangles the
- * names, which takes minutes for one of 210 bytes, and a guest chooses them. */
+ * names, which took 20 s for one of 210 bytes, and a guest chooses them. */
 
 static size_t trace(const wasm_trap_t *trap, const wasmtime_error_t *error, wasm_frame_vec_t *frames)
 {

@@ -58,7 +58,7 @@ $(VENV)/.made:
 	$(PIP) install "setuptools>=77" "cffi>=2.0"
 	@touch $@
 $(VENV)/.run: pyproject.toml setup.py | $(VENV)/.made
-	$(PIP) install --no-build-isolation -e ".[watch]"
+	$(PIP) install --no-build-isolation -e ".[watch,symbols]"
 	@touch $@
 $(VENV)/.dev: $(VENV)/.run
 	$(PIP) install --no-build-isolation -e ".[test,lint]"

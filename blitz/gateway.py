@@ -53,6 +53,7 @@ from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
 from blitz.server.turns import GuestTurns
 from blitz.server.watch import Seen, check_watching, look_around, watch
+from blitz.text import one_line
 from blitz.under_trio import check_under_trio
 from blitz.wasm.cache import open_cache
 from blitz.wasm.engine import Engine, EngineStatistics
@@ -176,7 +177,7 @@ class Gateway:
                 if self._reload_scope.cancelled_caught:
                     raise ConfigError(ENDING)
             except BlitzError as error:
-                said = "; ".join(line.strip() for line in str(error).splitlines())
+                said = one_line("; ".join(line.strip() for line in str(error).splitlines()))
                 self._last_reload = Reload(time.time(), reason, said)
                 _log.error("reload refused (%s), generation %d goes on: %s", reason, self.generation, said)
                 raise

@@ -237,6 +237,12 @@ int64_t blitz_utf8_copy_with(const char *path, uint8_t *dst, const uint8_t *src,
  * -> bytes needed (at most 3 * len); whole sequences are written as far as they fit into cap. */
 size_t blitz_utf8_lossy(uint8_t *dst, size_t cap, const uint8_t *src, size_t len);
 
+/* Text of others as it may stand in a line of a log or on a terminal: src copied to dst, what
+ * native/text_tables.py does not show escaped (\n, \r, \t, \x1b, \u202e, \U000e0041), ill-formed UTF-8 as
+ * U+FFFD. No byte becomes more than four. Stops before what does not fit whole. -> bytes written;
+ * *used: bytes of src consumed. */
+size_t blitz_text_escape(uint8_t *dst, size_t cap, const uint8_t *src, size_t len, size_t *used);
+
 /* ---------------------------------------------------------------- exchanges
  * What a guest can see and change while one of its hooks runs. Python fills the visible fields;
  * all pointers in it are borrowed until blitz_exchange_reset. */
@@ -426,7 +432,8 @@ typedef struct {
     int code;                 /* trap code of wasmtime, exit status, verdict, or init's result */
     const char *hook;         /* the export that was called */
     const char *message;      /* one sentence, NUL-terminated, control bytes escaped */
-    const char *frames;       /* "function\tfile:line\n" per frame, innermost first, or "" */
+    const char *frames;       /* "function\toffset\n" per frame, innermost first, or ""; offset: of the
+                               * instruction in the module as it was compiled, SIZE_MAX when not known */
 } blitz_fault;
 /* Borrowed until the instance is freed. kind 0 when there was none. */
 blitz_fault blitz_instance_fault(const blitz_instance *instance);

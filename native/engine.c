@@ -76,9 +76,9 @@ static wasm_functype_t *nothing_to_nothing(void)
 blitz_engine *blitz_engine_new(const char *library, const blitz_engine_options *options,
                                char *error, size_t error_cap)
 {
-    /* Frames of a trap get file and line from the module's DWARF, when it has any; wasmtime reads this
-     * when the configuration is made. */
-    setenv("WASMTIME_BACKTRACE_DETAILS", "1", 0);
+    /* With "1" here wasmtime reads a module's DWARF at every trap, for seconds when that is hostile; it looks
+     * when the configuration is made. Our modules have none (blitz/wasm/sections.py), and it stays so. */
+    setenv("WASMTIME_BACKTRACE_DETAILS", "0", 1);
     if (blitz_wasmtime_open(library, error, error_cap) != 0)
         return NULL;
     blitz_engine *engine = calloc(1, sizeof *engine);

@@ -8,13 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNREACHABLE = 9 };                         /* of wasmtime_trap_code_t */
+enum { UNREACHABLE = 9 };                        /* of wasmtime_trap_code_t */
+/* wasmtime keeps the 20 innermost frames. A name is cut when its module is compiled (blitz/wasm/sections.py);
+ * its escapes may make it longer. */
+enum { MAX_FRAMES = 20, MAX_NAME = 160 };
 
-static const char *const CAUSES[] = {            /* by wasmtime_trap_code_t */
+static const char *const CAUSES[] = {            /* by wasmtime_trap_code_t; those of components are missing */
     "the stack overflowed", "memory access out of bounds", "misaligned atomic access",
     "table access out of bounds", "indirect call to a null table entry", "indirect call of another type",
     "integer overflow", "integer division by zero", "invalid conversion to integer",
     "unreachable code was executed (a panic or an abort of the guest)",
+    [12] = "atomic wait on memory that is not shared", [13] = "use of a null reference",
+    [14] = "array access out of bounds", [15] = "an allocation was too large", [16] = "a cast to another type failed",
+    [19] = "suspended to a tag that nobody handles", [20] = "a continuation was resumed twice",
+    [49] = "an exception was not caught",
 };
 
 static const char *const HOOKS[] = {
@@ -54,82 +61,62 @@ wasm_trap_t *blitz_trap(blitz_instance *instance, int kind, int code, const char
     return blitz_wt.wasmtime_trap_new("", 0);
 }
 
-/* ---------------------------------------------------------------- frames */
+/* ---------------------------------------------------------------- frames
+ * wasmtime's own words for a trap or an error are never asked for when guest frames are in it: it demangles the
+ * names, which took 20 s for one of 210 bytes, and a guest chooses them. */
 
-/* wasmtime gives file and line only inside its message, one frame in two lines:
- *     0:   0x3a - module!function
- *                     at /src/file.c:12:5
- * and an inlined function as a further "- name" under its frame. */
-typedef struct { char *out; size_t cap, len; bool open; } writer;
-
-static void end_frame(writer *frames)
+static size_t trace(const wasm_trap_t *trap, const wasmtime_error_t *error, wasm_frame_vec_t *frames)
 {
-    if (frames->open)
-        blitz_text_append(frames->out, frames->cap, &frames->len, "\n");
-    frames->open = false;
+    *frames = (wasm_frame_vec_t){0, NULL};
+    if (trap != NULL)
+        blitz_wt.wasm_trap_trace(trap, frames);
+    else if (error != NULL)
+        blitz_wt.wasmtime_error_wasm_trace(error, frames);
+    return frames->size;
 }
 
-static void begin_frame(writer *frames, const char *name, size_t len)
+static void write_frame(blitz_fault_record *fault, size_t *len, const wasm_frame_t *frame)
 {
-    end_frame(frames);
-    const char *bang = memchr(name, '!', len);
-    size_t skip = bang != NULL ? (size_t)(bang - name) + 1 : 0;
-    char clean[200];
-    blitz_text_one_line(clean, sizeof clean, name + skip, len - skip);
-    blitz_text_append(frames->out, frames->cap, &frames->len, "%s\t", clean);
-    frames->open = true;
+    const wasm_byte_vec_t *name = blitz_wt.wasmtime_frame_func_name(frame);
+    char clean[MAX_NAME];
+    if (name != NULL)
+        blitz_text_one_line(clean, sizeof clean, name->data, name->size < MAX_NAME ? name->size : MAX_NAME);
+    else
+        snprintf(clean, sizeof clean, "<wasm function %u>", (unsigned)blitz_wt.wasm_frame_func_index(frame));
+    blitz_text_append(fault->frames, sizeof fault->frames, len, "%s\t%zu\n", clean,
+                      blitz_wt.wasm_frame_module_offset(frame));
 }
 
-static void read_frame_line(writer *frames, const char *line, size_t len)
+static void write_frames(blitz_fault_record *fault, const wasm_frame_vec_t *frames)
 {
-    while (len > 0 && *line == ' ')
-        line++, len--;
-    if (len > 3 && memcmp(line, "at ", 3) == 0 && frames->open) {
-        char clean[200];
-        blitz_text_one_line(clean, sizeof clean, line + 3, len - 3);
-        blitz_text_append(frames->out, frames->cap, &frames->len, "%s", clean);
-        end_frame(frames);
-    } else if (len > 2 && memcmp(line, "- ", 2) == 0) {
-        begin_frame(frames, line + 2, len - 2);
-    } else if (len > 0 && *line >= '0' && *line <= '9') {
-        const char *dash = memmem(line, len, " - ", 3);
-        if (dash != NULL)
-            begin_frame(frames, dash + 3, len - (size_t)(dash + 3 - line));
-    }
-}
-
-static void read_frames(blitz_fault_record *fault, const char *text, size_t len)
-{
-    static const char heading[] = "wasm backtrace:";
-    writer frames = {fault->frames, sizeof fault->frames, 0, false};
-    const char *at = len > 0 ? memmem(text, len, heading, sizeof heading - 1) : NULL;
-    const char *end = text + len;
-    while (at != NULL && (at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
-        const char *line = ++at;
-        const char *stop = memchr(line, '\n', (size_t)(end - line));
-        size_t n = stop != NULL ? (size_t)(stop - line) : (size_t)(end - line);
-        if (n == 0 || *line != ' ')
-            break;                                 /* the list of causes follows */
-        read_frame_line(&frames, line, n);
-    }
-    end_frame(&frames);
+    static_assert(sizeof fault->frames > MAX_FRAMES * (MAX_NAME + 24), "every frame finds room");
+    size_t len = 0;
+    for (size_t i = 0; i < frames->size && i < MAX_FRAMES; i++)
+        write_frame(fault, &len, frames->data[i]);
 }
 
 /* ---------------------------------------------------------------- reasons */
 
-/* What went wrong, out of a message that begins with the backtrace: its last cause. */
+/* The last cause of an error without frames, which is refused memory or a table, or no free slot:
+ *     what was tried
+ *
+ *     Caused by:
+ *         0: why
+ *         1: and why that */
 static void last_cause(char *out, size_t cap, const char *text, size_t len)
 {
-    const char *at = text, *end = text + len;
-    for (const char *next = text; (next = memmem(next, (size_t)(end - next), "\n    ", 5)) != NULL; next += 5) {
-        const char *digit = next + 5;
-        while (digit < end && *digit >= '0' && *digit <= '9')
-            digit++;
-        if (digit > next + 5 && digit + 1 < end && digit[0] == ':' && digit[1] == ' ' &&
-            memmem(next, (size_t)(end - next), "0x", 2) != digit + 4)
-            at = digit + 2;
-    }
-    blitz_text_one_line(out, cap, at, (size_t)(end - at));
+    enum { LOOK = 4096 };
+    size_t end = len < LOOK ? len : LOOK;
+    const char *newline = end > 0 ? memrchr(text, '\n', end) : NULL;
+    size_t at = newline != NULL ? (size_t)(newline - text) + 1 : 0;
+    while (at < end && text[at] == ' ')
+        at++;
+    size_t digits = at;
+    while (digits < end && text[digits] >= '0' && text[digits] <= '9')
+        digits++;
+    if (digits > at && digits + 1 < end && text[digits] == ':' && text[digits + 1] == ' ')
+        at = digits + 2;
+    blitz_text_one_line(out, cap, text + at, end - at);
 }
 
 static bool is_memory_refusal(const char *message)
@@ -143,38 +130,43 @@ static void trapped(blitz_instance *instance, uint8_t code)
     enum { PAGE = 65536 };
     uint64_t most = instance->plugin->limits.max_memory_size;
     size_t size = blitz_store_memory_size(instance);
+    const char *cause = code < sizeof CAUSES / sizeof *CAUSES ? CAUSES[code] : NULL;
     char message[256];
-    bool full = code == UNREACHABLE && size + PAGE > most;
-    snprintf(message, sizeof message, full ? "%s; its memory is full: %zu of %llu bytes" : "%s", CAUSES[code], size,
-             (unsigned long long)most);
+    if (cause == NULL)
+        snprintf(message, sizeof message, "the engine ended the call (trap code %u)", code);
+    else if (code == UNREACHABLE && size + PAGE > most)
+        snprintf(message, sizeof message, "%s; its memory is full: %zu of %llu bytes", cause, size,
+                 (unsigned long long)most);
+    else
+        snprintf(message, sizeof message, "%s", cause);
     blitz_fault_set(instance, BLITZ_FAULT_TRAP, code, message);
 }
 
-static void from_text(blitz_instance *instance, const wasm_trap_t *trap, const char *text, size_t len)
+/* An error that is no trap. Its words are wasmtime's own only while no guest has run. */
+static void refused(blitz_instance *instance, const wasmtime_error_t *error, bool has_frames)
 {
-    uint8_t code = 0;
-    char message[512];
-    bool known = trap != NULL && blitz_wt.wasmtime_trap_code(trap, &code);
-    if (known && code < sizeof CAUSES / sizeof *CAUSES)
-        trapped(instance, code);
-    last_cause(message, sizeof message, text, len);
-    int kind = known ? BLITZ_FAULT_TRAP : is_memory_refusal(message) ? BLITZ_FAULT_MEMORY : BLITZ_FAULT_ENGINE;
-    blitz_fault_set(instance, kind, known ? code : 0, message);
+    char message[512] = "the engine ended the call: an exception that nothing caught, or no room for an object";
+    if (error != NULL && !has_frames) {
+        wasm_byte_vec_t text = {0, NULL};
+        blitz_wt.wasmtime_error_message(error, &text);
+        last_cause(message, sizeof message, text.data, text.size);
+        blitz_wt.wasm_byte_vec_delete(&text);
+    }
+    blitz_fault_set(instance, is_memory_refusal(message) ? BLITZ_FAULT_MEMORY : BLITZ_FAULT_ENGINE, 0, message);
 }
 
 void blitz_fault_from(blitz_instance *instance, const wasm_trap_t *trap, const wasmtime_error_t *error)
 {
-    wasm_byte_vec_t text = {0, NULL};
-    if (trap != NULL)
-        blitz_wt.wasm_trap_message(trap, &text);
-    else if (error != NULL)
-        blitz_wt.wasmtime_error_message(error, &text);
-    const char *words = text.data != NULL ? text.data : "";
-    if (!instance->faulted)
-        from_text(instance, trap, words, text.size);
+    wasm_frame_vec_t frames;
+    bool has_frames = trace(trap, error, &frames) > 0;
+    uint8_t code = 0;
+    if (!instance->faulted && trap != NULL && blitz_wt.wasmtime_trap_code(trap, &code))
+        trapped(instance, code);
+    else if (!instance->faulted)
+        refused(instance, error, has_frames);
     if (instance->fault != NULL && instance->fault->frames[0] == 0)
-        read_frames(instance->fault, words, text.size);
-    blitz_wt.wasm_byte_vec_delete(&text);
+        write_frames(instance->fault, &frames);
+    blitz_wt.wasm_frame_vec_delete(&frames);
 }
 
 void blitz_fault_drop(wasm_trap_t **trap, wasmtime_error_t **error)

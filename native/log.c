@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum { RECORD_HEAD = 8, LEVEL_WARN = 3, LEVEL_ERROR = 4, FLAG_TRUNCATED = 1, FLAG_DROPPED = 2 };
-enum { LONGEST_ESCAPE = 6, TOLD = 64 };           /* TOLD: room for the record that counts */
+enum { GROWTH = 4, TOLD = 64 };  /* bytes that one may become when it is escaped; room for the record that counts */
 static const uint64_t TELL_AFTER_NS = 1000000000u;
 static const uint64_t LINE_NS = 3000;             /* what it costs to write one down, about */
 
@@ -48,7 +48,7 @@ static bool reserve(blitz_instance *instance, size_t more)
 /* Escape text into a new record of at most room bytes. */
 static void append(blitz_instance *instance, int level, uint8_t flags, const uint8_t *text, size_t len, size_t room)
 {
-    size_t most = len < room / LONGEST_ESCAPE ? len * LONGEST_ESCAPE : room;
+    size_t most = len < room / GROWTH ? len * GROWTH : room;
     if (!reserve(instance, RECORD_HEAD + most)) {
         instance->plugin->log_dropped++;
         return;

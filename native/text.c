@@ -1,49 +1,57 @@
 /* text.c: see text.h. Used for log lines and fault messages only, so plain code. */
 #include "text.h"
+#include "blitz_native.h"
+#include "text_tables.h"
+#include "utf8.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Length of the well-formed UTF-8 sequence at src (Unicode 15, table 3-7), 0 when ill-formed. */
-static size_t sequence(const uint8_t *src, size_t len)
+/* The character of a well-formed sequence of n bytes. */
+static uint32_t decode(const uint8_t *src, size_t n)
 {
-    uint8_t first = src[0];
-    if (first < 0x80)
-        return 1;
-    size_t want = first >= 0xc2 && first <= 0xdf ? 2 : (first & 0xf0) == 0xe0 ? 3 : first >= 0xf0 && first <= 0xf4 ? 4 : 0;
-    if (want == 0 || want > len)
-        return 0;
-    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (src[1] < low || src[1] > high)
-        return 0;
-    for (size_t i = 2; i < want; i++)
-        if ((src[i] & 0xc0) != 0x80)
-            return 0;
-    return want;
+    uint32_t code = n == 1 ? src[0] : src[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++)
+        code = code << 6 | (src[i] & 0x3fu);
+    return code;
 }
 
-/* What stands for the character at src: itself, or an escape in scratch. */
-static const uint8_t *spell(const uint8_t *src, size_t len, char scratch[8], size_t *out_len, size_t *used)
+/* How many of BORDERS are not above code is odd where characters are shown. */
+static bool is_shown(uint32_t code)
 {
-    size_t n = sequence(src, len);
-    *used = n == 0 ? 1 : n;
-    int written;
-    if (n == 0)
-        written = snprintf(scratch, 8, "\xef\xbf\xbd");
-    else if (n == 1 && (src[0] == '\n' || src[0] == '\r' || src[0] == '\t'))
-        written = snprintf(scratch, 8, "\\%c", src[0] == '\n' ? 'n' : src[0] == '\r' ? 'r' : 't');
-    else if (n == 1 && (src[0] < 0x20 || src[0] == 0x7f))
-        written = snprintf(scratch, 8, "\\x%02x", src[0]);
-    else if (n == 2 && src[0] == 0xc2 && src[1] < 0xa0)                 /* C1 controls */
-        written = snprintf(scratch, 8, "\\u%04x", src[1]);
-    else if (n == 3 && src[0] == 0xe2 && src[1] == 0x80 && (src[2] == 0xa8 || src[2] == 0xa9))
-        written = snprintf(scratch, 8, "\\u20%02x", src[2] - 0x80);     /* U+2028, U+2029 */
-    else {
-        *out_len = n;
-        return src;
+    size_t low = 0, high = sizeof BORDERS / sizeof *BORDERS;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (BORDERS[middle] <= code)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    *out_len = (size_t)written;
+    return low % 2 == 1;
+}
+
+/* What stands for a character that is not shown. -> length */
+static int escape(char *out, size_t cap, uint32_t code)
+{
+    if (code == '\n' || code == '\r' || code == '\t')
+        return snprintf(out, cap, "\\%c", code == '\n' ? 'n' : code == '\r' ? 'r' : 't');
+    return snprintf(out, cap, code < 0x80 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)code);
+}
+
+enum { LONGEST = 10 };                           /* \U and eight digits */
+
+/* What stands for the character at src: itself, or an escape in scratch. */
+static const uint8_t *spell(const uint8_t *src, size_t len, char scratch[LONGEST + 1], size_t *out_len, size_t *used)
+{
+    size_t n = blitz_utf8_sequence(src, len);
+    *used = n == 0 ? 1 : n;
+    *out_len = n;
+    if (n == 0)
+        *out_len = (size_t)snprintf(scratch, LONGEST + 1, "\xef\xbf\xbd");
+    else if (!is_shown(decode(src, n)))
+        *out_len = (size_t)escape(scratch, LONGEST + 1, decode(src, n));
+    else
+        return src;
     return (const uint8_t *)scratch;
 }
 
@@ -66,7 +74,7 @@ size_t blitz_text_escape(uint8_t *dst, size_t cap, const uint8_t *src, size_t le
         out += plain;
         if (in == len)
             break;
-        char scratch[8];
+        char scratch[LONGEST + 1];
         size_t n, taken;
         const uint8_t *piece = spell(src + in, len - in, scratch, &n, &taken);
         if (n > cap - out)
@@ -98,6 +106,8 @@ void blitz_text_one_line(char *dst, size_t cap, const char *src, size_t len)
             dst[out++] = ' ';
         size_t used;
         out += blitz_text_escape((uint8_t *)dst + out, cap - 1 - out, (const uint8_t *)src + in, stop - in, &used);
+        if (used < stop - in)
+            break;                                 /* dst is full */
         in = end;
         while (in < len && is_blank(src[in]))
             in++;

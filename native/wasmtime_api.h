@@ -176,11 +176,11 @@ enum { WASM_I32 = 0, WASM_I64, WASM_F32, WASM_F64, WASM_EXTERNREF = 128, WASM_FU
     X(void, wasmtime_error_wasm_trace, (const wasmtime_error_t *, wasm_frame_vec_t *))                 \
     X(wasm_trap_t *, wasmtime_trap_new, (const char *, size_t))                                        \
     X(bool, wasmtime_trap_code, (const wasm_trap_t *, uint8_t *))                                      \
-    X(void, wasm_trap_message, (const wasm_trap_t *, wasm_byte_vec_t *))                               \
     X(void, wasm_trap_trace, (const wasm_trap_t *, wasm_frame_vec_t *))                                \
     X(void, wasm_trap_delete, (wasm_trap_t *))                                                         \
     X(const wasm_byte_vec_t *, wasmtime_frame_func_name, (const wasm_frame_t *))                       \
     X(uint32_t, wasm_frame_func_index, (const wasm_frame_t *))                                         \
+    X(size_t, wasm_frame_module_offset, (const wasm_frame_t *))                                        \
     X(void, wasm_frame_vec_delete, (wasm_frame_vec_t *))                                               \
     X(void, wasm_byte_vec_delete, (wasm_byte_vec_t *))                                                 \
     X(wasm_valtype_t *, wasm_valtype_new, (uint8_t))                                                   \

@@ -41,13 +41,16 @@ TRIO = frozenset({"trio"})
 CORES = ("foundation", "http", "wasm", "routing", "config")
 
 LAYERS = {
-    "foundation": Layer(("blitz.errors", "blitz.files", "blitz.head"), native=True, forbidden=SANS_IO),
+    "foundation": Layer(
+        ("blitz.errors", "blitz.files", "blitz.head", "blitz.text"), native=True, forbidden=SANS_IO
+    ),
     # The scanner and the writer are C: http drives them.
     "http": Layer(("blitz.http",), ("foundation",), frozenset({"h11"}), native=True, forbidden=SANS_IO),
     # Compiling is a process with two streams and a deadline.
     "wasm": Layer(
         ("blitz.wasm",),
         ("foundation",),
+        frozenset({"elftools"}),
         native=True,
         forbidden=SANS_IO - {"time", "threading", "selectors"},
     ),
@@ -94,6 +97,7 @@ CLI_MAY_IMPORT = {
     "blitz.gateway",
     "blitz.sdk",
     "blitz.testing",
+    "blitz.text",
     "blitz.workers",
 }
 OFF_THE_SERVING_PATH = {"testing", "cli", "demo"}

@@ -15,6 +15,7 @@ from blitz.cli.run import config_options, flags_of
 from blitz.config import Loaded, json_schema, path_text, read_config
 from blitz.errors import ConfigProblem
 from blitz.files import shown
+from blitz.text import one_line
 
 __all__ = ["schema", "validate", "version"]
 
@@ -91,7 +92,7 @@ def _print_report(file: str, loaded: Loaded, problems: list[ConfigProblem]) -> N
     for problem in problems:
         print_problem(problem)
     for warning in loaded.resolved.warnings:
-        click.echo(click.style("warning: ", fg="yellow") + warning, err=True)
+        click.echo(click.style("warning: ", fg="yellow") + one_line(warning), err=True)
     if problems:
         click.echo(f"{file}: {_count(len(problems), 'problem')}", err=True)
         return

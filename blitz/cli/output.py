@@ -18,6 +18,7 @@ import click
 
 from blitz.cli.stderr import StderrHandler
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, PluginLoadError, only_error
+from blitz.text import one_line
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "fail_on_errors", "print_json", "refuse", "set_up_logging"]
 
@@ -33,14 +34,13 @@ LEVELS = {
     "off": logging.CRITICAL + 1,
 }
 _NAMES = {number: name for name, number in LEVELS.items()}
-# No message has control characters of ours but line ends: they would be somebody else's, for the terminal.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
 _COLOURS = {"warn": "yellow", "error": "red", "critical": "red"}
 
 
 def print_problem(problem: ConfigProblem) -> None:
     where, _, message = str(problem).rpartition(problem.message)
-    click.echo(click.style(where, bold=True) + problem.message + message, err=True)
+    shown = click.style(one_line(where), bold=True) + one_line(problem.message + message)
+    click.echo(shown, err=True)
 
 
 def refuse(problems: Sequence[ConfigProblem]) -> NoReturn:
@@ -60,7 +60,7 @@ def fail_on_errors() -> Iterator[None]:
     except PluginLoadError as error:
         refuse([ConfigProblem(str(error))])
     except BlitzError as error:
-        click.echo(str(error), err=True)
+        click.echo(one_line(str(error)), err=True)
         raise SystemExit(EXIT_FAILED) from None
     except BaseExceptionGroup as group:
         inner = only_error(group)
@@ -71,7 +71,8 @@ def fail_on_errors() -> Iterator[None]:
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """In ASCII: what others have written in it does nothing to a terminal."""
+    click.echo(json.dumps(value, indent=2))
 
 
 def set_up_logging(level: str, plugin_level: str) -> None:
@@ -103,9 +104,11 @@ class _Lines(logging.Formatter):
         self.colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage().translate(_CONTROLS)
+        text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
+        # Line ends are ours; whatever else does not show is somebody else's, meant for the terminal.
+        text = "\n".join(map(one_line, text.split("\n")))
         if record.name == "blitz.plugin":
             return text
         level = _NAMES.get(record.levelno, record.levelname.lower())

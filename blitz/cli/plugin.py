@@ -14,11 +14,14 @@ import click
 from blitz.cli.output import EXIT_BAD_INPUT, EXIT_FAILED, fail_on_errors, print_json, refuse
 from blitz.config import format_duration, format_size
 from blitz.errors import ConfigProblem
+from blitz.text import one_line
 
 if TYPE_CHECKING:
     from blitz.examine import Inspection
 
 __all__ = ["plugin"]
+
+BAD = ("refused", "problem")  # rows in red
 
 
 @click.group()
@@ -153,7 +156,10 @@ def _print(found: Inspection) -> None:
     rows = list(_rows(found))
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
-        click.echo(f"{click.style(name.ljust(width), bold=True)}  {text}")
+        shown = one_line(text)
+        if name in BAD:
+            shown = click.style(shown, fg="red")
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {shown}")
 
 
 def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
@@ -164,7 +170,7 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "  module", found.module_sha256
         yield "  manifest", found.manifest_sha256
     if found.refused:
-        yield "refused", click.style(found.refused, fg="red")
+        yield "refused", found.refused
     else:
         yield "abi", f"{found.abi}, {found.spelling}"
     yield "hooks", ", ".join(found.hooks) or "none"
@@ -181,6 +187,6 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
         yield f"  {name}", "yes" if value is True else text
     for name in found.unasked:
         text = f"it imports what {name} = true under [capabilities] would ask for, and does not load"
-        yield "problem", click.style(text, fg="red")
+        yield "problem", text
     for problem in found.problems:
-        yield "problem", click.style(str(problem), fg="red")
+        yield "problem", str(problem)

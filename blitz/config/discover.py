@@ -18,6 +18,7 @@ from blitz.config.rules import PLUGIN_NAME, SHA256
 from blitz.config.source import Bad, Document
 from blitz.errors import ConfigProblem
 from blitz.files import MODULE, FileRefused, check_file, read_file, shown
+from blitz.text import one_line
 
 __all__ = ["Found", "discover", "plugin_name"]
 
@@ -175,8 +176,10 @@ def _check_about(item: Found) -> None:
         return
     for key in ("version", "license", "description"):
         text = getattr(item.manifest.plugin, key)
-        if not isinstance(text, Bad) and not text.isprintable():
-            item.document.report(("plugin", key), "holds control characters; write one line of plain text")
+        if not isinstance(text, Bad) and one_line(text) != text:
+            item.document.report(
+                ("plugin", key), "holds control or invisible characters; write one line of plain text"
+            )
 
 
 def _report_doubles(found: list[Found], document: Document) -> None:

@@ -20,6 +20,7 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, PluginError
+from blitz.text import one_line
 
 from .heads import span_bytes
 
@@ -112,7 +113,7 @@ class AccessLine:
         """*error* decided the answer, or would have."""
         if isinstance(error, PluginError):
             self.plugin = error.plugin
-        self.error = error.message
+        self.error = one_line(error.message[:MAX_ERROR])
 
     def end(self, exchange: Exchange) -> None:
         """Write the line; *exchange* still has everything."""

@@ -1,4 +1,5 @@
-"""Have a module compiled by a process of its own (``blitz.wasm.compile``), and put its end into words.
+"""Have a module compiled by a process of its own (``blitz.wasm.compile``), and put its end into words; have
+its debug information read by another (``blitz.wasm.symbolize``).
 
 Whatever a module does to that process (hang, balloon, crash, write nonsense), it is the module that is
 refused. ``CannotStart`` is for a process that failed before it had read anything of the module: only
@@ -16,11 +17,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from blitz.errors import PluginLoadError
+from blitz.text import one_line
+from blitz.wasm.symbols import MAX_TABLE
 
-__all__ = ["CannotStart", "Stop", "Stopped", "compile_apart"]
+__all__ = ["CannotStart", "Compiled", "Stop", "Stopped", "can_symbolize", "compile_apart", "symbolize_apart"]
 
 GIB = 1024**3
 
@@ -32,6 +37,12 @@ MAX_DATA = 2 * GIB
 MAX_SAID = 8192  # bytes of each of its streams that are kept; the rest is read and forgotten
 MAX_SENTENCE = 1000  # as long as the engine's errors are
 PIECE = 65536
+TRAITS = frozenset(("gc", "debug"))  # what may be said of a module
+
+# A table of symbols is worth less than a module. A Rust module of 2 MB takes 1.3 s of CPU.
+MAX_SYMBOLS_CPU = 20  # seconds
+SYMBOLS_TIMEOUT = 60.0
+MAX_SYMBOLS_DATA = GIB
 
 
 class CannotStart(Exception):
@@ -64,23 +75,85 @@ class Stop:
                 process.kill()
 
 
-def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: Stop) -> bool:
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What compiling a module told about it.
+
+    Attributes:
+        needs_gc: its plugin needs the grant ``gc``.
+        has_debug: it has debug information.
+    """
+
+    needs_gc: bool
+    has_debug: bool
+
+
+def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: Stop) -> Compiled:
     """Compile the module in the file *wasm* (a descriptor) into the file *out*; blocks.
 
     Args:
         max_memory_size: of the engine that will load it.
         source: for messages.
     Returns:
-        Whether the module needs the grant ``gc``.
+        What was found about the module on the way.
     Raises:
         PluginLoadError: it does not compile, not within the limits, or the process came to harm over it.
         CannotStart: the system has no process, memory or interpreter for it.
         Stopped: *stop* was set.
         OSError: *out* does not take the compiled form.
     """
-    os.lseek(wasm, 0, os.SEEK_SET)
     numbers = (max_memory_size, MAX_CPU, MAX_DATA, out)
-    command = [sys.executable, "-m", "blitz.wasm.compile", *map(str, numbers), source]
+    try:
+        code, said, complaints = _run("blitz.wasm.compile", numbers, wasm, out, source, stop, TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise PluginLoadError(
+            f"{source} does not compile within {TIMEOUT:g} s, and compiling it was stopped"
+        ) from None
+    return _judge(code, said, complaints, out, source)
+
+
+def can_symbolize() -> bool:
+    """Whether what reads debug information is installed (the extra ``symbols``)."""
+    return find_spec("elftools") is not None
+
+
+def symbolize_apart(wasm: int, out: int, source: str, stop: Stop) -> tuple[bytes, str]:
+    """Have a table of symbols made of the module in the file *wasm* (a descriptor), by way of *out*; blocks.
+
+    Returns:
+        The table (``blitz.wasm.symbols``), empty when there is none; and in words why it is empty or has not
+        all, or "".
+    Raises:
+        Stopped: *stop* was set.
+    """
+    numbers = (MAX_SYMBOLS_CPU, MAX_SYMBOLS_DATA, out)
+    try:
+        code, said, _ = _run("blitz.wasm.symbolize", numbers, wasm, out, source, stop, SYMBOLS_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return b"", f"reading its debug information takes longer than {SYMBOLS_TIMEOUT:g} s"
+    except CannotStart as error:
+        return b"", f"no process can read its debug information: {error}"
+    *_, last = said.splitlines() or [""]
+    if code == 0 and last == f"made {_describe(out)}" and os.fstat(out).st_size <= MAX_TABLE:
+        partly = [line.partition(" ")[2] for line in said.splitlines() if line.startswith("partly ")]
+        return os.pread(out, MAX_TABLE, 0), one_line(partly[0])[:MAX_SENTENCE] if partly else ""
+    if -code == signal.SIGXCPU:
+        return b"", f"reading its debug information takes more than {MAX_SYMBOLS_CPU} s of CPU time"
+    return b"", "its debug information cannot be read"
+
+
+def _run(
+    what: str, numbers: tuple[int, ...], wasm: int, out: int, source: str, stop: Stop, timeout: float
+) -> tuple[int, str, str]:
+    """Run the module *what* of ours to its end: exit code, standard output, standard error.
+
+    Raises:
+        CannotStart: the system has no process for it.
+        Stopped: *stop* was set.
+        subprocess.TimeoutExpired: it was killed.
+    """
+    os.lseek(wasm, 0, os.SEEK_SET)
+    command = [sys.executable, "-m", what, *map(str, numbers), source]
     try:
         process = subprocess.Popen(
             command,
@@ -96,16 +169,12 @@ def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: 
     with process:
         stop.watch(process)
         try:
-            said, complaints = _listen(process, time.monotonic() + TIMEOUT)
-        except subprocess.TimeoutExpired:
-            raise PluginLoadError(
-                f"{source} does not compile within {TIMEOUT:g} s, and compiling it was stopped"
-            ) from None
+            said, complaints = _listen(process, time.monotonic() + timeout)
         finally:
             process.kill()
     if stop.is_set:
         raise Stopped
-    return _judge(process.returncode, said, complaints, out, source)
+    return process.returncode, said, complaints
 
 
 def _environment() -> dict[str, str]:
@@ -130,7 +199,7 @@ def _listen(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str
         while selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise subprocess.TimeoutExpired(process.args, TIMEOUT)
+                raise subprocess.TimeoutExpired(process.args, 0)
             for key, _ in selector.select(left):
                 data = os.read(key.fd, PIECE)
                 if not data:
@@ -141,8 +210,8 @@ def _listen(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str
     return said, complaints
 
 
-def _judge(code: int, said: str, complaints: str, out: int, source: str) -> bool:
-    """Return if *out* has the compiled form, and whether it needs ``gc``; else raise why not."""
+def _judge(code: int, said: str, complaints: str, out: int, source: str) -> Compiled:
+    """If *out* has the compiled form, what the process says of the module; else raise why not."""
     ready, _, rest = said.partition("ready\n")
     if ready or not said.startswith("ready\n"):
         if code >= 0:
@@ -151,11 +220,12 @@ def _judge(code: int, said: str, complaints: str, out: int, source: str) -> bool
             f"{source} is not compiled: its process was ended by {_name(-code)} as it began; load it again"
         )
     word, _, about = rest.partition("\n")[0].partition(" ")
-    described, _, needs = about.rpartition(" ")
-    if code == 0 and word == "made" and needs in ("gc", "plain") and described == _describe(out):
-        return needs == "gc"
+    size, _, more = about.partition(" ")
+    digest, *traits = more.split(" ")
+    if code == 0 and word == "made" and TRAITS.issuperset(traits) and f"{size} {digest}" == _describe(out):
+        return Compiled("gc" in traits, "debug" in traits)
     if code > 0 and word == "refused":
-        raise PluginLoadError(about[:MAX_SENTENCE])
+        raise PluginLoadError(one_line(about)[:MAX_SENTENCE])
     if code > 0 and word == "unwritten" and about.isdecimal():
         raise OSError(int(about), os.strerror(int(about)))
     raise PluginLoadError(_how_it_broke(code, complaints, source))
@@ -182,8 +252,7 @@ def _name(number: int) -> str:
 
 def _last_words(code: int, complaints: str) -> str:
     last = complaints.strip().splitlines()[-1:]
-    said = "".join(letter for letter in "".join(last) if letter.isprintable())
-    return said[:MAX_SENTENCE] or f"exit code {code}"
+    return one_line("".join(last))[:MAX_SENTENCE] or f"exit code {code}"
 
 
 def _describe(out: int) -> str:

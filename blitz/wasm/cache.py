@@ -1,10 +1,11 @@
 """Compiled modules in a directory that only we can write, so that a plugin is compiled once.
 
-An entry is two files. ``<key>.cwasm`` is what wasmtime's ``serialize`` made: native code, which is
+An entry is two files, or three. ``<key>.cwasm`` is what wasmtime's ``serialize`` made: native code, which is
 mapped and run as it is. ``<key>.json`` says what it is: its own size and digest, whether the module needs
-the grant ``gc``, and the *stamp* of the file when it was written. The key is a digest over the module's
-sha256, wasmtime's version, the engine's settings and the processor's features: an entry of another machine
-or version has another name.
+the grant ``gc``, and the *stamp* of the file when it was written. ``<key>.symbols`` says where the code
+comes from, if the module has debug information. The key is a digest over the module's sha256, wasmtime's
+version, the engine's settings and the processor's features: an entry of another machine or version has
+another name.
 
 Trust. Loading native code is safe only if we wrote it. So the directory and each file must be ours and closed
 to others (``cachedir.py``), and a file must have the digest that its ``.json`` says. What is loaded is
@@ -23,6 +24,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import mmap
 import os
 import platform
 import time
@@ -33,11 +35,12 @@ from pathlib import Path
 
 from blitz.errors import PluginLoadError
 from blitz.files import MODULE, FileRefused, open_file, read_open, shown
-from blitz.wasm.apart import CannotStart, Stop, compile_apart
+from blitz.wasm.apart import CannotStart, Stop, can_symbolize, compile_apart, symbolize_apart
 from blitz.wasm.cachedir import CacheDirectory, NotOurs, stamp_of
 from blitz.wasm.engine import Engine
 from blitz.wasm.library import library_version
 from blitz.wasm.module import Module, check_preamble
+from blitz.wasm.symbols import Symbols
 
 __all__ = ["CompileCache", "Source", "default_directory", "open_cache"]
 
@@ -186,7 +189,8 @@ class CompileCache:
                 directory.write_note(about, said | {"stamp": stamp_of(found)})
             elif directory.age(about) > TOUCH_INTERVAL:
                 directory.touch(about)
-            return _load(engine, code, file, needs_gc=said["gc"] is not False)
+            symbols = _kept_symbols(directory, key, str(said.get("symbols", "")))
+            return _load(engine, code, file, symbols, needs_gc=said["gc"] is not False)
         except (OSError, KeyError, TypeError):
             return None
         except PluginLoadError as error:
@@ -211,8 +215,9 @@ class CompileCache:
                     with contextlib.suppress(OSError):  # no room, say
                         return self._compile_here(self._directory, engine, source, given, stop)
                 with _in_memory(b"") as made:
-                    needs_gc = compile_apart(given, made, engine.max_memory_size, name, stop)
-                    return _load(engine, made, name, needs_gc=needs_gc)
+                    found = compile_apart(given, made, engine.max_memory_size, name, stop)
+                    table = _symbols_of(given, name, stop) if found.has_debug else b""
+                    return _load(engine, made, name, _opened(table), needs_gc=found.needs_gc)
         except OSError as exc:
             raise PluginLoadError(
                 f"{name}: there is no room for its compiled form: {exc.strerror}; make some, and load again"
@@ -231,19 +236,22 @@ class CompileCache:
         key, name = _key(engine, source.digest), shown(source.file)
         made, aside = directory.create()
         try:
-            needs_gc = compile_apart(wasm, made, engine.max_memory_size, name, stop)
+            found = compile_apart(wasm, made, engine.max_memory_size, name, stop)
+            table = _symbols_of(wasm, name, stop) if found.has_debug else b""
             size = os.fstat(made).st_size
             digest = _digest_of(made, size)
             # First: what does not load is no entry.
-            module = _load(engine, made, name, needs_gc=needs_gc)
+            module = _load(engine, made, name, _opened(table), needs_gc=found.needs_gc)
             try:
                 directory.rename(aside, f"{key}.cwasm")
                 # The stamp last: renaming sets a time.
-                said = {"source": name, "size": size, "sha256": digest, "gc": needs_gc}
+                said = {"source": name, "size": size, "sha256": digest, "gc": found.needs_gc}
+                said["symbols"] = _keep_symbols(directory, key, table)
                 directory.write_note(f"{key}.json", said | {"stamp": stamp_of(os.fstat(made))})
             except BaseException:
                 module.close()
                 raise
+            module.symbols = _opened(table)
         finally:
             directory.remove(aside)
             os.close(made)
@@ -251,9 +259,65 @@ class CompileCache:
         return module
 
 
-def _load(engine: Engine, code: int, source: str, *, needs_gc: bool) -> Module:
+def _load(engine: Engine, code: int, source: str, symbols: Symbols | None, *, needs_gc: bool) -> Module:
     """The module in an open file: the one that was checked, whatever its name leads to by now."""
-    return Module.load(engine, f"/proc/self/fd/{code}", source, needs_gc=needs_gc)
+    module = Module.load(engine, f"/proc/self/fd/{code}", source, needs_gc=needs_gc)
+    module.symbols = symbols
+    return module
+
+
+# ---------------------------------------------------------------- where the code comes from
+
+
+def _symbols_of(wasm: int, source: str, stop: Stop) -> bytes:
+    """The table of symbols of the module in the file *wasm*, which has debug information; empty when there
+    can be none, which the log explains."""
+    if not can_symbolize():
+        if "symbols" not in _warned:
+            _warned.add("symbols")
+            _log.info(
+                "%s has debug information; for file and line in the frames of its faults install pyelftools "
+                "(pip install 'blitz-gateway[symbols]')",
+                source,
+            )
+        return b""
+    with _in_memory(b"") as made:
+        table, why = symbolize_apart(wasm, made, source, stop)
+    if why:
+        _log.warning(
+            "%s: %s frames of its faults have file and line: %s", source, "few" if table else "no", why
+        )
+    return table
+
+
+def _keep_symbols(directory: CacheDirectory, key: str, table: bytes) -> str:
+    """The digest of what was written; "" when there is nothing."""
+    if table:
+        with contextlib.suppress(OSError):
+            directory.write(f"{key}.symbols", table)
+            return hashlib.sha256(table).hexdigest()
+    return ""
+
+
+def _kept_symbols(directory: CacheDirectory, key: str, digest: str) -> Symbols | None:
+    """What was kept beside the module, if it is there and ours."""
+    if not digest:
+        return None
+    with contextlib.suppress(FileRefused, OSError, ValueError):
+        fd = directory.open_code(f"{key}.symbols")
+        try:
+            table = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+        finally:
+            os.close(fd)
+        if hashlib.sha256(table).hexdigest() == digest:
+            return _opened(table)
+    return None
+
+
+def _opened(table: bytes | mmap.mmap) -> Symbols | None:
+    with contextlib.suppress(ValueError):
+        return Symbols(table)
+    return None
 
 
 # ---------------------------------------------------------------- keys and content
@@ -264,7 +328,7 @@ def _note(file: str) -> str:
 
 
 def _key(engine: Engine, digest: str) -> str:
-    said = json.dumps([FORMAT, digest, library_version(), engine.settings, _processor()])
+    said = json.dumps([FORMAT, digest, library_version(), engine.settings, _processor(), can_symbolize()])
     return hashlib.sha256(said.encode()).hexdigest()
 
 

@@ -90,7 +90,7 @@ class CacheDirectory:
     # -- reading
 
     def open_code(self, name: str) -> int:
-        """A descriptor of the compiled module in an entry; the caller closes it.
+        """A descriptor of the compiled module, or its symbols, in an entry; the caller closes it.
 
         Raises:
             FileRefused: it is not there, no regular file, or not ours alone.
@@ -146,10 +146,14 @@ class CacheDirectory:
 
     def write_note(self, name: str, value: dict[str, Any]) -> None:
         """Put *value* into an entry, whole or not at all. Raises OSError."""
+        self.write(name, json.dumps(value).encode())
+
+    def write(self, name: str, content: bytes) -> None:
+        """The same for any content."""
         made, aside = self.create()
         try:
-            with open(made, "w", encoding="utf-8") as stream:
-                json.dump(value, stream)
+            with open(made, "wb") as stream:
+                stream.write(content)
             self.rename(aside, name)
         except BaseException:
             self.remove(aside)

@@ -19,6 +19,7 @@ from blitz.errors import (
     PluginTrap,
     PluginVerdict,
 )
+from blitz.wasm.symbols import spell_frames
 
 if TYPE_CHECKING:
     from blitz.wasm.plugin import Plugin
@@ -113,7 +114,7 @@ class Instance:
         if raw.kind == 0:
             raise InternalError("the instance has no fault")
         hook, message = _text(raw.hook), _text(raw.message)
-        frames = tuple("  ".join(frame.split("\t")).rstrip() for frame in _text(raw.frames).splitlines())
+        frames = spell_frames(_text(raw.frames), self.plugin.module.symbols)
         spec = self.plugin.spec
         return _ERRORS[raw.kind](
             f"{spec.name} failed in {hook}: {message}",

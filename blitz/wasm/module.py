@@ -8,7 +8,10 @@ from typing import Any
 
 from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginLoadError
+from blitz.text import one_line
 from blitz.wasm.engine import ERROR_SIZE, Engine
+from blitz.wasm.sections import lean
+from blitz.wasm.symbols import Symbols
 
 __all__ = ["Export", "Import", "MemoryType", "Module", "check_preamble", "spell_type"]
 
@@ -27,7 +30,7 @@ _WORDS = {"i": "i32", "I": "i64", "f": "f32", "F": "f64", "v": "v128", "r": "fun
 @dataclass(frozen=True, slots=True)
 class Import:
     """Something the module wants from the host; ``type`` is spelt as in ``native/blitz_native.h``.
-    Names are shown without control characters, and long ones cut: ``index`` says which it is."""
+    Names are shown as ``one_line`` has them, and long ones cut: ``index`` says which it is."""
 
     index: int
     module: str
@@ -90,6 +93,7 @@ class Module:
         source: where it came from, for messages.
         imports, exports: in the order of the file.
         needs_gc: it uses Wasm GC, exceptions or typed function references; its plugin needs the grant ``gc``.
+        symbols: where its code comes from, if that is known.
     """
 
     def __init__(self, engine: Engine, ptr: Any, source: str, *, needs_gc: bool) -> None:
@@ -105,6 +109,7 @@ class Module:
         self.engine = engine
         self.source = source
         self.needs_gc = needs_gc
+        self.symbols: Symbols | None = None
         self.plugins = 0  # alive; they must go first
         self._ptr: Any = ptr
         engine.count_module(1)
@@ -113,7 +118,8 @@ class Module:
 
     @classmethod
     def compile(cls, engine: Engine, wasm: bytes, source: str) -> Module:
-        """Compile a core module. Slow (milliseconds to seconds by size); may run in another thread.
+        """Compile a core module, without its custom sections. Slow (milliseconds to seconds by size); may run
+        in another thread.
 
         Args:
             wasm: the binary.
@@ -123,13 +129,14 @@ class Module:
         """
         check_preamble(wasm, source)
         error = ffi.new("char[]", ERROR_SIZE)
-        ptr = lib.blitz_module_compile(engine.ptr, wasm, len(wasm), error, ERROR_SIZE)
+        given = lean(wasm)
+        ptr = lib.blitz_module_compile(engine.ptr, given, len(given), error, ERROR_SIZE)
         if ptr == ffi.NULL:
             raise PluginLoadError(
                 f"{source} does not compile: {_decode(ffi.string(error))}; build it again, "
                 "wasm-validate says more"
             )
-        return cls(engine, ptr, source, needs_gc=bool(lib.blitz_wasm_needs_gc(wasm, len(wasm))))
+        return cls(engine, ptr, source, needs_gc=bool(lib.blitz_wasm_needs_gc(given, len(given))))
 
     @classmethod
     def load(cls, engine: Engine, path: str | os.PathLike[str], source: str, *, needs_gc: bool) -> Module:
@@ -216,11 +223,9 @@ def _export_at(ptr: Any, index: int) -> Export:
 
 def _name(raw: Any) -> str:
     """As it may stand in a line of the log: a module chooses its names freely."""
-    name = _decode(bytes(ffi.buffer(raw.ptr, raw.len))) if raw.len else ""
-    if len(name) <= MAX_NAME and name.isprintable():
-        return name
-    shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in name[:MAX_NAME])
-    return shown if len(name) <= MAX_NAME else f"{shown}..."
+    # A letter has at most four bytes, and one more letter tells that there is more.
+    name = _decode(bytes(ffi.buffer(raw.ptr, min(raw.len, 4 * (MAX_NAME + 1))))) if raw.len else ""
+    return one_line(name) if len(name) <= MAX_NAME else f"{one_line(name[:MAX_NAME])}..."
 
 
 def _decode(raw: bytes) -> str:

@@ -362,7 +362,7 @@ def test_its_own_namespace_needs_no_grant(plugins):
 def test_a_manifest_cannot_forge_lines(plugins, key):
     manifest = f'schema = 1\n[plugin]\n{key} = "1.0\\nforged"\n'
     found = only(messages(config(plugins(a=manifest))))
-    assert f"a.toml:3: plugin.{key}: holds control characters" in found
+    assert f"a.toml:3: plugin.{key}: holds control or invisible characters" in found
 
 
 # ---------------------------------------------------------------- a plugin's own configuration

@@ -14,6 +14,7 @@ from tests.conftest import compile_wat
 from tests.server.harness import Rig, rig
 
 from .guests import GUESTS, HostileGuest
+from .modules import debug_bombs, itanium, trapping
 
 # What the gateway answers, by outcome. A guest that is cancelled or fails is the gateway's 500.
 STATUS = {"trap": 500, "timeout": 500, "verdict": 500, "passes": 200, "logs": 200}
@@ -99,6 +100,32 @@ async def test_a_start_section_may_do_otherwise_each_time(tmp_path: Path, later:
         assert set(seen) <= {200, 500}
         assert later.startswith("(call $get_property (i32.const 0)") == (seen[-1] == 200)
         assert (await test.get("/clean"))[0] == 200
+
+
+async def test_traps_in_modules_made_for_it_hold_nobody_up(tmp_path: Path) -> None:
+    """Names that double, and debug information: where either is read at a trap, one takes seconds."""
+    bombs = dict(debug_bombs(6))
+    modules = {
+        "doubling": trapping([itanium(20)] * 22),
+        "causes": trapping([b"\n    0: " * 9_000] * 22),
+        "ranges": trapping([b"f"] * 22, after=bombs["units that share ranges"]),
+        "nested": trapping([b"f"] * 22, after=bombs["entries that lie in one another"]),
+    }
+    plugins = []
+    for name, wasm in modules.items():
+        (tmp_path / f"{name}.wasm").write_bytes(wasm)
+        plugins.append(Plugin(name=name, file=str(tmp_path / f"{name}.wasm")))
+    routes = [Route(upstream="main", path_prefix=f"/{name}/", plugins=[name]) for name in modules]
+    async with rig(plugins=plugins, routes=[*routes, Route(upstream="main", plugins=[])]) as test:
+        with trio.fail_after(PATIENCE):
+            for name in modules:
+                for _ in range(5):
+                    status, _, _ = await test.get(f"/{name}/")
+                    assert status in (500, 503)
+                status, _, _ = await test.get("/clean")
+                assert status == 200
+        frames = {fault.plugin: fault.frames for fault in test.gateway.faults() if fault.kind == "trap"}
+        assert set(frames) == set(modules) and all(frames.values())
 
 
 @pytest.mark.parametrize(

@@ -124,8 +124,11 @@ def fields_of(head: Any) -> list[tuple[bytes, bytes]]:
 class Guest:
     """A started instance with its plugin and module."""
 
-    def __init__(self, engine: Engine, wasm: bytes, **changes: Any) -> None:
-        self.module = Module.compile(engine, wasm, changes.get("source", "guest.wasm"))
+    def __init__(self, engine: Engine, wasm: bytes | Module, **changes: Any) -> None:
+        """*wasm*: a module in binary form; a loaded one belongs to the guest from now on."""
+        if isinstance(wasm, bytes):
+            wasm = Module.compile(engine, wasm, changes.get("source", "guest.wasm"))
+        self.module = wasm
         try:
             self.plugin = Plugin(engine, self.module, spec(**changes))
         except BaseException:
@@ -169,7 +172,7 @@ class Guest:
 
 
 @contextmanager
-def running(engine: Engine, wasm: bytes, *, started: bool = True, **changes: Any) -> Iterator[Guest]:
+def running(engine: Engine, wasm: bytes | Module, *, started: bool = True, **changes: Any) -> Iterator[Guest]:
     guest = Guest(engine, wasm, **changes)
     try:
         if started:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from blitz._native import lib
-from blitz.errors import PluginMemory, PluginTimeout, PluginTrap
+from blitz.errors import PluginLoadError, PluginMemory, PluginTimeout, PluginTrap
 from blitz.wasm.engine import Engine
 from blitz.wasm.instance import FAULT, PENDING
+from blitz.wasm.module import Module
 
 from .support import MIB, Guest, exchanging, running
 
@@ -76,6 +77,18 @@ def test_traps_are_told_in_words(engine: Engine, wat: Wasm, body: str, more: str
         assert str(error).startswith(f"guest failed in process_request: {cause}")
         assert (error.plugin, error.hook) == ("guest", "process_request")
         assert error.frames[-1] in ("process", "down")
+
+
+def test_an_error_without_a_trap_code_has_words_of_ours(engine: Engine, wat: Wasm) -> None:
+    """The engine's own would name the guest's functions."""
+    try:
+        module = Module.compile(engine, wat(hook("(throw $t)", "(tag $t)")), "guest.wasm")
+    except PluginLoadError as error:
+        pytest.skip(f"the engine has no exceptions: {error}")
+    with running(engine, module) as guest, exchanging() as exchange:
+        error = guest.fails(guest.request(exchange))
+        assert str(error).endswith("an exception that nothing caught, or no room for an object")
+        assert error.frames == ("process",)
 
 
 def test_frames_come_innermost_first(engine: Engine, guest_wasm: Wasm) -> None:

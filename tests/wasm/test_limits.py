@@ -308,6 +308,8 @@ def log(data: bytes, *, level: bytes = b"info", times: int = 1) -> str:
         pytest.param("größe €".encode(), "größe €", id="utf-8"),
         pytest.param(b"bad \xff\xc0\xaf \xed\xa0\x80 \xf5", "bad ��� ��� �", id="ill-formed"),
         pytest.param("a\u0085b\u2028c\u2029d".encode(), r"a\u0085b\u2028c\u2029d", id="line separators"),
+        pytest.param("a\u202eb\u2066c\u200fd".encode(), r"a\u202eb\u2066c\u200fd", id="direction"),
+        pytest.param("a\u200bb\ufeffc\U000e0041d".encode(), r"a\u200bb\ufeffc\U000e0041d", id="invisible"),
         pytest.param(b"", "", id="empty"),
     ],
 )

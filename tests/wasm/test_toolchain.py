@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from blitz._native import lib
+from blitz.wasm.cache import CompileCache
 from blitz.wasm.engine import Engine
 
 from .support import exchanging, running
@@ -92,10 +93,21 @@ def test_a_c_library_over_wasi(engine: Engine, tmp_path: Path) -> None:
             assert guest.log() == ["GET /exit 1", "to stderr"]
 
 
-def test_frames_have_file_and_line_with_debug_information(engine: Engine, tmp_path: Path) -> None:
-    flags = ("-target", "wasm32-freestanding", "-g", "-nostdlib", "-Wl,--no-entry", "-Wl,-z,stack-size=65536")
-    wasm = compile_c(tmp_path, DEBUG, *flags)
-    with running(engine, wasm) as guest, exchanging() as exchange:
+@pytest.mark.parametrize("version", [4, 5])
+def test_frames_have_file_and_line_with_debug_information(
+    engine: Engine, tmp_path: Path, version: int
+) -> None:
+    flags = (
+        "-target",
+        "wasm32-freestanding",
+        f"-gdwarf-{version}",
+        "-nostdlib",
+        "-Wl,--no-entry",
+        "-Wl,-z,stack-size=65536",
+    )
+    compile_c(tmp_path, DEBUG, *flags)
+    module, _ = CompileCache(tmp_path / "cache").load(engine, str(tmp_path / "guest.wasm"))
+    with running(engine, module) as guest, exchanging() as exchange:
         error = guest.fails(guest.request(exchange))
         places = [frame.rsplit("/", 1)[-1] for frame in error.frames]
         assert [frame.split("  ")[0] for frame in error.frames] == ["divide", "middle", "process_request"]

@@ -1,0 +1,97 @@
+"""A trap costs microseconds, whatever names and debug information the module has.
+
+Times here are some thousand times what is measured: what they catch is work that a guest chooses, which takes
+seconds or minutes a trap where it is done.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from blitz.errors import PluginLoadError, PluginTrap
+from blitz.wasm.engine import Engine
+from blitz.wasm.module import Module
+from blitz.wasm.symbols import MAX_FRAMES, MAX_SHOWN
+from tests.wasm.support import Guest, exchanging, running
+
+from .modules import debug_bombs, itanium, mangled_names, number, trapping
+
+DEEP = 21  # calls; the engine keeps the 20 innermost frames
+TRAPS = 50
+PATIENCE = 3.0  # seconds for so many traps, of which each takes 30 µs
+UNREACHABLE = (
+    "guest failed in process_request: unreachable code was executed (a panic or an abort of the guest)"
+)
+CALL_ITSELF = b"\x10" + number(3)
+
+
+def trap(guest: Guest, times: int) -> PluginTrap:
+    """Have it trap so often, within PATIENCE; the last fault."""
+    began = time.perf_counter()
+    for _ in range(times):
+        guest.renew()
+        with exchanging() as exchange:
+            error = guest.fails(guest.request(exchange))
+        assert isinstance(error, PluginTrap)
+        assert len(error.frames) <= MAX_FRAMES
+        for frame in error.frames:
+            assert len(frame) <= 2 * MAX_SHOWN and frame.isprintable()
+        assert time.perf_counter() - began < PATIENCE
+    return error
+
+
+NAMES = [pytest.param(name, id=what) for seed in range(2) for what, name in mangled_names(seed)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_trap_in_functions_with_hostile_names(engine: Engine, name: bytes) -> None:
+    with running(engine, trapping([name] * (DEEP + 1))) as guest:
+        error = trap(guest, TRAPS)
+        assert str(error) == UNREACHABLE
+        assert len(error.frames) == 20
+
+
+BOMBS = [pytest.param(debug, id=what) for seed in range(2) for what, debug in debug_bombs(seed)]
+
+
+@pytest.mark.parametrize("debug", BOMBS)
+def test_a_trap_in_a_module_with_hostile_debug_information(engine: Engine, debug: bytes) -> None:
+    names = [b"f%d" % at for at in range(DEEP + 1)]
+    for where in ({"after": debug}, {"before": debug}):
+        with running(engine, trapping(names, **where)) as guest:
+            assert trap(guest, TRAPS).frames == tuple(b.decode() for b in reversed(names))[:20]
+
+
+def test_the_environment_does_not_turn_debug_information_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WASMTIME_BACKTRACE_DETAILS", "1")
+    engine = Engine(max_instances=2, max_memory_size=1 << 20)
+    try:
+        for _, debug in debug_bombs(3):
+            with running(engine, trapping([b"f"] * (DEEP + 1), after=debug)) as guest:
+                assert trap(guest, TRAPS).frames == ("f",) * 20
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("name", [one for one in NAMES if len(one.values[0]) > 200])
+def test_a_refusal_that_names_a_hostile_name_is_one_short_line(engine: Engine, name: bytes) -> None:
+    """The engine says which export is there twice; a name that is no text is refused for that."""
+    began = time.perf_counter()
+    with pytest.raises(PluginLoadError) as caught:
+        Module.compile(engine, trapping(exports=[name, name]), "guest.wasm")
+    assert time.perf_counter() - began < PATIENCE
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1_200
+
+
+def test_a_trap_at_the_end_of_the_stack(engine: Engine) -> None:
+    """Walking 32,000 frames takes the engine 0.3 ms, which the size of the stack bounds."""
+    with running(engine, trapping([itanium(20)] * 2, last=CALL_ITSELF)) as guest:
+        assert str(trap(guest, TRAPS)) == "guest failed in process_request: the stack overflowed"
+
+
+def test_a_trap_in_a_module_of_many_functions(engine: Engine) -> None:
+    names = [b"f%d" % at for at in range(5_000)]
+    with running(engine, trapping(names, calls=DEEP, more=len(names) - DEEP - 1)) as guest:
+        assert trap(guest, TRAPS).frames[:2] == ("f21", "f20")

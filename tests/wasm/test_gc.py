@@ -136,10 +136,13 @@ def test_its_heap_is_no_larger_than_the_memory_may_be(engine: Engine, wat: Wat) 
         assert resident() - before < 16 * MIB
 
 
-def test_an_instance_with_a_heap_takes_no_other_instance_its_place(wat: Wat) -> None:
-    """A table of externrefs has one, which stays empty."""
+@pytest.mark.parametrize(
+    "declared", [WITHOUT["externrefs"][0], "(table 1 funcref)" * 4], ids=["externrefs", "tables"]
+)
+def test_no_instance_takes_the_place_of_another(wat: Wat, declared: str) -> None:
+    """An instance with externrefs has a heap, which stays empty; one may have four tables."""
     engine = Engine(max_instances=3, max_memory_size=MIB)
-    wasm = wat(module_of(*WITHOUT["externrefs"]))
+    wasm = wat(module_of(declared))
     with ExitStack() as alive:
         alive.callback(engine.close)
         guest = Guest(engine, wasm, grants=())

@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <time.h>
 
-static const uint32_t MAX_TABLES = 4;    /* wasm-bindgen modules have two */
+static const uint32_t MAX_TABLES = 4;    /* of an instance; wasm-bindgen modules have two */
 /* Of an instance: its linear memory, and the heap of whoever has a table or global of externrefs, which is
  * empty unless the plugin may have garbage-collected values. */
 enum { MEMORIES = 2 };
@@ -32,7 +32,7 @@ static wasmtime_pooling_config_t *pooling(const blitz_engine_options *options)
     blitz_wt.wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, slots);
     blitz_wt.wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, MAX_WARM_SLOTS);
     blitz_wt.wasmtime_pooling_allocation_config_total_stacks_set(pool, slots);
-    blitz_wt.wasmtime_pooling_allocation_config_total_tables_set(pool, slots * 2);
+    blitz_wt.wasmtime_pooling_allocation_config_total_tables_set(pool, slots * MAX_TABLES);
     blitz_wt.wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, MAX_TABLES);
     blitz_wt.wasmtime_pooling_allocation_config_max_memory_size_set(pool, (size_t)options->max_memory_size);
     blitz_wt.wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(pool, keep);

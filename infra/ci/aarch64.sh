@@ -134,5 +134,5 @@ for left_out in cache apart memory_given_back; do suites+=("--ignore=tests/wasm/
 skip='not reference_host and not an_idle_instance and not wasmtime_itself_is_not_imported and not killed_writers'
 # The emulator's record of guest pages makes a reserved gigabyte cost it 7 MB: few slots for instances,
 # and a bound (-R), so that one test that wants many fails instead of the machine.
-PYTHONPATH=$APP:$SITE PYTHONDONTWRITEBYTECODE=1 BLITZ_TEST_INSTANCES=16 $QEMU -R 0x4000000000 -L "$ROOT" \
+PYTHONPATH=$APP:$SITE PYTHONDONTWRITEBYTECODE=1 BLITZ_TEST_INSTANCES=8 $QEMU -R 0x4000000000 -L "$ROOT" \
     "$ROOT/usr/bin/python$ARM_PYTHON" -m pytest -p no:cacheprovider -k "$skip" "$@" "${suites[@]}"

@@ -133,11 +133,10 @@ static void step(guest *guest, source *in)
     for (int slices = what & 3; code == BLITZ_PENDING && slices > 0; slices--)
         code = blitz_call_resume(guest->instance);
     must_be_sound(guest, code);
-    MUST(!guest->failed || code == BLITZ_E_STATE || code == BLITZ_FAULT, "a call after a fault");
-    guest->failed = guest->failed || code == BLITZ_FAULT;
+    MUST(!guest->failed || code == BLITZ_E_STATE, "a call of a poisoned instance");
+    guest->failed = guest->failed || code == BLITZ_FAULT || what == 10;
 }
 
-/* A poisoned instance takes no call but to be freed. */
 static void end(void)
 {
     for (int i = 0; i < INSTANCES; i++) {

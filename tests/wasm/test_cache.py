@@ -13,6 +13,7 @@ import pytest
 
 from blitz.wasm import apart as apart_module
 from blitz.wasm import cache as cache_module
+from blitz.wasm.apart import CannotStart
 from blitz.wasm.cache import CompileCache, default_directory
 from blitz.wasm.engine import Engine
 from blitz.wasm.instance import FAULT
@@ -338,4 +339,54 @@ def test_frames_of_a_cached_module_have_names(
     finally:
         instance.free()
         plugin.close()
+        module.close()
+
+
+# ---------------------------------------------------------------- what the grant gc stands on
+
+COLLECTS = """(module (type $s (struct (field i32)))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (struct.get $s 0 (struct.new $s (i32.const 0)))))"""
+
+
+@pytest.mark.parametrize("needs_gc", [True, False])
+@pytest.mark.parametrize("way", ["apart", "here", "kept"])
+def test_who_needs_gc_is_known_however_a_module_comes(
+    engine: Engine,
+    tmp_path: Path,
+    directory: Path,
+    plugin: Path,
+    wat: Callable[[str], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+    needs_gc: bool,
+) -> None:
+    def cannot(*_: object) -> bool:
+        raise CannotStart("no process")
+
+    if needs_gc:
+        plugin.write_bytes(wat(COLLECTS))
+    cache = CompileCache(directory if way == "kept" else None)
+    if way == "kept":
+        load(engine, cache, plugin)
+        monkeypatch.setattr(Module, "compile", cannot)
+    if way != "apart":
+        monkeypatch.setattr(cache_module, "compile_apart", cannot)
+    module, _ = cache.load(engine, str(plugin))
+    assert module.needs_gc is needs_gc
+    module.close()
+
+
+def test_an_entry_that_does_not_say_who_needs_gc_is_not_believed(
+    engine: Engine, directory: Path, plugin: Path, wat: Callable[[str], bytes]
+) -> None:
+    plugin.write_bytes(wat(COLLECTS))
+    cache = CompileCache(directory)
+    load(engine, cache, plugin)
+    about = entry(directory, "json")
+    said = json.loads(about.read_text())
+    for doubtful in ({}, {"gc": None}, {"gc": "no"}, {"gc": 0}):
+        about.write_text(json.dumps({key: said[key] for key in said if key != "gc"} | doubtful))
+        module, _ = cache.load(engine, str(plugin))
+        assert module.needs_gc
         module.close()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,22 +10,12 @@ import pytest
 
 from blitz._native import lib
 from blitz.errors import PluginLoadError
-from blitz.wasm import cache as cache_module
-from blitz.wasm.apart import CannotStart
-from blitz.wasm.cache import CompileCache
 from blitz.wasm.engine import Engine
 from blitz.wasm.instance import FAULT
-from blitz.wasm.module import Module
-from blitz.wasm.plugin import Plugin
 
-from .support import MIB, Guest, exchanging, running, spec
+from .support import MIB, Guest, exchanging, running
 
 Wat = Callable[[str], bytes]
-
-apart = pytest.mark.skipif(
-    "ASAN_OPTIONS" in os.environ,
-    reason="the compiler's process has limits that the sanitizer's memory exceeds",
-)
 
 HOOK = """
   (memory (export "memory") 1)
@@ -108,70 +96,18 @@ def cases(table: dict[str, object]) -> list[object]:
     return [pytest.param(value, id=name) for name, value in table.items()]
 
 
-@pytest.fixture(
-    params=[
-        "compiled here",
-        pytest.param("from the cache", marks=apart),
-        pytest.param("compiled apart", marks=apart),
-    ]
-)
-def load(
-    request: pytest.FixtureRequest, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[bytes], Module]]:
-    """Every way in which a module gets into the process."""
-    with ExitStack() as loaded:
-
-        def cannot(*_: object) -> bool:
-            raise CannotStart("no process")
-
-        if request.param == "compiled here":
-            monkeypatch.setattr(cache_module, "compile_apart", cannot)
-        cache = CompileCache(None if request.param == "compiled apart" else tmp_path / "cache")
-
-        def load(wasm: bytes) -> Module:
-            path = tmp_path / "x.wasm"
-            path.write_bytes(wasm)
-            if request.param == "from the cache":
-                cache.load(engine, str(path))[0].close()
-                monkeypatch.setattr(cache_module, "compile_apart", cannot)
-                monkeypatch.setattr(Module, "compile", cannot)
-            module, _ = cache.load(engine, str(path))
-            loaded.callback(module.close)
-            return module
-
-        yield load
-
-
-def test_a_module_that_needs_it_is_refused_with_the_line_to_write(
-    engine: Engine, wat: Wat, load: Callable[[bytes], Module]
-) -> None:
-    module = load(wat(module_of(*NEEDING["struct"])))
-    assert module.needs_gc
-    for grants, written in (((), '["gc"]'), (("clock",), '["clock", "gc"]')):
-        with pytest.raises(PluginLoadError) as caught:
-            Plugin(engine, module, spec("p", grants=grants))
-        assert str(caught.value).startswith(
-            f"{module.source} uses Wasm GC, exceptions or typed function references, which is not granted; "
-            f'to grant it, write grant = {written} in its [[plugins]] entry (name = "p")'
-        )
-    Plugin(engine, module, spec("p", grants=("gc",))).close()
-
-
-def test_a_module_without_it_needs_no_grant(
-    engine: Engine, wat: Wat, load: Callable[[bytes], Module]
-) -> None:
-    module = load(wat(module_of(*WITHOUT["externrefs"])))
-    assert not module.needs_gc
-    Plugin(engine, module, spec(grants=())).close()
-
-
 @pytest.mark.parametrize("parts", cases(NEEDING))
 def test_every_feature_with_a_heap_of_its_own_needs_it(
     engine: Engine, wat: Wat, parts: tuple[str, str]
 ) -> None:
     wasm = wat(module_of(*parts))
-    with pytest.raises(PluginLoadError, match='which is not granted; to grant it, write grant = \\["gc"\\]'):
-        Guest(engine, wasm, grants=())
+    for grants, written in (((), '["gc"]'), (("clock",), '["clock", "gc"]')):
+        with pytest.raises(PluginLoadError) as caught:
+            Guest(engine, wasm, name="p", grants=grants)
+        assert str(caught.value).startswith(
+            "guest.wasm uses Wasm GC, exceptions or typed function references, which is not granted; "
+            f'to grant it, write grant = {written} in its [[plugins]] entry (name = "p")'
+        )
     with running(engine, wasm, grants=("gc",)) as guest, exchanging() as exchange:
         assert guest.request(exchange) == lib.BLITZ_V_CONTINUE
 
@@ -193,22 +129,6 @@ def test_a_manifest_has_to_ask_for_it(engine: Engine, wat: Wat) -> None:
         Guest(engine, wat(module_of(*NEEDING["array"])), grants=("gc",), asks=(), manifest="p.toml")
 
 
-@apart
-def test_an_entry_of_the_cache_that_does_not_say_is_compiled_again(
-    engine: Engine, wat: Wat, tmp_path: Path
-) -> None:
-    path, cache = tmp_path / "x.wasm", CompileCache(tmp_path / "cache")
-    path.write_bytes(wat(module_of(*NEEDING["struct"])))
-    cache.load(engine, str(path))[0].close()
-    (about,) = (tmp_path / "cache").glob("*.json")
-    said = json.loads(about.read_text())
-    for doubtful in ({}, {"gc": None}, {"gc": "no"}):
-        about.write_text(json.dumps({key: said[key] for key in said if key != "gc"} | doubtful))
-        module, _ = cache.load(engine, str(path))
-        assert module.needs_gc
-        module.close()
-
-
 def test_its_heap_is_no_larger_than_the_memory_may_be(engine: Engine, wat: Wat) -> None:
     with running(engine, wat(HOARDER), grants=("gc",), memory=4 * MIB) as guest, exchanging() as exchange:
         before = resident()
@@ -216,10 +136,13 @@ def test_its_heap_is_no_larger_than_the_memory_may_be(engine: Engine, wat: Wat) 
         assert resident() - before < 16 * MIB
 
 
-def test_an_instance_with_a_heap_takes_no_other_instance_its_place(wat: Wat) -> None:
-    """A table of externrefs has one, which stays empty."""
+@pytest.mark.parametrize(
+    "declared", [WITHOUT["externrefs"][0], "(table 1 funcref)" * 4], ids=["externrefs", "tables"]
+)
+def test_no_instance_takes_the_place_of_another(wat: Wat, declared: str) -> None:
+    """An instance with externrefs has a heap, which stays empty; one may have four tables."""
     engine = Engine(max_instances=3, max_memory_size=MIB)
-    wasm = wat(module_of(*WITHOUT["externrefs"]))
+    wasm = wat(module_of(declared))
     with ExitStack() as alive:
         alive.callback(engine.close)
         guest = Guest(engine, wasm, grants=())

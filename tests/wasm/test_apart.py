@@ -167,17 +167,17 @@ BREAKS = [
     pytest.param("echo ready; exit 7", r"breaks the compiler \(exit code 7\)", id="silent"),
     pytest.param("echo ready; exit 0", NOT_AS_SAID, id="nothing_made"),
     pytest.param(
-        f"{MAKE_NONSENSE}; echo made 9 {'0' * 64} plain",
+        f"{MAKE_NONSENSE}; echo made 9 {'0' * 64}",
         NOT_AS_SAID,
         id="size",
     ),
     pytest.param(
-        f"{MAKE_NONSENSE}; echo made 8 {'0' * 64} plain",
+        f"{MAKE_NONSENSE}; echo made 8 {'0' * 64}",
         NOT_AS_SAID,
         id="digest",
     ),
     pytest.param(
-        f"{MAKE_NONSENSE}; echo made 8 $(printf nonsense | sha256sum | cut -c1-64) plain",
+        f"{MAKE_NONSENSE}; echo made 8 $(printf nonsense | sha256sum | cut -c1-64)",
         "its compiled form does not load",
         id="nonsense",
     ),

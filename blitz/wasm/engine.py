@@ -29,7 +29,7 @@ TICK_US = 1000
 ERROR_SIZE = 1024
 # Raise it when native/engine.c or sections.py changes what the engine makes of a module: it names entries of
 # the compile cache.
-SETTINGS = 3
+SETTINGS = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,9 +175,9 @@ def live(guest: Guest) -> str:
             code = finish(guest, step, exchange)
             if code == FAULT:
                 error = guest.instance.fault()
-                assert str(error) and "\n" not in str(error)
+                assert error.message and "\n" not in error.message
                 assert guest.instance.request(exchange.c) == lib.BLITZ_E_STATE
-                return str(error).partition(": ")[2]
+                return error.message.partition(": ")[2]
             assert code >= 0
     return "served"
 

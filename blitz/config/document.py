@@ -13,6 +13,11 @@ from blitz.files import CONFIGURATION, FileRefused, Kind, read_file
 
 __all__ = ["read_document"]
 
+# Reading a key of n parts takes n * n steps and places in memory, in tomllib and here.
+MAX_KEY_PARTS = 64
+_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+"""
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*+){{{MAX_KEY_PARTS}}}")
+
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -33,6 +38,11 @@ def _parse(raw: bytes, file: str) -> Document:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         return _only(ConfigProblem("is not UTF-8; save the file in that encoding", file=file, line=line))
+    long_key = _LONG_KEY.search(text)
+    if long_key is not None:
+        line = text.count("\n", 0, long_key.start()) + 1
+        problem = f"has a key of more than {MAX_KEY_PARTS} parts, and no key that means something has as many"
+        return _only(ConfigProblem(problem, file=file, line=line))
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -526,3 +526,20 @@ def test_texts_that_look_like_long_keys_cost_little(tmp_path: Path) -> None:
         read_document(str(tmp_path / "f"))
     (tmp_path / "f").write_text(".".join(["a"] * 64) + " = 1")
     assert read_document(str(tmp_path / "f")).problems == []
+
+
+@pytest.mark.parametrize("place", ["manifest", "configuration"])
+def test_values_at_any_depth_are_a_sentence_or_read(site: Path, place: str) -> None:
+    path = site / PLACES[place]
+    table = "config.defaults" if place == "manifest" else "upstreams"
+    outer = f"[{table}.{'.'.join(['x'] * 55)}]\n{'y.' * 40}z = "
+    for depth in (1, 20, 90, 150, *range(300, 520, 20), 2000, 100_000):
+        for before, value in (
+            (outer, "[" * depth + "]" * depth),
+            (f"[{table}]\nz = ", "[" * depth + "]" * depth),
+            (f"[{table}]\nz = ", "{a = " * depth + "1" + "}" * depth),
+            (f"[{table}]\nz = ", "[{a = " * depth + "1" + "}]" * depth),
+        ):
+            path.write_text(f"schema = 1\n{before}{value}\n")
+            said = validate(site)
+            assert depth < 100 or f"{path}: nests its values too deeply" in said, depth

@@ -36,9 +36,13 @@ class Queues:
         if not self._own:
             self._groups = [first]
             return
-        # Only a socket that was bound to a port by its number keeps that when it stops listening.
         same = msgspec.structs.replace(resolved, listen=tuple(spoken_on(sock, ()) for sock in first))
-        self._groups = [bind_all(same, share=True) for _ in range(resolved.workers)]
+        self._groups = [bind_all(same, share=True) for _ in range(1, resolved.workers)]
+        if all(address.port for address in resolved.listen):
+            self._groups.insert(0, first)
+            return
+        # Only a socket that was bound to a port by its number keeps that when it stops listening.
+        self._groups.insert(0, bind_all(same, share=True))
         for listener in first:
             listener.close()
 

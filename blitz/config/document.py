@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+from typing import Any
 
 from blitz.config.positions import OpenString, find_open_string, key_lines
 from blitz.config.source import Document
@@ -17,6 +18,12 @@ _TYPOGRAPHIC = (
     "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}"
     + ("\N{RIGHT SINGLE QUOTATION MARK}\N{DOUBLE LOW-9 QUOTATION MARK}")
 )
+# Reading a key of n parts takes n * n steps and places in memory, in tomllib and here.
+MAX_KEY_PARTS = 64
+MAX_DEPTH = 100  # levels of tables and arrays
+_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+"""
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*+){{{MAX_KEY_PARTS}}}")
+
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -37,13 +44,38 @@ def _parse(raw: bytes, file: str) -> Document:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         return _only(ConfigProblem("is not UTF-8; save the file in that encoding", file=file, line=line))
+    long_key = _LONG_KEY.search(text)
+    if long_key is not None:
+        line = text.count("\n", 0, long_key.start()) + 1
+        problem = f"has a key of more than {MAX_KEY_PARTS} parts, and no key that means something has as many"
+        return _only(ConfigProblem(problem, file=file, line=line))
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return _only(_syntax_problem(str(error), text, file))
     except RecursionError:
-        return _only(ConfigProblem("nests its values too deeply", file=file))
+        return _only(_too_deep(file))
+    if _is_deeper(data, MAX_DEPTH):
+        return _only(_too_deep(file))
     return Document(data=data, file=file, lines=key_lines(text))
+
+
+def _too_deep(file: str) -> ConfigProblem:
+    return ConfigProblem(f"nests its values too deeply; {MAX_DEPTH} levels are allowed", file=file)
+
+
+def _is_deeper(data: Any, levels: int) -> bool:
+    """*data* has tables and arrays within each other on more levels: too many for those who read it next."""
+    inner = [data]
+    while inner and levels >= 0:
+        levels -= 1
+        inner = [
+            below
+            for one in inner
+            for below in (one.values() if isinstance(one, dict) else one)
+            if isinstance(below, dict | list)
+        ]
+    return bool(inner)
 
 
 def _syntax_problem(message: str, text: str, file: str) -> ConfigProblem:

@@ -19,6 +19,7 @@ import wasmtime
 import blitz
 from blitz import files as files_module
 from blitz.config import Plugin, load_config
+from blitz.config.document import read_document
 from blitz.errors import BlitzError, ConfigError
 from blitz.examine import check_plugins, check_tls
 from blitz.files import CONFIGURATION, MODULE, FileRefused, Kind, read_file, shown
@@ -497,3 +498,48 @@ def test_a_nul_in_a_path_is_a_sentence(site: Path) -> None:
         assert "has a NUL in it, which no path has" in validate(site)
     with pytest.raises(FileRefused, match="has a NUL in its name"):
         read_file("a\0b", CONFIGURATION)
+
+
+LONG = 500_000
+LONG_KEYS = {
+    "bare": ".".join(["a"] * LONG) + " = 1",
+    "table": "[" + ".".join(["a"] * LONG) + "]",
+    "quoted": " . ".join(['"a.b"', "'c'"] * (LONG // 8)) + " = 1",
+    "escaped": ".".join(['"\\"a"', '"\\\\"'] * (LONG // 8)) + " = 1",
+    "inline": "x = {" + ".".join(["a"] * LONG) + " = 1}",
+    "in-an-array": "x = [{" + ".".join(["a-b"] * (LONG // 2)) + " = 1}]",
+}
+
+
+@pytest.mark.parametrize("place", ["manifest", "configuration"])
+@pytest.mark.parametrize("kind", LONG_KEYS)
+def test_a_key_costs_no_more_than_its_length(site: Path, place: str, kind: str) -> None:
+    """A dotted key costs its reader the square of its parts: at half a million, all memory there is."""
+    path = site / PLACES[place]
+    path.write_text(f"schema = 1\n\n{LONG_KEYS[kind]}\n")
+    assert f"{path}:3: has a key of more than 64 parts" in validate(site)
+
+
+def test_texts_that_look_like_long_keys_cost_little(tmp_path: Path) -> None:
+    for text in ("a" * 900_000, '"' * 900_000, "'\"" * 400_000, "a." * 63 + "a = 1", "a .\t" * 200_000):
+        (tmp_path / "f").write_text(text)
+        read_document(str(tmp_path / "f"))
+    (tmp_path / "f").write_text(".".join(["a"] * 64) + " = 1")
+    assert read_document(str(tmp_path / "f")).problems == []
+
+
+@pytest.mark.parametrize("place", ["manifest", "configuration"])
+def test_values_at_any_depth_are_a_sentence_or_read(site: Path, place: str) -> None:
+    path = site / PLACES[place]
+    table = "config.defaults" if place == "manifest" else "upstreams"
+    outer = f"[{table}.{'.'.join(['x'] * 55)}]\n{'y.' * 40}z = "
+    for depth in (1, 20, 90, 150, *range(300, 520, 20), 2000, 100_000):
+        for before, value in (
+            (outer, "[" * depth + "]" * depth),
+            (f"[{table}]\nz = ", "[" * depth + "]" * depth),
+            (f"[{table}]\nz = ", "{a = " * depth + "1" + "}" * depth),
+            (f"[{table}]\nz = ", "[{a = " * depth + "1" + "}]" * depth),
+        ):
+            path.write_text(f"schema = 1\n{before}{value}\n")
+            said = validate(site)
+            assert depth < 100 or f"{path}: nests its values too deeply" in said, depth

@@ -223,6 +223,34 @@ int64_t blitz_utf8_copy_with(const char *path, uint8_t *dst, const uint8_t *src,
  * -> bytes needed (at most 3 * len); whole sequences are written as far as they fit into cap. */
 size_t blitz_utf8_lossy(uint8_t *dst, size_t cap, const uint8_t *src, size_t len);
 
+/* ---------------------------------------------------------------- paths: see path.c
+ * Prefixes, and which of them a path leads to in every way that servers read it. A table holds trees, one for
+ * each set of prefixes; all of it belongs to one thread. */
+typedef struct blitz_path_table blitz_path_table;
+enum {                        /* instead of a value */
+    BLITZ_PATH_NONE = -1,     /* no prefix matches */
+    BLITZ_PATH_AMBIGUOUS = -2,   /* readings lead to different protections */
+    BLITZ_PATH_CLIMBS = -3,   /* above the root */
+    BLITZ_PATH_TOO_LONG = -4  /* more than 256 segments, and there is doubt; or longer than the table's longest */
+};
+/* longest: bytes of a path. NULL when out of memory. */
+blitz_path_table *blitz_path_table_new(size_t longest);
+void blitz_path_table_free(blitz_path_table *table);
+/* -> the number of a new tree, or BLITZ_E_NOMEM. */
+int64_t blitz_path_table_tree(blitz_path_table *table);
+/* prefix: canonical. value: >= 0, few and small; protection: equal for values that are protected alike. Before
+ * the table is sealed. 0, BLITZ_E_NOMEM or BLITZ_E_LIMIT. */
+int blitz_path_table_add(blitz_path_table *table, uint32_t tree, const uint8_t *prefix, size_t len, int32_t value,
+                         int32_t protection);
+void blitz_path_table_seal(blitz_path_table *table);
+/* target: origin-form, its query does not count; or "*". -> the value, or BLITZ_PATH_*. */
+int32_t blitz_path_find(const blitz_path_table *table, uint32_t tree, const uint8_t *target, size_t len);
+/* Does the target lead to what is protected as value is? 0 or 1. */
+int blitz_path_stays(const blitz_path_table *table, uint32_t tree, int32_t value, const uint8_t *target, size_t len);
+/* The path that a guard may compare: decoded once, encoded slashes and backslashes as slashes, without parameters,
+ * slashes merged, dot segments resolved. dst has room for len, and may be path. -> bytes of it. */
+size_t blitz_path_canonical(uint8_t *dst, const uint8_t *path, size_t len);
+
 /* ---------------------------------------------------------------- exchanges
  * What a guest can see and change while one of its hooks runs. Python fills the visible fields;
  * all pointers in it are borrowed until blitz_exchange_reset. */

@@ -19,4 +19,5 @@ def find_route(router: Router[RouteEntry], request: Any) -> RouteEntry | None:
     entry = router.only
     if entry is not None:
         return entry
-    return router.find(span_bytes(request, request.host), span_bytes(request, request.target))
+    host = span_bytes(request, request.host) if router.by_host else b""
+    return router.find(host, span_bytes(request, request.target))

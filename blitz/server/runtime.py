@@ -113,7 +113,10 @@ def assemble(resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings)
     rules = []
     for route in resolved.routes:
         entry = _entry(resolved, route, early, pools, clusters)
-        rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry))
+        # What stands in front of a path is the plugins and where the route leads: one to another upstream, or
+        # with an answer of its own, hides what the upstream of its neighbour has there.
+        protection = (route.plugins, route.upstream, route.answer)
+        rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry, protection))
     before = Chain([pools[name] for name in early])
     short = [rule.value for rule in rules if rule.value.short_route is not None]
     return Runtime(resolved, Router(rules), before, list(pools.values()), clusters, tls, short)

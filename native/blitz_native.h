@@ -273,12 +273,16 @@ typedef struct {
     blitz_text new_body;      /* owned by the exchange */
     blitz_edits *edits;       /* owned */
     uint8_t id[32];
+    blitz_span canonical, canonical_of;   /* of the request: made on demand; the target it was made of */
 } blitz_exchange;
 blitz_exchange *blitz_exchange_new(void);
 void blitz_exchange_free(blitz_exchange *exchange);
 void blitz_exchange_reset(blitz_exchange *exchange);
 /* Make (once) and return the request id: 32 lower-case hex digits, unique, in exchange->id. */
 const uint8_t *blitz_exchange_id(blitz_exchange *exchange);
+/* The canonical path (blitz_path_canonical) of the request as it stands, made once per target; borrowed until
+ * the request is edited. ptr NULL: out of memory. */
+blitz_text blitz_exchange_path(blitz_exchange *exchange);
 
 /* ---------------------------------------------------------------- engine */
 typedef struct blitz_engine blitz_engine;

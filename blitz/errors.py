@@ -22,6 +22,7 @@ __all__ = [
     "PluginError",
     "PluginLoadError",
     "PluginMemory",
+    "PluginReroute",
     "PluginSuspended",
     "PluginTimeout",
     "PluginTrap",
@@ -188,6 +189,12 @@ class PluginVerdict(PluginError):
     """The hook returned -1 or a value that is no verdict."""
 
     kind = "verdict"
+
+
+class PluginReroute(PluginError):
+    """The plugin led the request to another route, whose plugins have not run. No failure policy applies."""
+
+    kind = "reroute"
 
 
 class PluginSuspended(PluginError):

@@ -261,6 +261,8 @@ typedef struct {              /* one per connection */
     blitz_text tls_version, tls_cipher, tls_sni, tls_client_subject, tls_client_sha256;
 } blitz_peer;
 
+/* By plugins that may lead to another route, or by one that may not. */
+enum { BLITZ_MOVED_WITH_LEAVE = 1, BLITZ_MOVED_WITHOUT = 2 };
 typedef struct blitz_edits blitz_edits;   /* opaque: the edits of the call in progress */
 typedef struct {
     blitz_head *request;      /* owned by the exchange */
@@ -273,6 +275,8 @@ typedef struct {
     blitz_text new_body;      /* owned by the exchange */
     blitz_edits *edits;       /* owned */
     uint8_t id[32];
+    uint8_t moved;            /* BLITZ_MOVED_*: plugins changed the path or the host since this was 0 */
+    blitz_text mover;         /* the last plugin that did so and may not; else the last that did so */
     blitz_span canonical, canonical_of;   /* of the request: made on demand; the target it was made of */
 } blitz_exchange;
 blitz_exchange *blitz_exchange_new(void);
@@ -374,6 +378,8 @@ enum {
     BLITZ_X_ALLOC, BLITZ_X_FREE, BLITZ_X_BUFFER, BLITZ_X_BUFFER_SIZE, BLITZ_X_EXTERNREFS, BLITZ_X_COUNT
 };
 int blitz_plugin_use_export(blitz_plugin *plugin, int part, uint32_t index);
+/* It may change path and host so that they lead to another route. */
+void blitz_plugin_allow_reroute(blitz_plugin *plugin);
 /* After the binds: link. Unbound imports are an error. */
 int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap);
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level);
@@ -490,6 +496,10 @@ typedef struct {
     blitz_endpoint *endpoint; /* NULL: every exchange is handed over */
     blitz_text name;
     double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
+    uint8_t alone;            /* it serves every request, whatever path and host are */
+    const blitz_path_table *paths;   /* where it is value of tree, whatever the host; NULL: Python looks */
+    uint32_t tree;
+    int32_t value;
     uint32_t in_flight;       /* exchanges in the lane that were sent to the endpoint */
 } blitz_lane_route;
 

@@ -41,6 +41,7 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
             true and false.
         env: granted names that are set, with their values.
         grants, asks: capabilities; asks is None without a manifest: then what it imports it asks for.
+        reroute: it may lead requests to another route.
         namespace: of its shared state; "" for its own.
         sha256: lower-case hex digest that the file must have, or "".
     """
@@ -67,6 +68,7 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     grants: tuple[str, ...] = ()
     asks: tuple[str, ...] | None = None
+    reroute: bool = False
     namespace: str = ""
     sha256: str = ""
 

@@ -59,11 +59,12 @@ class Router(Generic[T]):
         table: cffi ``blitz_path_table *``; the tree of requests for any host is number 0.
     """
 
-    __slots__ = ("_exact", "_values", "_wildcards", "by_host", "only", "table")
+    __slots__ = ("_exact", "_numbers", "_values", "_wildcards", "by_host", "only", "table")
 
     def __init__(self, rules: Iterable[Rule[T]]) -> None:
         rules = list(rules)
         self._values = [rule.value for rule in rules]
+        self._numbers = {id(rule.value): index for index, rule in enumerate(rules)}
         hosts: dict[bytes, dict[bytes, int]] = {b"": {}}
         for index, rule in enumerate(rules):
             host = _name(rule.host)
@@ -101,10 +102,10 @@ class Router(Generic[T]):
         raise ClientError(_WHY[found])
 
     def number(self, value: T) -> int:
-        """What the table calls *value*."""
-        return next(index for index, known in enumerate(self._values) if known is value)
+        """What the table calls *value*, one of the rules'."""
+        return self._numbers[id(value)]
 
-    def same(self, host: bytes, target: bytes, value: T) -> bool:
+    def stays(self, host: bytes, target: bytes, value: T) -> bool:
         """The request leads to what is protected as *value* is, however it is read."""
         tree = self._tree(host) if self.by_host else 0
         return bool(lib.blitz_path_stays(self.table, tree, self.number(value), target, len(target)))

@@ -58,22 +58,49 @@ static int encoded(const uint8_t *at)
     return at[0] == '%' && high >= 0 && low >= 0 ? high * 16 + low : -1;
 }
 
+/* Does dst[0..n) end in an ASCII byte in more bytes of UTF-8 than it needs, which careless decoders take (RFC 3629
+ * section 10)? -> how many bytes it is spelt in, or 0. */
+static size_t overlong(const uint8_t *dst, size_t n, uint8_t *byte)
+{
+    if (n < 2 || (dst[n - 1] & 0xc0) != 0x80)
+        return 0;
+    uint8_t high = dst[n - 2];
+    *byte = (uint8_t)((high & 1) << 6 | (dst[n - 1] & 0x3f));
+    if ((high & 0xfe) == 0xc0)
+        return 2;
+    if ((high & 0xfe) != 0x80 || n < 3)
+        return 0;
+    if (dst[n - 3] == 0xe0)
+        return 3;
+    return dst[n - 3] == 0x80 && n >= 4 && dst[n - 4] == 0xf0 ? 4 : 0;
+}
+
+/* The last bytes of dst[0..n) may spell one byte: -> how many that were. */
+static size_t ending(const uint8_t *dst, const uint8_t *levels, size_t n, uint8_t *byte, uint8_t *level)
+{
+    int decoded = n >= 3 ? encoded(dst + n - 3) : -1;
+    if (decoded < 0) {
+        *level = 2;
+        return overlong(dst, n, byte);
+    }
+    *byte = (uint8_t)decoded;
+    *level = levels[n - 3] | levels[n - 2] | levels[n - 1] ? 2 : 1;
+    return 3;
+}
+
 size_t blitz_path_unfold(uint8_t *dst, uint8_t *levels, const uint8_t *bytes, size_t len)
 {
     size_t n = 0;
     for (size_t i = 0; i < len; i++) {
-        dst[n] = bytes[i];
-        levels[n++] = 0;
-        /* A byte that was decoded may be the last of an encoding: "%2%35" is "%25" is "%". Each turn takes two
-         * bytes away, so all of them together are linear. */
-        while (n >= 3 && dst[n - 3] == '%') {
-            int byte = encoded(dst + n - 3);
-            if (byte < 0)
-                break;
-            n -= 2;
-            dst[n - 1] = (uint8_t)byte;
-            levels[n - 1] = levels[n - 1] | levels[n] | levels[n + 1] ? 2 : 1;
-        }
+        uint8_t byte = bytes[i], level = 0;
+        size_t spelt = 0;
+        /* A byte that was decoded may be the last of an encoding: "%2%35" is "%25" is "%". Each turn takes bytes
+         * away, so all of them together are linear. */
+        do {
+            n -= spelt;
+            dst[n] = byte;
+            levels[n++] = level;
+        } while ((spelt = ending(dst, levels, n, &byte, &level)) > 0);
     }
     return n;
 }

@@ -196,7 +196,7 @@ def test_nginx_finds_under_admin_only_what_was_routed_there(ports: list[int]) ->
 
 @pytest.mark.slow
 def test_nginx_finds_under_admin_only_what_was_routed_there_at_length(ports: list[int]) -> None:
-    read_all(ports, 2, 200_000)
+    read_all(ports, 2, 50_000)
 
 
 def rows() -> list[list[str]]:

@@ -36,6 +36,20 @@ def decoded_at(text: Text, at: int) -> list[Text]:
     return [(*text[:at], kind, *text[at + 3 :]) for kind in kinds]
 
 
+def overlong_at(text: Text, at: int) -> list[Text]:
+    """*text* with an ASCII byte that is spelt in two to four bytes of UTF-8 at *at* as one byte."""
+    for start in ((), (0xE0,), (0xF0, 0x80)):
+        end = at + len(start) + 2
+        if text[at : at + len(start)] != start or end > len(text):
+            continue
+        high, low = text[end - 2 : end]
+        if high in ((0x80, 0x81) if start else (0xC0, 0xC1)) and 0x80 <= low <= 0xBF:
+            byte = (high & 1) << 6 | low & 0x3F
+            kinds = [SOFT if byte == 0x2F else byte, byte + DATA] if byte in SPECIAL else [byte]
+            return [(*text[:at], kind, *text[end:]) for kind in kinds]
+    return []
+
+
 def must_be_decoded(path: bytes) -> list[Text]:
     """The encoded bytes that have no other spelling are what they are to everybody; the others stay."""
     texts: list[Text] = [()]
@@ -58,7 +72,7 @@ def spellings(path: bytes) -> set[Text]:
     while todo:
         text = todo.pop()
         for at in range(len(text)):
-            for other in decoded_at(text, at):
+            for other in (*decoded_at(text, at), *overlong_at(text, at)):
                 if other not in seen:
                     seen.add(other)
                     todo.append(other)

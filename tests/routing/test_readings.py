@@ -79,16 +79,29 @@ PIECES = [
         b"%3b",
     ),
     *(b"%2e", b"%2E%2e", b"%61", b"%41", b"%25", b"2", b"5", b"f", b"c", b"%252f", b"%252e", b"%32", b"%20"),
-    *(b"%3f", b"%23", b"%64", b"%255c", b"%3B"),
+    *(
+        b"%3f",
+        b"%23",
+        b"%64",
+        b"%255c",
+        b"%3B",
+        b"%c0%af",
+        b"%c0%ae",
+        b"%c1%a1",
+        b"%e0%80%af",
+        b"%f0%80%80%ae",
+    ),
 ]
 PATHS = st.lists(st.sampled_from(PIECES), max_size=6).map(lambda pieces: b"/" + b"".join(pieces))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(PATHS)
 @example(b"/a%2f..%2fd")
 @example(b"/d/..;%2fx/a")
 @example(b"/%2%35%36%31")
+@example(b"/%c1%a1")
+@example(b"/a%25c0%25af%c0%ae.%c0%afd")
 def test_what_passes_is_what_has_one_protection_in_every_reading(path: bytes) -> None:
     check_exactly(path)
 
@@ -125,13 +138,13 @@ def test_no_order_of_what_servers_do_leads_past_the_route() -> None:
 @pytest.mark.slow
 def test_no_order_of_what_servers_do_leads_past_the_route_at_length() -> None:
     chance = random.Random(3)
-    for _ in range(40_000):
+    for _ in range(10_000):
         check_pipelines(random_path(chance), 3000)
 
 
 @pytest.mark.slow
-@settings(max_examples=20_000, deadline=None)
-@given(st.lists(st.sampled_from(PIECES), max_size=9).map(lambda pieces: b"/" + b"".join(pieces)))
+@settings(max_examples=1_500, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=7).map(lambda pieces: b"/" + b"".join(pieces)))
 def test_what_passes_is_what_has_one_protection_at_length(path: bytes) -> None:
     check_exactly(path)
 

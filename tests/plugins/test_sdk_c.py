@@ -128,10 +128,9 @@ def test_first_plugin_of_the_readme_builds_and_works(tmp_path: Path) -> None:
     assert (refused.verdict, refused.status, refused.body) == (1, 403, "not for you\n")
 
 
-def test_the_guard_of_the_readme_stops_every_spelling(tmp_path: Path) -> None:
-    readme = (PLUGINS.parent / "README.md").read_text()
-    source = readme.split("```c\n")[1].split("```")[0]
-    assert source == (SDK / "README.md").read_text().split("```c\n")[1].split("```")[0]
+@pytest.mark.parametrize("readme", [PLUGINS.parent / "README.md", SDK / "README.md"], ids=["readme", "sdk"])
+def test_the_guard_of_the_readme_stops_every_spelling(readme: Path, tmp_path: Path) -> None:
+    source = readme.read_text().split("```c\n")[1].split("```")[0]
     engine = Engine(max_instances=4, max_memory_size=2 * 1024 * 1024)
     with BlitzPlugin(engine, compile_c(source, tmp_path), {}, {}) as plugin:
         check_hello(plugin, "from C")

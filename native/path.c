@@ -345,6 +345,8 @@ static int32_t find_in_all_readings(const blitz_path_table *table, uint32_t tree
         copy(&at.glued, &at.next_glued);
         if (at.fresh.climbs)
             return BLITZ_PATH_CLIMBS;
+        if (at.fresh.full)
+            return BLITZ_PATH_AMBIGUOUS;
         from = to + 1;
     }
     add_all(&at.fresh, &at.glued);

@@ -21,6 +21,7 @@ from .peers.blitz import beside
 QUESTIONS = (
     "hook",
     "head",
+    "paths",
     "fixed",
     "proxy",
     "plugin",

@@ -24,6 +24,7 @@ __all__ = [
     "PluginError",
     "PluginLoadError",
     "PluginMemory",
+    "PluginReroute",
     "PluginSuspended",
     "PluginTimeout",
     "PluginTrap",
@@ -205,6 +206,12 @@ class PluginVerdict(PluginError):
     """The hook returned -1 or a value that is no verdict."""
 
     kind = "verdict"
+
+
+class PluginReroute(PluginError):
+    """The plugin led the request to another route, whose plugins have not run. No failure policy applies."""
+
+    kind = "reroute"
 
 
 class PluginSuspended(PluginError):

@@ -243,6 +243,34 @@ size_t blitz_utf8_lossy(uint8_t *dst, size_t cap, const uint8_t *src, size_t len
  * *used: bytes of src consumed. */
 size_t blitz_text_escape(uint8_t *dst, size_t cap, const uint8_t *src, size_t len, size_t *used);
 
+/* ---------------------------------------------------------------- paths: see path.c
+ * Prefixes, and which of them a path leads to in every way that servers read it. A table holds trees, one for
+ * each set of prefixes; all of it belongs to one thread. */
+typedef struct blitz_path_table blitz_path_table;
+enum {                        /* instead of a value */
+    BLITZ_PATH_NONE = -1,     /* no prefix matches */
+    BLITZ_PATH_AMBIGUOUS = -2,   /* readings lead to different protections */
+    BLITZ_PATH_CLIMBS = -3,   /* above the root */
+    BLITZ_PATH_TOO_LONG = -4  /* more than 256 segments, and there is doubt; or longer than the table's longest */
+};
+/* longest: bytes of a path. NULL when out of memory. */
+blitz_path_table *blitz_path_table_new(size_t longest);
+void blitz_path_table_free(blitz_path_table *table);
+/* -> the number of a new tree, or BLITZ_E_NOMEM. */
+int64_t blitz_path_table_tree(blitz_path_table *table);
+/* prefix: canonical. value: >= 0, few and small; protection: equal for values that are protected alike. Before
+ * the table is sealed. 0, BLITZ_E_NOMEM or BLITZ_E_LIMIT. */
+int blitz_path_table_add(blitz_path_table *table, uint32_t tree, const uint8_t *prefix, size_t len, int32_t value,
+                         int32_t protection);
+void blitz_path_table_seal(blitz_path_table *table);
+/* target: origin-form, its query does not count; or "*". -> the value, or BLITZ_PATH_*. */
+int32_t blitz_path_find(const blitz_path_table *table, uint32_t tree, const uint8_t *target, size_t len);
+/* Does the target lead to what is protected as value is? 0 or 1. */
+int blitz_path_stays(const blitz_path_table *table, uint32_t tree, int32_t value, const uint8_t *target, size_t len);
+/* The path that a guard may compare: decoded once, encoded slashes and backslashes as slashes, without parameters,
+ * slashes merged, dot segments resolved. dst has room for len, and may be path. -> bytes of it. */
+size_t blitz_path_canonical(uint8_t *dst, const uint8_t *path, size_t len);
+
 /* ---------------------------------------------------------------- exchanges
  * What a guest can see and change while one of its hooks runs. Python fills the visible fields;
  * all pointers in it are borrowed until blitz_exchange_reset. */
@@ -253,6 +281,8 @@ typedef struct {              /* one per connection */
     blitz_text tls_version, tls_cipher, tls_sni, tls_client_subject, tls_client_sha256;
 } blitz_peer;
 
+/* By plugins that may lead to another route, or by one that may not. */
+enum { BLITZ_MOVED_WITH_LEAVE = 1, BLITZ_MOVED_WITHOUT = 2 };
 typedef struct blitz_edits blitz_edits;   /* opaque: the edits of the call in progress */
 typedef struct {
     blitz_head *request;      /* owned by the exchange */
@@ -265,12 +295,18 @@ typedef struct {
     blitz_text new_body;      /* owned by the exchange */
     blitz_edits *edits;       /* owned */
     uint8_t id[32];
+    uint8_t moved;            /* BLITZ_MOVED_*: plugins changed the path or the host since this was 0 */
+    blitz_text mover;         /* the last plugin that did so and may not; else the last that did so */
+    blitz_span canonical, canonical_of;   /* of the request: made on demand; the target it was made of */
 } blitz_exchange;
 blitz_exchange *blitz_exchange_new(void);
 void blitz_exchange_free(blitz_exchange *exchange);
 void blitz_exchange_reset(blitz_exchange *exchange);
 /* Make (once) and return the request id: 32 lower-case hex digits, unique, in exchange->id. */
 const uint8_t *blitz_exchange_id(blitz_exchange *exchange);
+/* The canonical path (blitz_path_canonical) of the request as it stands, made once per target; borrowed until
+ * the request is edited. ptr NULL: out of memory. */
+blitz_text blitz_exchange_path(blitz_exchange *exchange);
 
 /* ---------------------------------------------------------------- engine */
 typedef struct blitz_engine blitz_engine;
@@ -366,6 +402,8 @@ enum {
     BLITZ_X_ALLOC, BLITZ_X_FREE, BLITZ_X_BUFFER, BLITZ_X_BUFFER_SIZE, BLITZ_X_EXTERNREFS, BLITZ_X_COUNT
 };
 int blitz_plugin_use_export(blitz_plugin *plugin, int part, uint32_t index);
+/* It may change path and host so that they lead to another route. */
+void blitz_plugin_allow_reroute(blitz_plugin *plugin);
 /* After the binds: link. Unbound imports are an error. */
 int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap);
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level);
@@ -488,6 +526,10 @@ typedef struct {
     blitz_endpoint *endpoint; /* NULL: every exchange is handed over */
     blitz_text name;
     double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
+    uint8_t alone;            /* it serves every request, whatever path and host are */
+    const blitz_path_table *paths;   /* where it is value of tree, whatever the host; NULL: Python looks */
+    uint32_t tree;
+    int32_t value;
     uint32_t in_flight;       /* exchanges in the lane that were sent to the endpoint */
 } blitz_lane_route;
 

@@ -354,7 +354,24 @@ static void sentence(char *why, size_t why_cap, int code, const char *message)
              code == BLITZ_E_NOMEM ? "needs more memory than the host has" : "would no longer be valid");
 }
 
-/* All edits on one head, or none. new_body: they bring the message's content. */
+static size_t path_length(const uint8_t *target, size_t len)
+{
+    const uint8_t *query = len > 0 ? memchr(target, '?', len) : NULL;
+    return query != NULL ? (size_t)(query - target) : len;
+}
+
+/* The path or the host is not what it was. A route does not depend on anything else. */
+static bool is_moved(const blitz_head *head, blitz_span old_target, blitz_span old_host)
+{
+    const uint8_t *path = blitz_at(head, head->target), *old_path = blitz_at(head, old_target);
+    size_t len = path_length(path, head->target.len);
+    if (len != path_length(old_path, old_target.len) || memcmp(path, old_path, len) != 0)
+        return true;
+    return head->host.len != old_host.len ||
+           !blitz_name_equal(blitz_at(head, head->host), blitz_at(head, old_host), old_host.len);
+}
+
+/* All edits on one head, or none. new_body: they bring the message's content. -> BLITZ_EDIT_MOVED or 0. */
 static int edit_head(blitz_head *head, const blitz_edits *edits, bool new_body, char *why, size_t why_cap)
 {
     snapshot saved;
@@ -377,7 +394,7 @@ static int edit_head(blitz_head *head, const blitz_edits *edits, bool new_body, 
     if (code >= 0 && new_body)
         code = frame_body(head, edits);
     if (code >= 0)
-        return 0;
+        return routed && is_moved(head, saved.head.target, saved.head.host) ? BLITZ_EDIT_MOVED : 0;
     restore(head, &saved);
     sentence(why, why_cap, code, head->kind == BLITZ_REQUEST ? "request" : "response");
     return code;
@@ -432,7 +449,7 @@ static int commit_message(blitz_exchange *exchange, blitz_head *head, char *why,
         exchange->body = exchange->new_body;      /* what the next plugin reads */
     }
     head->edits += edits->n;
-    return BLITZ_R_EDITS | (replace ? BLITZ_R_BODY : 0);
+    return BLITZ_R_EDITS | code | (replace ? BLITZ_R_BODY : 0);
 }
 
 int blitz_edits_commit(blitz_exchange *exchange, int kind, bool stop, char *why, size_t why_cap)

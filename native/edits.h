@@ -31,6 +31,8 @@ blitz_edit_refusal blitz_edits_status(blitz_edits *edits, int32_t status);
 blitz_edit_refusal blitz_edits_body(blitz_edits *edits, const blitz_plugin_limits *limits, blitz_text body);
 
 /* Apply to the exchange as the verdict says, all or nothing. kind: of the hook; stop: verdict 1.
- * -> BLITZ_R_* flags, or negative with one sentence in why and nothing changed. */
+ * -> BLITZ_R_* flags, and BLITZ_EDIT_MOVED when the request's path or host is not what it was; or negative with
+ * one sentence in why and nothing changed. */
+enum { BLITZ_EDIT_MOVED = 256 };
 int blitz_edits_commit(blitz_exchange *exchange, int kind, bool stop, char *why, size_t why_cap);
 #endif

@@ -1,6 +1,7 @@
 /* exchange.c: what a guest can see of one request and its response. */
 #include "edits.h"
 #include "guest.h"
+#include "head.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,4 +53,26 @@ const uint8_t *blitz_exchange_id(blitz_exchange *exchange)
         exchange->request_id = (blitz_text){exchange->id, sizeof exchange->id};
     }
     return exchange->id;
+}
+
+blitz_text blitz_exchange_path(blitz_exchange *exchange)
+{
+    blitz_head *request = exchange->request;
+    blitz_span target = request->target, known = exchange->canonical_of;
+    if (target.len == 0)
+        return (blitz_text){(const uint8_t *)"", 0};
+    if (target.off != known.off || target.len != known.len) {
+        blitz_text text = {blitz_at(request, target), target.len};
+        const uint8_t *query = text.len > 0 ? memchr(text.ptr, '?', text.len) : NULL;
+        blitz_span path;
+        if (query != NULL)
+            text.len = (size_t)(query - text.ptr);
+        if (blitz_head_store(request, text.ptr, text.len, &path) != 0)
+            return (blitz_text){NULL, 0};
+        uint8_t *at = request->arena + (path.off & ~(uint32_t)BLITZ_ARENA);
+        path.len = (uint32_t)blitz_path_canonical(at, at, path.len);
+        exchange->canonical = path;
+        exchange->canonical_of = target;
+    }
+    return (blitz_text){blitz_at(request, exchange->canonical), exchange->canonical.len};
 }

@@ -418,6 +418,15 @@ static int done(blitz_instance *instance, int verdict, int flags)
     return verdict | flags | (instance->log_len > 0 ? BLITZ_R_LOGS : 0);
 }
 
+static void note_move(blitz_exchange *exchange, const blitz_plugin *plugin)
+{
+    uint8_t how = plugin->may_reroute ? BLITZ_MOVED_WITH_LEAVE : BLITZ_MOVED_WITHOUT;
+    if (how < exchange->moved)
+        return;
+    exchange->moved = how;
+    exchange->mover = (blitz_text){(const uint8_t *)plugin->name, plugin->name_len};
+}
+
 static int finish_message(blitz_instance *instance)
 {
     int kind = instance->hook == BLITZ_HOOK_REQUEST ? BLITZ_REQUEST : BLITZ_RESPONSE;
@@ -433,7 +442,9 @@ static int finish_message(blitz_instance *instance)
     int flags = blitz_edits_commit(instance->exchange, kind, instance->verdict == 1, why, sizeof why);
     if (flags < 0)
         return fail_because(instance, BLITZ_FAULT_HOST, flags, why);
-    return done(instance, instance->verdict, flags);
+    if (flags & BLITZ_EDIT_MOVED)
+        note_move(instance->exchange, instance->plugin);
+    return done(instance, instance->verdict, flags & ~BLITZ_EDIT_MOVED);
 }
 
 static int finish_start(blitz_instance *instance)

@@ -69,6 +69,7 @@ struct blitz_plugin {
     uint64_t log_dropped;                /* lines dropped since the last record that said so */
     uint64_t log_told_ns;                /* when that was */
     uint32_t made, freed;                /* instances, and those of them that have ended */
+    bool may_reroute;                    /* see blitz_plugin_allow_reroute */
     bool goes_deep;                      /* one of them had used much of its stack */
 };
 /* NULL when there is none. */

@@ -224,13 +224,14 @@ static wasm_trap_t *call_get_body(void *env, wasmtime_caller_t *caller, raw *slo
 /* ---------------------------------------------------------------- properties */
 
 typedef enum {
-    P_CLIENT_ADDRESS, P_CLIENT_PORT, P_REQUEST_ID, P_REQUEST_METHOD, P_REQUEST_PATH, P_REQUEST_HOST,
+    P_CLIENT_ADDRESS, P_CLIENT_PORT, P_REQUEST_ID, P_REQUEST_METHOD, P_REQUEST_PATH, P_REQUEST_PATH_CANONICAL,
+    P_REQUEST_HOST,
     P_RESPONSE_STATUS, P_ROUTE_NAME, P_UPSTREAM_ADDRESS, P_TLS_VERSION, P_TLS_CIPHER, P_TLS_SNI,
     P_TLS_CLIENT_SUBJECT, P_TLS_CLIENT_SHA256, P_PLUGIN_NAME, P_PLUGIN_CONFIG, P_BODY_TRUNCATED, P_COUNT
 } property;
 
 static const char *const PROPERTIES[P_COUNT] = {
-    "client.address", "client.port", "request.id", "request.method", "request.path", "request.host",
+    "client.address", "client.port", "request.id", "request.method", "request.path", "request.path.canonical", "request.host",
     "response.status", "route.name", "upstream.address", "tls.version", "tls.cipher", "tls.sni",
     "tls.client_subject", "tls.client_sha256", "plugin.name", "plugin.config", "body.truncated",
 };
@@ -268,6 +269,7 @@ static blitz_text exchange_property(const blitz_instance *instance, property whi
         return exchange->request_id;
     case P_REQUEST_METHOD: return span_of(request, request->method);
     case P_REQUEST_PATH: return span_of(request, request->target);
+    case P_REQUEST_PATH_CANONICAL: return blitz_exchange_path(exchange);
     case P_REQUEST_HOST: return span_of(request, request->host);
     case P_ROUTE_NAME: return exchange->route;
     case P_UPSTREAM_ADDRESS: return exchange->upstream;
@@ -316,6 +318,11 @@ static blitz_text property_value(const blitz_instance *instance, blitz_text name
     return exchange_property(instance, which, number);
 }
 
+static bool is_missing(const blitz_instance *instance, blitz_text name, blitz_text value)
+{
+    return value.ptr == NULL && instance->exchange != NULL && property_named(name) == P_REQUEST_PATH_CANONICAL;
+}
+
 static wasm_trap_t *call_get_property(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
 {
     (void)n;
@@ -327,7 +334,10 @@ static wasm_trap_t *call_get_property(void *env, wasmtime_caller_t *caller, raw 
     const raw *arguments_ = arguments(&call, slots);
     if (!blitz_call_bytes(&call, arguments_[0], arguments_[1], "name", &name))
         return call.trap;
-    return give(&call, slots, 2, property_value(call.instance, name, number));
+    blitz_text value = property_value(call.instance, name, number);
+    if (is_missing(call.instance, name, value))      /* a guard must not take this for another path */
+        return refuse(&call, blitz_edit_why(BLITZ_EDIT_NOMEM));
+    return give(&call, slots, 2, value);
 }
 
 /* ---------------------------------------------------------------- editing the message in hand */

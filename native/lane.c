@@ -442,6 +442,11 @@ static int ask(blitz_lane *lane, int fd, blitz_lane_report *report)
         if (special)
             return answer_of_plugin(lane, fd, i, report);
     }
+    if (exchange->moved && !blitz_lane_stays(route, exchange->request)) {
+        leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
+        report->index = route->n_pools;
+        return BLITZ_LANE_HAND_OVER;
+    }
     return send_request(lane, fd, report);
 }
 

@@ -20,6 +20,9 @@ enum {
 };
 typedef struct { uint8_t *ptr; size_t size; } blitz_space;
 
+/* The plugins have changed path or host: do they still lead to what is protected as the route is? Where that
+ * cannot be told here: no. */
+bool blitz_lane_stays(const blitz_lane_route *route, const blitz_head *request);
 /* recv and scan. -> bytes of the head; 0: io->got bytes are there, and no head was found in them. */
 int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
                                    blitz_io *io);

@@ -46,6 +46,14 @@ static bool counts_hops(const blitz_head *head)
     return first == 'O' || first == 'T';
 }
 
+bool blitz_lane_stays(const blitz_lane_route *route, const blitz_head *request)
+{
+    if (route->alone || route->paths == NULL)
+        return route->alone;
+    return blitz_path_stays(route->paths, route->tree, route->value, blitz_at(request, request->target),
+                            request->target.len);
+}
+
 int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
                                    blitz_io *io)
 {

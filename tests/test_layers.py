@@ -54,7 +54,8 @@ LAYERS = {
         native=True,
         forbidden=SANS_IO - {"time", "threading", "selectors"},
     ),
-    "routing": Layer(("blitz.routing",), ("foundation",), forbidden=SANS_IO),
+    # What a path means is C: plugins ask for it too.
+    "routing": Layer(("blitz.routing",), ("foundation",), native=True, forbidden=SANS_IO),
     "config": Layer(("blitz.config",), ("foundation",), frozenset({"msgspec"}), forbidden=SANS_IO),
     "server": Layer(("blitz.server",), CORES, TRIO | {"msgspec", "watchfiles"}, native=True),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO | {"msgspec"}),
@@ -244,7 +245,7 @@ REFEREE = [
     ("upward", "blitz.http.h1", "from blitz.server import exchange", "http may not import blitz.server"),
     ("sideways", "blitz.routing.match", "from ..wasm import chain", "routing may not import blitz.wasm"),
     ("time_in_routing", "blitz.routing.limit", "from time import monotonic", "routing may not import time"),
-    ("native_in_routing", "blitz.routing.match", "from blitz import _native", "the C extension"),
+    ("native_in_config", "blitz.config.load", "from blitz import _native", "the C extension"),
     ("type_checking", "blitz.wasm.pool", "if TYPE_CHECKING:\n    import trio", "wasm may not import trio"),
     ("dynamic", "blitz.wasm.pool", 'importlib.import_module("h11")', "wasm may not import h11"),
     ("click_in_server", "blitz.server.listen", "import click", "server may not import click"),

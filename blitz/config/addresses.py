@@ -30,7 +30,11 @@ _PORT = re.compile(r"[0-9]{1,5}")
 _PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 # RFC 3986 section 2.3: unreserved characters, which never need it.
 _NEEDLESS = re.compile(r"%(?:2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])")
-_UNCLEAR = re.compile(r";|%(?:2[Ff]|3[Bb]|5[Cc])")  # see blitz/routing/path.py
+# What native/path.c finds more than one reading of: parameters, encoded separators and ends, control bytes, a
+# second encoding, and dots or spaces that some servers drop.
+_UNCLEAR = re.compile(
+    r";|%(?:2[Ff]|3[Bb]|5[Cc]|3[Ff]|23|[01].|25[0-9A-Fa-f]{2})|(?<=/)%20|(?:\.|%20)(?=/|\Z)"
+)
 
 _ANY = frozenset(("0.0.0.0", "::"))  # every interface of one family; an empty host is that of both
 _LISTEN_HELP = 'write host:port, such as "127.0.0.1:8080" or "[::1]:8080", or ":8080" for every interface'

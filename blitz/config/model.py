@@ -417,6 +417,13 @@ class Plugin(Model, frozen=True):
     warm: Annotated[Count | None, Meta(description="see `plugin_defaults.warm`")] = None
     rollback: Annotated[bool | None, Meta(description="see `plugin_defaults.rollback`")] = None
     grant: Annotated[list[Capability] | None, Meta(description="see `plugin_defaults.grant`")] = None
+    reroute: Annotated[
+        bool,
+        Meta(
+            description="it may change a request's path or host so that another route serves it, once that "
+            "route's plugins have run too; else such a request ends with 500. A manifest cannot say this"
+        ),
+    ] = False
     namespace: Annotated[
         str,
         Meta(
@@ -487,9 +494,9 @@ class Route(Model, frozen=True):
     path_prefix: Annotated[
         str,
         Meta(
-            description="matched on segment borders, against the path with percent-encoding undone and dot "
-            "segments resolved; what is forwarded is what came. A request that servers could read as one "
-            "for another route is refused"
+            description="matched on segment borders, against everything that the path may mean to servers; "
+            "what is forwarded is what came. A request that may mean routes with different plugins, upstream "
+            "or answer is refused"
         ),
     ] = "/"
     plugins: Annotated[

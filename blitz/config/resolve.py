@@ -274,6 +274,7 @@ class _Merge:
             env=self.env(),
             grants=self.grants(),
             asks=self.asks() if self.found.manifest is not None else None,
+            reroute=entry.reroute is True,
             namespace=self.namespace(),
             sha256=entry.sha256.lower(),
             manifest_sha256=self.found.document.sha256,

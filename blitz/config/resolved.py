@@ -43,6 +43,7 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
             true and false.
         env: granted names that are set, with their values.
         grants, asks: capabilities; asks is None without a manifest: then what it imports it asks for.
+        reroute: it may lead requests to another route.
         namespace: of its shared state; "" for its own.
         sha256: lower-case hex digest that module and manifest must have together (``pin.py``), or "".
         manifest_sha256: of the manifest as it was read; "" without one.
@@ -70,6 +71,7 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     grants: tuple[str, ...] = ()
     asks: tuple[str, ...] | None = None
+    reroute: bool = False
     namespace: str = ""
     sha256: str = ""
     manifest_sha256: str = ""

@@ -23,6 +23,7 @@ from blitz.errors import (
     ClientError,
     InternalError,
     PluginError,
+    PluginReroute,
     PluginSuspended,
     UpstreamError,
 )
@@ -36,7 +37,7 @@ from .guests import drive, wait_for_instance
 from .heads import span_bytes
 from .incoming import IncomingBody, collect
 from .rate import MinRate
-from .route import find_route
+from .route import find_route, moved_to
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -192,9 +193,7 @@ class Exchange:
             run.extend(entry.chain)
         elif entry.chain.pools:
             run = ChainRun(entry.chain, self.cdata, trio.current_time)
-        if run is not None and await self._ask(run) == ANSWER:
-            return await self._answer_from_plugin()
-        return await self._serve(entry)
+        return await self._go_through(entry, run)
 
     async def _go_on_from(self, begun: Handover, entry: RouteEntry) -> bool:
         """The lane has run some plugins, and perhaps sent the request."""
@@ -204,10 +203,22 @@ class Exchange:
         if begun.upstream is not None:
             assert entry.cluster is not None
             return await forward(self, entry.cluster, begun)
-        if entry.chain.pools:
-            run = ChainRun(entry.chain, self.cdata, trio.current_time)
+        run = ChainRun(entry.chain, self.cdata, trio.current_time) if entry.chain.pools else None
+        return await self._go_through(entry, run, begun)
+
+    async def _go_through(
+        self, entry: RouteEntry, run: ChainRun | None, begun: Handover | None = None
+    ) -> bool:
+        """Ask the plugins of *entry*, and of the routes that they lead to; then do what the last one says."""
+        while run is not None:
             if await self._ask(run, begun) == ANSWER:
                 return await self._answer_from_plugin()
+            moved = self._moved_to(entry)
+            if moved is None:
+                break
+            # An end is certain: only plugins that have not run yet run now, and only they can move it again.
+            entry, begun = moved, None
+            run.join(entry.chain)
         return await self._serve(entry)
 
     async def _serve(self, entry: RouteEntry) -> bool:
@@ -238,9 +249,23 @@ class Exchange:
         entry = find_route(self.runtime.router, self.request)
         if entry is None:
             raise UpstreamError("no route matches the request", status=404)
+        self.cdata.moved = 0  # until now plugins could lead it anywhere
+        self._take_route(entry)
+        return entry
+
+    def _take_route(self, entry: RouteEntry) -> None:
         self.entry = entry
         self.cdata.route = entry.name_text
-        return entry
+
+    def _moved_to(self, entry: RouteEntry) -> RouteEntry | None:
+        try:
+            moved = moved_to(self.runtime.router, self.cdata, entry)
+        except PluginReroute as error:
+            self._note_fault(error)
+            raise
+        if moved is not None:
+            self._take_route(moved)
+        return moved
 
     async def _ask(self, run: ChainRun, begun: Handover | None = None) -> int:
         """Run the request hooks that are left; CONTINUE or ANSWER."""
@@ -274,7 +299,7 @@ class Exchange:
         if isinstance(error, PluginSuspended) and self.chain_run is not None and self.chain_run.left > 0:
             return  # in quarantine: that was said once
         self.context.counters.plugin_faults += 1
-        skipped = self.runtime.fails_open(error.plugin)
+        skipped = self.runtime.fails_open(error.plugin) and not isinstance(error, PluginReroute)
         outcome = "skipped" if skipped else f"answered {error.status_hint}" if not self.head_sent else ""
         route = self.entry.name.decode() if self.entry is not None else ""
         self.context.faults.note(error, request_id=self.request_id, route=route, outcome=outcome)

@@ -32,7 +32,7 @@ class Fault:
         time: seconds since the epoch.
         version: as its manifest says, or "".
         hook: the export that ran, or "".
-        kind: ``trap``, ``timeout``, ``memory``, ``verdict`` or ``load``.
+        kind: ``trap``, ``timeout``, ``memory``, ``verdict``, ``reroute`` or ``load``.
         message: one sentence.
         frames: guest frames, innermost first: ``function  file:line`` where debug information is there.
         request_id: of the exchange, as its answer and access line say it; "" outside of one.

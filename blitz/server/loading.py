@@ -60,6 +60,7 @@ def spec_of(resolved: ResolvedPlugin, log_level: str, digest: str, limits: Limit
         asks=resolved.asks,
         manifest=resolved.manifest,
         namespace=resolved.namespace,
+        reroute=resolved.reroute,
         log_level=PLUGIN_LEVELS[log_level],
         version=resolved.version,
         max_line_size=limits.max_line_size,

@@ -1,8 +1,11 @@
-"""Which route of the running configuration serves a request."""
+"""Which route of the running configuration serves a request, and whether plugins have led it to another."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from blitz._native import ffi, lib
+from blitz.errors import ClientError, PluginReroute, UpstreamError
 
 from .heads import span_bytes
 
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
 
     from .runtime import RouteEntry
 
-__all__ = ["find_route"]
+__all__ = ["find_route", "moved_to"]
 
 
 def find_route(router: Router[RouteEntry], request: Any) -> RouteEntry | None:
@@ -19,4 +22,47 @@ def find_route(router: Router[RouteEntry], request: Any) -> RouteEntry | None:
     entry = router.only
     if entry is not None:
         return entry
-    return router.find(span_bytes(request, request.host), span_bytes(request, request.target))
+    return router.find(_host(router, request), span_bytes(request, request.target))
+
+
+def moved_to(router: Router[RouteEntry], exchange: Any, entry: RouteEntry) -> RouteEntry | None:
+    """The route that the plugins of *entry* have led the request to, by its path or host; None: it stays.
+
+    It stays where everything that the new path may mean is protected as *entry* is. The plugins say no more
+    of this exchange (cffi ``blitz_exchange *``) until they change it again.
+
+    Raises:
+        PluginReroute: a plugin that may not do so has led it elsewhere, or one that may to a path that
+            leads to several routes.
+        UpstreamError: a plugin that may do so has led it to where no route is.
+    """
+    moved, request = exchange.moved, exchange.request
+    exchange.moved = 0
+    if not moved or router.only is not None:
+        return None
+    host, target = _host(router, request), span_bytes(request, request.target)
+    if router.stays(host, target, entry):
+        return None
+    plugin = ffi.buffer(exchange.mover.ptr, exchange.mover.len)[:].decode()
+    try:
+        found = router.find(host, target)
+    except ClientError as exc:
+        raise _refusal(plugin, f"changed path or host of a request, and {exc}") from exc
+    if moved == lib.BLITZ_MOVED_WITHOUT:
+        where = "where no route is" if found is None else f"to route {found.name.decode()}"
+        raise _refusal(
+            plugin,
+            f"led a request from route {entry.name.decode()} {where}, by its path or host, past the plugins "
+            f'there; to allow it, write reroute = true in its [[plugins]] entry (name = "{plugin}")',
+        )
+    if found is None:
+        raise UpstreamError(f"no route matches the request as {plugin} changed it", status=404)
+    return found
+
+
+def _host(router: Router[RouteEntry], request: Any) -> bytes:
+    return span_bytes(request, request.host) if router.by_host else b""
+
+
+def _refusal(plugin: str, what: str) -> PluginReroute:
+    return PluginReroute(f"{plugin} {what}", plugin=plugin, hook="process_request")

@@ -23,7 +23,8 @@ from .upstream import Cluster, Endpoint, EndpointAddress
 __all__ = ["RouteEntry", "Runtime", "assemble"]
 
 _ids = itertools.count(1)
-_pools_of: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # as cffi's manual has it
+# What a native route points to lives as long as the route does; as cffi's manual has it.
+_kept_for: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +118,16 @@ def assemble(resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings)
     rules = []
     for route in resolved.routes:
         entry = _entry(resolved, route, pools, clusters)
-        rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry))
+        # What stands in front of a path is the plugins and where the route leads: one to another upstream, or
+        # with an answer of its own, hides what the upstream of its neighbour has there.
+        protection = (route.plugins, route.upstream, route.answer)
+        rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry, protection))
+    router = Router(rules)
+    for rule in rules:
+        _tell_lane(rule.value, router)
     before = Chain([pools[name] for name in resolved.before_routing])
     short = [rule.value for rule in rules if rule.value.short_route is not None]
-    return Runtime(resolved, Router(rules), before, list(pools.values()), clusters, tls, short)
+    return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short)
 
 
 def _entry(
@@ -134,8 +141,9 @@ def _entry(
     chain = Chain([pools[plugin] for plugin in route.plugins])
     # Plugins that see answers or bodies, or that may change what the route is chosen by, are not short.
     plugins = [pool.plugin for pool in chain.pools]
+    alone = len(resolved.routes) == 1 and not route.host and route.path_prefix == "/"
     short = not any(plugin.has_response or plugin.reads_body for plugin in plugins) and (
-        not resolved.before_routing or len(resolved.routes) == 1
+        not resolved.before_routing or alone
     )
     if route.answer is not None:
         reply = Reply(route.answer.status, route.answer.body.encode())
@@ -155,8 +163,20 @@ def _short_route(name: Any, chain: Chain, endpoint: Endpoint | None, first_byte:
     route.endpoint = ffi.NULL if endpoint is None else endpoint.native
     route.name = name
     route.first_byte = first_byte
-    _pools_of[route] = pools  # as long as the route
+    _kept_for[route] = pools
     return route
+
+
+def _tell_lane(entry: RouteEntry, router: Router[RouteEntry]) -> None:
+    """How the lane finds out whether a request that plugins changed is still the route's."""
+    route = entry.short_route
+    if route is None:
+        return
+    route.alone = router.only is not None
+    if not router.by_host:
+        route.paths = router.table
+        route.value = router.number(entry)
+        _kept_for[route] = (_kept_for[route], router.table)
 
 
 def _cluster(resolved: Resolved, name: str, tls: ClientTls | None) -> Cluster:

@@ -123,6 +123,12 @@ class ChainRun:
         """Go on with the rest of another chain that begins with the plugins run so far."""
         self._chain = chain
         self._pools = chain.pools
+        # Its plugins may take more of the body than what was collected for the first ones.
+        self.body_ready = bool(self._exchange.body_edited)
+
+    def join(self, chain: Chain) -> None:
+        """All have run: go on with those of another chain that have not, each once."""
+        self.extend(Chain([*self._pools, *(pool for pool in chain.pools if pool not in self._pools)]))
 
     def request(self) -> int:
         """Run the request hooks that are left."""

@@ -53,6 +53,7 @@ class PluginSpec:
         asks: those that its manifest asks for; None without a manifest: what it uses.
         manifest: path of the manifest, for messages.
         namespace: of its shared state; "": its name.
+        reroute: it may lead a request to another route.
         log_level: 0 trace .. 4 error, 5 none.
         version: for messages.
         max_line_size, max_field_size, max_head_size: bytes; what it may write of a head, as a client may.
@@ -78,6 +79,7 @@ class PluginSpec:
     asks: tuple[str, ...] | None = None
     manifest: str = ""
     namespace: str = ""
+    reroute: bool = False
     log_level: int = 2
     version: str = ""
     max_line_size: int = 0
@@ -220,6 +222,8 @@ class Plugin:
             lib.blitz_plugin_set_shared(self._ptr, self._shared.ptr)
 
     def _grant(self) -> None:
+        if self.spec.reroute:
+            lib.blitz_plugin_allow_reroute(self._ptr)
         if self.spec.namespace:
             _check(lib.blitz_plugin_set_namespace(self._ptr, self.spec.namespace.encode()))
         for name, value in self.spec.env.items():

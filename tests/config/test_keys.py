@@ -103,6 +103,7 @@ CASES = {
     "plugins.0.max_instances": COUNT,
     "plugins.0.warm": COUNT,
     "plugins.0.grant": ("[]", [], '"clock"', "expected a list"),
+    "plugins.0.reroute": ("true", True, '"late"', "expected true or false"),
     "plugins.0.namespace": ('"team"', "team", '"a b"', "is not a name"),
     "plugins.0.rollback": ("true", True, "1", "expected true or false"),
     "plugins.0.response_body": ('"none"', "none", '"some"', "expected one of"),

@@ -205,6 +205,15 @@ def test_a_wrong_manifest_says_where(plugins, manifest, sentence):
     assert sentence in only(messages(config(plugins(a=manifest))))
 
 
+def test_only_the_operator_lets_a_plugin_lead_to_other_routes(plugins):
+    directory = plugins(a=MANIFEST)
+    assert not resolve(config(directory), {}).plugins[0].reroute
+    assert resolve(config(directory, Plugin(name="a", reroute=True)), {}).plugins[0].reroute
+    for at in ("", "[plugin]\n", "[capabilities]\n"):
+        manifest = f"schema = 1\n{at}reroute = true\n"
+        assert "reroute" in only(messages(config(plugins(a=manifest))))
+
+
 def test_nothing_in_a_manifest_is_expanded(plugins):
     manifest = MANIFEST + '[config.defaults]\nk = "${HOME}"\n'
     (plugin,) = resolve(config(plugins(a=manifest)), {"HOME": "/root"}).plugins

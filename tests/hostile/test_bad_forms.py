@@ -278,7 +278,8 @@ def _response(program: Program, plain: Response, got: Response) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def attacked(tmp_path: Path, parser: str, failure: str) -> AsyncIterator[Judge]:
+async def attacked(tmp_path: Path, parser: str, failure: str, *, alone: bool = False) -> AsyncIterator[Judge]:
+    """Two routes with a plugin each, which may lead to the third; *alone*: one route for everything."""
     both, ahead = tmp_path / "both.wasm", tmp_path / "ahead.wasm"
     both.write_bytes(writer())
     ahead.write_bytes(request_writer())
@@ -292,10 +293,12 @@ async def attacked(tmp_path: Path, parser: str, failure: str) -> AsyncIterator[J
             http=Http(parser=parser),  # type: ignore[arg-type]
             log=Log(plugins="off", level="error"),
             plugins=[
-                Plugin(name="both", file=str(both), failure=failure, timeout=10.0),  # type: ignore[arg-type]
-                Plugin(name="ahead", file=str(ahead), failure=failure, timeout=10.0),  # type: ignore[arg-type]
+                Plugin(name=file.stem, file=str(file), failure=failure, timeout=10.0, reroute=True)  # type: ignore[arg-type]
+                for file in (both, ahead)
             ],
-            routes=[
+            routes=[Route(upstream="main", plugins=["both"])]
+            if alone
+            else [
                 Route(upstream="main", path_prefix="/both/", plugins=["both"]),
                 Route(upstream="main", path_prefix="/ahead/", plugins=["ahead"]),
                 Route(upstream="main", plugins=[]),
@@ -374,7 +377,7 @@ async def test_of_no_form_anything_bad_leaves_the_gateway(tmp_path: Path, parser
 async def test_what_it_writes_is_as_long_as_a_clients_may_be(
     tmp_path: Path, write: Write, allowed: bool
 ) -> None:
-    async with attacked(tmp_path, "auto", "closed") as judge:
+    async with attacked(tmp_path, "auto", "closed", alone=True) as judge:
         for count in (1, 3):
             program = Program("request", (write,) * count)
             wrong, outcome = await judge.complaints(b"/both/", SHAPES[0], program)

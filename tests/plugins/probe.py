@@ -3,6 +3,8 @@ which calls every kind of host function."""
 
 from __future__ import annotations
 
+import random
+
 from .blitz_host import BlitzPlugin
 from .reference_host import Message
 
@@ -11,8 +13,60 @@ def check_hello(plugin: BlitzPlugin, greeting: str) -> None:
     assert not plugin.plugin.has_response
     passed = plugin.request("GET", "/a", Message([("accept", "*/*")]))
     assert (passed.verdict, passed.headers) == (0, [("accept", "*/*"), ("x-hello", greeting)])
-    refused = plugin.request("GET", "/private/a", Message())
-    assert (refused.verdict, refused.status, refused.body) == (1, 403, "not for you\n")
+    for path in private_paths(300):
+        refused = plugin.request("GET", path, Message())
+        assert (refused.verdict, refused.status, refused.body) == (1, 403, "not for you\n"), path
+    for path in OPEN:
+        assert plugin.request("GET", path, Message()).verdict == 0, path
+
+
+OPEN = [
+    "/",
+    "/a",
+    "/privates",
+    "/privat",
+    "/a/private",
+    "/private/..",
+    "/private/../a",
+    "/Private/x",
+    "/?/private",
+]
+SPELLINGS = [
+    *("/private", "/private/", "/private/x", "/private?x", "/%70rivate/x", "//private/x", "/./private/x"),
+    *(
+        "/a/../private/x",
+        "/private%2fx",
+        "/private;x",
+        "/x/..%2fprivate/x",
+        "/x%5C..%5Cprivate",
+        "/..;/private",
+    ),
+    *(
+        "/%2e%2E/private",
+        "/;a/private/",
+        "/private/./x",
+        "/private//x/..",
+        "/private%3b/x?y=/../..",
+        "/private/.."[:-1],
+    ),
+]
+
+
+def private_paths(count: int) -> list[str]:
+    """Paths that servers find under /private: the ways that were ever used, and *count* by chance."""
+    chance = random.Random(5)
+    paths = list(SPELLINGS)
+    for _ in range(count):
+        path = ""
+        for _ in range(chance.randint(0, 3)):
+            path += chance.choice(
+                ["/.", "/", "%2f.", "/;a", "/x/..", "/%2e", "%5Cx/%2E.", "/..", "/x;b%2f..", "/.;c"]
+            )
+        name = "".join(chance.choice([c, c, f"%{ord(c):02x}", f"%{ord(c):02X}"]) for c in "private")
+        end = chance.choice(["", "/", "/x", "%2fx", "%5C", ";v=1", "/x/..", "?a", "/./x", "//x"])
+        first = "/" if not path or path[0] == "%" else ""
+        paths.append(f"{first}{path}{chance.choice(['/', '%2F', '//']) if path else ''}{name}{end}")
+    return paths
 
 
 def check_probe(plugin: BlitzPlugin) -> None:

@@ -15,6 +15,7 @@ from blitz.wasm.engine import Engine
 
 from .blitz_host import BlitzPlugin
 from .cases import PLUGINS
+from .probe import check_hello
 from .reference_host import Message, ReferencePlugin
 from .toolchain import SDKS, builder, check_frame, listings, run_zig
 
@@ -108,10 +109,21 @@ def test_first_plugin_of_the_readme_builds_and_works(tmp_path: Path) -> None:
     run_zig(COMMAND, tmp_path)
     plugin = ReferencePlugin(tmp_path / "hello.wasm", {}, {})
     assert plugin.memory.size(plugin.store) <= 2
-    passed = plugin.request("GET", "/a", Message([("accept", "*/*")]))
+    open_to_all = {"request.path.canonical": "/a"}
+    passed = plugin.request("GET", "/a", Message([("accept", "*/*")], open_to_all))
     assert (passed.verdict, passed.headers) == (0, [("accept", "*/*"), ("x-hello", "from C")])
-    refused = plugin.request("GET", "/private/a", Message())
+    private = Message(properties={"request.path.canonical": "/private/a"})
+    refused = plugin.request("GET", "/private/a", private)
     assert (refused.verdict, refused.status, refused.body) == (1, 403, "not for you\n")
+
+
+@pytest.mark.parametrize("readme", [PLUGINS.parent / "README.md", SDK / "README.md"], ids=["readme", "sdk"])
+def test_the_guard_of_the_readme_stops_every_spelling(readme: Path, tmp_path: Path) -> None:
+    source = readme.read_text().split("```c\n")[1].split("```")[0]
+    engine = Engine(max_instances=4, max_memory_size=2 * 1024 * 1024)
+    with BlitzPlugin(engine, compile_c(source, tmp_path), {}, {}) as plugin:
+        check_hello(plugin, "from C")
+    engine.close()
 
 
 # Around the block size and the padding's border, and many blocks.

@@ -72,3 +72,45 @@ def test_same_as_brute_force(prefixes: list[bytes], path: bytes) -> None:
 
     best = max((p for p in prefixes if matches(p)), key=lambda p: len(p.rstrip(b"/")), default=None)
     assert Router([Rule(b"", p, p) for p in prefixes]).find(b"h", path) == best
+
+
+HOSTS = Router(
+    [
+        Rule(b"", b"/", "any"),
+        Rule(b"", b"/static", "static"),
+        Rule(b"h.test", b"/api", "api"),
+        Rule(b"*.test", b"/api", "wild"),
+        Rule(b"*.test", b"/", "test"),
+        Rule(b"[::1]", b"/", "loopback"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "expected"),
+    [
+        (b"h.test", b"/api/x", "api"),
+        (b"h.test", b"/static", "test"),  # the longest prefix of the first host that has any
+        (b"a.h.test", b"/api", "wild"),
+        (b"test", b"/api", "any"),
+        (b"test", b"/static/x", "static"),
+        (b"H.TEST.:80", b"/api", "api"),
+    ],
+)
+def test_what_a_host_does_not_say_a_less_specific_one_says(host: bytes, target: bytes, expected: str) -> None:
+    assert HOSTS.find(host, target) == expected
+
+
+@pytest.mark.parametrize(
+    "host", [b"[::1]", b"[::1]:8080", b"[0:0:0:0:0:0:0:1]", b"[::0001]:1", b"[::0.0.0.1]"]
+)
+def test_an_address_is_the_same_however_it_is_spelt(host: bytes) -> None:
+    assert HOSTS.find(host, b"/x") == "loopback"
+    assert Router([Rule(host.partition(b"]")[0] + b"]", b"/", 1)]).find(b"[::1]", b"/") == 1
+
+
+@given(st.text("hHtTeEsS.", max_size=9), st.sampled_from(["", ":", ":80", ".", ".:8080"]))
+def test_case_port_and_the_last_dot_of_a_host_do_not_count(name: str, end: str) -> None:
+    host = f"{name}h.test{end}".encode()
+    plain = host.partition(b":")[0].removesuffix(b".").lower()
+    assert HOSTS.find(host, b"/api") == ("api" if plain == b"h.test" else "wild" if b"." in plain else "any")

@@ -153,9 +153,26 @@ export function setMethod(method: string): void {
   hostSetMethod(changetype<usize>(m), m.byteLength);
 }
 
-/** client.address, request.id, route.name, config.<key>, header.count.<name> ..., or null. */
+/** client.address, request.id, request.path.canonical, route.name, config.<key>, header.count.<name> ..., or null. */
 export function property(name: string): string | null {
   return read((n, size, buf, cap) => hostGetProperty(n, size, buf, cap), name);
+}
+
+/**
+ * The request's path in the one spelling that a guard may compare: decoded, with dot segments resolved and slashes
+ * merged, without parameters and query. Servers find /private/x behind /%70rivate/x, //private/x and many more.
+ * A gateway that does not know it ends the call with a trap.
+ */
+export function canonicalPath(): string {
+  const path = property("request.path.canonical");
+  if (path === null) unreachable();
+  return path as string;
+}
+
+/** Is the path the prefix, or below it? Prefix /a: /a, /a/ and /a/b are, /ab is not. */
+export function isUnder(path: string, prefix: string): bool {
+  const bare = prefix.endsWith("/") ? prefix.substring(0, prefix.length - 1) : prefix;
+  return path == bare || path.startsWith(bare + "/");
 }
 
 /** One value of the plugin's config as text; a list has one item per line. */

@@ -86,9 +86,30 @@ func SetMethod(method string) { hostSetMethod(method) }
 // bodies.
 func Body() (string, bool) { return read(hostGetBody) }
 
-// Property returns client.address, request.id, route.name, config.<key>, header.count.<name> ...
+// Property returns client.address, request.id, request.path.canonical, route.name, config.<key>,
+// header.count.<name> ...
 func Property(name string) (string, bool) {
 	return read(func(buf unsafe.Pointer, size uint32) int32 { return hostGetProperty(name, buf, size) })
+}
+
+// CanonicalPath returns the request's path in the one spelling that a guard may compare: decoded, with dot
+// segments resolved and slashes merged, without parameters and query. Servers find /private/x behind
+// /%70rivate/x, //private/x and many more. A gateway that does not know it ends the call with a trap.
+func CanonicalPath() string {
+	path, found := Property("request.path.canonical")
+	if !found {
+		panic("blitz: the gateway does not know request.path.canonical")
+	}
+	return path
+}
+
+// IsUnder tells whether path is the prefix, or below it. Prefix /a: /a, /a/ and /a/b are, /ab is not.
+func IsUnder(path, prefix string) bool {
+	if n := len(prefix); n > 0 && prefix[n-1] == '/' {
+		prefix = prefix[:n-1]
+	}
+	n := len(prefix)
+	return len(path) >= n && path[:n] == prefix && (len(path) == n || path[n] == '/')
 }
 
 // ConfigValue returns one value of the plugin's config as text; a list has one item per line.

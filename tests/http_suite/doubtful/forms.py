@@ -77,9 +77,8 @@ TARGET = Group(
         Form("a control byte", "target/byte_soh", "3986 2", ("target",), "400"),
         Form("a byte above 0x7f", "target/byte_utf8", "3986 2", ("target",), "400"),
     ),
-    before="What goes on is the path as it came, where it goes on at all. Blitz finds the route by what the path means: "
-    "percent-encoding undone, dot segments resolved, slashes merged; a path that leads to another route for a server "
-    "that reads `%2F`, `\\` or `;` otherwise is refused (`blitz/routing/path.py`).",
+    before="What goes on is the path as it came, where it goes on at all. Blitz finds the route by all that the path may "
+    "mean to servers, and refuses one that may mean routes with different protection: see [below](#what-a-path-may-mean).",
     after="Bytes outside RFC 3986 that browsers send all the same (`[`, `]`, `^` and `|` in paths; more in queries, see "
     "`native/head_target.c`) go through; `\\` does not, because some upstreams take it for `/`.",
 )  # fmt: skip

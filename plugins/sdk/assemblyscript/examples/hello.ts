@@ -2,7 +2,7 @@ import * as blitz from "../blitz";
 export { blitz_buffer, blitz_buffer_size } from "../blitz";
 
 export function process_request(method: usize, methodSize: i32, path: usize, pathSize: i32): i32 {
-  if (blitz.text(path, pathSize).startsWith("/private/")) {
+  if (blitz.isUnder(blitz.canonicalPath(), "/private")) {
     blitz.setStatus(403);
     blitz.setBody("not for you\n");
     return blitz.STOP;

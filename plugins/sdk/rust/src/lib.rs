@@ -10,8 +10,8 @@
 //! struct Hello;
 //!
 //! impl Plugin for Hello {
-//!     fn request(_method: &str, path: &str) -> Verdict {
-//!         if path.starts_with("/private/") {
+//!     fn request(_method: &str, _path: &str) -> Verdict {
+//!         if blitz::is_under(&blitz::canonical_path(), "/private") {
 //!             blitz::set_status(403);
 //!             blitz::set_body(b"not for you\n");
 //!             return Verdict::Stop;
@@ -142,8 +142,27 @@ pub fn set_method(method: &str) {
     unsafe { raw::set_method(method.as_ptr(), method.len()) }
 }
 
-/// `client.address`, `request.id`, `request.method`, `request.path`, `request.host`, `response.status`,
-/// `route.name`, `upstream.address`, `plugin.name`, `body.truncated`, `config.<key>`, `header.count.<name>` ...
+/// The request's path in the one spelling that a guard may compare: decoded, with dot segments resolved and
+/// slashes merged, without parameters and query. Servers find `/private/x` behind `/%70rivate/x`, `//private/x`
+/// and many more. A gateway that does not know it ends the call with a trap.
+pub fn canonical_path() -> String {
+    match property("request.path.canonical") {
+        Some(path) => path,
+        None => core::arch::wasm32::unreachable(),
+    }
+}
+
+/// Is `path` the prefix, or below it? Prefix `/a`: `/a`, `/a/` and `/a/b` are, `/ab` is not.
+pub fn is_under(path: &str, prefix: &str) -> bool {
+    match path.strip_prefix(prefix.strip_suffix('/').unwrap_or(prefix)) {
+        Some(rest) => rest.is_empty() || rest.starts_with('/'),
+        None => false,
+    }
+}
+
+/// `client.address`, `request.id`, `request.method`, `request.path`, `request.path.canonical`,
+/// `request.host`, `response.status`, `route.name`, `upstream.address`, `plugin.name`, `body.truncated`,
+/// `config.<key>`, `header.count.<name>` ...
 pub fn property(name: &str) -> Option<String> {
     read(|buf, cap| unsafe { raw::get_property(name.as_ptr(), name.len(), buf, cap) }).map(text)
 }

@@ -1,14 +1,10 @@
 package main
 
-import (
-	"strings"
-
-	blitz "blitz.example/plugin"
-)
+import blitz "blitz.example/plugin"
 
 func init() {
 	blitz.OnRequest(func(method, path string) blitz.Verdict {
-		if strings.HasPrefix(path, "/private/") {
+		if blitz.IsUnder(blitz.CanonicalPath(), "/private") {
 			blitz.SetStatus(403)
 			blitz.SetBody("not for you\n")
 			return blitz.Stop

@@ -48,7 +48,7 @@ async def check_plugins(resolved: Resolved) -> list[tuple[ResolvedPlugin, str]]:
             try:
                 await _start(engine, plugin, cache)
             except BlitzError as error:
-                refused.append((plugin, str(error)))
+                refused.append((plugin, error.message))
     finally:
         engine.close()
     return refused

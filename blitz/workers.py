@@ -268,7 +268,7 @@ class _Parent:
         try:
             code = self._be_a_worker(place, where, config, digests, first=first)
         except BlitzError as exc:
-            self.reports.send(str(exc))
+            self.reports.send(exc.message)
             code = EXIT_BAD_INPUT
         except BaseException:
             _log.exception("worker %d failed", place)

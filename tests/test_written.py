@@ -81,5 +81,6 @@ def test_blitz_itself_is_on_no_package_index() -> None:
 def test_make_run_installs_what_watching_needs() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     recipe = makefile.split("$(VENV)/.run: ")[1].split("\n$(VENV)/")[0]
-    assert '".[watch]"' in recipe
-    assert '".[watch]"' in (ROOT / "infra" / "container" / "Containerfile").read_text(encoding="utf-8")
+    assert '".[watch,symbols]"' in recipe
+    containerfile = (ROOT / "infra" / "container" / "Containerfile").read_text(encoding="utf-8")
+    assert '".[watch,symbols]"' in containerfile

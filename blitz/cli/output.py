@@ -58,7 +58,7 @@ def fail_on_errors() -> Iterator[None]:
     except ConfigError as error:
         refuse(error.problems)
     except PluginLoadError as error:
-        refuse([ConfigProblem(str(error))])
+        refuse([ConfigProblem(error.message)])
     except BlitzError as error:
         click.echo(one_line(str(error)), err=True)
         raise SystemExit(EXIT_FAILED) from None

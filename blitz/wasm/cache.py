@@ -276,8 +276,8 @@ def _symbols_of(wasm: int, source: str, stop: Stop) -> bytes:
         if "symbols" not in _warned:
             _warned.add("symbols")
             _log.info(
-                "%s has debug information; for file and line in the frames of its faults install pyelftools "
-                "(pip install 'blitz-gateway[symbols]')",
+                "%s has debug information; for file and line in the frames of its faults: "
+                "pip install pyelftools",
                 source,
             )
         return b""

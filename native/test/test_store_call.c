@@ -54,7 +54,7 @@ static wasmtime_call_future_t *begin_instance(const wasmtime_instance_pre_t *pre
 static bool poll_future(wasmtime_call_future_t *future) { (void)future; made++; return true; }
 static void delete_future(wasmtime_call_future_t *future) { (void)future; made++; }
 static void delete_store(wasmtime_store_t *store) { (void)store; made++; }
-static void delete_text(wasm_byte_vec_t *text) { MUST(text->data == NULL, "a text from nowhere"); }
+static void delete_frames(wasm_frame_vec_t *frames) { MUST(frames->size == 0, "frames from nowhere"); }
 static wasm_trap_t *trap_new(const char *message, size_t len)
 {
     (void)message, (void)len;
@@ -170,7 +170,7 @@ int main(void)
     blitz_wt.wasmtime_call_future_delete = delete_future;
     blitz_wt.wasmtime_store_delete = delete_store;
     blitz_wt.wasmtime_trap_new = trap_new;
-    blitz_wt.wasm_byte_vec_delete = delete_text;
+    blitz_wt.wasm_frame_vec_delete = delete_frames;
     plugin.parts[BLITZ_X_ALLOC] = (blitz_part){.used = true, .parameters = 2};
     test_nested_calls();
     test_handles();

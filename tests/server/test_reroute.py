@@ -225,7 +225,7 @@ async def test_plugins_before_routing_may_lead_anywhere(parser: str, guest: Any)
         Route(path_prefix="/admin", upstream="main", plugins=["mover", "guard"]),
     ]
     plugins = [guest("mover", MOVER, IMPORTS, order=1), guest("guard", GUARD, order=2)]
-    async with rig(parser=parser, plugins=plugins, routes=routes) as test:
+    async with rig(parser=parser, plugins=plugins, routes=routes, before_routing=["mover"]) as test:
         client = await test.connect()
         for path, marked in [("/admin/x", True), ("/x", False)]:
             status, body = await play(client, path)

@@ -85,7 +85,7 @@ def test_an_error_without_a_trap_code_has_words_of_ours(engine: Engine, wat: Was
         module = Module.compile(engine, wat(hook("(throw $t)", "(tag $t)")), "guest.wasm")
     except PluginLoadError as error:
         pytest.skip(f"the engine has no exceptions: {error}")
-    with running(engine, module) as guest, exchanging() as exchange:
+    with running(engine, module, grants=("gc",)) as guest, exchanging() as exchange:
         error = guest.fails(guest.request(exchange))
         assert error.message.endswith("an exception that nothing caught, or no room for an object")
         assert error.frames == ("process",)

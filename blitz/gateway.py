@@ -42,6 +42,7 @@ from blitz.config import Address, Config, Resolved, Served, resolve
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
 from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
+from blitz.server.deadline import MAX_AT_ONCE
 from blitz.server.faults import Fault
 from blitz.server.guests import finish_leaving
 from blitz.server.listen import accept_loop, bind, close_listener, listen_again, spoken_on
@@ -313,13 +314,15 @@ class Gateway:
         self._admin.reporter.publish()
         for listener in self._listeners:
             close_listener(listener)
-        await context.lane.drain()
-        for connection in list(context.connections):
-            connection.drain()
         with trio.move_on_after(grace) as scope:
+            await context.lane.drain()
+            for connection in list(context.connections):
+                connection.drain()
             await context.wait_no_connections()
-        for connection in list(context.connections):
+        for number, connection in enumerate(list(context.connections), 1):
             connection.nursery.cancel_scope.cancel()
+            if number % MAX_AT_ONCE == 0:
+                await trio.lowlevel.cancel_shielded_checkpoint()
         self._drained.set()
         return not scope.cancelled_caught
 

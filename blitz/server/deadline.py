@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_AT_ONCE", "TICK", "DeadlineWheel", "Timer"]
 
+MAX_LOOKS = 1000  # timers that are looked at in one pass
 MAX_AT_ONCE = 8  # connections that end in one pass of the event loop: each costs some 200 us
 TICK = 0.05  # seconds: far below the shortest sane timeout, far above the cost of a wake-up
 
@@ -139,7 +140,9 @@ class DeadlineWheel:
 
     async def _look(self, timers: list[Timer], tick: int) -> None:
         expired = 0
-        for timer in timers:
+        for looked, timer in enumerate(timers, 1):
+            if looked % MAX_LOOKS == 0:
+                await self._pause()
             if timer._next_look != tick * TICK:
                 continue  # a nearer look replaced this one
             timer._next_look = NEVER
@@ -151,10 +154,14 @@ class DeadlineWheel:
                 timer.expire()
                 expired += 1
                 if expired % MAX_AT_ONCE == 0:
-                    # Clients choose how many connections end in the same moment.
-                    await trio.lowlevel.checkpoint()
+                    await self._pause()
             elif timer.deadline != NEVER:
                 self.look_at_later(timer)
+
+    async def _pause(self) -> None:
+        """Let others run: clients choose how many deadlines pass in the same moment."""
+        await trio.lowlevel.checkpoint()
+        self.now = trio.current_time()
 
     def look_at_later(self, timer: Timer) -> None:
         tick = max(int(timer.deadline / TICK) + 1, self._tick + 1)

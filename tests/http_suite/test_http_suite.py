@@ -13,7 +13,13 @@ from .cases import ALL
 from .runner import Result
 from .targets import TARGETS
 
-GATEWAY = [name for name, target in TARGETS.items() if not target.peer]
+# Two workers and h11 are each in another target as well.
+LONG = {"blitz-h11-2"}
+GATEWAY = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
+    for name, target in TARGETS.items()
+    if not target.peer
+]
 
 
 @pytest.mark.parametrize("target", GATEWAY)

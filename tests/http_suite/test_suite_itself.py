@@ -113,6 +113,7 @@ MUST_FAIL_NAIVE = {
 }
 
 
+@pytest.mark.slow
 def test_a_proxy_that_only_copies_fails() -> None:
     cases = [case for case in ALL if case.id in MUST_FAIL_NAIVE]
     assert len(cases) == len(MUST_FAIL_NAIVE)

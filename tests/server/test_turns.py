@@ -14,7 +14,7 @@ import trio.testing
 import wasmtime
 
 from blitz.config import Config, Plugin, Route, Timeouts
-from blitz.server.deadline import MAX_AT_ONCE
+from blitz.server.deadline import MAX_AT_ONCE, MAX_LOOKS, TICK, DeadlineWheel, Timer
 
 from .harness import Client, Rig, answering, rig, until
 from .test_plugins import HEAD, OK, REQUEST
@@ -220,3 +220,48 @@ async def test_connections_that_wait_when_a_drain_begins_are_woken_a_few_at_a_ti
                 before = int(face.clients)
         assert sum(left) == count
         assert max(left) <= 2 * MAX_AT_ONCE
+
+
+async def test_a_drain_cuts_off_a_few_per_pass() -> None:
+    async def never(_: object) -> None:
+        await trio.sleep_forever()
+
+    async with rig(never) as test:
+        count = 8 * MAX_AT_ONCE
+        for _ in range(count):
+            await (await test.connect()).send(GET % b"a")
+        connections = test.gateway._context.connections
+        await until(lambda: len(connections) == count)
+        cut = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(test.gateway.drain, 0.1)
+            before = count
+            with trio.fail_after(20):
+                while before:
+                    await trio.lowlevel.checkpoint()
+                    cut.append(before - len(connections))
+                    before = len(connections)
+        assert max(cut) <= 2 * MAX_AT_ONCE
+
+
+async def test_timers_that_were_put_off_are_looked_at_a_part_at_a_time() -> None:
+    wheel = DeadlineWheel()
+    timers = [Timer(wheel, lambda: None) for _ in range(3 * MAX_LOOKS)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wheel.run)
+        for timer in timers:
+            timer.arm(2 * TICK, "a test")
+        look = timers[0]._next_look
+        for timer in timers:
+            timer.arm(60, "a test")
+        looked = []
+        before = 0
+        with trio.fail_after(20):
+            while before < len(timers):
+                await trio.lowlevel.checkpoint()
+                now = sum(timer._next_look != look for timer in timers)
+                looked.append(now - before)
+                before = now
+        nursery.cancel_scope.cancel()
+    assert max(looked) <= 2 * MAX_LOOKS
+    assert not any(timer.expired for timer in timers)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import difflib
 from importlib import import_module
+from typing import Any
 
 import click
+
+from blitz.cli.streams import occupy_standard_streams
 
 __all__ = ["main"]
 
@@ -28,6 +31,10 @@ COMMANDS = {
 
 class _LazyGroup(click.Group):
     """A group that knows its commands' names and summaries without importing them."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        occupy_standard_streams()
+        return super().main(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -85,12 +85,13 @@ static bool read_pairs(blitz_str source, blitz_str text, pair_adder add)
             }
             number++;
             uint32_t colon = blitz_find(pair, ':', 0);
-            blitz_str secret = blitz_slice(pair, colon + 1, pair.len);
-            if (!is_identity(blitz_slice(pair, 0, colon)) || secret.len == 0) {
+            blitz_str identity = blitz_trim(blitz_slice(pair, 0, colon));
+            blitz_str secret = blitz_trim(blitz_slice(pair, colon + 1, pair.len));
+            if (!is_identity(identity) || secret.len == 0) {
                 complain_about_entry(source, number, BLITZ_STR(" is not of the form identity:secret"));
                 return false;
             }
-            if (!add(blitz_slice(pair, 0, colon), secret)) {
+            if (!add(identity, secret)) {
                 complain_about_entry(source, number, BLITZ_STR(" is one too many: at most 256 keys, 64 secrets"));
                 return false;
             }

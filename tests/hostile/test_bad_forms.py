@@ -360,8 +360,9 @@ async def test_of_no_form_anything_bad_leaves_the_gateway(tmp_path: Path, parser
         seen = await attack(judge, every(1))
     assert seen.total() > 20_000
     assert seen["came through"] > 6000
-    # A plugin that may fail is left out when it does, and the exchange goes on without it.
-    assert seen["refused"] > 6000 if failure == "closed" else seen["refused"] < 20
+    # A plugin that may fail is left out when it does, and the exchange goes on without it; but a path that
+    # may mean several routes goes nowhere, whatever the policy.
+    assert seen["refused"] > 6000 if failure == "closed" else seen["refused"] < 40
 
 
 @pytest.mark.parametrize(

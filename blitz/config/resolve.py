@@ -166,18 +166,18 @@ def _before_routing(
         _check_names(config, document, ("before_routing",), said, known, complete)
         return tuple(name for name in known if name in set(said))
     early = [plugin.name for plugin in plugins if plugin.type == PREPROCESSING]
-    for index, route in enumerate(config.routes):
-        if route.plugins is None:
-            continue
-        left_out = [name for name in early if name not in route.plugins]
-        if left_out:
-            rest = ", ".join(f'"{name}"' for name in early if name not in left_out)
-            document.report(
-                ("routes", index, "plugins"),
-                f"leaves out {', '.join(left_out)}: plugins of type request_preprocessing run before a route "
-                f"is chosen, so on every request; add what is missing, or write before_routing = [{rest}] at "
-                "the top: what it does not name runs behind routing, in the routes that list it",
-            )
+    lists = [(index, route.plugins) for index, route in enumerate(config.routes) if route.plugins is not None]
+    short = [index for index, names in lists if not set(early).issubset(names)]
+    if short:
+        left_out = [name for name in early if name not in (config.routes[short[0]].plugins or [])]
+        rest = ", ".join(f'"{name}"' for name in early if name not in left_out)
+        others = f" (and {len(short) - 1} more routes leave out some)" if len(short) > 1 else ""
+        document.report(
+            ("routes", short[0], "plugins"),
+            f"leaves out {', '.join(left_out)}: plugins of type request_preprocessing run before a route is "
+            f"chosen, so on every request; add what is missing, or write before_routing = [{rest}] at the "
+            f"top: what it does not name runs behind routing, in the routes that list it{others}",
+        )
     return tuple(early)
 
 

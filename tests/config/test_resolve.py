@@ -520,6 +520,13 @@ def test_a_route_cannot_leave_out_what_runs_before_routing(plugins):
     )
 
 
+def test_many_routes_that_leave_one_out_are_one_mistake(plugins):
+    routes = [ALL, *(Route(upstream="http://h", path_prefix=f"/{n}", plugins=[]) for n in range(100))]
+    message = only(messages(config(plugins(early=EARLY), routes=routes)))
+    assert message.startswith("routes[1].plugins: leaves out early")
+    assert message.endswith("(and 99 more routes leave out some)")
+
+
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [

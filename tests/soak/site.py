@@ -39,6 +39,7 @@ HEAD = """
 listen = ["127.0.0.1:0"]
 workers = 1
 plugin_dir = "plugins"
+before_routing = []
 cache_dir = "cache"
 watch = true
 [admin]

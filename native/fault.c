@@ -116,7 +116,7 @@ static void last_cause(char *out, size_t cap, const char *text, size_t len)
         digits++;
     if (digits > at && digits + 1 < end && text[digits] == ':' && text[digits + 1] == ' ')
         at = digits + 2;
-    blitz_text_one_line(out, cap, text + at, end - at);
+    blitz_text_one_line(out, cap, end > 0 ? text + at : "", end - at);
 }
 
 static bool is_memory_refusal(const char *message)

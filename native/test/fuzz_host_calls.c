@@ -40,7 +40,10 @@ static wasm_trap_t *trap_new(const char *message, size_t len) { (void)message, (
 static void trap_delete(wasm_trap_t *trap) { MUST((char *)trap == &a_trap, "foreign trap"); }
 static void error_delete(wasmtime_error_t *error) { MUST((char *)error == &an_error, "foreign error"); }
 static void no_text(wasm_byte_vec_t *out) { *out = (wasm_byte_vec_t){0, NULL}; }
-static void trap_message(const wasm_trap_t *trap, wasm_byte_vec_t *out) { (void)trap; no_text(out); }
+static void no_frames(wasm_frame_vec_t *out) { *out = (wasm_frame_vec_t){0, NULL}; }
+static void trap_trace(const wasm_trap_t *trap, wasm_frame_vec_t *out) { (void)trap; no_frames(out); }
+static void error_trace(const wasmtime_error_t *error, wasm_frame_vec_t *out) { (void)error; no_frames(out); }
+static void frames_delete(wasm_frame_vec_t *frames) { MUST(frames->size == 0, "frames from nowhere"); }
 static void error_message(const wasmtime_error_t *error, wasm_byte_vec_t *out) { (void)error; no_text(out); }
 static bool trap_code(const wasm_trap_t *trap, uint8_t *code) { (void)trap, (void)code; return false; }
 static void vec_delete(wasm_byte_vec_t *vec) { (void)vec; }
@@ -76,7 +79,9 @@ static void stand_in(void)
     blitz_wt.wasmtime_trap_new = trap_new;
     blitz_wt.wasm_trap_delete = trap_delete;
     blitz_wt.wasmtime_error_delete = error_delete;
-    blitz_wt.wasm_trap_message = trap_message;
+    blitz_wt.wasm_trap_trace = trap_trace;
+    blitz_wt.wasmtime_error_wasm_trace = error_trace;
+    blitz_wt.wasm_frame_vec_delete = frames_delete;
     blitz_wt.wasmtime_error_message = error_message;
     blitz_wt.wasmtime_trap_code = trap_code;
     blitz_wt.wasm_byte_vec_delete = vec_delete;
@@ -86,6 +91,8 @@ static void stand_in(void)
 static blitz_plugin *new_plugin(void)
 {
     static blitz_plugin plugin;
+    static blitz_engine engine;
+    plugin.engine = &engine;
     plugin.name = (char *)(uintptr_t)"plugin";
     plugin.name_len = 6;
     plugin.namespace = plugin.name;

@@ -44,7 +44,14 @@ static const char *heard(int fd)
     return text;
 }
 
-static int turn(double now) { return blitz_lane_turn(t.lane, now, &t.report); }
+/* One turn, and two more in case the machine was too busy to let all of it happen in its time. */
+static int turn(double now)
+{
+    int what = BLITZ_LANE_QUIET;
+    for (int i = 0; what == BLITZ_LANE_QUIET && i < 3; i++)
+        what = blitz_lane_turn(t.lane, now, &t.report);
+    return what;
+}
 
 static void begin(int ask)
 {

@@ -121,7 +121,8 @@ def test_the_scheme_is_that_of_the_clients_own_link(nodes: str, protos: str, sch
 
 
 SECURE = st.sampled_from(["https", "HTTPS", "wss", "WSS", "Wss"])
-SCHEME = st.one_of(SECURE, st.sampled_from(["http", "ws", "HTTP", "gopher", "", "https:", '"https"']))
+NOT_SECURE = st.sampled_from(["http", "ws", "HTTP", "gopher", "", "https:", '"https"'])
+SCHEME = st.one_of(SECURE, NOT_SECURE)
 SPACE = st.sampled_from(["", " ", "\t", "  "])
 
 
@@ -135,7 +136,7 @@ def test_where_somebody_says_https_of_a_link_that_may_be_the_clients_no_upstream
     assert b"X-Forwarded-Proto: https\r\n" in field_lines("x-forwarded", PEER, "http", chain=chain)
 
 
-@given(st.lists(SCHEME.filter(lambda text: text.lower() not in ("https", "wss")), max_size=6))
+@given(st.lists(NOT_SECURE, max_size=6))
 def test_nobody_is_secure_who_was_not_said_to_be(said: list[str]) -> None:
     chain = read_x_forwarded([b"203.0.113.5"], [text.encode() for text in said], [], PEER, TRUSTED)
     assert chain.scheme in ("", "http")

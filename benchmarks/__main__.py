@@ -24,6 +24,7 @@ QUESTIONS = (
     "paths",
     "fixed",
     "proxy",
+    "shapes",
     "plugin",
     "chain3",
     "paced",

@@ -33,6 +33,8 @@ __all__ = ["HEADERS", "Bench", "Contender", "Settings"]
 # Every proxied request carries this, with and without a plugin that reads it.
 HEADERS = ("x-user: 0123456789abcdef",)
 
+ORIGIN_ADDRESSES = "127.0.0.1,127.0.0.2"  # one process with one port: two endpoints for who wants two
+
 _FOREIGN = 0.10
 _READY_TIMEOUT = 3.0  # some servers listen before they have read their routes
 _START_ATTEMPTS = 3  # a port that was free may be taken by the time the server binds it
@@ -100,7 +102,9 @@ class Bench:
 
     def _start_origin(self, *words: str) -> Contender:
         port = free_port()
-        return self._start_upstream([str(program("load/origin.c")), "127.0.0.1", str(port), *words], port, {})
+        return self._start_upstream(
+            [str(program("load/origin.c")), ORIGIN_ADDRESSES, str(port), *words], port, {}
+        )
 
     def _start_upstream(self, command: list[str], port: int, env: dict[str, str]) -> Contender:
         server = Server("origin", command, self.scratch("origin"), cores=[self.cores.load], env=env)

@@ -4,25 +4,42 @@ from __future__ import annotations
 
 import http.client
 import secrets
+import ssl
 from collections.abc import Callable
 
 from .errors import BenchError
 
-__all__ = ["CHECKS", "fetch"]
+__all__ = ["API_KEY", "CHECKS", "CLIENT", "FIXED_SIZE", "JSON_BODY", "fetch"]
 
 FIXED_SIZE = 128
+API_KEY = "0123456789abcdef"
+CLIENT = "203.0.113.5"  # as a trusted proxy names it
+JSON_BODY = '{"id": 4711, "role":"user", "tags": [' + '"sixteen letters!",' * 51 + '"end"]}'
+JSON_BODY += " " * (1024 - len(JSON_BODY))
+REWRITTEN = JSON_BODY.replace('"role":"user"', '"role":"root"')
 
 
 def fetch(
     port: int, path: str, headers: dict[str, str] | None = None, *, timeout: float = 20.0
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    """GET *path*; -> status and body."""
+    status, _, body = _exchange(http.client.HTTPConnection("127.0.0.1", port, timeout=timeout), path, headers)
+    return status, body
+
+
+def _exchange(
+    connection: http.client.HTTPConnection,
+    path: str,
+    headers: dict[str, str] | None = None,
+    body: bytes | None = None,
+) -> tuple[int, dict[str, str], bytes]:
     try:
-        connection.request("GET", path, headers=headers or {})
+        connection.request("GET" if body is None else "POST", path, body, headers=headers or {})
         response = connection.getresponse()
-        return response.status, response.read()
+        fields = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, fields, response.read()
     except (OSError, http.client.HTTPException) as exc:
-        raise BenchError(f"GET {path} failed: {exc!r}") from exc
+        raise BenchError(f"{path} failed: {exc!r}") from exc
     finally:
         connection.close()
 
@@ -63,6 +80,60 @@ def _good(port: int) -> None:
         raise BenchError(f"/good should be 200 with 'good'; got {status} with {body[:100]!r}")
 
 
+def _reaches(name: str, sent: dict[str, str], value: str) -> Callable[[int], None]:
+    """The origin sees the field *name* with *value* in it."""
+
+    def check(port: int) -> None:
+        status, body = fetch(port, "/echo", sent)
+        lines = [line for line in body.lower().split(b"\r\n") if line.startswith(f"{name}:".encode())]
+        if status != 200 or not any(value.encode() in line for line in lines):
+            raise BenchError(f"the origin should see {name} with {value!r}; got {status} {body[:600]!r}")
+
+    return check
+
+
+def _response_header(port: int) -> None:
+    status, fields, _ = _exchange(http.client.HTTPConnection("127.0.0.1", port, timeout=20), "/")
+    if status != 200 or fields.get("x-seen-1") != "0123456789abcdef":
+        raise BenchError(f"the plugin did not set x-seen-1 on the response; got {status} with {fields}")
+
+
+def _body(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    status, _, body = _exchange(connection, "/sum", body=JSON_BODY.encode())
+    if (status, body) != (200, f"sum {_fnv(REWRITTEN.encode()):08x}\n".encode()):
+        raise BenchError(f"the body did not reach the origin rewritten; got {status} with {body[:100]!r}")
+
+
+def _fnv(data: bytes) -> int:
+    value = 2166136261
+    for byte in data:
+        value = (value ^ byte) * 16777619 % 2**32
+    return value
+
+
+def _built_in(port: int) -> None:
+    without, _ = fetch(port, "/echo")
+    status, body = fetch(port, "/echo", {"x-api-key": API_KEY})
+    if (without, status) != (401, 200) or API_KEY.encode() in body or b"bench" not in body:
+        raise BenchError(
+            f"without a key 401 is right, with one 200 and no key behind it; got {without}, {status}, "
+            f"{body[:600]!r}"
+        )
+
+
+def _tls(port: int) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+    status, _, body = _exchange(connection, "/")
+    if (status, len(body)) != (200, FIXED_SIZE):
+        raise BenchError(
+            f"a request over TLS should be answered with {FIXED_SIZE} bytes; got {status} {body!r}"
+        )
+
+
 CHECKS: dict[str, Callable[[int], None]] = {
     "fixed": _fixed,
     "proxy": _proxy,
@@ -71,4 +142,13 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "isolation": _sets(1),
     "crowd": _proxy,
     "faults": _good,
+    "json-log": _proxy,
+    "request-id": _reaches("x-request-id", {"x-request-id": "forged"}, ""),
+    "total": _proxy,
+    "endpoints": _proxy,
+    "trusted": _reaches("x-forwarded-for", {"x-forwarded-for": CLIENT}, CLIENT),
+    "response-header": _response_header,
+    "body": _body,
+    "built-in": _built_in,
+    "tls": _tls,
 }

@@ -26,6 +26,12 @@ class Shape:
     pipeline: int = 1
     headers: tuple[str, ...] = ()
     body: int = 0
+    fill: str = "u"  # what the body consists of, again and again
+    chunked: bool = False  # the body is sent in chunks
+    http10: bool = False  # HTTP/1.0 with Connection: keep-alive
+    tls: bool = False
+    fresh: bool = False  # a connection for each request
+    resume: bool = False  # as fresh, each continuing the TLS session of the one before
     status: int = 200
     length: int = -1  # expected body length; -1: any
     requests: int = 0  # stop after so many; 0: no limit
@@ -35,10 +41,22 @@ class Shape:
     def argv(self) -> list[str]:
         argv = [f"--{key}={getattr(self, key)}" for key in _OPTIONS]
         argv += [f"--header={header}" for header in self.headers]
-        return [*argv, "--poll"] if self.poll else argv
+        return argv + [f"--{key}" for key in _FLAGS if getattr(self, key)]
 
 
-_OPTIONS = ("path", "connections", "rate", "pipeline", "body", "status", "length", "requests", "patience")
+_OPTIONS = (
+    "path",
+    "connections",
+    "rate",
+    "pipeline",
+    "body",
+    "fill",
+    "status",
+    "length",
+    "requests",
+    "patience",
+)
+_FLAGS = ("chunked", "http10", "tls", "fresh", "resume", "poll")
 
 
 @dataclass(frozen=True)

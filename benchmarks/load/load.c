@@ -1,7 +1,8 @@
 /* load.c: the load generator. One thread, epoll, N keep-alive connections to one server.
  *
  *   load --port P [--connections 64] [--seconds 1] [--rate R] [--pipeline 1] [--path /] [--header 'k: v']...
- *        [--body BYTES] [--status 200] [--length BYTES] [--requests MAX] [--patience 5] [--now] [--poll]
+ *        [--body BYTES] [--fill TEXT] [--chunked] [--http10] [--tls] [--fresh] [--resume]
+ *        [--status 200] [--length BYTES] [--requests MAX] [--patience 5] [--now] [--poll]
  *
  * Closed loop (no --rate): every connection always has --pipeline requests outstanding.
  * Paced (--rate R per second over all connections): request k is due at start + k/R on connection
@@ -12,6 +13,10 @@
  * which on a virtual machine costs the sender several microseconds: a cost of having client and server
  * on one machine, and paid only to servers slow enough to let the client sleep. The process yields the
  * core after each look.
+ *
+ * --body: POST that many bytes: TEXT again and again, or 'u'. --chunked: as chunks of at most 16 KiB.
+ * --http10: HTTP/1.0 with Connection: keep-alive, as ab(1) sends it. --tls: TLS 1.3, any certificate.
+ * --fresh: a connection for each request. --resume: as --fresh, each continuing the TLS session before.
  *
  * Every answer's status and body length are checked. What happens at which moment:
  *   connect, one request on each connection; print "ready"; wait for a line on standard input;
@@ -27,6 +32,10 @@
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#ifdef WITH_TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#endif
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,8 +49,9 @@
 
 enum { HEAD_MAX = 65536, READ_SIZE = 1 << 20, EVENTS = 256, PIPELINE_MAX = 64 };
 enum { SUB = 128, BUCKETS = 40 * SUB };       /* latency: 128 steps per power of two, 0.8 % wide */
-enum { E_CONNECT, E_CLOSED, E_STATUS, E_LENGTH, E_SYNTAX, E_UNANSWERED, ERRORS };
-static const char *const error_names[ERRORS] = { "connect", "closed", "status", "length", "syntax", "unanswered" };
+enum { E_CONNECT, E_CLOSED, E_STATUS, E_LENGTH, E_SYNTAX, E_UNANSWERED, E_RESUMED, ERRORS };
+static const char *const error_names[ERRORS] = { "connect", "closed", "status", "length", "syntax", "unanswered",
+                                               "not resumed" };
 
 typedef struct {
     int fd;
@@ -58,23 +68,29 @@ typedef struct {
     wire_chunks chunks;
     uint64_t body_left, got;
     size_t out_done;                    /* bytes of the request head already sent (a partial send) */
-    uint64_t out_left;                  /* body bytes still to send */
+    uint64_t out_left;                  /* body bytes still to send, as they stand on the wire */
+#ifdef WITH_TLS
+    SSL *tls;
+    SSL_SESSION *session;               /* of the connection before: what --resume continues */
+#endif
 } conn;
 
 static struct {
-    const char *address, *path;
+    const char *address, *path, *fill;
     int port, connections, pipeline, status;
     double seconds, rate, patience;
     int64_t length;
     uint64_t body, max_requests;
-    bool at_once, poll;
+    bool at_once, poll, chunked, http10, tls, fresh, resume;
     char headers[16384];
-} opt = { .address = "127.0.0.1", .path = "/", .connections = 64, .pipeline = 1, .status = 200,
+} opt = { .address = "127.0.0.1", .path = "/", .fill = "u", .connections = 64, .pipeline = 1, .status = 200,
           .seconds = 1, .patience = 5, .length = -1 };
 
 static uint8_t read_buf[HEAD_MAX + READ_SIZE], pattern[READ_SIZE];
 static char request[32768];
 static size_t request_len;
+static const uint8_t *body = pattern;         /* as it stands on the wire; a long one begins again each MiB */
+static uint64_t body_len;
 static conn *conns;
 static int epfd;
 static uint64_t begin_ns, stop_ns, now_cached;
@@ -122,6 +138,84 @@ static uint64_t due_at(uint64_t k)
     return begin_ns + (uint64_t)((double)k * 1e9 / opt.rate);
 }
 
+/* ---------------------------------------------------------------- plain and TLS */
+
+#ifdef WITH_TLS
+static SSL_CTX *tls_context;
+
+static ssize_t tls_result(SSL *tls, int n)
+{
+    if (n > 0) return n;
+    int error = SSL_get_error(tls, n);
+    ERR_clear_error();
+    errno = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+    return error == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
+static bool tls_open(conn *c)
+{
+    if (!tls_context) {
+        tls_context = SSL_CTX_new(TLS_client_method());
+        if (!tls_context || !SSL_CTX_set_min_proto_version(tls_context, TLS1_3_VERSION)) return false;
+        SSL_CTX_set_mode(tls_context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
+    c->tls = SSL_new(tls_context);
+    if (!c->tls || !SSL_set_fd(c->tls, c->fd)) return false;
+    SSL_set_connect_state(c->tls);
+    return !c->session || SSL_set_session(c->tls, c->session);
+}
+
+static void tls_close(conn *c)
+{
+    if (!c->tls) return;
+    if (opt.resume && SSL_is_init_finished(c->tls)) {
+        if (c->session && !SSL_session_reused(c->tls)) errors[E_RESUMED]++;
+        SSL_SESSION_free(c->session);
+        c->session = SSL_get1_session(c->tls);
+    }
+    SSL_shutdown(c->tls);      /* without it OpenSSL would not let the session be continued */
+    ERR_clear_error();
+    SSL_free(c->tls);
+    c->tls = NULL;
+}
+#endif
+
+static ssize_t put(conn *c, const void *bytes, size_t len, int flags)
+{
+#ifdef WITH_TLS
+    if (c->tls) return tls_result(c->tls, SSL_write(c->tls, bytes, (int)len));
+#endif
+    return send(c->fd, bytes, len, MSG_NOSIGNAL | flags);
+}
+
+static ssize_t get(conn *c, void *bytes, size_t len)
+{
+#ifdef WITH_TLS
+    if (c->tls) return tls_result(c->tls, SSL_read(c->tls, bytes, (int)len));
+#endif
+    return recv(c->fd, bytes, len, MSG_DONTWAIT);
+}
+
+/* Does what could not be sent wait for the other side's part of the handshake, and not for room? */
+static bool in_handshake(const conn *c)
+{
+#ifdef WITH_TLS
+    return c->tls && !SSL_is_init_finished(c->tls);
+#else
+    (void)c;
+    return false;
+#endif
+}
+
+static void shut(conn *c)
+{
+#ifdef WITH_TLS
+    tls_close(c);
+#endif
+    close(c->fd);
+    c->fd = -1;
+}
+
 /* ---------------------------------------------------------------- sending */
 
 static void want_room(conn *c, bool room)
@@ -132,24 +226,27 @@ static void want_room(conn *c, bool room)
     epoll_ctl(epfd, EPOLL_CTL_MOD, c->fd, &e);
 }
 
+static bool put_later(conn *c)
+{
+    int why = errno;
+    want_room(c, why == EAGAIN && !in_handshake(c));
+    return why == EAGAIN;
+}
+
 /* Send what is unsent of the request in hand. -> false on a broken connection. */
 static bool push(conn *c)
 {
     while (c->out_done < request_len) {
-        ssize_t n = send(c->fd, request + c->out_done, request_len - c->out_done, MSG_NOSIGNAL | (opt.body ? MSG_MORE : 0));
-        if (n < 0) {
-            want_room(c, true);
-            return errno == EAGAIN;
-        }
+        ssize_t n = put(c, request + c->out_done, request_len - c->out_done, opt.body ? MSG_MORE : 0);
+        if (n <= 0) return put_later(c);
         c->out_done += (size_t)n;
     }
     while (c->out_left) {
-        size_t part = c->out_left < READ_SIZE ? (size_t)c->out_left : READ_SIZE;
-        ssize_t n = send(c->fd, pattern, part, MSG_NOSIGNAL);
-        if (n < 0) {
-            want_room(c, true);
-            return errno == EAGAIN;
-        }
+        uint64_t at = body_len - c->out_left;
+        size_t from = body == pattern ? (size_t)(at % READ_SIZE) : (size_t)at, part = READ_SIZE - (size_t)(at % READ_SIZE);
+        if (part > c->out_left) part = (size_t)c->out_left;
+        ssize_t n = put(c, body + from, part, 0);
+        if (n <= 0) return put_later(c);
         c->out_left -= (uint64_t)n;
         bytes_out += (uint64_t)n;
     }
@@ -164,7 +261,7 @@ static bool start_request(conn *c, uint64_t from)
     outstanding_all++;
     sent++;
     c->out_done = 0;
-    c->out_left = opt.body;
+    c->out_left = body_len;
     return push(c);
 }
 
@@ -203,6 +300,9 @@ static bool open_connection(conn *c)
         c->fd = -1;
         return false;
     }
+#ifdef WITH_TLS
+    if (opt.tls && !tls_open(c)) exit(1);
+#endif
     int one = 1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
@@ -219,14 +319,10 @@ static void lost(conn *c)
     outstanding_all -= (uint64_t)c->outstanding;
     c->outstanding = 0;
     c->first = c->last;
-    close(c->fd);
-    c->fd = -1;
+    shut(c);
     if (running) {
         reopened++;
-        if (open_connection(c) && !fill(c)) {
-            close(c->fd);
-            c->fd = -1;
-        }
+        if (open_connection(c) && !fill(c)) shut(c);
     }
 }
 
@@ -242,6 +338,7 @@ static void finished(conn *c)
         errors[E_STATUS]++;
         first_error_status = (uint64_t)c->status;
     } else if (opt.length >= 0 && c->got != (uint64_t)opt.length) errors[E_LENGTH]++;
+    if (opt.fresh) c->close_after = true;
     if (!measuring) return;
     answered++;
     bytes_in += c->got;
@@ -313,8 +410,12 @@ static bool eat(conn *c, const uint8_t *buf, size_t len)
 
 static void on_readable(conn *c)
 {
+    if (c->outstanding && (c->out_done < request_len || c->out_left) && !c->waits_for_room && !push(c)) {
+        lost(c);
+        return;
+    }
     memcpy(read_buf, c->head, c->have);
-    ssize_t n = recv(c->fd, read_buf + c->have, READ_SIZE, MSG_DONTWAIT);
+    ssize_t n = get(c, read_buf + c->have, READ_SIZE);
     if (n < 0 && errno == EAGAIN) return;
     if (n == 0 && c->in_body && c->body.framing == BODY_CLOSE) finished(c);
     now_cached = now();
@@ -447,7 +548,9 @@ static const struct option options[] = {
     { "address", 1, 0, 'a' }, { "port", 1, 0, 'p' }, { "connections", 1, 0, 'c' }, { "seconds", 1, 0, 's' },
     { "rate", 1, 0, 'r' }, { "pipeline", 1, 0, 'd' }, { "path", 1, 0, 'u' }, { "header", 1, 0, 'h' },
     { "body", 1, 0, 'b' }, { "status", 1, 0, 'S' }, { "length", 1, 0, 'l' }, { "requests", 1, 0, 'n' },
-    { "patience", 1, 0, 'w' }, { "now", 0, 0, 'N' }, { "poll", 0, 0, 'P' }, { 0, 0, 0, 0 }
+    { "patience", 1, 0, 'w' }, { "now", 0, 0, 'N' }, { "poll", 0, 0, 'P' }, { "fill", 1, 0, 'f' },
+    { "chunked", 0, 0, 'C' }, { "http10", 0, 0, '0' }, { "tls", 0, 0, 'T' }, { "fresh", 0, 0, 'F' },
+    { "resume", 0, 0, 'R' }, { 0, 0, 0, 0 }
 };
 
 static void read_options(int argc, char **argv)
@@ -470,15 +573,64 @@ static void read_options(int argc, char **argv)
         case 'w': opt.patience = atof(optarg); break;
         case 'N': opt.at_once = true; break;
         case 'P': opt.poll = true; break;
+        case 'f': opt.fill = optarg; break;
+        case 'C': opt.chunked = true; break;
+        case '0': opt.http10 = true; break;
+        case 'T': opt.tls = true; break;
+        case 'F': opt.fresh = true; break;
+        case 'R': opt.fresh = opt.resume = true; break;
         default: exit(2);
         }
     }
     if (opt.port < 1 || opt.connections < 1 || opt.pipeline < 1 || opt.pipeline > PIPELINE_MAX ||
-        opt.seconds <= 0 || (opt.body && opt.pipeline > 1)) {
-        fprintf(stderr, "load: wants --port, at least one connection, a pipeline of 1 to %d (1 with --body), some seconds\n",
+        opt.seconds <= 0 || !*opt.fill || ((opt.body || opt.tls) && opt.pipeline > 1)) {
+        fprintf(stderr, "load: wants --port, at least one connection, a pipeline of 1 to %d (1 with --body or --tls), some seconds\n",
                 PIPELINE_MAX);
         exit(2);
     }
+#ifndef WITH_TLS
+    if (opt.tls) {
+        fprintf(stderr, "load: built without TLS: OpenSSL's headers were missing\n");
+        exit(2);
+    }
+#endif
+}
+
+/* The whole body as chunks of at most 16 KiB. */
+static bool lay_out_chunks(void)
+{
+    enum { CHUNK = 16384 };
+    uint8_t *out = malloc((size_t)(opt.body + (opt.body / CHUNK + 2) * 16)), *at = out;
+    if (!out) return false;
+    for (uint64_t done = 0; done < opt.body;) {
+        size_t part = opt.body - done < CHUNK ? (size_t)(opt.body - done) : CHUNK;
+        at += sprintf((char *)at, "%zx\r\n", part);
+        memcpy(at, pattern + done % READ_SIZE, part);      /* CHUNK divides READ_SIZE */
+        memcpy(at + part, "\r\n", 2);
+        at += part + 2;
+        done += part;
+    }
+    memcpy(at, "0\r\n\r\n", 5);
+    body = out;
+    body_len = (uint64_t)(at + 5 - out);
+    return true;
+}
+
+static bool lay_out_request(void)
+{
+    char framing[64] = "";
+    size_t fill = strlen(opt.fill);
+    for (size_t i = 0; i < READ_SIZE; i++) pattern[i] = (uint8_t)opt.fill[i % fill];
+    body_len = opt.body;
+    if (opt.chunked) {
+        if (!lay_out_chunks()) return false;
+        strcpy(framing, "Transfer-Encoding: chunked\r\n");
+    } else if (opt.body) snprintf(framing, sizeof framing, "Content-Length: %llu\r\n", (unsigned long long)opt.body);
+    request_len = (size_t)snprintf(request, sizeof request,
+        "%s %s HTTP/1.%c\r\nHost: bench.example:%d\r\nUser-Agent: blitz-bench\r\nAccept: */*\r\n%s%s%s\r\n",
+        opt.body ? "POST" : "GET", opt.path, opt.http10 ? '0' : '1', opt.port, opt.headers,
+        opt.http10 ? "Connection: keep-alive\r\n" : "", framing);
+    return request_len < sizeof request;
 }
 
 int main(int argc, char **argv)
@@ -490,15 +642,9 @@ int main(int argc, char **argv)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    memset(pattern, 'u', sizeof pattern);
-    char length[64] = "";
-    if (opt.body) snprintf(length, sizeof length, "Content-Length: %llu\r\n", (unsigned long long)opt.body);
-    request_len = (size_t)snprintf(request, sizeof request,
-        "%s %s HTTP/1.1\r\nHost: bench.example:%d\r\nUser-Agent: blitz-bench\r\nAccept: */*\r\n%s%s\r\n",
-        opt.body ? "POST" : "GET", opt.path, opt.port, opt.headers, length);
     epfd = epoll_create1(EPOLL_CLOEXEC);
     conns = calloc((size_t)opt.connections, sizeof *conns);
-    if (!conns || epfd < 0 || request_len >= sizeof request) return 1;
+    if (!conns || epfd < 0 || !lay_out_request()) return 1;
     warm();
     gate();
     double cpu = cpu_seconds();

@@ -1,11 +1,14 @@
 /* origin.c: the upstream of every benchmark. One thread, epoll, fixed answers: it has to be cheaper
  * than anything that is measured in front of it.
  *
- *   origin ADDRESS PORT [poll]   port 0: the kernel chooses; "listening PORT" goes to standard output
+ *   origin ADDRESS PORT [poll]   port 0: the kernel chooses; "listening PORT" goes to standard output;
+ *                                of several addresses with commas between, every one has the port
  *                                poll: never sleep, yield the core instead (why: load.c)
  *
  *   GET  /echo        200, the request head as it arrived (what a proxy and its plugins made of it)
  *   GET  /bytes/N     200, N bytes
+ *   GET  /chunked/N   200, N bytes (at most 64 KiB) in one chunk
+ *   POST /sum         200, "sum S\n": FNV-1a (32 bits, hexadecimal) of a body of known length
  *   GET  anything     200, 128 bytes
  *   POST anything     200, "received N\n" once the whole body is here
  */
@@ -23,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = 16384, READ_SIZE = 1 << 20, EVENTS = 256, FIXED = 128 };
+enum { HEAD_MAX = 16384, READ_SIZE = 1 << 20, EVENTS = 256, FIXED = 128, LISTENERS = 4 };
 
 typedef struct {
     int fd;
@@ -32,6 +35,8 @@ typedef struct {
     wire_body body;
     wire_chunks chunks;
     uint64_t body_left, received;
+    bool summed;              /* /sum */
+    uint32_t sum;
     uint64_t send_left;       /* bytes of a /bytes/N answer still to send */
     uint8_t head[HEAD_MAX];
 } conn;
@@ -39,6 +44,7 @@ typedef struct {
 static uint8_t read_buf[HEAD_MAX + READ_SIZE], pattern[READ_SIZE];
 static char fixed[1024], date[64];
 static size_t fixed_len;
+static conn listener[LISTENERS];        /* their descriptors only */
 static int epfd;
 
 static void drop(conn *c)
@@ -92,6 +98,24 @@ static bool pump(conn *c)
     return true;
 }
 
+static bool answer_chunked(conn *c, size_t len)
+{
+    static char out[(1 << 16) + 512];
+    if (len > 1 << 16) return false;
+    int n = snprintf(out, 512,
+        "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: %s\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n",
+        date, len);
+    memset(out + n, 'o', len);
+    memcpy(out + n + len, "\r\n0\r\n\r\n", 7);
+    return say(c, out, (size_t)n + len + 7, 0);
+}
+
+static uint32_t fnv(uint32_t sum, const uint8_t *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) sum = (sum ^ bytes[i]) * 16777619u;
+    return sum;
+}
+
 static bool answer(conn *c, const uint8_t *head, size_t len)
 {
     if (len > 10 && !memcmp(head, "GET /echo", 9)) return answer_text(c, head, len);
@@ -101,6 +125,7 @@ static bool answer(conn *c, const uint8_t *head, size_t len)
         size_t n = answer_head(out, sizeof out, c->send_left);
         return say(c, out, n, MSG_MORE) && pump(c);
     }
+    if (len > 14 && !memcmp(head, "GET /chunked/", 13)) return answer_chunked(c, strtoul((const char *)head + 13, NULL, 10));
     return say(c, fixed, fixed_len, 0);
 }
 
@@ -108,7 +133,8 @@ static bool body_done(conn *c)
 {
     char text[64];
     c->in_body = false;
-    int n = snprintf(text, sizeof text, "received %llu\n", (unsigned long long)c->received);
+    int n = c->summed ? snprintf(text, sizeof text, "sum %08x\n", c->sum)
+                      : snprintf(text, sizeof text, "received %llu\n", (unsigned long long)c->received);
     return answer_text(c, text, (size_t)n);
 }
 
@@ -124,6 +150,7 @@ static bool feed(conn *c, const uint8_t *buf, size_t len)
                 if (c->chunks.state < 4) break;
             } else {
                 size_t n = len - i < c->body_left ? len - i : (size_t)c->body_left;
+                if (c->summed) c->sum = fnv(c->sum, buf + i, n);
                 i += n;
                 c->received += n;
                 c->body_left -= n;
@@ -142,6 +169,8 @@ static bool feed(conn *c, const uint8_t *buf, size_t len)
         if (buf[i] == 'P') {
             c->body = wire_fields(buf + i, head, BODY_NONE);
             c->received = 0;
+            c->summed = head > 10 && !memcmp(buf + i, "POST /sum ", 10);
+            c->sum = 2166136261u;
             c->body_left = c->body.length;
             c->chunks = (wire_chunks){ 0 };
             c->in_body = true;
@@ -184,19 +213,18 @@ static void on_accept(int listener)
     }
 }
 
-static int listen_on(const char *address, int port)
+static int listen_on(const char *address, int *port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)*port) };
     socklen_t size = sizeof a;
     if (inet_pton(AF_INET, address, &a.sin_addr) != 1 || bind(fd, (void *)&a, size) || listen(fd, 4096)) {
-        fprintf(stderr, "origin: cannot listen on %s:%d: %s\n", address, port, strerror(errno));
+        fprintf(stderr, "origin: cannot listen on %s:%d: %s\n", address, *port, strerror(errno));
         exit(1);
     }
     getsockname(fd, (void *)&a, &size);
-    printf("listening %d\n", ntohs(a.sin_port));
-    fflush(stdout);
+    *port = ntohs(a.sin_port);
     return fd;
 }
 
@@ -214,16 +242,22 @@ int main(int argc, char **argv)
     fixed_len = answer_head(fixed, sizeof fixed, FIXED);
     memset(fixed + fixed_len, 'o', FIXED);
     fixed_len += FIXED;
-    int listener = listen_on(argv[1], atoi(argv[2]));
     epfd = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event e = { .events = EPOLLIN, .data.ptr = NULL }, events[EVENTS];
-    epoll_ctl(epfd, EPOLL_CTL_ADD, listener, &e);
+    struct epoll_event events[EVENTS];
+    int port = atoi(argv[2]), listeners = 0;
+    for (char *rest = argv[1], *address; (address = strsep(&rest, ",")) && listeners < LISTENERS; listeners++) {
+        listener[listeners].fd = listen_on(address, &port);
+        struct epoll_event e = { .events = EPOLLIN, .data.ptr = &listener[listeners] };
+        epoll_ctl(epfd, EPOLL_CTL_ADD, listener[listeners].fd, &e);
+    }
+    printf("listening %d\n", port);
+    fflush(stdout);
     for (;;) {
         int n = epoll_wait(epfd, events, EVENTS, poll ? 0 : -1);
         if (poll && n < EVENTS / 16) sched_yield();
         for (int i = 0; i < n; i++) {
             conn *c = events[i].data.ptr;
-            if (!c) on_accept(listener);
+            if (c >= listener && c < listener + LISTENERS) on_accept(c->fd);
             else if (c->waits_for_room) {
                 if (!pump(c)) drop(c);
             } else on_readable(c);

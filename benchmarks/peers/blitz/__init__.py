@@ -8,6 +8,7 @@ from pathlib import Path
 from ...harness.guests import write_chain
 from ...harness.peer import Peer, Setup, argv
 from ...harness.places import PYTHON, ROOT
+from .shapes import SHAPES
 
 __all__ = ["PEERS", "beside", "blitz", "blitz_isolation", "blitz_setup", "native_missing"]
 
@@ -92,6 +93,7 @@ PEERS = [
             "isolation": blitz_isolation("500ms"),
             "crowd": _blitz_crowd(),
             "faults": _blitz_faults(),
+            **SHAPES,
         },
     )
 ]

@@ -1,0 +1,83 @@
+"""Blitz for the shapes of traffic: what people switch on, one thing at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from ...harness.certificate import lay_certificate
+from ...harness.guests import write_chain
+from ...harness.peer import Setup, argv
+from ...harness.places import ROOT
+
+__all__ = ["SHAPES"]
+
+_RUN = argv("@python@ -m blitz run -c @folder@/blitz.toml")
+_ORIGIN = "http://127.0.0.1:@origin@"
+_SECOND = "http://127.0.0.2:@origin@"
+
+_TLS = '{ address = "127.0.0.1:@port@", tls = true }'
+_CERT = '[[tls.certs]]\ncert = "@folder@/tls.pem"'
+
+# A burst that the load does not use up: what is measured is asking, not refusing.
+_BUILT_IN = f"""
+[[plugins]]
+name = "request_logger"
+file = "{ROOT}/plugins/request_logger.wasm"
+grant = ["clock"]
+
+[[plugins]]
+name = "auth_custom"
+file = "{ROOT}/plugins/auth_custom.wasm"
+grant = ["clock"]
+config = {{ keys = ["bench:0123456789abcdef"] }}
+
+[[plugins]]
+name = "rate_limiter"
+file = "{ROOT}/plugins/rate_limiter.wasm"
+config = {{ requests_per_minute = 1000000, burst = 1000000 }}
+"""
+
+
+def _toml(top: str, tables: str, listen: str, endpoints: list[str]) -> str:
+    return f"""listen = [{listen}]
+{top}
+[limits]
+max_connections = 12000
+
+[upstreams.origin]
+endpoints = {json.dumps(endpoints)}
+
+[[routes]]
+upstream = "origin"
+
+{tables}
+"""
+
+
+def _plain(
+    top: str = "",
+    tables: str = "",
+    *,
+    listen: str = '"127.0.0.1:@port@"',
+    endpoints: Sequence[str] = (_ORIGIN,),
+) -> Setup:
+    return Setup(_RUN, {"blitz.toml": _toml(top, tables, listen, list(endpoints))})
+
+
+def _plugin(guest: str, more: str = "") -> Setup:
+    entry = f'[[plugins]]\nname = "{guest}"\nfile = "@folder@/{guest}_1.wasm"\n{more}'
+    return Setup(_RUN, _plain(tables=entry).files, write_chain(guest, 1))
+
+
+SHAPES = {
+    "json-log": _plain(tables='[log]\naccess = "json"'),
+    "request-id": _plain(tables='[http]\nrequest_id_header = "x-request-id"'),
+    "total": _plain(tables='[timeouts]\ntotal = "60s"'),
+    "endpoints": _plain(endpoints=(_ORIGIN, _SECOND)),
+    "trusted": _plain('trusted_proxies = ["127.0.0.1"]'),
+    "response-header": _plugin("response_header", 'response_body = "none"'),
+    "body": _plugin("body"),
+    "built-in": _plain('before_routing = ["request_logger"]', _BUILT_IN),
+    "tls": Setup(_RUN, _plain(listen=_TLS, tables=_CERT).files, lay_certificate),
+}

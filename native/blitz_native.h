@@ -304,6 +304,9 @@ void blitz_exchange_free(blitz_exchange *exchange);
 void blitz_exchange_reset(blitz_exchange *exchange);
 /* Make (once) and return the request id: 32 lower-case hex digits, unique, in exchange->id. */
 const uint8_t *blitz_exchange_id(blitz_exchange *exchange);
+/* Tell plugins and the upstream the request's id in this field; what a client sent in it, however spelt, is not
+ * believed. 0, or what blitz_head_set returns. */
+int blitz_exchange_tell_id(blitz_exchange *exchange, const uint8_t *field, size_t len);
 /* The canonical path (blitz_path_canonical) of the request as it stands, made once per target; borrowed until
  * the request is edited. ptr NULL: out of memory. */
 blitz_text blitz_exchange_path(blitz_exchange *exchange);
@@ -502,6 +505,7 @@ typedef struct {
     double idle_timeout;      /* seconds */
     uint8_t wanted;           /* somebody waits for a connection: the lane gives none back by itself */
     uint8_t shut;             /* the lane may neither take nor give: TLS, a PROXY header, not for everybody, retired */
+    double fails_until;       /* a connection could not be made: it is tried last until then */
     blitz_idle *idle;         /* in the order in which they came back */
 } blitz_endpoint;
 blitz_endpoint *blitz_endpoint_new(uint32_t most, double idle_timeout);
@@ -516,6 +520,15 @@ int blitz_endpoint_remove(blitz_endpoint *endpoint, int fd);
 /* The oldest, if it has been idle for too long, or -1. */
 int blitz_endpoint_expire(blitz_endpoint *endpoint, double now);
 
+/* Endpoints that are interchangeable, taken in turn. */
+typedef struct {
+    uint32_t n;
+    uint32_t next;            /* whose turn it is; whoever sends a request to one moves it behind that one */
+    blitz_endpoint **endpoints;
+} blitz_cluster;
+/* The index of the one whose turn it is; one that just failed is passed over, unless all have. n > 0. */
+uint32_t blitz_cluster_turn(const blitz_cluster *cluster, double now);
+
 /* ---------------------------------------------------------------- the short lane: see lane.c
  * Client connections that are served without Python as long as their exchanges are short. Times are
  * seconds of Python's clock. */
@@ -523,7 +536,7 @@ typedef struct {
     uint32_t id;              /* Python's */
     uint32_t n_pools;
     blitz_pool **pools;       /* of the plugins, in order */
-    blitz_endpoint *endpoint; /* NULL: every exchange is handed over */
+    blitz_cluster *cluster;
     blitz_text name;
     double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
     uint8_t alone;            /* it serves every request, whatever path and host are */
@@ -539,6 +552,9 @@ typedef struct {              /* first what Python sets, then what it reads */
     blitz_lane_route *route;  /* of every request; NULL: BLITZ_LANE_ASK */
     const blitz_head_limits *limits;
     double keepalive, first_request;
+    double total;             /* seconds of a whole exchange; 0: as long as each wait may take */
+    int64_t max_body;         /* bytes of a request's body; 0: no limit */
+    blitz_text id_field;      /* the field that tells the request's id; len 0: none */
     const uint8_t *date; size_t date_len;   /* of the present second */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_LANE_RELOADED */
     uint8_t draining, logged; /* logged: every exchange is reported */
@@ -568,7 +584,7 @@ enum {
 typedef struct {              /* for the access log, if face.logged: what is known of the exchange so far */
     blitz_text method, target;   /* as the client sent them; valid until the next call; len 0: no exchange */
     double began;
-    size_t sent;              /* bytes of the answer's body */
+    size_t sent, received;    /* bytes of the bodies */
     uint32_t status;
     uint8_t id[32];
 } blitz_lane_line;
@@ -577,6 +593,8 @@ typedef struct {
     int32_t fd;               /* the client connection */
     int32_t slot;             /* Python's until blitz_lane_fill_slot (ASK: still the lane's); -1: none */
     size_t size, got;         /* bytes in the slot's buffer: of the head, and in all */
+    size_t body;              /* with route: bytes of the request's body, all of which lie behind the head */
+    double began;             /* when the head was complete */
     blitz_lane_route *route;  /* NULL: not decided */
     uint32_t index;           /* plugins that have said "continue" */
     uint32_t instance;        /* the next one ran too, on this instance, and needs more than going on; 0: no */
@@ -584,6 +602,8 @@ typedef struct {
     uint8_t answered;         /* the next one answered, its instance is back */
     uint8_t served;           /* the connection has been answered before */
     int32_t upstream;         /* the request was written to it but for unsent; -1: not written */
+    uint32_t endpoint;        /* of the route's cluster: whose upstream, unfit or returned is */
+    uint8_t is_total;         /* EXPIRED: the time of the whole exchange is over */
     uint8_t answer_read;      /* answer_got bytes of its answer are in the answer buffer */
     size_t answer_got;
     const uint8_t *unsent; size_t n_unsent;   /* valid until the next call */

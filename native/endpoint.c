@@ -1,4 +1,4 @@
-/* endpoint.c: the idle connections to one endpoint.
+/* endpoint.c: the idle connections to one endpoint, and whose turn it is of several endpoints.
  *
  * The last used one goes first, so that those that are not needed age and are closed; but not before it has been
  * quiet for a moment. An upstream that sends a second answer behind the first (by its own fault, or because a
@@ -59,6 +59,17 @@ int blitz_endpoint_take(blitz_endpoint *endpoint, double now, uint8_t *stale)
     blitz_idle taken = take_out(endpoint, rested > 0 ? rested - 1 : 0);
     *stale = now - taken.since >= endpoint->idle_timeout;
     return taken.fd;
+}
+
+uint32_t blitz_cluster_turn(const blitz_cluster *cluster, double now)
+{
+    uint32_t first = cluster->next % cluster->n;
+    for (uint32_t i = 0; i < cluster->n; i++) {
+        uint32_t at = (first + i) % cluster->n;
+        if (now >= cluster->endpoints[at]->fails_until)
+            return at;
+    }
+    return first;
 }
 
 int blitz_endpoint_remove(blitz_endpoint *endpoint, int fd)

@@ -55,6 +55,12 @@ const uint8_t *blitz_exchange_id(blitz_exchange *exchange)
     return exchange->id;
 }
 
+int blitz_exchange_tell_id(blitz_exchange *exchange, const uint8_t *field, size_t len)
+{
+    blitz_head_remove_spellings(exchange->request, field, len);
+    return blitz_head_set(exchange->request, field, len, blitz_exchange_id(exchange), sizeof exchange->id);
+}
+
 blitz_text blitz_exchange_path(blitz_exchange *exchange)
 {
     blitz_head *request = exchange->request;

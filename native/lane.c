@@ -1,8 +1,8 @@
 /* lane.c: the short lane: most exchanges, from the first byte to the last, without a line of Python.
  *
- * An exchange is short when the request has no body and stays on its kept-alive HTTP/1.1 connection, its
- * plugins only look at requests and say "continue" (or one answers), and the upstream's answer came whole in
- * one read. A client connection that may send such requests is in the lane: the lane's epoll watches it,
+ * An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
+ * its plugins only look at heads of requests and say "continue" (or one answers), and the upstream's answer came
+ * whole in one read too. A client connection that may send such requests is in the lane: the lane's epoll watches it,
  * and each turn of the event loop does what is ready. Whatever is not short takes its connection out of the lane with
  * a report of how far it came, and Python's general path goes on there: nothing here decides anything that it
  * would decide otherwise.
@@ -42,6 +42,7 @@ typedef struct {
     size_t size;
     blitz_exchange *exchange;
     blitz_text method, target;           /* as they came, whatever plugins do: for the access log */
+    blitz_text body;                     /* as it came, behind the head */
     double began;
 } slot;
 
@@ -52,11 +53,13 @@ typedef struct {                         /* what a descriptor is; one row per de
     int32_t other;                       /* the upstream connection of a busy client, and the way back; or -1 */
     int32_t slot;                        /* of a busy client; or -1 */
     uint32_t at;                         /* its index in clients */
+    uint32_t endpoint;                   /* of the route's cluster, of a busy client with an upstream connection */
     uint32_t generation;
     blitz_lane_route *route;
     const blitz_peer *peer;
     const blitz_write_options *options;
     double deadline;
+    double ends;                         /* of a busy client: its exchange, whatever it waits for */
 } place;
 
 struct blitz_lane {
@@ -205,6 +208,8 @@ static void watch_again(blitz_lane *lane, int fd)
 static void set_deadline(blitz_lane *lane, place *client, double seconds)
 {
     client->deadline = seconds > 0 ? lane->now + seconds : INFINITY;
+    if (client->busy && client->ends < client->deadline)
+        client->deadline = client->ends;
     if (client->deadline < lane->earliest)
         lane->earliest = client->deadline;
 }
@@ -281,6 +286,7 @@ static void note(blitz_lane *lane, const place *client, blitz_lane_line *line)
     line->method = at->method;
     line->target = at->target;
     line->began = at->began;
+    line->received = at->body.len;
     line->status = at->exchange->response->status;
     memcpy(line->id, blitz_exchange_id(at->exchange), sizeof line->id);
 }
@@ -297,7 +303,15 @@ static int leave(blitz_lane *lane, int fd, blitz_lane_report *report, int what)
     note(lane, client, &report->line);
     report->slot = client->slot;
     report->upstream = client->other;
+    report->endpoint = client->endpoint;
     report->route = client->route;
+    if (client->busy) {
+        const slot *at = &lane->slots[client->slot];
+        report->began = at->began;
+        report->body = at->body.len;
+        report->size = (size_t)(at->body.ptr - at->buf);
+        report->got = report->size + at->body.len;
+    }
     report->served = client->served;
     if (client->other >= 0) {
         lane->places[client->other].other = -1;
@@ -342,6 +356,7 @@ static int finish(blitz_lane *lane, int fd, blitz_lane_report *report)
     note(lane, client, &report->line);
     report->fd = fd;
     report->route = client->route;
+    report->endpoint = client->endpoint;
     blitz_exchange_reset(lane->slots[client->slot].exchange);
     give_slot(lane, client->slot);
     client->slot = -1;
@@ -379,22 +394,25 @@ static int answer_of_plugin(blitz_lane *lane, int fd, uint32_t index, blitz_lane
 static int send_request(blitz_lane *lane, int fd, blitz_lane_report *report)
 {
     place *client = &lane->places[fd];
-    blitz_endpoint *endpoint = client->route->endpoint;
+    blitz_cluster *cluster = client->route->cluster;
+    const slot *at = &lane->slots[client->slot];
+    client->endpoint = blitz_cluster_turn(cluster, lane->now);
+    blitz_endpoint *endpoint = cluster->endpoints[client->endpoint];
     uint8_t stale = 0;
-    int upstream = endpoint != NULL && !endpoint->shut ? blitz_endpoint_take(endpoint, lane->now, &stale) : -1;
+    int upstream = !endpoint->shut ? blitz_endpoint_take(endpoint, lane->now, &stale) : -1;
     int64_t left = -1;
     blitz_io io;
     if (upstream >= 0)
         lane->places[upstream].resting = 0;
     if (upstream >= 0 && !stale)
-        left = blitz_step_send_request(upstream, lane->slots[client->slot].exchange->request, client->options,
-                                       lane->scratch, &io);
+        left = blitz_step_send_request(upstream, at->exchange->request, at->body, client->options, lane->scratch, &io);
     if (left < 0) {
         report->unfit = upstream;
         leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
         report->index = report->route->n_pools;
         return BLITZ_LANE_HAND_OVER;
     }
+    cluster->next = client->endpoint + 1;
     client->other = upstream;
     lane->places[upstream].other = fd;
     client->route->in_flight++;
@@ -463,7 +481,7 @@ static int receive_request(blitz_lane *lane, int fd, blitz_lane_report *report)
     slot *at = &lane->slots[index];
     blitz_io io;
     int64_t size = blitz_step_receive_request(fd, (blitz_space){at->buf, at->size}, at->exchange->request,
-                                              lane->face.limits, &io);
+                                              lane->face.limits, lane->face.max_body, &io);
     client->slot = index;
     if (size == BLITZ_IO_AGAIN) {
         client->slot = -1;
@@ -481,11 +499,15 @@ static int receive_request(blitz_lane *lane, int fd, blitz_lane_report *report)
         const blitz_head *head = at->exchange->request;
         at->method = (blitz_text){blitz_at(head, head->method), head->method.len};
         at->target = (blitz_text){blitz_at(head, head->target), head->target.len};
+        at->body = (blitz_text){at->buf + size, io.body};
         at->began = lane->now;
         client->busy = 1;
+        client->ends = lane->face.total > 0 ? lane->now + lane->face.total : INFINITY;
         client->look |= io.got == at->size;      /* there may be more, and its edge is used up */
         lane->face.exchanges++;
     }
+    if (size > 0 && io.is_short && lane->face.id_field.len > 0)
+        blitz_exchange_tell_id(at->exchange, lane->face.id_field.ptr, lane->face.id_field.len);
     if (size == 0 || !io.is_short || lane->face.draining) {
         leave(lane, fd, report, size == 0 ? BLITZ_LANE_HEAD_BYTES : BLITZ_LANE_HAND_OVER);
     } else if (client->ask || client->options == NULL || lane->face.route == NULL) {
@@ -534,7 +556,7 @@ static int receive_response(blitz_lane *lane, int upstream, blitz_lane_report *r
     client->other = -1;
     client->route->in_flight--;
     lane->face.in_flight--;
-    give_upstream(lane, client->route->endpoint, upstream, report);
+    give_upstream(lane, client->route->cluster->endpoints[client->endpoint], upstream, report);
     report->line.sent = got - (size_t)size;
     return left != 0 ? unsent_answer(lane, fd, report, left, &io) : finish(lane, fd, report);
 }
@@ -659,6 +681,7 @@ int blitz_lane_expired(blitz_lane *lane, double now, blitz_lane_report *report)
         begin_report(report, BLITZ_LANE_EXPIRED, fd);
         report->served = client->served;
         report->upstream = client->other;
+        report->is_total = client->busy && client->ends <= now;
         return BLITZ_LANE_EXPIRED;
     }
     lane->expiring = 0;

@@ -8,6 +8,7 @@
  * short is reported as it stands (is_short 0, or a negative code), for the general path to go on. */
 typedef struct {
     size_t got;                          /* bytes received into buf */
+    size_t body;                         /* of those, the request's body: behind the head, and all of it */
     size_t size;                         /* bytes of the message in scratch; what is unsent is its end */
     int32_t error;                       /* errno of BLITZ_IO_ERROR */
     bool is_short;
@@ -23,11 +24,12 @@ typedef struct { uint8_t *ptr; size_t size; } blitz_space;
 /* The plugins have changed path or host: do they still lead to what is protected as the route is? Where that
  * cannot be told here: no. */
 bool blitz_lane_stays(const blitz_lane_route *route, const blitz_head *request);
-/* recv and scan. -> bytes of the head; 0: io->got bytes are there, and no head was found in them. */
+/* recv and scan. -> bytes of the head; 0: io->got bytes are there, and no head was found in them. Short: the
+ * connection is kept, and a body is of known length, of max_body bytes at most (0: any), and all here. */
 int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
-                                   blitz_io *io);
-/* Write; is the connection quiet? Then send. -> bytes unsent. */
-int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_write_options *options,
+                                   int64_t max_body, blitz_io *io);
+/* Write head and body; is the connection quiet? Then send. -> bytes unsent. */
+int64_t blitz_step_send_request(int fd, const blitz_head *head, blitz_text body, const blitz_write_options *options,
                                 blitz_space scratch, blitz_io *io);
 /* As receive_request, for the answer to exchange->request. Short: final, kept alive, all of it here. */
 int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exchange,

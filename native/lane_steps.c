@@ -55,23 +55,35 @@ bool blitz_lane_stays(const blitz_lane_route *route, const blitz_head *request)
 }
 
 int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
-                                   blitz_io *io)
+                                   int64_t max_body, blitz_io *io)
 {
+    io->body = 0;
     int64_t got = receive(fd, buf, io);
     if (got < 0)
         return got;
     int64_t size = blitz_scan_request(head, buf.ptr, (size_t)got, 0, limits);
     if (size <= 0)
         return 0;
-    io->is_short = size == got && head->minor == 1 && head->body == BLITZ_BODY_NONE &&
-                   head->flags == BLITZ_HEAD_KEEP_ALIVE && !counts_hops(head);
+    int64_t body = head->body == BLITZ_BODY_LENGTH ? head->content_length : 0;
+    io->is_short = body == got - size && head->minor == 1 && head->body <= BLITZ_BODY_LENGTH &&
+                   head->flags == BLITZ_HEAD_KEEP_ALIVE && !counts_hops(head) && (max_body == 0 || body <= max_body);
+    if (io->is_short)
+        io->body = (size_t)body;
     return size;
 }
 
-int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_write_options *options,
+int64_t blitz_step_send_request(int fd, const blitz_head *head, blitz_text body, const blitz_write_options *options,
                                 blitz_space scratch, blitz_io *io)
 {
-    int64_t size = blitz_head_write(head, options, NULL, 0, scratch.ptr, scratch.size);
+    blitz_write_options with_body;
+    if (body.len > 0) {
+        with_body = *options;
+        with_body.body = BLITZ_BODY_LENGTH;
+        with_body.content_length = (int64_t)body.len;
+        with_body.first_is_last = 1;
+        options = &with_body;
+    }
+    int64_t size = blitz_head_write(head, options, body.ptr, body.len, scratch.ptr, scratch.size);
     if (size < 0)
         return BLITZ_IO_ODD;
     /* Data nobody asked for, the end, or an error: only silence is clean. The look comes last, because what

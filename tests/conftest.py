@@ -8,8 +8,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from blitz.wasm.engine import Engine
+
+# How long an example takes says something about the machine, not about the code: no test here is timed.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 GUESTS = Path(__file__).resolve().parent / "guests"
 

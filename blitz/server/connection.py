@@ -160,7 +160,7 @@ class Connection:
     async def _finish_short(self, begun: Handover) -> bool:
         """Go on with what the short lane began."""
         if begun.unsent_answer is None:
-            return await self._run_exchange(Exchange(self, begun.cdata, begun.peer), begun)
+            return await self._run_exchange(Exchange(self, begun.cdata, begun), begun)
         await self._send_rest(memoryview(begun.unsent_answer))
         return True
 

@@ -27,11 +27,12 @@ from blitz.errors import (
     PluginSuspended,
     UpstreamError,
 )
-from blitz.http.body import body_reader
+from blitz.http.body import BodyReader, LengthBody, body_reader
 from blitz.http.rules import BODILESS, CONTENTLESS, HOP_COUNTED, field_value, take_hop
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
 
 from .answers import build_answer, build_reply
+from .deadline import TICK
 from .forward import forward
 from .guests import drive, wait_for_instance
 from .heads import span_bytes
@@ -42,7 +43,6 @@ from .route import find_route, moved_to
 if TYPE_CHECKING:
     from .connection import Connection
     from .lane import Handover
-    from .peer import Peer
     from .runtime import RouteEntry
     from .upload import Upload
     from .upstream import UpstreamConnection
@@ -105,13 +105,14 @@ class Exchange:
         "upstream",
     )
 
-    def __init__(self, connection: Connection, cdata: Any, peer: Peer | None = None) -> None:
+    def __init__(self, connection: Connection, cdata: Any, begun: Handover | None = None) -> None:
         self.connection = connection
         self.context = context = connection.context
         self.runtime = runtime = context.runtime
         runtime.users += 1
         self.cdata = cdata
         self.request = request = cdata.request
+        peer = begun.peer if begun is not None else None
         if peer is None:
             peer = connection.peer
             if peer.trusted:
@@ -123,9 +124,7 @@ class Exchange:
         self._continue_sent = False
         self.collected: bytes | None = None
         self._answer_body = b""
-        # A request that comes from the short lane has no body but one that a plugin has given it there.
-        bodiless = request.body == _NONE or cdata.body_edited
-        self.body = None if bodiless else self._incoming(request)
+        self.body = self._incoming(request, begun)
         self.chain_run: ChainRun | None = None
         self.entry: RouteEntry | None = None
         self.upstream: UpstreamConnection | None = None
@@ -136,18 +135,26 @@ class Exchange:
         self.protocol = b""
         self.status = 0
 
-    def _incoming(self, request: Any) -> IncomingBody:
+    def _incoming(self, request: Any, begun: Handover | None) -> IncomingBody | None:
+        """The request's body as the client sent it, whatever plugins have set since; None: it has none."""
+        found = begun if begun is not None and begun.entry is not None else None
+        if (found is not None and not found.body_size) or (found is None and request.body == _NONE):
+            return None
         limits, timeouts = self.runtime.limits, self.runtime.timeouts
         owes = limits.min_body_rate and timeouts.body_grace
         rate = MinRate(limits.min_body_rate, timeouts.body_grace) if owes else None
         connection = self.connection
         assert connection.buffer is not None
-        reader = body_reader(
-            request,
-            ClientError,
-            max_chunk_line=limits.max_chunk_line_size,
-            max_trailers=limits.max_trailer_size,
-        )
+        reader: BodyReader
+        if found is not None:
+            reader = LengthBody(found.body_size, ClientError)
+        else:
+            reader = body_reader(
+                request,
+                ClientError,
+                max_chunk_line=limits.max_chunk_line_size,
+                max_trailers=limits.max_trailer_size,
+            )
         return IncomingBody(
             reader,
             connection.buffer,
@@ -170,9 +177,10 @@ class Exchange:
             ClientError: the client's message is bad: answer and close.
             BlitzError: something failed after the answer had begun: close.
         """
-        self.connection.timer.bound(self.runtime.timeouts.total, "total")
-        if self.runtime.request_id_header:
-            self._name_request(self.runtime.request_id_header)
+        self._bound_time(begun)
+        field = self.runtime.request_id_header
+        if field and (begun is None or begun.entry is None):  # else the lane has told it, before plugins ran
+            lib.blitz_exchange_tell_id(self.cdata, field, len(field))
         try:
             if begun is None or begun.entry is None:
                 return await self._run_from_start()
@@ -231,11 +239,12 @@ class Exchange:
             return await self._answer_as_last_hop()
         return await forward(self, entry.cluster)
 
-    def _name_request(self, field: bytes) -> None:
-        """Tell plugins and the upstream the request's id; a client's own is not believed."""
-        octets = lib.blitz_exchange_id(self.cdata)
-        lib.blitz_head_remove_spellings(self.request, field, len(field))
-        lib.blitz_head_set(self.request, field, len(field), octets, 32)
+    def _bound_time(self, begun: Handover | None) -> None:
+        """The time of the whole exchange counts from the end of its head, wherever that was read."""
+        total = self.runtime.timeouts.total
+        if total and begun is not None and begun.began:
+            total = max(total - (trio.current_time() - begun.began), TICK)
+        self.connection.timer.bound(total, "total")
 
     def _check_size(self) -> None:
         limit = self.runtime.limits.max_body_size

@@ -1,7 +1,8 @@
 """The short lane: most exchanges, without a line of Python.
 
-An exchange is short when the request has no body and stays on its kept-alive HTTP/1.1 connection, its
-plugins only look at requests and say "continue" (or one answers), and the answer came whole in one read.
+An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
+its plugins only look at heads of requests and say "continue" (or one answers), and the answer came whole in
+one read too.
 ``native/lane.c`` runs them: every turn of the event loop it does for all its connections what is ready. A
 connection's task sleeps in ``serve_short`` meanwhile.
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from .context import ServerContext
     from .peer import Peer
     from .runtime import RouteEntry, Runtime
-    from .upstream import UpstreamConnection
+    from .upstream import Endpoint, UpstreamConnection
 
 __all__ = ["CLOSED", "HEAD_BYTES", "RELOADED", "Handover", "Lane", "serve_short"]
 
@@ -71,6 +72,8 @@ class Handover:
         upstream: the request was written to it; unsent is what is left of it.
         answer: holds what came of the answer; None: nothing was read yet.
         unsent_answer: the answer was written to the client but for this; nothing else is left to do.
+        body_size: of the request, as the client sent it; all of it is in the buffer. Known with entry.
+        began: when the head was complete, on trio's clock.
     """
 
     cdata: Any = None
@@ -84,6 +87,8 @@ class Handover:
     unsent: bytes = b""
     answer: Buffer | None = None
     unsent_answer: bytes | None = None
+    body_size: int = 0
+    began: float = 0.0
 
 
 async def serve_short(connection: Connection) -> Handover | str:
@@ -144,6 +149,7 @@ class Lane(trio.abc.Instrument):
         self._stays: dict[int, _Stay] = {}  # by descriptor
         self._entries: dict[int, RouteEntry] = {}  # by the ids of their native routes
         self.resting = Resting(self._lane)
+        self._id_field = b""
         self._entered = trio.Event()
         self._again: Task | None = None
 
@@ -174,6 +180,11 @@ class Lane(trio.abc.Instrument):
         face.limits = runtime.head_limits
         face.keepalive = runtime.timeouts.keepalive
         face.first_request = runtime.timeouts.head
+        face.total = runtime.timeouts.total
+        face.max_body = runtime.limits.max_body_size
+        self._id_field = runtime.request_id_header
+        face.id_field.ptr = ffi.from_buffer("uint8_t[]", self._id_field)
+        face.id_field.len = len(self._id_field)
         face.logged = runtime.resolved.log.access != "off"
         # What was sent to an upstream under an earlier configuration ends under that.
         self._entries = {key: entry for key, entry in self._entries.items() if entry.short_route.in_flight}
@@ -314,7 +325,9 @@ class Lane(trio.abc.Instrument):
             while lib.blitz_lane_expired(self._lane, trio.current_time(), report):
                 timer = self._stays[report.fd].connection.timer
                 waiting = "keepalive" if report.served else "first request"
-                timer.what = "first byte" if report.upstream >= 0 else waiting
+                if report.upstream >= 0:
+                    waiting = "total" if report.is_total else "first byte"
+                timer.what = waiting
                 timer.expired = True
                 timer.expire()
                 expired += 1
@@ -385,7 +398,7 @@ class Lane(trio.abc.Instrument):
         if report.line.method.len:
             connection.line = self._line(report)
         if report.route == ffi.NULL:
-            return Handover(cdata)
+            return Handover(cdata, body_size=report.body, began=report.began)
         answer = upstream = None
         if report.upstream >= 0:
             upstream = self._upstream(report, report.upstream)
@@ -404,6 +417,8 @@ class Lane(trio.abc.Instrument):
             upstream,
             ffi.buffer(report.unsent, report.n_unsent)[:] if report.n_unsent else b"",
             answer,
+            body_size=report.body,
+            began=report.began,
         )
 
     def _line(self, report: Any) -> AccessLine:
@@ -413,12 +428,14 @@ class Lane(trio.abc.Instrument):
         age = trio.current_time() - found.began
         line = AccessLine(self._context.access_log, method, target, "1.1", age=age)
         line.sent = found.sent
+        if report.what != _HAND_OVER:  # else the general path counts what it reads from the buffer
+            line.received = found.received
         if report.route != ffi.NULL:
             entry = line.entry = self._entries[report.route.id]
             if report.answered:
                 line.plugin = entry.chain.pools[report.index].name
-            elif entry.endpoint is not None:
-                line.upstream = entry.endpoint.name
+            elif entry.cluster is not None:
+                line.upstream = entry.cluster.endpoints[report.endpoint].name
         return line
 
     def _end_line(self, report: Any, stay: _Stay, status: int) -> None:
@@ -429,8 +446,9 @@ class Lane(trio.abc.Instrument):
 
     def _upstream(self, report: Any, fd: int) -> UpstreamConnection:
         """The connection behind a descriptor that the lane took from the endpoint of the report's route."""
-        endpoint = self._entries[report.route.id].endpoint
-        assert endpoint is not None
+        cluster = self._entries[report.route.id].cluster
+        assert cluster is not None
+        endpoint: Endpoint = cluster.endpoints[report.endpoint]
         return endpoint.taken(fd)
 
     # -- what the lane is lent

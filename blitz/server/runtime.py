@@ -37,7 +37,6 @@ class RouteEntry:
         chain: begins with the plugins that run before routing.
         cluster: None when ``answer`` gives the answer at once.
         short_route: cffi ``blitz_lane_route *`` if its exchanges may go through the short lane (``lane.py``).
-        endpoint: the cluster's, when it has one only.
     """
 
     name: bytes
@@ -45,7 +44,6 @@ class RouteEntry:
     chain: Chain
     cluster: Cluster | None
     answer: Handler | None = None
-    endpoint: Endpoint | None = None
     short_route: Any = None
 
 
@@ -55,7 +53,7 @@ class Runtime:
     Attributes:
         head_limits: cffi ``blitz_head_limits *``.
         request_id_header: the field that tells the request's id, or b"".
-        short: exchanges may go through the short lane, as far as their routes allow.
+        short: exchanges may go through the short lane: those of ``short_entries``.
         before: plugins that run before a route is chosen, and may change what it is chosen by.
         trust: the proxies whose word about the client is taken.
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
@@ -95,9 +93,7 @@ class Runtime:
         )
         self.reader = HeadReader(self.head_limits, resolved.http.parser)
         self.request_id_header = resolved.http.request_id_header.encode()
-        self.short = (
-            resolved.http.parser == "auto" and not resolved.timeouts.total and not self.request_id_header
-        )
+        self.short = resolved.http.parser == "auto" and bool(short_entries)
         self.upgrades = frozenset(name.lower().encode() for name in resolved.http.upgrades)
         self.chain_timeout = resolved.timeouts.chain or math.inf
         self.users = 0
@@ -149,21 +145,20 @@ def _entry(
         reply = Reply(route.answer.status, route.answer.body.encode())
         return RouteEntry(name, text[0], chain, None, lambda request: reply)
     cluster = clusters[route.upstream]
-    only = cluster.endpoints[0] if len(cluster.endpoints) == 1 else None
-    short_route = _short_route(text[0], chain, only, resolved.timeouts.first_byte) if short else None
-    return RouteEntry(name, text[0], chain, cluster, endpoint=only, short_route=short_route)
+    short_route = _short_route(text[0], chain, cluster, resolved.timeouts.first_byte) if short else None
+    return RouteEntry(name, text[0], chain, cluster, short_route=short_route)
 
 
-def _short_route(name: Any, chain: Chain, endpoint: Endpoint | None, first_byte: float) -> Any:
+def _short_route(name: Any, chain: Chain, cluster: Cluster, first_byte: float) -> Any:
     pools = ffi.new("blitz_pool *[]", [pool.native for pool in chain.pools])
     route = ffi.new("blitz_lane_route *")
     route.id = next(_ids)
     route.pools = pools
     route.n_pools = len(chain.pools)
-    route.endpoint = ffi.NULL if endpoint is None else endpoint.native
+    route.cluster = cluster.native
     route.name = name
     route.first_byte = first_byte
-    _kept_for[route] = pools
+    _kept_for[route] = (pools, cluster)
     return route
 
 

@@ -125,7 +125,6 @@ class Endpoint:
         "_said_unasked",
         "_tls",
         "address",
-        "failed_at",
         "failures",
         "live",
         "name",
@@ -165,7 +164,7 @@ class Endpoint:
         self._said_unasked = float("-inf")
         self.live = 0
         self.failures = 0
-        self.failed_at = float("-inf")
+        self.native.fails_until = -math.inf
         self._max_live = max_live
         self._lot = ParkingLot()
 
@@ -297,11 +296,11 @@ class Endpoint:
 
     def note_failure(self) -> None:
         self.failures += 1
-        self.failed_at = trio.current_time()
+        self.native.fails_until = trio.current_time() + FAILURE_PAUSE
 
     def is_failing(self, now: float) -> bool:
         """The last connection could not be made, a moment ago."""
-        return now - self.failed_at < FAILURE_PAUSE
+        return now < float(self.native.fails_until)
 
     def retire(self) -> None:
         """Keep no connection from now on: idle ones close now, the others when they are given back."""
@@ -376,23 +375,29 @@ class Endpoint:
 
 
 class Cluster:
-    """Endpoints that are interchangeable, taken in turn; one that just failed is tried last."""
+    """Endpoints that are interchangeable, taken in turn; one that just failed is tried last.
 
-    __slots__ = ("_next", "endpoints", "host", "name")
+    Attributes:
+        native: cffi ``blitz_cluster *``: whose turn it is, for the short lane too.
+    """
+
+    __slots__ = ("_natives", "endpoints", "host", "name", "native")
 
     def __init__(self, name: str, endpoints: list[Endpoint], host: str = "") -> None:
         self.name = name
         self.endpoints = endpoints
         self.host = host.encode()
-        self._next = 0
+        self._natives = ffi.new("blitz_endpoint *[]", [endpoint.native for endpoint in endpoints])
+        self.native = ffi.new("blitz_cluster *", {"n": len(endpoints), "endpoints": self._natives})
 
     def order(self, now: float) -> list[Endpoint]:
         """Endpoints in the order in which this exchange should try them."""
         endpoints = self.endpoints
         if len(endpoints) == 1:
             return endpoints
-        self._next = (self._next + 1) % len(endpoints)
-        turned = endpoints[self._next :] + endpoints[: self._next]
+        first = int(lib.blitz_cluster_turn(self.native, now))
+        self.native.next = first + 1
+        turned = endpoints[first:] + endpoints[:first]
         return sorted(turned, key=lambda endpoint: endpoint.is_failing(now))
 
     def retire(self) -> None:

@@ -16,6 +16,7 @@ static struct {
     blitz_lane *lane;
     blitz_lane_face *face;
     blitz_endpoint *endpoint;
+    blitz_cluster cluster;
     blitz_lane_route route;
     blitz_lane_report report;
     blitz_head_limits limits;
@@ -70,7 +71,8 @@ static void begin(int ask)
         blitz_lane_fill_slot(t.lane, i, t.bufs[i], BUF, t.exchanges[i]);
     }
     t.endpoint = blitz_endpoint_new(4, 60);
-    t.route = (blitz_lane_route){.id = 7, .endpoint = t.endpoint, .first_byte = 3};
+    t.cluster = (blitz_cluster){.n = 1, .endpoints = &t.endpoint};
+    t.route = (blitz_lane_route){.id = 7, .cluster = &t.cluster, .first_byte = 3};
     t.face->route = ask ? NULL : &t.route;
     t.client = connect_pair();
     t.upstream = connect_pair();
@@ -181,16 +183,107 @@ static void what_fills_the_buffer_may_have_more_behind_it(void)
 
 static void what_is_not_short_is_handed_over(void)
 {
+    static const char *const bodies[] = {
+        "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nhi",                 /* more is to come */
+        "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nhi",                 /* and the next request */
+        "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n01234567890123456789",   /* over max_body */
+        "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi",
+    };
     begin(0);
-    say(t.client.theirs, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
-    MUST(turn(1) == BLITZ_LANE_HAND_OVER && t.report.route == NULL && t.report.upstream == -1, "a body");
-    MUST(t.report.got == t.report.size + 2, "head and body");
+    t.face->max_body = 16;
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        say(t.client.theirs, bodies[i]);
+        MUST(turn(1) == BLITZ_LANE_HAND_OVER && t.report.route == NULL && t.report.upstream == -1, "body %zu", i);
+        MUST(t.report.got == strlen(bodies[i]) && t.report.size < t.report.got, "head and body");
+        refill();
+        MUST(blitz_lane_enter(t.lane, t.client.ours, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
+    }
+    say(t.client.theirs, "GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    MUST(turn(2) == BLITZ_LANE_HEAD_BYTES, "HTTP/1.0");
     refill();
     MUST(blitz_lane_enter(t.lane, t.client.ours, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
     say(t.client.theirs, "GET /a HT");
     MUST(turn(2) == BLITZ_LANE_HEAD_BYTES && t.report.got == 9, "a part of a head");
     refill();
     end();
+}
+
+static void a_body_that_came_with_its_head_goes_on_with_it(void)
+{
+    begin(0);
+    t.face->logged = 1;
+    say(t.client.theirs, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
+    MUST(turn(1) == BLITZ_LANE_QUIET, "handed over");
+    const char *sent = heard(t.upstream.theirs);
+    MUST(strncmp(sent, "POST /a", 7) == 0 && strstr(sent, "Content-Length: 2\r\n") && strstr(sent, "\r\n\r\nhi"), "sent %s", sent);
+    say(t.upstream.theirs, OK);
+    MUST(turn(2) == BLITZ_LANE_LOGGED && t.report.line.received == 2, "answered, %zu received", t.report.line.received);
+    t.face->logged = 0;
+    ask_upstream();                                 /* nothing of the body is left over */
+    say(t.upstream.theirs, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi");
+    MUST(turn(3) == BLITZ_LANE_HAND_OVER && t.report.body == 0, "no body");
+    MUST(t.report.size == strlen(GET) && t.report.got == t.report.size, "the head only");
+    refill();
+    MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 4) == 0, "give");
+    MUST(blitz_lane_enter(t.lane, t.client.ours, &t.peer, &t.options, 0, 0, 4) == 0, "enter");
+    say(t.client.theirs, "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
+    MUST(turn(4) == BLITZ_LANE_QUIET, "sent");
+    heard(t.upstream.theirs);
+    say(t.upstream.theirs, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi");
+    MUST(turn(5) == BLITZ_LANE_HAND_OVER && t.report.body == 2, "with a body");
+    MUST(t.report.got == t.report.size + 2 && memcmp(t.bufs[t.report.slot] + t.report.size, "hi", 2) == 0, "its place");
+    refill();
+    end();
+}
+
+static void the_id_is_told_instead_of_the_clients(void)
+{
+    begin(0);
+    t.face->id_field = (blitz_text){(const uint8_t *)"x-id", 4};
+    say(t.client.theirs, "GET /a HTTP/1.1\r\nHost: h\r\nX-Id: forged\r\nX_Id: forged\r\n\r\n");
+    MUST(turn(1) == BLITZ_LANE_QUIET, "handed over");
+    const char *sent = heard(t.upstream.theirs), *id = strstr(sent, "X-Id: ");
+    MUST(id != NULL && strspn(id + 6, "0123456789abcdef") == 32 && !strstr(sent, "forged"), "sent %s", sent);
+    say(t.upstream.theirs, OK);
+    MUST(turn(2) == BLITZ_LANE_QUIET, "answered");
+    close_client();
+    end();
+}
+
+static void the_whole_exchange_has_a_time(void)
+{
+    begin(0);
+    t.face->total = 2;                              /* first_byte is 3 */
+    ask_upstream();
+    MUST(blitz_lane_expired(t.lane, 2.9, &t.report) == BLITZ_LANE_QUIET, "too early");
+    MUST(blitz_lane_expired(t.lane, 3.1, &t.report) == BLITZ_LANE_EXPIRED && t.report.is_total, "total");
+    blitz_lane_leave(t.lane, t.client.ours, &t.report);
+    MUST(blitz_lane_expired(t.lane, 3.1, &t.report) == BLITZ_LANE_QUIET, "nobody else");
+    t.face->total = 9;
+    MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 4) == 0, "give");
+    MUST(blitz_lane_enter(t.lane, t.client.ours, &t.peer, &t.options, 0, 0, 4) == 0, "enter");
+    ask_upstream();
+    MUST(blitz_lane_expired(t.lane, 5, &t.report) == BLITZ_LANE_EXPIRED && !t.report.is_total, "first byte");
+    blitz_lane_leave(t.lane, t.client.ours, &t.report);
+    end();
+}
+
+static void endpoints_take_turns_but_those_that_fail(void)
+{
+    blitz_endpoint *ends[3] = {blitz_endpoint_new(1, 60), blitz_endpoint_new(1, 60), blitz_endpoint_new(1, 60)};
+    blitz_cluster cluster = {.n = 3, .endpoints = ends};
+    for (uint32_t i = 0; i < 5; i++, cluster.next++)
+        MUST(blitz_cluster_turn(&cluster, 1) == i % 3, "in turn");
+    cluster.next = 1;
+    ends[1]->fails_until = 3;
+    MUST(blitz_cluster_turn(&cluster, 1) == 2 && blitz_cluster_turn(&cluster, 3) == 1, "passed over for a while");
+    ends[0]->fails_until = ends[2]->fails_until = 9;
+    MUST(blitz_cluster_turn(&cluster, 2) == 1, "all fail");
+    cluster.next = UINT32_MAX;
+    MUST(blitz_cluster_turn(&cluster, 10) < 3, "a number that has gone round");
+    for (int i = 0; i < 3; i++)
+        blitz_endpoint_free(ends[i]);
 }
 
 static void an_answer_that_is_not_short_is_handed_over_with_its_bytes(void)
@@ -374,6 +467,10 @@ int main(void)
     a_request_that_comes_too_early_is_not_forgotten();
     what_fills_the_buffer_may_have_more_behind_it();
     what_is_not_short_is_handed_over();
+    a_body_that_came_with_its_head_goes_on_with_it();
+    the_id_is_told_instead_of_the_clients();
+    the_whole_exchange_has_a_time();
+    endpoints_take_turns_but_those_that_fail();
     an_answer_that_is_not_short_is_handed_over_with_its_bytes();
     an_upstream_that_spoke_unasked_is_unfit();
     what_comes_on_a_resting_upstream_is_told_once();

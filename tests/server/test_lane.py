@@ -12,7 +12,7 @@ import trio.testing
 import wasmtime
 
 import blitz
-from blitz.config import Answer, Plugin, Route, Timeouts
+from blitz.config import Answer, Http, Plugin, Route, Timeouts
 from blitz.server import lane as lane_module
 from blitz.server.heads import span_bytes
 from blitz.server.route import find_route
@@ -82,10 +82,13 @@ async def in_the_lane(test: Rig) -> Client:
 async def test_a_reload_that_ends_the_lane_reaches_connections_in_it() -> None:
     async with rig(one_after_the_other) as test:
         client = await in_the_lane(test)
-        total = blitz.Config(
-            routes=test.config.routes, upstreams=test.config.upstreams, timeouts=Timeouts(total=0.1)
+        without = blitz.Config(
+            routes=test.config.routes,
+            upstreams=test.config.upstreams,
+            timeouts=Timeouts(first_byte=0.1),
+            http=Http(parser="h11"),
         )
-        await test.gateway.reload(total)
+        await test.gateway.reload(without)
         with trio.fail_after(5):
             await client.send(get("/stall"))
             assert (await client.answer())[0] == 504

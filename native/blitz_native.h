@@ -281,6 +281,55 @@ typedef struct {              /* one per connection */
     blitz_text tls_version, tls_cipher, tls_sni, tls_client_subject, tls_client_sha256;
 } blitz_peer;
 
+typedef struct blitz_instance blitz_instance;
+
+/* ---------------------------------------------------------------- the instances of a plugin that nobody uses */
+typedef struct {              /* first what Python sets */
+    uint32_t most, max_calls; /* an instance with so many calls behind it is replaced */
+    uint8_t has_request, reads_body;               /* the plugin's hook, and whether it wants the message's body */
+    uint8_t has_response, needs_response_body;
+    uint8_t fresh;            /* an instance serves one exchange only */
+    uint8_t suspended;        /* in quarantine, or was: Python is asked before a call */
+    uint8_t closed;           /* no further exchanges */
+    uint32_t waiting;         /* tasks that wait for an instance */
+    uint32_t n, n_worn;
+    uint64_t calls;           /* hooks that came to an end */
+    blitz_instance **idle;    /* the last used one is at the end: its memory is warm */
+    blitz_instance **worn;    /* healthy, and not to be used again: Python ends them */
+} blitz_pool;
+blitz_pool *blitz_pool_new(uint32_t most);
+void blitz_pool_free(blitz_pool *pool);
+/* Take back a healthy instance. 1: Python has to see to the pool (something is worn, or somebody waits), else 0. */
+int blitz_pool_give(blitz_pool *pool, blitz_instance *instance);
+/* The id of the last used one, or of a worn one; 0: there is none. */
+uint32_t blitz_pool_take(blitz_pool *pool);
+uint32_t blitz_pool_take_worn(blitz_pool *pool);
+
+/* ---------------------------------------------------------------- plugins run over one exchange: see chain.c */
+typedef struct {
+    blitz_pool **pools;       /* borrowed */
+    uint32_t n_pools;
+    int32_t index;            /* of the plugin in hand */
+    uint8_t is_response;      /* response hooks are run */
+    uint8_t body_ready;       /* the body of the message in hand is in the exchange, or it has none */
+    uint8_t starting;         /* the pending call starts the instance */
+    uint8_t told;             /* Python has to see to the pools */
+    int32_t rc;               /* what the last call returned */
+    blitz_instance *at;       /* the instance in hand: its call is pending, or came to an end as rc says */
+    blitz_instance **held;    /* by index: those that have seen the request and wait for the response; owned */
+    uint32_t n_held;          /* room in held */
+} blitz_chain;
+enum {                        /* steps of a chain */
+    BLITZ_CHAIN_CONTINUE = 0, /* every hook let the message pass */
+    BLITZ_CHAIN_ANSWER,       /* a request hook answered: response and new_body are the answer */
+    BLITZ_CHAIN_PENDING,      /* blitz_chain_resume, after others had their turn */
+    BLITZ_CHAIN_NEED_BODY,    /* put it into the exchange, set body_ready, go on */
+    BLITZ_CHAIN_NEED_INSTANCE,   /* no instance is idle: start one and put it into at, then go on */
+    BLITZ_CHAIN_SUSPENDED,    /* the pool is; clear that and go on, or skip the plugin */
+    BLITZ_CHAIN_STARTED,      /* the start of at came to its end, with a fault or with log lines: rc */
+    BLITZ_CHAIN_RETURNED      /* the hook did: with a fault, a verdict that is an error, or log lines: rc */
+};
+
 /* By plugins that may lead to another route, or by one that may not. */
 enum { BLITZ_MOVED_WITH_LEAVE = 1, BLITZ_MOVED_WITHOUT = 2 };
 typedef struct blitz_edits blitz_edits;   /* opaque: the edits of the call in progress */
@@ -298,6 +347,7 @@ typedef struct {
     uint8_t moved;            /* BLITZ_MOVED_*: plugins changed the path or the host since this was 0 */
     blitz_text mover;         /* the last plugin that did so and may not; else the last that did so */
     blitz_span canonical, canonical_of;   /* of the request: made on demand; the target it was made of */
+    blitz_chain chain;        /* its way through the plugins; nothing is held when the exchange is reset */
 } blitz_exchange;
 blitz_exchange *blitz_exchange_new(void);
 void blitz_exchange_free(blitz_exchange *exchange);
@@ -315,7 +365,6 @@ blitz_text blitz_exchange_path(blitz_exchange *exchange);
 typedef struct blitz_engine blitz_engine;
 typedef struct blitz_module blitz_module;
 typedef struct blitz_plugin blitz_plugin;
-typedef struct blitz_instance blitz_instance;
 
 typedef struct {
     uint32_t max_instances;          /* slots of the pooling allocator (address space, not memory) */
@@ -483,20 +532,28 @@ blitz_fault blitz_instance_fault(const blitz_instance *instance);
 blitz_text blitz_instance_take_log(blitz_instance *instance);
 uint64_t blitz_instance_memory_size(const blitz_instance *instance);
 
-/* ---------------------------------------------------------------- idle instances of a plugin */
-typedef struct {
-    uint32_t n, most;
-    uint8_t quick;            /* its request hook may run without further questions */
-    uint32_t max_calls;       /* an instance with so many calls behind it is replaced */
-    uint64_t calls;           /* that the short lane made */
-    blitz_instance **idle;    /* the last used one is at the end */
-} blitz_pool;
-blitz_pool *blitz_pool_new(uint32_t most);
-void blitz_pool_free(blitz_pool *pool);
-/* 0, or BLITZ_E_STATE: there are as many as there may be. */
-int blitz_pool_give(blitz_pool *pool, blitz_instance *instance);
-/* The last used one's id; 0: there is none. */
-uint32_t blitz_pool_take(blitz_pool *pool);
+/* ---------------------------------------------------------------- the steps of a chain (exchange->chain) */
+/* Run request hooks from the first on. 0, or BLITZ_E_NOMEM. */
+int blitz_chain_begin(blitz_exchange *exchange, blitz_pool **pools, uint32_t n);
+/* Go on with the rest of other pools, which begin with those run so far. 0, or BLITZ_E_NOMEM. */
+int blitz_chain_extend(blitz_exchange *exchange, blitz_pool **pools, uint32_t n);
+/* The response is in the exchange: the plugins that saw the request see it now, in reverse, but for the one that
+ * answered or failed. */
+void blitz_chain_begin_response(blitz_exchange *exchange);
+/* -> the next step that is not "continue", or CONTINUE at the end. */
+int blitz_chain_go(blitz_exchange *exchange);
+/* After PENDING: another slice for the guest in hand. */
+int blitz_chain_resume(blitz_exchange *exchange);
+/* After RETURNED without a fault, once its log was taken: do as its verdict says, unless that is an error. */
+int blitz_chain_accept(blitz_exchange *exchange);
+/* Give the instance in hand back: it is healthy. */
+void blitz_chain_put_down(blitz_exchange *exchange);
+/* The instance in hand is Python's now, to be ended. */
+void blitz_chain_forget(blitz_exchange *exchange);
+/* Leave the plugin in hand out, and go on behind it. */
+int blitz_chain_skip(blitz_exchange *exchange);
+/* Give back all that is held; no call may be pending. 1: Python has to see to the pools. */
+int blitz_chain_release(blitz_exchange *exchange);
 
 /* ---------------------------------------------------------------- idle connections to an endpoint */
 typedef struct { int32_t fd; double since; } blitz_idle;
@@ -505,6 +562,7 @@ typedef struct {
     double idle_timeout;      /* seconds */
     uint8_t wanted;           /* somebody waits for a connection: the lane gives none back by itself */
     uint8_t shut;             /* the lane may neither take nor give: TLS, a PROXY header, not for everybody, retired */
+    blitz_text name;          /* its address, for plugins */
     double fails_until;       /* a connection could not be made: it is tried last until then */
     blitz_idle *idle;         /* in the order in which they came back */
 } blitz_endpoint;
@@ -536,6 +594,8 @@ typedef struct {
     uint32_t id;              /* Python's */
     uint32_t n_pools;
     blitz_pool **pools;       /* of the plugins, in order */
+    uint8_t has_response;     /* one of them has a response hook; none wants a response's body */
+    uint64_t body_limit;      /* of a request's body that they may see whole */
     blitz_cluster *cluster;
     blitz_text name;
     double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
@@ -569,13 +629,14 @@ enum {
     BLITZ_LANE_QUIET = 0,     /* nothing for Python to do */
     BLITZ_LANE_NO_SLOT,       /* fill some, then go on */
     BLITZ_LANE_ASK,           /* a short request is in slot: find its route, then blitz_lane_route_it */
+    BLITZ_LANE_LOGS,          /* instance has left log lines: take them, then blitz_lane_accept */
     /* The client has left the lane: */
     BLITZ_LANE_HAND_OVER,     /* with a request head in slot, and whatever else is there */
     BLITZ_LANE_UNSENT,        /* the answer is written but for unsent */
     BLITZ_LANE_HEAD_BYTES,    /* what is in slot is not a whole, plain head */
     BLITZ_LANE_CLOSED, BLITZ_LANE_BROKEN, BLITZ_LANE_RELOADED,
     /* It is still there: */
-    BLITZ_LANE_RETURNED,      /* only returned has to be seen to */
+    BLITZ_LANE_RETURNED,      /* only returned and told have to be seen to */
     BLITZ_LANE_LOGGED,        /* it was answered, as line says */
     BLITZ_LANE_EXPIRED,       /* its deadline has passed */
     /* There is no client: */
@@ -596,16 +657,17 @@ typedef struct {
     size_t body;              /* with route: bytes of the request's body, all of which lie behind the head */
     double began;             /* when the head was complete */
     blitz_lane_route *route;  /* NULL: not decided */
-    uint32_t index;           /* plugins that have said "continue" */
-    uint32_t instance;        /* the next one ran too, on this instance, and needs more than going on; 0: no */
-    int32_t rc;               /* what that call returned */
-    uint8_t answered;         /* the next one answered, its instance is back */
+    int32_t step;             /* the exchange's chain came to this BLITZ_CHAIN_* */
+    uint32_t index;           /* of the plugin in hand */
+    uint32_t instance;        /* of LOGS */
+    uint8_t told;             /* see to the pools of the route */
     uint8_t served;           /* the connection has been answered before */
     int32_t upstream;         /* the request was written to it but for unsent; -1: not written */
     uint32_t endpoint;        /* of the route's cluster: whose upstream, unfit or returned is */
     uint8_t is_total;         /* EXPIRED: the time of the whole exchange is over */
     uint8_t answer_read;      /* answer_got bytes of its answer are in the answer buffer */
     size_t answer_got;
+    size_t answer_size;       /* of its head, where response hooks have begun; else 0 */
     const uint8_t *unsent; size_t n_unsent;   /* valid until the next call */
     int32_t unfit;            /* an upstream connection to close; -1: none */
     int32_t returned;         /* an upstream connection to give back to its endpoint; -1: none */
@@ -640,6 +702,8 @@ int blitz_lane_go_on(blitz_lane *lane, blitz_lane_report *report);
 /* After ASK, with its report. route NULL: hand the request over. */
 int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
                         const blitz_write_options *options, blitz_lane_report *report);
+/* After LOGS, with its report. */
+int blitz_lane_accept(blitz_lane *lane, int fd, blitz_lane_report *report);
 /* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. */
 void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report);
 /* Take out one client that has no request. -> RELOADED, or QUIET: there is none. */

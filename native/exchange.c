@@ -28,6 +28,7 @@ void blitz_exchange_free(blitz_exchange *exchange)
     blitz_head_free(exchange->request);
     blitz_head_free(exchange->response);
     blitz_edits_free(exchange->edits);
+    free(exchange->chain.held);
     free(exchange);
 }
 
@@ -38,6 +39,8 @@ void blitz_exchange_reset(blitz_exchange *exchange)
     blitz_head_reset(exchange->response, BLITZ_RESPONSE);
     blitz_edits_clear(exchange->edits);
     blitz_exchange fresh = {.request = exchange->request, .response = exchange->response, .edits = exchange->edits};
+    fresh.chain.held = exchange->chain.held;
+    fresh.chain.n_held = exchange->chain.n_held;
     *exchange = fresh;
 }
 

@@ -1,8 +1,8 @@
 /* lane.c: the short lane: most exchanges, from the first byte to the last, without a line of Python.
  *
  * An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
- * its plugins only look at heads of requests and say "continue" (or one answers), and the upstream's answer came
- * whole in one read too. A client connection that may send such requests is in the lane: the lane's epoll watches it,
+ * no plugin wants the body of the answer, all say "continue" (or one answers), and the upstream's answer came whole
+ * in one read too. A client connection that may send such requests is in the lane: the lane's epoll watches it,
  * and each turn of the event loop does what is ready. Whatever is not short takes its connection out of the lane with
  * a report of how far it came, and Python's general path goes on there: nothing here decides anything that it
  * would decide otherwise.
@@ -34,7 +34,6 @@ enum { EVENTS = 64 };                    /* taken at once */
 /* A turn looks again as long as it finds something, but no longer than this: others wait for their turn. */
 static const uint64_t TURN_NS = 500000;
 enum { PLACE_NONE, PLACE_CLIENT, PLACE_UPSTREAM };
-enum { NOT_PLAIN = 3 | BLITZ_R_LOGS };   /* verdict bits and log lines; a plain answer has only the verdict */
 static const uint32_t WATCHED = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 typedef struct {
@@ -44,6 +43,7 @@ typedef struct {
     blitz_text method, target;           /* as they came, whatever plugins do: for the access log */
     blitz_text body;                     /* as it came, behind the head */
     double began;
+    size_t answer_size, answer_got;      /* bytes in the answer buffer, while response hooks are run */
 } slot;
 
 typedef struct {                         /* what a descriptor is; one row per descriptor */
@@ -298,6 +298,7 @@ static int leave(blitz_lane *lane, int fd, blitz_lane_report *report, int what)
     blitz_lane_report before = *report;
     begin_report(report, what, fd);
     report->returned = before.returned;
+    report->told = before.told;
     report->unfit = before.unfit;
     report->line.sent = before.line.sent;
     note(lane, client, &report->line);
@@ -311,6 +312,7 @@ static int leave(blitz_lane *lane, int fd, blitz_lane_report *report, int what)
         report->body = at->body.len;
         report->size = (size_t)(at->body.ptr - at->buf);
         report->got = report->size + at->body.len;
+        report->index = (uint32_t)at->exchange->chain.index;
     }
     report->served = client->served;
     if (client->other >= 0) {
@@ -327,6 +329,7 @@ static int leave_empty(blitz_lane *lane, int fd, blitz_lane_report *report, int 
 {
     leave(lane, fd, report, what);
     if (report->slot >= 0) {
+        report->told |= (uint8_t)blitz_chain_release(lane->slots[report->slot].exchange);
         blitz_exchange_reset(lane->slots[report->slot].exchange);
         give_slot(lane, report->slot);
         report->slot = -1;
@@ -353,11 +356,14 @@ static int unsent_answer(blitz_lane *lane, int fd, blitz_lane_report *report, in
 static int finish(blitz_lane *lane, int fd, blitz_lane_report *report)
 {
     place *client = &lane->places[fd];
+    blitz_exchange *exchange = lane->slots[client->slot].exchange;
     note(lane, client, &report->line);
     report->fd = fd;
     report->route = client->route;
     report->endpoint = client->endpoint;
-    blitz_exchange_reset(lane->slots[client->slot].exchange);
+    report->index = (uint32_t)exchange->chain.index;
+    report->told |= (uint8_t)blitz_chain_release(exchange);
+    blitz_exchange_reset(exchange);
     give_slot(lane, client->slot);
     client->slot = -1;
     client->busy = 0;
@@ -370,10 +376,35 @@ static int finish(blitz_lane *lane, int fd, blitz_lane_report *report)
     }
     if (lane->face.logged)
         return report->what = BLITZ_LANE_LOGGED;
-    return report->what = report->returned >= 0 ? BLITZ_LANE_RETURNED : BLITZ_LANE_QUIET;
+    return report->what = report->returned >= 0 || report->told ? BLITZ_LANE_RETURNED : BLITZ_LANE_QUIET;
 }
 
-static int answer_of_plugin(blitz_lane *lane, int fd, uint32_t index, blitz_lane_report *report)
+/* The chain has come to a step that is not the lane's. */
+static int hand_over(blitz_lane *lane, int fd, blitz_lane_report *report, int step)
+{
+    leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
+    report->step = step;
+    return BLITZ_LANE_HAND_OVER;
+}
+
+/* The plugin in hand is content, but has left log lines: they are taken, and the exchange goes on here. */
+static bool only_logs(const blitz_chain *chain, int step)
+{
+    return step == BLITZ_CHAIN_RETURNED && chain->rc >= 0 && (chain->rc & 3) <= BLITZ_V_STOP;
+}
+
+static int let_logs_be_taken(blitz_lane *lane, int fd, blitz_lane_report *report)
+{
+    const place *client = &lane->places[fd];
+    const blitz_chain *chain = &lane->slots[client->slot].exchange->chain;
+    report->fd = fd;
+    report->route = client->route;
+    report->index = (uint32_t)chain->index;
+    report->instance = chain->at->id;
+    return report->what = BLITZ_LANE_LOGS;
+}
+
+static int answer_of_plugin(blitz_lane *lane, int fd, blitz_lane_report *report)
 {
     blitz_io io;
     place *client = &lane->places[fd];
@@ -381,13 +412,10 @@ static int answer_of_plugin(blitz_lane *lane, int fd, uint32_t index, blitz_lane
     blitz_exchange *exchange = lane->slots[client->slot].exchange;
     report->line.sent = exchange->new_body.len;
     int64_t left = blitz_step_answer_of_plugin(fd, exchange, date, lane->scratch, &io);
-    int what = BLITZ_LANE_HAND_OVER;
     if (left == BLITZ_IO_ODD)
-        leave(lane, fd, report, what);
-    else
-        what = left != 0 ? unsent_answer(lane, fd, report, left, &io) : finish(lane, fd, report);
-    report->index = index;
-    report->answered = 1;
+        return hand_over(lane, fd, report, BLITZ_CHAIN_ANSWER);
+    int what = left != 0 ? unsent_answer(lane, fd, report, left, &io) : finish(lane, fd, report);
+    report->step = BLITZ_CHAIN_ANSWER;
     return what;
 }
 
@@ -396,6 +424,8 @@ static int send_request(blitz_lane *lane, int fd, blitz_lane_report *report)
     place *client = &lane->places[fd];
     blitz_cluster *cluster = client->route->cluster;
     const slot *at = &lane->slots[client->slot];
+    blitz_exchange *exchange = at->exchange;
+    const blitz_text *body = exchange->body_edited ? &exchange->new_body : at->body.len > 0 ? &at->body : NULL;
     client->endpoint = blitz_cluster_turn(cluster, lane->now);
     blitz_endpoint *endpoint = cluster->endpoints[client->endpoint];
     uint8_t stale = 0;
@@ -405,21 +435,19 @@ static int send_request(blitz_lane *lane, int fd, blitz_lane_report *report)
     if (upstream >= 0)
         lane->places[upstream].resting = 0;
     if (upstream >= 0 && !stale)
-        left = blitz_step_send_request(upstream, at->exchange->request, at->body, client->options, lane->scratch, &io);
+        left = blitz_step_send_request(upstream, exchange->request, body, client->options, lane->scratch, &io);
     if (left < 0) {
         report->unfit = upstream;
-        leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
-        report->index = report->route->n_pools;
-        return BLITZ_LANE_HAND_OVER;
+        return hand_over(lane, fd, report, BLITZ_CHAIN_CONTINUE);
     }
+    exchange->upstream = endpoint->name;
     cluster->next = client->endpoint + 1;
     client->other = upstream;
     lane->places[upstream].other = fd;
     client->route->in_flight++;
     lane->face.in_flight++;
     if (left > 0) {
-        leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
-        report->index = report->route->n_pools;
+        hand_over(lane, fd, report, BLITZ_CHAIN_CONTINUE);
         report->unsent = lane->scratch.ptr + io.size - left;
         report->n_unsent = (size_t)left;
         return BLITZ_LANE_HAND_OVER;
@@ -428,44 +456,50 @@ static int send_request(blitz_lane *lane, int fd, blitz_lane_report *report)
     return BLITZ_LANE_QUIET;
 }
 
+/* A part of a body cannot be replaced by what plugins made of it (RFC 9110 section 14.5): Python looks at it. */
+static bool is_part(const blitz_exchange *exchange)
+{
+    static const char name[] = "content-range";
+    return exchange->body_edited && blitz_head_find(exchange->request, (const uint8_t *)name, sizeof name - 1, 0) >= 0;
+}
+
+/* The request hooks have come to a step. */
+static int go_through(blitz_lane *lane, int fd, blitz_lane_report *report, int step)
+{
+    place *client = &lane->places[fd];
+    const blitz_lane_route *route = client->route;
+    blitz_exchange *exchange = lane->slots[client->slot].exchange;
+    if (step == BLITZ_CHAIN_PENDING && !blitz_call_is_due(exchange->chain.at))
+        lane->turn_ends = blitz_monotonic_ns() + TURN_NS;    /* a guest took the turn of all others */
+    if (only_logs(&exchange->chain, step))
+        return let_logs_be_taken(lane, fd, report);
+    if (step == BLITZ_CHAIN_ANSWER && !route->has_response)
+        return answer_of_plugin(lane, fd, report);
+    bool stays = !exchange->moved || blitz_lane_stays(route, exchange->request);
+    if (step != BLITZ_CHAIN_CONTINUE || !stays || is_part(exchange))
+        return hand_over(lane, fd, report, step);
+    return send_request(lane, fd, report);
+}
+
 /* The plugins of the route, then the upstream. */
 static int ask(blitz_lane *lane, int fd, blitz_lane_report *report)
 {
     place *client = &lane->places[fd];
     const blitz_lane_route *route = client->route;
-    blitz_exchange *exchange = lane->slots[client->slot].exchange;
+    const slot *at = &lane->slots[client->slot];
+    blitz_exchange *exchange = at->exchange;
     exchange->peer = client->peer;
     exchange->route = route->name;
-    for (uint32_t i = 0; i < route->n_pools; i++) {
-        blitz_pool *pool = route->pools[i];
-        blitz_instance *instance = NULL;
-        int rc = 0;
-        if (pool->quick && pool->n > 0) {
-            instance = pool->idle[--pool->n];
-            rc = blitz_call_request(instance, exchange);
-        }
-        if (rc == BLITZ_PENDING && !blitz_call_is_due(instance))
-            lane->turn_ends = blitz_monotonic_ns() + TURN_NS;    /* a guest took the turn of all others */
-        int special = rc & (NOT_PLAIN | BLITZ_R_BODY);
-        if (instance == NULL || rc < 0 || (special && (rc & NOT_PLAIN) != BLITZ_V_STOP) ||
-            instance->calls >= pool->max_calls) {
-            leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
-            report->index = i;
-            report->instance = instance != NULL ? instance->id : 0;
-            report->rc = rc;
-            return BLITZ_LANE_HAND_OVER;
-        }
-        pool->calls++;
-        pool->idle[pool->n++] = instance;
-        if (special)
-            return answer_of_plugin(lane, fd, i, report);
-    }
-    if (exchange->moved && !blitz_lane_stays(route, exchange->request)) {
+    if (blitz_chain_begin(exchange, route->pools, route->n_pools) != 0) {
+        client->route = NULL;                    /* Python finds out that there is no memory */
         leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
-        report->index = route->n_pools;
         return BLITZ_LANE_HAND_OVER;
     }
-    return send_request(lane, fd, report);
+    if (at->body.len <= route->body_limit) {
+        exchange->body = at->body.len > 0 ? at->body : (blitz_text){NULL, 0};
+        exchange->chain.body_ready = 1;
+    }
+    return go_through(lane, fd, report, route->n_pools > 0 ? blitz_chain_go(exchange) : BLITZ_CHAIN_CONTINUE);
 }
 
 static int receive_request(blitz_lane *lane, int fd, blitz_lane_report *report)
@@ -532,33 +566,68 @@ static void give_upstream(blitz_lane *lane, blitz_endpoint *endpoint, int upstre
         report->returned = upstream;
 }
 
-static int receive_response(blitz_lane *lane, int upstream, blitz_lane_report *report)
+static int hand_answer_over(blitz_lane *lane, int fd, blitz_lane_report *report, int step, size_t size, size_t got)
 {
-    int fd = lane->places[upstream].other;
+    hand_over(lane, fd, report, step);
+    report->answer_read = 1;
+    report->answer_size = size;
+    report->answer_got = got;
+    return BLITZ_LANE_HAND_OVER;
+}
+
+/* The response in the answer buffer, size bytes of head and got in all, goes to the client. begun: hooks have run. */
+static int send_answer(blitz_lane *lane, int fd, blitz_lane_report *report, size_t size, size_t got, bool begun)
+{
     place *client = &lane->places[fd];
     blitz_exchange *exchange = lane->slots[client->slot].exchange;
+    int upstream = client->other;
     blitz_io io;
-    int64_t size = blitz_step_receive_response(upstream, lane->answer, exchange, lane->face.limits, &io);
-    if (size == BLITZ_IO_AGAIN)
-        return BLITZ_LANE_QUIET;
-    int64_t left = BLITZ_IO_ODD;
-    size_t got = io.got;
-    if (size > 0 && io.is_short && !lane->face.draining)
-        left = blitz_step_answer(fd, exchange, (blitz_text){lane->answer.ptr + size, got - (size_t)size},
-                                 (blitz_text){lane->face.date, lane->face.date_len}, lane->scratch, &io);
-    if (left == BLITZ_IO_ODD) {
-        leave(lane, fd, report, BLITZ_LANE_HAND_OVER);
-        report->index = report->route->n_pools;
-        report->answer_read = 1;
-        report->answer_got = got;
-        return BLITZ_LANE_HAND_OVER;
-    }
+    int64_t left = blitz_step_answer(fd, exchange, (blitz_text){lane->answer.ptr + size, got - size},
+                                     (blitz_text){lane->face.date, lane->face.date_len}, lane->scratch, &io);
+    if (left == BLITZ_IO_ODD)
+        return hand_answer_over(lane, fd, report, BLITZ_CHAIN_CONTINUE, begun ? size : 0, got);
     client->other = -1;
     client->route->in_flight--;
     lane->face.in_flight--;
     give_upstream(lane, client->route->cluster->endpoints[client->endpoint], upstream, report);
-    report->line.sent = got - (size_t)size;
+    report->line.sent = got - size;
     return left != 0 ? unsent_answer(lane, fd, report, left, &io) : finish(lane, fd, report);
+}
+
+/* The response hooks have come to a step. */
+static int respond(blitz_lane *lane, int fd, blitz_lane_report *report, int step)
+{
+    const slot *at = &lane->slots[lane->places[fd].slot];
+    const blitz_chain *chain = &at->exchange->chain;
+    if (step == BLITZ_CHAIN_PENDING && !blitz_call_is_due(chain->at))
+        lane->turn_ends = blitz_monotonic_ns() + TURN_NS;
+    if (only_logs(chain, step))
+        return let_logs_be_taken(lane, fd, report);
+    if (step != BLITZ_CHAIN_CONTINUE || at->exchange->body_edited)
+        return hand_answer_over(lane, fd, report, step, at->answer_size, at->answer_got);
+    return send_answer(lane, fd, report, at->answer_size, at->answer_got, true);
+}
+
+static int receive_response(blitz_lane *lane, int upstream, blitz_lane_report *report)
+{
+    int fd = lane->places[upstream].other;
+    place *client = &lane->places[fd];
+    slot *at = &lane->slots[client->slot];
+    blitz_exchange *exchange = at->exchange;
+    blitz_io io;
+    int64_t size = blitz_step_receive_response(upstream, lane->answer, exchange, lane->face.limits, &io);
+    if (size == BLITZ_IO_AGAIN)
+        return BLITZ_LANE_QUIET;
+    if (size <= 0 || !io.is_short || lane->face.draining)
+        return hand_answer_over(lane, fd, report, BLITZ_CHAIN_CONTINUE, 0, io.got);
+    if (!client->route->has_response)
+        return send_answer(lane, fd, report, (size_t)size, io.got, false);
+    at->answer_size = (size_t)size;
+    at->answer_got = io.got;
+    exchange->body = (blitz_text){NULL, 0};
+    exchange->body_edited = 0;
+    blitz_chain_begin_response(exchange);
+    return respond(lane, fd, report, blitz_chain_go(exchange));
 }
 
 /* ---------------------------------------------------------------- the loop's turn */
@@ -628,6 +697,14 @@ int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const
     report->size = size;
     report->got = got;
     return what;
+}
+
+int blitz_lane_accept(blitz_lane *lane, int fd, blitz_lane_report *report)
+{
+    blitz_exchange *exchange = lane->slots[lane->places[fd].slot].exchange;
+    begin_report(report, BLITZ_LANE_QUIET, fd);
+    int step = blitz_chain_accept(exchange);
+    return exchange->chain.is_response ? respond(lane, fd, report, step) : go_through(lane, fd, report, step);
 }
 
 void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report)

@@ -28,9 +28,9 @@ bool blitz_lane_stays(const blitz_lane_route *route, const blitz_head *request);
  * connection is kept, and a body is of known length, of max_body bytes at most (0: any), and all here. */
 int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
                                    int64_t max_body, blitz_io *io);
-/* Write head and body; is the connection quiet? Then send. -> bytes unsent. */
-int64_t blitz_step_send_request(int fd, const blitz_head *head, blitz_text body, const blitz_write_options *options,
-                                blitz_space scratch, blitz_io *io);
+/* Write head and body (NULL: none); is the connection quiet? Then send. -> bytes unsent. */
+int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_text *body,
+                                const blitz_write_options *options, blitz_space scratch, blitz_io *io);
 /* As receive_request, for the answer to exchange->request. Short: final, kept alive, all of it here. */
 int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exchange,
                                     const blitz_head_limits *limits, blitz_io *io);

@@ -72,18 +72,19 @@ int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, co
     return size;
 }
 
-int64_t blitz_step_send_request(int fd, const blitz_head *head, blitz_text body, const blitz_write_options *options,
-                                blitz_space scratch, blitz_io *io)
+int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_text *body,
+                                const blitz_write_options *options, blitz_space scratch, blitz_io *io)
 {
     blitz_write_options with_body;
-    if (body.len > 0) {
+    if (body != NULL) {
         with_body = *options;
         with_body.body = BLITZ_BODY_LENGTH;
-        with_body.content_length = (int64_t)body.len;
+        with_body.content_length = (int64_t)body->len;
         with_body.first_is_last = 1;
         options = &with_body;
     }
-    int64_t size = blitz_head_write(head, options, body.ptr, body.len, scratch.ptr, scratch.size);
+    int64_t size = blitz_head_write(head, options, body != NULL ? body->ptr : NULL, body != NULL ? body->len : 0,
+                                    scratch.ptr, scratch.size);
     if (size < 0)
         return BLITZ_IO_ODD;
     /* Data nobody asked for, the end, or an error: only silence is clean. The look comes last, because what
@@ -118,6 +119,10 @@ int64_t blitz_step_answer(int fd, const blitz_exchange *exchange, blitz_text bod
                           blitz_space scratch, blitz_io *io)
 {
     const blitz_head *response = exchange->response;
+    /* Plugins may have made it a response without content, or one that could have some of one that has none. */
+    bool contentless = response->status == 204 || response->status == 205 || response->status == 304;
+    if (exchange->chain.is_response && (response->body == BLITZ_BODY_NONE || contentless))
+        return BLITZ_IO_ODD;
     blitz_write_options options = {
         .body = response->body,
         .content_length = response->content_length,

@@ -33,7 +33,7 @@ from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING
 
 from .answers import build_answer, build_reply
 from .deadline import TICK
-from .forward import forward
+from .forward import forward, go_on_with_answer
 from .guests import drive, wait_for_instance
 from .heads import span_bytes
 from .incoming import IncomingBody, collect
@@ -206,12 +206,15 @@ class Exchange:
     async def _go_on_from(self, begun: Handover, entry: RouteEntry) -> bool:
         """The lane has run some plugins, and perhaps sent the request."""
         self.entry = entry
-        if begun.answered:
-            return await self._answer_from_plugin()
+        run = None
+        if entry.chain.pools:
+            run = ChainRun(entry.chain, self.cdata, trio.current_time, begun=True)
+            self._take_run(run)
+        if begun.answer_size:
+            return await go_on_with_answer(self, begun)
         if begun.upstream is not None:
             assert entry.cluster is not None
             return await forward(self, entry.cluster, begun)
-        run = ChainRun(entry.chain, self.cdata, trio.current_time) if entry.chain.pools else None
         return await self._go_through(entry, run, begun)
 
     async def _go_through(
@@ -279,11 +282,14 @@ class Exchange:
     async def _ask(self, run: ChainRun, begun: Handover | None = None) -> int:
         """Run the request hooks that are left; CONTINUE or ANSWER."""
         if run is not self.chain_run:
-            self.chain_run = run
-            run.on_fault = self._note_fault
-            run.left = self.runtime.chain_timeout
-        step = run.request() if begun is None else run.begin_at(begun.index, begun.instance, begun.rc)
+            self._take_run(run)
+        step = run.request() if begun is None else run.see_to(begun.step)
         return step if step <= ANSWER else await self.go_on(step, run.request, self._collect_request_body)
+
+    def _take_run(self, run: ChainRun) -> None:
+        self.chain_run = run
+        run.on_fault = self._note_fault
+        run.left = self.runtime.chain_timeout
 
     async def go_on(self, step: int, again: Callable[[], int], collect: Callable[[], Awaitable[None]]) -> int:
         """Do what the chain waits for until it has come to an end; returns CONTINUE or ANSWER."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .lane import Handover
     from .upstream import Cluster, UpstreamConnection
 
-__all__ = ["drop_untrusted", "forward", "set_host"]
+__all__ = ["drop_untrusted", "forward", "go_on_with_answer", "set_host"]
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
@@ -104,6 +104,19 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
         return await relay(exchange, upstream, buffer)
     finally:
         context.buffers.give(buffer)
+
+
+async def go_on_with_answer(exchange: Exchange, begun: Handover) -> bool:
+    """The short lane has read the answer, and asked some of the plugins about it: as ``forward``."""
+    upstream, buffer = begun.upstream, begun.answer
+    assert upstream is not None
+    assert buffer is not None
+    exchange.upstream = upstream
+    buffer.start = begun.answer_size
+    try:
+        return await relay(exchange, upstream, buffer, begun)
+    finally:
+        exchange.context.buffers.give(buffer)
 
 
 def drop_untrusted(options: Any) -> None:

@@ -83,7 +83,7 @@ async def wait_for_instance(run: ChainRun) -> None:
     assert pool is not None
     free = trio.Event()
     began = trio.current_time()
-    pool.waiters.append(free.set)
+    pool.wait(free.set)
     try:
         with trio.move_on_after(run.left):
             await free.wait()
@@ -91,11 +91,11 @@ async def wait_for_instance(run: ChainRun) -> None:
         if free.is_set():
             pool.wake()  # the turn was ours: pass it on
         else:
-            pool.waiters.remove(free.set)
+            pool.wait_no_more(free.set)
         raise
     run.left -= trio.current_time() - began
     if not free.is_set():
-        pool.waiters.remove(free.set)
+        pool.wait_no_more(free.set)
         raise run.give_up()
 
 

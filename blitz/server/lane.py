@@ -1,8 +1,8 @@
 """The short lane: most exchanges, without a line of Python.
 
 An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
-its plugins only look at heads of requests and say "continue" (or one answers), and the answer came whole in
-one read too.
+no plugin wants the body of the answer, all say "continue" (or one answers), and the answer came whole in one
+read too.
 ``native/lane.c`` runs them: every turn of the event loop it does for all its connections what is ready. A
 connection's task sleeps in ``serve_short`` meanwhile.
 
@@ -27,6 +27,8 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, InternalError
 from blitz.http.buffer import Buffer
+from blitz.wasm.chain import ANSWER, CONTINUE
+from blitz.wasm.logs import emit_log
 
 from .access import AccessLine
 from .deadline import MAX_AT_ONCE, TICK
@@ -66,11 +68,10 @@ class Handover:
         cdata: the native exchange; its owner is whoever takes the handover.
         entry: the route, or None: nothing was decided yet.
         peer: the client, once plugins may have changed what it was found by.
-        index: plugins that have run, all of them with "continue".
-        instance, rc: the next hook ran too and needs more than going on; instance 0: it did not run.
-        answered: the next plugin answered; its instance is back.
+        step: what the chain in cdata has come to; ``ChainRun.see_to`` takes it.
         upstream: the request was written to it; unsent is what is left of it.
         answer: holds what came of the answer; None: nothing was read yet.
+        answer_size: bytes of its head, if plugins have been asked about it; the rest is the whole body.
         unsent_answer: the answer was written to the client but for this; nothing else is left to do.
         body_size: of the request, as the client sent it; all of it is in the buffer. Known with entry.
         began: when the head was complete, on trio's clock.
@@ -79,13 +80,11 @@ class Handover:
     cdata: Any = None
     entry: RouteEntry | None = None
     peer: Peer | None = None
-    index: int = 0
-    instance: int = 0
-    rc: int = 0
-    answered: bool = False
+    step: int = CONTINUE
     upstream: UpstreamConnection | None = None
     unsent: bytes = b""
     answer: Buffer | None = None
+    answer_size: int = 0
     unsent_answer: bytes | None = None
     body_size: int = 0
     began: float = 0.0
@@ -235,6 +234,8 @@ class Lane(trio.abc.Instrument):
             connection.line = self._line(report)
             if not connection.timer.expired:  # else an answer follows, and ends the line
                 self._end_line(report, stay, 0)
+        if report.told:
+            self._see_to_pools(report)
         if report.upstream >= 0:
             self._upstream(report, report.upstream).close()
 
@@ -278,6 +279,8 @@ class Lane(trio.abc.Instrument):
         while what:
             if what == _ASK:
                 what = self._route(report)
+            while what == lib.BLITZ_LANE_LOGS:
+                what = self._take_logs(report)
             if what == lib.BLITZ_LANE_NO_SLOT:
                 self._add_slots()
             elif what:
@@ -357,6 +360,17 @@ class Lane(trio.abc.Instrument):
         stay.peer = peer
         return int(lib.blitz_lane_route_it(self._lane, report.fd, native, peer.struct, options, report))
 
+    def _take_logs(self, report: Any) -> int:
+        """A plugin has left log lines, and its exchange goes on. Returns what the lane reports of that."""
+        pool = self._entries[report.route.id].chain.pools[report.index]
+        emit_log(pool.instances[report.instance])
+        return int(lib.blitz_lane_accept(self._lane, report.fd, report))
+
+    def _see_to_pools(self, report: Any) -> None:
+        """Instances have come back that are worn, or that somebody waits for."""
+        for pool in self._entries[report.route.id].chain.pools:
+            pool.see_to_returned()
+
     def _take(self, what: int, report: Any) -> None:
         if what == lib.BLITZ_LANE_STIRRED:
             self.resting.stirred(report.fd)
@@ -365,6 +379,8 @@ class Lane(trio.abc.Instrument):
             self._upstream(report, report.unfit).close_unfit()
         if report.returned >= 0:
             self.resting.give_back(self._upstream(report, report.returned))
+        if report.told:
+            self._see_to_pools(report)
         if report.line.method.len and what != _HAND_OVER:
             stay = self._stays[report.fd]
             stay.connection.line = self._line(report)
@@ -410,13 +426,11 @@ class Lane(trio.abc.Instrument):
             cdata,
             self._entries[report.route.id],
             stay.peer,
-            report.index,
-            report.instance,
-            report.rc,
-            bool(report.answered),
+            report.step,
             upstream,
             ffi.buffer(report.unsent, report.n_unsent)[:] if report.n_unsent else b"",
             answer,
+            report.answer_size,
             body_size=report.body,
             began=report.began,
         )
@@ -432,7 +446,7 @@ class Lane(trio.abc.Instrument):
             line.received = found.received
         if report.route != ffi.NULL:
             entry = line.entry = self._entries[report.route.id]
-            if report.answered:
+            if report.step == ANSWER:
                 line.plugin = entry.chain.pools[report.index].name
             elif entry.cluster is not None:
                 line.upstream = entry.cluster.endpoints[report.endpoint].name

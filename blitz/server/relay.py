@@ -13,7 +13,7 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientGone, UpstreamError
-from blitz.http.body import body_reader
+from blitz.http.body import BodyReader, LengthBody, body_reader
 from blitz.http.media import is_stream
 from blitz.http.rules import BODILESS, CONTENTLESS, field_value
 from blitz.wasm.chain import CONTINUE, ChainRun
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from blitz.http.buffer import Buffer
 
     from .exchange import Exchange
+    from .lane import Handover
     from .upstream import UpstreamConnection
 
 __all__ = ["DeadUpstream", "read_answer", "relay"]
@@ -145,18 +146,28 @@ async def _send_bodiless(exchange: Exchange, response: Any, *, upgrade: bool) ->
     await exchange.connection.send(exchange.context.scratch.view[:size])
 
 
-async def relay(exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer) -> bool:
-    """Ask the plugins about the answer and send it on; True when the client connection stays."""
+async def relay(
+    exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer, asked: Handover | None = None
+) -> bool:
+    """Ask the plugins about the answer and send it on; True when the client connection stays.
+
+    With *asked* some have been asked in the short lane: all of the body lies behind the head, and what the
+    head says of it may be theirs.
+    """
     response = exchange.cdata.response
-    if response.status == SWITCHING:
+    if asked is None and response.status == SWITCHING:
         return await _switch(exchange, upstream, buffer)
     runtime = exchange.runtime
-    reader = body_reader(
-        response,
-        UpstreamError,
-        max_chunk_line=runtime.limits.max_chunk_line_size,
-        max_trailers=runtime.limits.max_trailer_size,
-    )
+    reader: BodyReader
+    if asked is not None:
+        reader = LengthBody(buffer.end - buffer.start, UpstreamError)
+    else:
+        reader = body_reader(
+            response,
+            UpstreamError,
+            max_chunk_line=runtime.limits.max_chunk_line_size,
+            max_trailers=runtime.limits.max_trailer_size,
+        )
     body = IncomingBody(
         reader,
         buffer,
@@ -174,7 +185,7 @@ async def relay(exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer
         if run is not None and run.has_response:
             if run.edits_answers:
                 _refuse_parts(response)
-            collected = await _ask_plugins(exchange, run, body)
+            collected = await _ask_plugins(exchange, run, body, asked)
         if exchange.cdata.body_edited:
             if exchange.connection.line is not None:
                 exchange.connection.line.answer = None
@@ -187,13 +198,16 @@ async def relay(exchange: Exchange, upstream: UpstreamConnection, buffer: Buffer
         body.close()
 
 
-async def _ask_plugins(exchange: Exchange, run: ChainRun, body: IncomingBody | None) -> bytes | None:
-    """Run the response hooks; returns the body as far as it had to be collected for them."""
-    run.begin_response()
+async def _ask_plugins(
+    exchange: Exchange, run: ChainRun, body: IncomingBody | None, asked: Handover | None = None
+) -> bytes | None:
+    """Run the response hooks that are left; returns the body as far as it had to be collected for them."""
     cdata = exchange.cdata
-    cdata.body.ptr = NULL
-    cdata.body.len = 0
-    cdata.body_truncated = 0
+    if asked is None:
+        run.begin_response()
+        cdata.body.ptr = NULL
+        cdata.body.len = 0
+        cdata.body_truncated = 0
     collected: bytes | None = None
 
     async def collect_answer() -> None:
@@ -213,7 +227,7 @@ async def _ask_plugins(exchange: Exchange, run: ChainRun, body: IncomingBody | N
             late = f"answer's body took longer than timeouts.collect, {patience:g} s"
             raise UpstreamError(f"{late}, and a plugin that changes it must have all of it", status=504)
 
-    step = run.response()
+    step = run.response() if asked is None else run.see_to(asked.step)
     if step != CONTINUE:
         await exchange.go_on(step, run.response, collect_answer)
     return collected

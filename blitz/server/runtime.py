@@ -135,10 +135,10 @@ def _entry(
     name = route.name.encode()
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
-    # Plugins that see answers or bodies, or that may change what the route is chosen by, are not short.
+    # Plugins that see bodies of answers, or that may change what the route is chosen by, are not short.
     plugins = [pool.plugin for pool in chain.pools]
     alone = len(resolved.routes) == 1 and not route.host and route.path_prefix == "/"
-    short = not any(plugin.has_response or plugin.reads_body for plugin in plugins) and (
+    short = not any(plugin.needs_response_body for plugin in plugins) and (
         not resolved.before_routing or alone
     )
     if route.answer is not None:
@@ -150,15 +150,16 @@ def _entry(
 
 
 def _short_route(name: Any, chain: Chain, cluster: Cluster, first_byte: float) -> Any:
-    pools = ffi.new("blitz_pool *[]", [pool.native for pool in chain.pools])
     route = ffi.new("blitz_lane_route *")
     route.id = next(_ids)
-    route.pools = pools
+    route.pools = chain.native
     route.n_pools = len(chain.pools)
+    route.has_response = chain.has_response
+    route.body_limit = max((p.plugin.spec.max_body for p in chain.pools if p.plugin.reads_body), default=0)
     route.cluster = cluster.native
     route.name = name
     route.first_byte = first_byte
-    _kept_for[route] = (pools, cluster)
+    _kept_for[route] = (chain, cluster)
     return route
 
 

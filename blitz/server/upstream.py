@@ -165,6 +165,7 @@ class Endpoint:
         self.live = 0
         self.failures = 0
         self.native.fails_until = -math.inf
+        self.native.name = {"ptr": self.name_ptr, "len": len(self.name)}
         self._max_live = max_live
         self._lot = ParkingLot()
 

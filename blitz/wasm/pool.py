@@ -54,18 +54,14 @@ class PluginPool:
     """Instances of *plugin*; owns the plugin and everything made from it.
 
     Attributes:
-        native: cffi ``blitz_pool *``: the idle ones, which the short lane takes and gives back too.
+        native: cffi ``blitz_pool *``: what ``native/chain.c`` knows of it, the idle instances among it.
         instances: all that live, by id.
-        called: hooks that were called, but for those of the short lane.
     """
 
     __slots__ = (
-        "_closed",
         "_last_pause",
         "_quarantined_until",
-        "_quick",
         "_record",
-        "called",
         "faults",
         "fresh",
         "instances",
@@ -80,7 +76,6 @@ class PluginPool:
         "plugin",
         "quarantines",
         "skipped",
-        "suspended",
         "unsaid",
         "waiters",
         "warm",
@@ -100,27 +95,28 @@ class PluginPool:
             raise InternalError("out of memory for a pool")
         self.native = ffi.gc(native, lib.blitz_pool_free)
         self.native.max_calls = self.max_calls
-        self._quick = plugin.has_request and not plugin.reads_body and not self.fresh and self.max_live > 1
-        self.quick = self._quick
-        self.suspended = False  # in quarantine, or was when somebody last looked
+        self.native.fresh = self.fresh
+        self.native.has_request = plugin.has_request
+        self.native.reads_body = plugin.reads_body
+        self.native.has_response = plugin.has_response
+        self.native.needs_response_body = plugin.needs_response_body
         self.instances: dict[int, Instance] = {}
         self.leaving: list[Instance] = []  # cleanup() is still running; the shell drives these
         self.unsaid: deque[PluginError] = deque(maxlen=MAX_UNSAID)
         self.waiters: deque[Callable[[], object]] = deque()
-        self.live = self.made = self.called = self.faults = self.skipped = self.quarantines = 0
+        self.live = self.made = self.faults = self.skipped = self.quarantines = 0
         self._record: deque[tuple[float, int]] = deque(maxlen=QUARANTINE_FAULTS)  # faults: when, calls so far
         self._quarantined_until = 0.0
         self._last_pause = 0.0
-        self._closed = False
 
     @property
-    def quick(self) -> bool:
-        """Its request hook may run without further questions."""
-        return bool(self.native.quick)
+    def suspended(self) -> bool:
+        """In quarantine, or was when somebody last looked."""
+        return bool(self.native.suspended)
 
-    @quick.setter
-    def quick(self, quick: bool) -> None:
-        self.native.quick = quick
+    @suspended.setter
+    def suspended(self, suspended: bool) -> None:
+        self.native.suspended = suspended
 
     @property
     def idle(self) -> int:
@@ -129,8 +125,8 @@ class PluginPool:
 
     @property
     def calls(self) -> int:
-        """Hooks that were called since the pool was made."""
-        return self.called + int(self.native.calls)
+        """Hooks that came to an end since the pool was made."""
+        return int(self.native.calls)
 
     def take(self) -> Instance | None:
         """The idle instance that was used last, or None."""
@@ -149,11 +145,24 @@ class PluginPool:
 
     def give(self, instance: Instance) -> None:
         """Take back a healthy instance."""
-        if self.fresh or self._closed or instance.calls >= self.max_calls:
-            self.retire(instance)
-        else:
-            lib.blitz_pool_give(self.native, instance.ptr)
+        if lib.blitz_pool_give(self.native, instance.ptr):
+            self.see_to_returned()
+
+    def see_to_returned(self) -> None:
+        """Instances have come back: end those that are worn, and tell those who wait for one."""
+        while key := lib.blitz_pool_take_worn(self.native):
+            self.retire(self.instances[key])
+        for _ in range(min(self.idle, len(self.waiters))):
             self.wake()
+
+    def wait(self, waiter: Callable[[], object]) -> None:
+        """Call *waiter* once a place is free, or an instance; in the order of coming."""
+        self.waiters.append(waiter)
+        self.native.waiting = len(self.waiters)
+
+    def wait_no_more(self, waiter: Callable[[], object]) -> None:
+        self.waiters.remove(waiter)
+        self.native.waiting = len(self.waiters)
 
     def retire(self, instance: Instance) -> None:
         """End a healthy instance: cleanup() first, on the shell's time if it takes long."""
@@ -227,14 +236,12 @@ class PluginPool:
                 "go on without it" if self.open_on_failure else "are answered with 503",
             )
             self.suspended = True
-            self.quick = False
             record.clear()
 
     def quarantined(self, now: float) -> bool:
         """Not to be run at present."""
         if self.suspended and now >= self._quarantined_until:
             self.suspended = False
-            self.quick = self._quick and not self._closed
         return self.suspended
 
     def look_after(self) -> None:
@@ -263,20 +270,18 @@ class PluginPool:
 
     def close(self) -> None:
         """No further exchanges: idle instances end now, taken ones when they are given back."""
-        self._closed = True
-        self.quick = False
+        self.native.closed = True
         for instance in self._take_all():
             self.retire(instance)
 
     @property
     def closed(self) -> bool:
         """Every instance has ended: the pool may be freed."""
-        return self._closed and self.live == 0
+        return bool(self.native.closed) and self.live == 0
 
     def reopen(self) -> None:
         """Serve again after ``close``, with a clean record."""
-        self._closed = self.suspended = False
-        self.quick = self._quick
+        self.native.closed = self.suspended = False
         self._record.clear()
         self._quarantined_until = self._last_pause = 0.0
 
@@ -300,4 +305,6 @@ class PluginPool:
     def wake(self) -> None:
         """A place is free: tell the first who waits."""
         if self.waiters:
-            self.waiters.popleft()()
+            waiter = self.waiters.popleft()
+            self.native.waiting = len(self.waiters)
+            waiter()

@@ -69,7 +69,7 @@ def call(pool: PluginPool, target: bytes = b"/", now: float = 0.0) -> None:
     if rc < 0:
         assert isinstance(pool.drop(instance, now), PluginTrap)
         return
-    pool.called += 1
+    pool.native.calls += 1
     pool.give(instance)
 
 
@@ -90,7 +90,7 @@ def test_no_more_instances_live_than_may(make: Callable[..., PluginPool]) -> Non
     instances = [started(pool), started(pool)]
     assert pool.make() is None
     woken = []
-    pool.waiters.append(lambda: woken.append(True))
+    pool.wait(lambda: woken.append(True))
     pool.give(instances.pop())
     assert woken == [True]
     pool.give(instances.pop())
@@ -174,7 +174,7 @@ def test_a_reopened_pool_serves_again(make: Callable[..., PluginPool]) -> None:
     pool.close()
     assert pool.closed
     pool.reopen()
-    assert pool.quick
+    assert not pool.suspended
     call(pool)
     call(pool)
     assert (pool.live, pool.made) == (1, 2)
@@ -226,10 +226,10 @@ def test_one_that_keeps_failing_is_suspended_and_tried_again(make: Callable[...,
     assert not pool.quarantined(100.0)
     fail(pool, 100.0, 1)
     assert pool.quarantined(100.0)
-    assert not pool.quick
+    assert pool.suspended
     assert pool.quarantined(100.99)
     assert not pool.quarantined(101.0)
-    assert pool.quick
+    assert not pool.suspended
 
 
 def test_the_pause_doubles_with_each_relapse_up_to_a_bound(make: Callable[..., PluginPool]) -> None:

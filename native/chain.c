@@ -1,0 +1,186 @@
+/* chain.c: the plugins of a route run over one exchange, as a machine that never waits.
+ *
+ * Hooks run one after the other until one of them is something else than finished and content: that is a step, and
+ * whoever drives the exchange does what it asks for and goes on. What is decided here is decided nowhere else: the
+ * order of the hooks, which instance runs them, what a verdict means, who keeps the instance. Faults, quarantine and
+ * failure policies are Python's.
+ *
+ * Request hooks run first to last, response hooks last to first over the plugins that saw the request, each on the
+ * instance that saw it: the first plugin of a chain sees the request as the client sent it and the response as the
+ * client gets it (the order of Envoy, and of every onion of middleware).
+ */
+#include "guest.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { VERDICT = 3 };
+
+static int make_room(blitz_chain *chain, uint32_t n)
+{
+    if (n <= chain->n_held)
+        return 0;
+    blitz_instance **held = realloc(chain->held, n * sizeof *held);
+    if (held == NULL)
+        return BLITZ_E_NOMEM;
+    memset(held + chain->n_held, 0, (n - chain->n_held) * sizeof *held);
+    chain->held = held;
+    chain->n_held = n;
+    return 0;
+}
+
+int blitz_chain_begin(blitz_exchange *exchange, blitz_pool **pools, uint32_t n)
+{
+    blitz_chain *chain = &exchange->chain;
+    chain->index = 0;
+    chain->is_response = chain->body_ready = chain->starting = chain->told = 0;
+    chain->at = NULL;
+    return blitz_chain_extend(exchange, pools, n);
+}
+
+int blitz_chain_extend(blitz_exchange *exchange, blitz_pool **pools, uint32_t n)
+{
+    blitz_chain *chain = &exchange->chain;
+    if (make_room(chain, n) != 0)
+        return BLITZ_E_NOMEM;
+    chain->pools = pools;
+    chain->n_pools = n;
+    return 0;
+}
+
+void blitz_chain_begin_response(blitz_exchange *exchange)
+{
+    blitz_chain *chain = &exchange->chain;
+    chain->index--;
+    chain->is_response = 1;
+    chain->body_ready = 0;
+}
+
+static blitz_pool *pool_in_hand(const blitz_chain *chain) { return chain->pools[chain->index]; }
+
+static void step_on(blitz_chain *chain) { chain->index += chain->is_response ? -1 : 1; }
+
+static bool is_over(const blitz_chain *chain)
+{
+    return chain->is_response ? chain->index < 0 : chain->index >= (int32_t)chain->n_pools;
+}
+
+static void give(blitz_chain *chain, uint32_t index, blitz_instance *instance)
+{
+    if (blitz_pool_give(chain->pools[index], instance))
+        chain->told = 1;
+}
+
+void blitz_chain_put_down(blitz_exchange *exchange)
+{
+    blitz_chain *chain = &exchange->chain;
+    give(chain, (uint32_t)chain->index, chain->at);
+    chain->at = NULL;
+}
+
+void blitz_chain_forget(blitz_exchange *exchange) { exchange->chain.at = NULL; }
+
+/* The hook came to an end with "continue" or "stop". -> CONTINUE: the next one. */
+static int take_verdict(blitz_exchange *exchange)
+{
+    blitz_chain *chain = &exchange->chain;
+    int verdict = chain->rc & VERDICT;
+    if (!chain->is_response && verdict == BLITZ_V_CONTINUE && pool_in_hand(chain)->has_response) {
+        chain->held[chain->index] = chain->at;
+        chain->at = NULL;
+    } else
+        blitz_chain_put_down(exchange);
+    if (verdict == BLITZ_V_STOP && !chain->is_response)
+        return BLITZ_CHAIN_ANSWER;
+    if (verdict == BLITZ_V_STOP)
+        chain->index = 0;                        /* the others are left out */
+    step_on(chain);
+    return BLITZ_CHAIN_CONTINUE;
+}
+
+/* -> CONTINUE: the next one. */
+static int settle(blitz_exchange *exchange, int rc)
+{
+    blitz_chain *chain = &exchange->chain;
+    chain->rc = rc;
+    if (rc == BLITZ_PENDING)
+        return BLITZ_CHAIN_PENDING;
+    if (rc < 0)
+        return BLITZ_CHAIN_RETURNED;
+    pool_in_hand(chain)->calls++;
+    if ((rc & BLITZ_R_LOGS) || (rc & VERDICT) == BLITZ_V_ERROR)
+        return BLITZ_CHAIN_RETURNED;
+    return take_verdict(exchange);
+}
+
+/* Take an instance in hand. -> CONTINUE: it is there. */
+static int take_instance(blitz_chain *chain, blitz_pool *pool)
+{
+    if ((chain->is_response ? pool->needs_response_body : pool->reads_body) && !chain->body_ready)
+        return BLITZ_CHAIN_NEED_BODY;
+    chain->at = chain->held[chain->index];
+    chain->held[chain->index] = NULL;
+    if (chain->at != NULL)
+        return BLITZ_CHAIN_CONTINUE;
+    if (pool->suspended)
+        return BLITZ_CHAIN_SUSPENDED;
+    if (pool->n == 0)
+        return BLITZ_CHAIN_NEED_INSTANCE;
+    chain->at = pool->idle[--pool->n];
+    return BLITZ_CHAIN_CONTINUE;
+}
+
+int blitz_chain_go(blitz_exchange *exchange)
+{
+    blitz_chain *chain = &exchange->chain;
+    int step = BLITZ_CHAIN_CONTINUE;
+    while (step == BLITZ_CHAIN_CONTINUE && !is_over(chain)) {
+        blitz_pool *pool = pool_in_hand(chain);
+        if (!(chain->is_response ? pool->has_response : pool->has_request)) {
+            step_on(chain);
+            continue;
+        }
+        if (chain->at == NULL)
+            step = take_instance(chain, pool);
+        if (step == BLITZ_CHAIN_CONTINUE)
+            step = settle(exchange, chain->is_response ? blitz_call_response(chain->at, exchange)
+                                                       : blitz_call_request(chain->at, exchange));
+    }
+    return step;
+}
+
+static int go_on(blitz_exchange *exchange, int step)
+{
+    return step == BLITZ_CHAIN_CONTINUE ? blitz_chain_go(exchange) : step;
+}
+
+int blitz_chain_resume(blitz_exchange *exchange)
+{
+    blitz_chain *chain = &exchange->chain;
+    int rc = blitz_call_resume(chain->at);
+    if (!chain->starting || rc == BLITZ_PENDING)
+        return go_on(exchange, settle(exchange, rc));
+    chain->starting = 0;
+    chain->rc = rc;
+    return rc < 0 || (rc & BLITZ_R_LOGS) ? BLITZ_CHAIN_STARTED : blitz_chain_go(exchange);
+}
+
+int blitz_chain_accept(blitz_exchange *exchange) { return go_on(exchange, take_verdict(exchange)); }
+
+int blitz_chain_skip(blitz_exchange *exchange)
+{
+    step_on(&exchange->chain);
+    return blitz_chain_go(exchange);
+}
+
+int blitz_chain_release(blitz_exchange *exchange)
+{
+    blitz_chain *chain = &exchange->chain;
+    for (uint32_t i = 0; i < chain->n_pools; i++)
+        if (chain->held[i] != NULL) {
+            give(chain, i, chain->held[i]);
+            chain->held[i] = NULL;
+        }
+    int told = chain->told;
+    chain->told = 0;
+    return told;
+}

@@ -99,9 +99,11 @@ def _measure(bench: Bench, table: Table, job: str) -> None:
     with bench.contenders(scratch, job, peers=peers, listed=False) as contenders:
         for kind in (kind for kind in KINDS if kind.job == job):
             say(f"    {kind.name}")
-            slices = bench.interleave(
-                scratch, contenders, _smaller(kind.shape) if bench.settings.smoke else kind.shape
-            )
+            shape = _smaller(kind.shape) if bench.settings.smoke else kind.shape
+            seconds = (
+                max(bench.settings.seconds, 1.0) if shape.length >= MIB else None
+            )  # some transfers at least
+            slices = bench.interleave(scratch, contenders, shape, seconds=seconds)
             table.rows.append(_row(kind, slices))
             value = table.rows[-1].median("blitz/nginx")
             table.claims.append(

@@ -654,7 +654,7 @@ typedef struct {
     int32_t fd;               /* the client connection */
     int32_t slot;             /* Python's until blitz_lane_fill_slot (ASK: still the lane's); -1: none */
     size_t size, got;         /* bytes in the slot's buffer: of the head, and in all */
-    size_t body;              /* with route: bytes of the request's body, all of which lie behind the head */
+    int64_t body;             /* with route: bytes of the request's body, all of them behind the head; -1: it has none */
     double began;             /* when the head was complete */
     blitz_lane_route *route;  /* NULL: not decided */
     int32_t step;             /* the exchange's chain came to this BLITZ_CHAIN_* */

@@ -41,7 +41,8 @@ typedef struct {
     size_t size;
     blitz_exchange *exchange;
     blitz_text method, target;           /* as they came, whatever plugins do: for the access log */
-    blitz_text body;                     /* as it came, behind the head */
+    blitz_text body;                     /* as it came, behind the head; ptr NULL: the request has none */
+    size_t head_size;
     double began;
     size_t answer_size, answer_got;      /* bytes in the answer buffer, while response hooks are run */
 } slot;
@@ -309,8 +310,8 @@ static int leave(blitz_lane *lane, int fd, blitz_lane_report *report, int what)
     if (client->busy) {
         const slot *at = &lane->slots[client->slot];
         report->began = at->began;
-        report->body = at->body.len;
-        report->size = (size_t)(at->body.ptr - at->buf);
+        report->body = at->body.ptr != NULL ? (int64_t)at->body.len : -1;
+        report->size = at->head_size;
         report->got = report->size + at->body.len;
         report->index = (uint32_t)at->exchange->chain.index;
     }
@@ -425,7 +426,7 @@ static int send_request(blitz_lane *lane, int fd, blitz_lane_report *report)
     blitz_cluster *cluster = client->route->cluster;
     const slot *at = &lane->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
-    const blitz_text *body = exchange->body_edited ? &exchange->new_body : at->body.len > 0 ? &at->body : NULL;
+    const blitz_text *body = exchange->body_edited ? &exchange->new_body : at->body.ptr != NULL ? &at->body : NULL;
     client->endpoint = blitz_cluster_turn(cluster, lane->now);
     blitz_endpoint *endpoint = cluster->endpoints[client->endpoint];
     uint8_t stale = 0;
@@ -496,7 +497,7 @@ static int ask(blitz_lane *lane, int fd, blitz_lane_report *report)
         return BLITZ_LANE_HAND_OVER;
     }
     if (at->body.len <= route->body_limit) {
-        exchange->body = at->body.len > 0 ? at->body : (blitz_text){NULL, 0};
+        exchange->body = at->body;
         exchange->chain.body_ready = 1;
     }
     return go_through(lane, fd, report, route->n_pools > 0 ? blitz_chain_go(exchange) : BLITZ_CHAIN_CONTINUE);
@@ -533,7 +534,9 @@ static int receive_request(blitz_lane *lane, int fd, blitz_lane_report *report)
         const blitz_head *head = at->exchange->request;
         at->method = (blitz_text){blitz_at(head, head->method), head->method.len};
         at->target = (blitz_text){blitz_at(head, head->target), head->target.len};
-        at->body = (blitz_text){at->buf + size, io.body};
+        bool has_body = io.is_short && head->body == BLITZ_BODY_LENGTH;
+        at->body = has_body ? (blitz_text){at->buf + size, io.body} : (blitz_text){NULL, 0};
+        at->head_size = (size_t)size;
         at->began = lane->now;
         client->busy = 1;
         client->ends = lane->face.total > 0 ? lane->now + lane->face.total : INFINITY;

@@ -138,7 +138,7 @@ class Exchange:
     def _incoming(self, request: Any, begun: Handover | None) -> IncomingBody | None:
         """The request's body as the client sent it, whatever plugins have set since; None: it has none."""
         found = begun if begun is not None and begun.entry is not None else None
-        if (found is not None and not found.body_size) or (found is None and request.body == _NONE):
+        if (found is not None and found.body_size < 0) or (found is None and request.body == _NONE):
             return None
         limits, timeouts = self.runtime.limits, self.runtime.timeouts
         owes = limits.min_body_rate and timeouts.body_grace

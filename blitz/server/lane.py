@@ -73,7 +73,8 @@ class Handover:
         answer: holds what came of the answer; None: nothing was read yet.
         answer_size: bytes of its head, if plugins have been asked about it; the rest is the whole body.
         unsent_answer: the answer was written to the client but for this; nothing else is left to do.
-        body_size: of the request, as the client sent it; all of it is in the buffer. Known with entry.
+        body_size: of the request, as the client sent it, and all of it is in the buffer; -1: it has none.
+            Known with entry.
         began: when the head was complete, on trio's clock.
     """
 
@@ -86,7 +87,7 @@ class Handover:
     answer: Buffer | None = None
     answer_size: int = 0
     unsent_answer: bytes | None = None
-    body_size: int = 0
+    body_size: int = -1
     began: float = 0.0
 
 

@@ -175,6 +175,8 @@ int blitz_chain_skip(blitz_exchange *exchange)
 int blitz_chain_release(blitz_exchange *exchange)
 {
     blitz_chain *chain = &exchange->chain;
+    if (chain->at != NULL && !chain->starting && chain->rc >= 0)
+        blitz_chain_put_down(exchange);          /* its log was about to be taken */
     for (uint32_t i = 0; i < chain->n_pools; i++)
         if (chain->held[i] != NULL) {
             give(chain, i, chain->held[i]);

@@ -242,18 +242,11 @@ class ChainRun:
         hook = "init" if self._starting else self._hook
         self._waiting = None
         self._starting = False
-        instance.cancel()
+        where = instance.time_out()
         self._held.pop(self._index, None)
         pool.end(instance)
         pool.failed(self._now())
-        limit = f"{pool.plugin.spec.timeout * 1000:g} ms"
-        error = PluginTimeout(
-            f"{pool.name} failed in {hook}: it ran longer than {limit}",
-            plugin=pool.name,
-            version=pool.plugin.spec.version,
-            hook=hook,
-        )
-        return self._go_on(self._policy(pool, error))
+        return self._go_on(self._policy(pool, pool.ran_longer(hook, where)))
 
     def give_up(self) -> PluginError:
         """The exchange has waited for its plugins as long as it may: cancel what runs, give all back.
@@ -268,7 +261,8 @@ class ChainRun:
         error: PluginError = PluginSuspended(f"{what}: no instance of it was free", plugin=pool.name)
         if waiting is not None:
             hook = "init" if self._starting else self._hook
-            error = PluginTimeout(f"{what}, in {hook}", plugin=pool.name, hook=hook)
+            where = waiting.time_out()
+            error = PluginTimeout(f"{what}, in {hook}", plugin=pool.name, hook=hook, frames=where.frames)
         error.version = pool.plugin.spec.version
         self.left = 0.0
         self.close()

@@ -18,12 +18,16 @@ from tests.wasm.support import Guest, exchanging, running
 
 from .modules import debug_bombs, itanium, mangled_names, number, trapping
 
-DEEP = 21  # calls; the engine keeps the 20 innermost frames
+DEEP = 21  # calls
+KEPT = 20  # frames, the innermost: what the engine keeps
+SAME = f"... {KEPT - 2} more of the same"
+CUT = "... (the engine keeps the 20 innermost)"
 TRAPS = 50
 PATIENCE = 3.0  # seconds for so many traps, of which each takes 30 µs
 UNREACHABLE = (
     "guest failed in process_request: unreachable code was executed (a panic or an abort of the guest)"
 )
+OVERFLOW = "the stack overflowed: its calls took more than 524288 bytes, which is a fixed limit"
 CALL_ITSELF = b"\x10" + number(3)
 
 
@@ -35,7 +39,7 @@ def trap(guest: Guest, times: int) -> PluginTrap:
         with exchanging() as exchange:
             error = guest.fails(guest.request(exchange))
         assert isinstance(error, PluginTrap)
-        assert len(error.frames) <= MAX_FRAMES
+        assert len(error.frames) <= MAX_FRAMES + 1
         for frame in error.frames:
             assert len(frame) <= 2 * MAX_SHOWN and frame.isprintable()
         assert time.perf_counter() - began < PATIENCE
@@ -50,7 +54,8 @@ def test_a_trap_in_functions_with_hostile_names(engine: Engine, name: bytes) -> 
     with running(engine, trapping([name] * (DEEP + 1))) as guest:
         error = trap(guest, TRAPS)
         assert error.message == UNREACHABLE
-        assert len(error.frames) == 20
+        first, same, last, cut = error.frames
+        assert (first, same, cut) == (last, SAME, CUT)
 
 
 BOMBS = [pytest.param(debug, id=what) for seed in range(2) for what, debug in debug_bombs(seed)]
@@ -61,7 +66,7 @@ def test_a_trap_in_a_module_with_hostile_debug_information(engine: Engine, debug
     names = [b"f%d" % at for at in range(DEEP + 1)]
     for where in ({"after": debug}, {"before": debug}):
         with running(engine, trapping(names, **where)) as guest:
-            assert trap(guest, TRAPS).frames == tuple(b.decode() for b in reversed(names))[:20]
+            assert trap(guest, TRAPS).frames == (*(b.decode() for b in names[: -KEPT - 1 : -1]), CUT)
 
 
 def test_the_environment_does_not_turn_debug_information_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +75,7 @@ def test_the_environment_does_not_turn_debug_information_on(monkeypatch: pytest.
     try:
         for _, debug in debug_bombs(3):
             with running(engine, trapping([b"f"] * (DEEP + 1), after=debug)) as guest:
-                assert trap(guest, TRAPS).frames == ("f",) * 20
+                assert trap(guest, TRAPS).frames == ("f", SAME, "f", CUT)
     finally:
         engine.close()
 
@@ -88,7 +93,9 @@ def test_a_refusal_that_names_a_hostile_name_is_one_short_line(engine: Engine, n
 def test_a_trap_at_the_end_of_the_stack(engine: Engine) -> None:
     """Walking 32,000 frames takes the engine 0.3 ms, which the size of the stack bounds."""
     with running(engine, trapping([itanium(20)] * 2, last=CALL_ITSELF)) as guest:
-        assert trap(guest, TRAPS).message == "guest failed in process_request: the stack overflowed"
+        error = trap(guest, TRAPS)
+        assert error.message == f"guest failed in process_request: {OVERFLOW}"
+        assert error.frames[1::2] == (SAME, CUT)
 
 
 def test_a_trap_in_a_module_of_many_functions(engine: Engine) -> None:

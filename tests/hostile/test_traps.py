@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from wasmtime import wat2wasm
 
-from blitz.errors import PluginLoadError, PluginTrap
+from blitz.errors import PluginLoadError, PluginTimeout, PluginTrap
 from blitz.wasm.engine import Engine
+from blitz.wasm.instance import PENDING
 from blitz.wasm.module import Module
 from blitz.wasm.symbols import MAX_FRAMES, MAX_SHOWN
 from tests.wasm.support import Guest, exchanging, running
@@ -23,11 +25,13 @@ KEPT = 20  # frames, the innermost: what the engine keeps
 SAME = f"... {KEPT - 2} more of the same"
 CUT = "... (the engine keeps the 20 innermost)"
 TRAPS = 50
+AS_DEEP_AS_FITS = 10_000  # calls, in half a megabyte
 PATIENCE = 3.0  # seconds for so many traps, of which each takes 30 µs
 UNREACHABLE = (
     "guest failed in process_request: unreachable code was executed (a panic or an abort of the guest)"
 )
 OVERFLOW = "the stack overflowed: its calls took more than 524288 bytes, which is a fixed limit"
+LOOP = b"\x03\x40\x0c\0\x0b"
 CALL_ITSELF = b"\x10" + number(3)
 
 
@@ -46,6 +50,21 @@ def trap(guest: Guest, times: int) -> PluginTrap:
     return error
 
 
+def deadline(guest: Guest, times: int) -> PluginTimeout:
+    """End it at a deadline so often, all within PATIENCE; where it was."""
+    spent = 0.0
+    for _ in range(times):
+        guest.renew()
+        with exchanging() as exchange:
+            assert guest.instance.request(exchange.c) == PENDING
+            began = time.perf_counter()
+            error = guest.instance.time_out()
+            spent += time.perf_counter() - began
+        assert isinstance(error, PluginTimeout)
+        assert spent < PATIENCE
+    return error
+
+
 NAMES = [pytest.param(name, id=what) for seed in range(2) for what, name in mangled_names(seed)]
 
 
@@ -56,6 +75,25 @@ def test_a_trap_in_functions_with_hostile_names(engine: Engine, name: bytes) -> 
         assert error.message == UNREACHABLE
         first, same, last, cut = error.frames
         assert (first, same, cut) == (last, SAME, CUT)
+
+
+@pytest.mark.parametrize("name", NAMES[::20])
+def test_a_deadline_in_functions_with_hostile_names(engine: Engine, name: bytes) -> None:
+    with running(engine, trapping([name] * (DEEP + 1), last=LOOP)) as guest:
+        assert deadline(guest, TRAPS // 5).frames[1::2] == (SAME, CUT)
+
+
+def test_a_deadline_deep_in_the_stack(engine: Engine) -> None:
+    text = f"""(module (memory (export "memory") 1)
+      (func (export "blitz_buffer") (result i32) (i32.const 1024))
+      (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+      (func $down (param i32)
+        (if (i32.eqz (local.get 0)) (then (loop $l (br $l))))
+        (call $down (i32.sub (local.get 0) (i32.const 1))))
+      (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+        (call $down (i32.const {AS_DEEP_AS_FITS})) (i32.const 0)))"""
+    with running(engine, bytes(wat2wasm(text))) as guest:
+        assert deadline(guest, TRAPS // 5).frames == ("down", SAME, "down", CUT)
 
 
 BOMBS = [pytest.param(debug, id=what) for seed in range(2) for what, debug in debug_bombs(seed)]

@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 
+AT = "\n    at "  # before each frame of a text
+
+
 class BlitzError(Exception):
     """Base of all of them.
 
@@ -85,15 +88,25 @@ class ConfigProblem:
         file: path as the user wrote it, or the name of an environment variable or command-line flag.
         line: 1-based, or 0 where there is none.
         key: dotted path such as ``routes[0].upstream``, or "".
+        frames: of a plugin that could not start, as ``PluginError`` has them; not in ``str``.
     """
 
-    __slots__ = ("file", "key", "line", "message")
+    __slots__ = ("file", "frames", "key", "line", "message")
 
-    def __init__(self, message: str, *, file: str = "", line: int = 0, key: str = "") -> None:
+    def __init__(
+        self, message: str, *, file: str = "", line: int = 0, key: str = "", frames: tuple[str, ...] = ()
+    ) -> None:
         self.message = shown(message)
+        self.frames = frames
         self.file = shown(file)
         self.line = line
         self.key = key
+
+    @classmethod
+    def read(cls, text: str) -> ConfigProblem:
+        """What ``str`` of a BlitzError says: a sentence, and frames if it is a plugin's."""
+        message, *frames = text.split(AT)
+        return cls(message, frames=tuple(frames))
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.file and self.line else self.file
@@ -171,7 +184,7 @@ class PluginError(BlitzError):
         self.frames = frames
 
     def __str__(self) -> str:
-        return "\n    at ".join((self.message, *self.frames))
+        return AT.join((self.message, *self.frames))
 
 
 class PluginLoadError(PluginError):

@@ -38,8 +38,8 @@ USES = {
 HOOKS = ("init", "process_request", "process_response", "cleanup")
 
 
-async def check_plugins(resolved: Resolved) -> list[tuple[ResolvedPlugin, str]]:
-    """Load and start every plugin as a gateway would; return those that cannot run, each with its reason."""
+async def check_plugins(resolved: Resolved) -> list[tuple[ResolvedPlugin, BlitzError]]:
+    """Load and start every plugin as a gateway would; return those that cannot run, each with why."""
     refused = []
     engine = Engine()
     cache = open_cache(resolved.cache_dir)
@@ -48,7 +48,7 @@ async def check_plugins(resolved: Resolved) -> list[tuple[ResolvedPlugin, str]]:
             try:
                 await _start(engine, plugin, cache)
             except BlitzError as error:
-                refused.append((plugin, error.message))
+                refused.append((plugin, error))
     finally:
         engine.close()
     return refused

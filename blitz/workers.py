@@ -37,7 +37,7 @@ import trio
 from blitz import systemd
 from blitz.child import ChildProcess
 from blitz.config import Config, Resolved, Served, resolve
-from blitz.errors import BlitzError, ConfigError, only_error
+from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
 from blitz.gateway import (
     BoardOfParent,
     Child,
@@ -137,7 +137,7 @@ class _Parent:
                 os.close(fd)
             signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
         if self.error:
-            raise ConfigError(self.error)
+            raise ConfigError([ConfigProblem.read(self.error)])
         return self.code
 
     # -- the loop
@@ -268,7 +268,7 @@ class _Parent:
         try:
             code = self._be_a_worker(place, where, config, digests, first=first)
         except BlitzError as exc:
-            self.reports.send(exc.message)
+            self.reports.send(str(exc))
             code = EXIT_BAD_INPUT
         except BaseException:
             _log.exception("worker %d failed", place)

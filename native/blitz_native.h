@@ -512,6 +512,8 @@ int blitz_call_cleanup(blitz_instance *instance);
 int blitz_call_resume(blitz_instance *instance);
 int blitz_call_is_due(const blitz_instance *instance);   /* pending, and not begun */
 void blitz_call_cancel(blitz_instance *instance);    /* unwind; the instance is poisoned */
+/* As cancel, and the fault has the guest's frames; costs a time slice where a start section runs. */
+void blitz_call_time_out(blitz_instance *instance);
 
 enum {                        /* blitz_fault.kind */
     BLITZ_FAULT_TRAP = 1, BLITZ_FAULT_EXIT, BLITZ_FAULT_MEMORY, BLITZ_FAULT_VERDICT,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNREACHABLE = 9 };                        /* of wasmtime_trap_code_t */
+enum { STACK_OVERFLOW = 0, OUT_OF_BOUNDS = 1, UNREACHABLE = 9 };   /* of wasmtime_trap_code_t */
 /* wasmtime keeps the 20 innermost frames. A name is cut when its module is compiled (blitz/wasm/sections.py);
  * its escapes may make it longer. */
 enum { MAX_FRAMES = 20, MAX_NAME = 160 };
@@ -89,10 +89,13 @@ static void write_frame(blitz_fault_record *fault, size_t *len, const wasm_frame
 
 static void write_frames(blitz_fault_record *fault, const wasm_frame_vec_t *frames)
 {
-    static_assert(sizeof fault->frames > MAX_FRAMES * (MAX_NAME + 24), "every frame finds room");
+    static_assert(sizeof fault->frames > (MAX_FRAMES + 1) * (MAX_NAME + 24), "every frame finds room");
     size_t len = 0;
     for (size_t i = 0; i < frames->size && i < MAX_FRAMES; i++)
         write_frame(fault, &len, frames->data[i]);
+    if (frames->size >= MAX_FRAMES)
+        blitz_text_append(fault->frames, sizeof fault->frames, &len, "... (the engine keeps the %d innermost)\n",
+                          MAX_FRAMES);
 }
 
 /* ---------------------------------------------------------------- reasons */
@@ -124,29 +127,58 @@ static bool is_memory_refusal(const char *message)
     return strstr(message, "exceeds memory limits") != NULL || strstr(message, "memory limit") != NULL;
 }
 
-/* A guest that could not grow mostly gives up with a trap: say so, since it does not. */
-static void trapped(blitz_instance *instance, uint8_t code)
+static bool recurses(const wasm_frame_vec_t *frames)
+{
+    enum { OFTEN = 4 };
+    uint32_t functions[MAX_FRAMES];
+    size_t n = 0, same = 0;
+    for (; n < frames->size && n < MAX_FRAMES; n++)
+        functions[n] = blitz_wt.wasm_frame_func_index(frames->data[n]);
+    for (size_t i = 0; n == MAX_FRAMES && i < n && same < OFTEN; i++) {
+        same = 0;
+        for (size_t k = 0; k < n; k++)
+            same += functions[k] == functions[i];
+    }
+    return same >= OFTEN;
+}
+
+/* What a cause leaves open. Compilers keep a stack of their own in the memory, below all else, for what has an
+ * address: to its end, recursion leaves the memory. And a guest that could not grow mostly gives up with a trap and
+ * does not say so: the size of its memory does, full, or so large that twice as much would not fit. */
+static void explain(const blitz_instance *instance, uint8_t code, const wasm_frame_vec_t *frames, char *out,
+                    size_t cap)
 {
     enum { PAGE = 65536 };
-    uint64_t most = instance->plugin->limits.max_memory_size;
+    unsigned long long most = instance->plugin->limits.max_memory_size;
     size_t size = blitz_store_memory_size(instance);
+    out[0] = 0;
+    if (code == STACK_OVERFLOW)
+        snprintf(out, cap, ": its calls took more than %d bytes, which is a fixed limit", BLITZ_WASM_STACK);
+    else if (code == OUT_OF_BOUNDS && recurses(frames))
+        snprintf(out, cap, "; its calls nest deeply: the stack that its compiler keeps in the memory may have overflowed");
+    else if (code == UNREACHABLE && size + PAGE > most)
+        snprintf(out, cap, "; its memory is full: %zu of %llu bytes", size, most);
+    else if (code == UNREACHABLE && size > most / 2)
+        snprintf(out, cap, "; its memory has %zu of %llu bytes", size, most);
+}
+
+static void trapped(blitz_instance *instance, uint8_t code, const wasm_frame_vec_t *frames)
+{
     const char *cause = code < sizeof CAUSES / sizeof *CAUSES ? CAUSES[code] : NULL;
-    char message[256];
+    char message[256], more[128];
+    explain(instance, code, frames, more, sizeof more);
     if (cause == NULL)
         snprintf(message, sizeof message, "the engine ended the call (trap code %u)", code);
-    else if (code == UNREACHABLE && size + PAGE > most)
-        snprintf(message, sizeof message, "%s; its memory is full: %zu of %llu bytes", cause, size,
-                 (unsigned long long)most);
     else
-        snprintf(message, sizeof message, "%s", cause);
+        snprintf(message, sizeof message, "%s%s", cause, more);
     blitz_fault_set(instance, BLITZ_FAULT_TRAP, code, message);
 }
 
-/* An error that is no trap. Its words are wasmtime's own only while no guest has run. */
-static void refused(blitz_instance *instance, const wasmtime_error_t *error, bool has_frames)
+/* An error of the engine before any guest has run. */
+static void refused(blitz_instance *instance, const wasmtime_error_t *error)
 {
-    char message[512] = "the engine ended the call: an exception that nothing caught, or no room for an object";
-    if (error != NULL && !has_frames) {
+    char message[512] = "the engine ended the call";
+    if (error != NULL) {
         wasm_byte_vec_t text = {0, NULL};
         blitz_wt.wasmtime_error_message(error, &text);
         last_cause(message, sizeof message, text.data, text.size);
@@ -155,15 +187,28 @@ static void refused(blitz_instance *instance, const wasmtime_error_t *error, boo
     blitz_fault_set(instance, is_memory_refusal(message) ? BLITZ_FAULT_MEMORY : BLITZ_FAULT_ENGINE, 0, message);
 }
 
+/* An error without a code in a guest: an exception, which waits in the store then, or the GC heap is full. */
+static void ended(blitz_instance *instance)
+{
+    char message[160] = "an exception was not caught";
+    bool thrown = blitz_wt.wasmtime_context_has_exception(instance->context);
+    if (!thrown)
+        snprintf(message, sizeof message, "no room for an object: the GC heap may have %llu bytes, as the memory",
+                 (unsigned long long)instance->plugin->limits.max_memory_size);
+    blitz_fault_set(instance, thrown ? BLITZ_FAULT_TRAP : BLITZ_FAULT_MEMORY, 0, message);
+}
+
 void blitz_fault_from(blitz_instance *instance, const wasm_trap_t *trap, const wasmtime_error_t *error)
 {
     wasm_frame_vec_t frames;
     bool has_frames = trace(trap, error, &frames) > 0;
     uint8_t code = 0;
     if (!instance->faulted && trap != NULL && blitz_wt.wasmtime_trap_code(trap, &code))
-        trapped(instance, code);
+        trapped(instance, code, &frames);
+    else if (!instance->faulted && has_frames)
+        ended(instance);
     else if (!instance->faulted)
-        refused(instance, error, has_frames);
+        refused(instance, error);
     if (instance->fault != NULL && instance->fault->frames[0] == 0)
         write_frames(instance->fault, &frames);
     blitz_wt.wasm_frame_vec_delete(&frames);

@@ -302,6 +302,17 @@ static void limit(blitz_instance *instance)
                                     4, 1);
 }
 
+static wasmtime_error_t *slice_is_over(wasmtime_context_t *context, void *env, uint64_t *ticks, uint8_t *what)
+{
+    (void)context;
+    const blitz_instance *instance = env;
+    if (instance->ending)
+        return blitz_wt.wasmtime_error_new("");
+    *ticks = NEXT_SLICE_TICKS;
+    *what = WASMTIME_UPDATE_DEADLINE_YIELD;
+    return NULL;
+}
+
 blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t error_cap)
 {
     blitz_engine *engine = plugin->engine;
@@ -317,7 +328,7 @@ blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t err
     instance->store = blitz_wt.wasmtime_store_new(engine->wasm, instance, NULL);
     instance->context = blitz_wt.wasmtime_store_context(instance->store);
     limit(instance);
-    blitz_wt.wasmtime_context_epoch_deadline_async_yield_and_update(instance->context, NEXT_SLICE_TICKS);
+    blitz_wt.wasmtime_store_epoch_deadline_callback(instance->store, slice_is_over, instance, NULL);
     blitz_wt.wasmtime_func_new_unchecked(instance->context, engine->enter_type, enter, instance, NULL,
                                          &instance->enter);
     instance->next = engine->instances;
@@ -488,7 +499,8 @@ static int finish(blitz_instance *instance)
     }
 }
 
-static int poll(blitz_instance *instance)
+/* -> whether the call has come to its end. */
+static bool run_slice(blitz_instance *instance)
 {
     blitz_engine *engine = instance->plugin->engine;
     uint64_t from = blitz_cycles();
@@ -496,10 +508,15 @@ static int poll(blitz_instance *instance)
     bool ready = blitz_store_poll(instance);
     blitz_ticker_leave(&engine->ticker);
     engine->turn.spent += blitz_cycles() - from;
-    if (ready)
+    return ready;
+}
+
+static int poll(blitz_instance *instance)
+{
+    if (run_slice(instance))
         return finish(instance);
     instance->state = BLITZ_STATE_PENDING;
-    engine->pended++;
+    instance->plugin->engine->pended++;
     return BLITZ_PENDING;
 }
 
@@ -591,10 +608,28 @@ int blitz_call_resume(blitz_instance *instance)
 
 int blitz_call_is_due(const blitz_instance *instance) { return instance->due; }
 
-void blitz_call_cancel(blitz_instance *instance)
+static void set_cancelled(blitz_instance *instance)
 {
     if (instance->state == BLITZ_STATE_PENDING)
         blitz_fault_set(instance, BLITZ_FAULT_CANCELLED, 0, "the call was cancelled before the guest returned");
+}
+
+/* Unwinding a hook's fiber ends the nested call that it is in, which tells the frames (blitz_store_trap). A start
+ * section is nobody's nested call: the engine tells them only if the guest ends by itself. */
+void blitz_call_time_out(blitz_instance *instance)
+{
+    if (instance->state == BLITZ_STATE_PENDING && !instance->due && instance->hook == BLITZ_HOOK_INSTANTIATE) {
+        set_cancelled(instance);
+        instance->ending = true;
+        if (run_slice(instance))
+            blitz_fault_from(instance, instance->trap, instance->error);
+    }
+    blitz_call_cancel(instance);
+}
+
+void blitz_call_cancel(blitz_instance *instance)
+{
+    set_cancelled(instance);
     instance->due = false;
     if (blitz_store_drop(instance) && instance->state != BLITZ_STATE_ENDED)
         fail(instance);

@@ -106,6 +106,7 @@ struct blitz_instance {
     bool has_exports;                    /* parts, memory, externrefs are known */
     bool running, broken;                /* inside poll; the last call did not come to a good end */
     bool due;                            /* pending, and not begun: see turn.h */
+    bool ending;                         /* the guest ends where its next time slice would begin */
     uint8_t state, hook;                 /* BLITZ_STATE_*, BLITZ_HOOK_* */
     uint32_t id;
     uint64_t calls;                      /* message hooks that came to an end */

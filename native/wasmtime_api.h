@@ -84,6 +84,12 @@ static_assert(sizeof(wasmtime_val_raw_t) == 16, "wasmtime_val_raw_t of wasmtime 
 typedef wasm_trap_t *(*wasmtime_func_unchecked_callback_t)(void *env, wasmtime_caller_t *caller,
                                                            wasmtime_val_raw_t *slots, size_t n_slots);
 
+/* Called at a loop or a function's entrance once the deadline is over. An error (owned by the caller) ends the
+ * guest there; without one, *what says how it goes on after *ticks more. */
+typedef wasmtime_error_t *(*wasmtime_epoch_callback_t)(wasmtime_context_t *context, void *env, uint64_t *ticks,
+                                                       uint8_t *what);
+enum { WASMTIME_UPDATE_DEADLINE_CONTINUE = 0, WASMTIME_UPDATE_DEADLINE_YIELD };
+
 /* kinds of wasm_externtype_t and wasm_valtype_t */
 enum { WASM_EXTERN_FUNC = 0, WASM_EXTERN_GLOBAL, WASM_EXTERN_TABLE, WASM_EXTERN_MEMORY };
 enum { WASM_I32 = 0, WASM_I64, WASM_F32, WASM_F64, WASM_EXTERNREF = 128, WASM_FUNCREF = 129 };
@@ -153,7 +159,8 @@ enum { WASM_I32 = 0, WASM_I64, WASM_F32, WASM_F64, WASM_EXTERNREF = 128, WASM_FU
     X(void, wasmtime_store_limiter, (wasmtime_store_t *, int64_t, int64_t, int64_t, int64_t, int64_t)) \
     X(void *, wasmtime_context_get_data, (const wasmtime_context_t *))                                 \
     X(void, wasmtime_context_set_epoch_deadline, (wasmtime_context_t *, uint64_t))                     \
-    X(void, wasmtime_context_epoch_deadline_async_yield_and_update, (wasmtime_context_t *, uint64_t))  \
+    X(void, wasmtime_store_epoch_deadline_callback,                                                    \
+      (wasmtime_store_t *, wasmtime_epoch_callback_t, void *, void (*)(void *)))                       \
     X(wasmtime_call_future_t *, wasmtime_func_call_async,                                              \
       (wasmtime_context_t *, const wasmtime_func_t *, const wasmtime_val_t *, size_t,                  \
        wasmtime_val_t *, size_t, wasm_trap_t **, wasmtime_error_t **))                                 \
@@ -171,6 +178,8 @@ enum { WASM_I32 = 0, WASM_I64, WASM_F32, WASM_F64, WASM_EXTERNREF = 128, WASM_FU
     X(size_t, wasmtime_memory_data_size, (const wasmtime_context_t *, const wasmtime_memory_t *))      \
     X(wasmtime_error_t *, wasmtime_table_grow,                                                         \
       (wasmtime_context_t *, const wasmtime_table_t *, uint64_t, const wasmtime_val_t *, uint64_t *))  \
+    X(bool, wasmtime_context_has_exception, (wasmtime_context_t *))                                    \
+    X(wasmtime_error_t *, wasmtime_error_new, (const char *))                                          \
     X(void, wasmtime_error_message, (const wasmtime_error_t *, wasm_byte_vec_t *))                     \
     X(void, wasmtime_error_delete, (wasmtime_error_t *))                                               \
     X(void, wasmtime_error_wasm_trace, (const wasmtime_error_t *, wasm_frame_vec_t *))                 \

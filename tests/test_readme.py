@@ -153,3 +153,32 @@ def test_the_demo_answers_what_the_readme_shows() -> None:
             head = without_date(head.replace("\nConnection: close", ""))
             expected = without_date(shown_by(command))
             assert expected == (f"{head}\n\n{body}" if expected.startswith("HTTP/") else body)
+
+
+def test_files_that_the_way_of_a_request_names_exist() -> None:
+    """In the table and in the picture; without a directory they lie in the one that their column names."""
+    steps = README[README.index("| step |") : README.index("calls these in turn")]
+    picture = (ROOT / "docs" / "blitz.svg").read_text(encoding="utf-8")
+    named = {*re.findall(r"[\w/]+\.(?:c|py)\b", steps), *re.findall(r"[\w/]+\.(?:c|py)\b", picture)}
+    assert len(named) > 15
+    for name in named:
+        assert any((ROOT / room / name).is_file() for room in (".", "blitz", "native")), name
+
+
+def test_what_it_costs_is_what_was_measured() -> None:
+    """The CPU time of every peer in the table is the report's, rounded as it stands there."""
+    report = (ROOT / "benchmarks" / "results" / "latest.md").read_text(encoding="utf-8")
+    costs = README[README.index("## What it costs") : README.index("## The plugin interface")]
+    assert f"{report.splitlines()[2][:10]}, everybody in the same run" in costs
+    table = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in costs.splitlines() if "|" in line
+    ]
+    for question, row in zip(("fixed", "proxy", "plugin"), table[2:], strict=True):
+        part = report.partition(f"\n## {question}: ")[2].partition("\n## ")[0]
+        for peer, cell in zip(table[0][1:], row[1:], strict=True):
+            said = re.match(r"([\d.]+)(?: \((\w+)\))?$", cell)
+            name = f"{peer} + {said[2]}" if said and said[2] else peer
+            found = re.search(rf"^\| {re.escape(name.lower())} \| [^|]+ \| ([\d.]+) ", part, re.MULTILINE)
+            assert bool(said) == bool(found), (question, peer)
+            if said and found:
+                assert abs(float(said[1]) - float(found[1])) <= (0.5 if "." not in said[1] else 0.05), cell

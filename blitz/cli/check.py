@@ -13,7 +13,7 @@ import trio
 from blitz.cli.output import EXIT_BAD_INPUT, print_json, print_problem
 from blitz.cli.run import config_options, flags_of
 from blitz.config import Loaded, json_schema, path_text, read_config
-from blitz.errors import ConfigProblem
+from blitz.errors import ConfigProblem, PluginError
 from blitz.files import shown
 from blitz.text import one_line
 
@@ -66,13 +66,14 @@ def _plugin_problems(loaded: Loaded) -> list[ConfigProblem]:
     from blitz.examine import check_plugins  # loads the engine
 
     found: dict[tuple[str, str], ConfigProblem] = {}  # a file may be more than one plugin
-    for plugin, message in trio.run(check_plugins, loaded.resolved):
+    for plugin, error in trio.run(check_plugins, loaded.resolved):
         file = shown(plugin.file)
         told = loaded.problems
         reported = [problem.file for problem in told]
         if plugin.manifest not in reported and not any(file in problem.message for problem in told):
-            said = message.removeprefix(file).lstrip(": ")
-            found.setdefault((file, said), ConfigProblem(said, file=file))
+            said = error.message.removeprefix(file).lstrip(": ")
+            frames = error.frames if isinstance(error, PluginError) else ()
+            found.setdefault((file, said), ConfigProblem(said, file=file, frames=frames))
     return list(found.values())
 
 
@@ -82,6 +83,7 @@ def _report(file: str, loaded: Loaded, problems: list[ConfigProblem]) -> dict[st
         "ok": not problems,
         "problems": [
             {"file": problem.file, "line": problem.line, "key": problem.key, "message": problem.message}
+            | ({"frames": problem.frames} if problem.frames else {})
             for problem in problems
         ],
         "warnings": list(loaded.resolved.warnings),

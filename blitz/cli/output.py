@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from blitz.cli.stderr import StderrHandler
-from blitz.errors import BlitzError, ConfigError, ConfigProblem, PluginLoadError, only_error
+from blitz.errors import AT, BlitzError, ConfigError, ConfigProblem, PluginLoadError, only_error
 from blitz.text import one_line
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "fail_on_errors", "print_json", "refuse", "set_up_logging"]
@@ -40,7 +40,7 @@ _COLOURS = {"warn": "yellow", "error": "red", "critical": "red"}
 def print_problem(problem: ConfigProblem) -> None:
     where, _, message = str(problem).rpartition(problem.message)
     shown = click.style(one_line(where), bold=True) + one_line(problem.message + message)
-    click.echo(shown, err=True)
+    click.echo(AT.join((shown, *map(one_line, problem.frames))), err=True)
 
 
 def refuse(problems: Sequence[ConfigProblem]) -> NoReturn:
@@ -58,7 +58,7 @@ def fail_on_errors() -> Iterator[None]:
     except ConfigError as error:
         refuse(error.problems)
     except PluginLoadError as error:
-        refuse([ConfigProblem(error.message)])
+        refuse([ConfigProblem(error.message, frames=error.frames)])
     except BlitzError as error:
         click.echo(one_line(str(error)), err=True)
         raise SystemExit(EXIT_FAILED) from None

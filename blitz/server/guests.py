@@ -145,8 +145,11 @@ def _check(pool: PluginPool, instance: Instance, rc: int | None, hook: str, what
     source = pool.plugin.spec.source
     if rc is None:
         limit = f"{pool.plugin.spec.timeout * 1000:g} ms"
+        frames = instance.fault().frames
         pool.end(instance)
-        raise PluginLoadError(f"{source}: {what}{hook} ran longer than {limit}", plugin=pool.name, hook=hook)
+        raise PluginLoadError(
+            f"{source}: {what}{hook} ran longer than {limit}", plugin=pool.name, hook=hook, frames=frames
+        )
     if rc < 0:
         fault = pool.drop(instance, trio.current_time())
         if pool.plugin.is_command and fault.hook == "init":
@@ -179,7 +182,7 @@ async def _finish_cleanup(pool: PluginPool, instance: Instance, turns: GuestTurn
 
 
 async def _finish(pool: PluginPool, instance: Instance, rc: int, turns: GuestTurns) -> int | None:
-    """Resume until done. None: the deadline passed, and the call was cancelled.
+    """Resume until done. None: the deadline passed, and the call was cancelled; its fault says where.
 
     When the task is cancelled, the instance is ended: nobody else knows of it.
     """
@@ -191,7 +194,7 @@ async def _finish(pool: PluginPool, instance: Instance, rc: int, turns: GuestTur
             due = instance.is_due
             async with turns.slice(due=due, again=again):
                 if slices >= MIN_SLICES and trio.current_time() >= deadline:
-                    instance.cancel()
+                    instance.time_out()
                     return None
                 rc = instance.resume()
                 again = due and rc == lib.BLITZ_PENDING and instance.is_due

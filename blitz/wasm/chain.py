@@ -199,17 +199,11 @@ class ChainRun:
     def time_out(self) -> int:
         """The pending guest is past its deadline: cancel it, apply the policy, go on."""
         pool, hook = self._pool, self._hook
+        where = self._instance(pool).time_out()
         self._end_pending(pool)
         pool.failed(self._now())
-        limit = f"{pool.plugin.spec.timeout * 1000:g} ms"
-        error = PluginTimeout(
-            f"{pool.name} failed in {hook}: it ran longer than {limit}",
-            plugin=pool.name,
-            version=pool.plugin.spec.version,
-            hook=hook,
-        )
         self.changed = True
-        return self._policy(pool, error)
+        return self.see_to(self._policy(pool, pool.ran_longer(hook, where)))
 
     def give_up(self) -> PluginError:
         """The exchange has waited for its plugins as long as it may: cancel what runs, give all back.
@@ -224,7 +218,8 @@ class ChainRun:
         error: PluginError = PluginSuspended(f"{what}: no instance of it was free", plugin=pool.name)
         if waiting:
             hook = self._hook
-            error = PluginTimeout(f"{what}, in {hook}", plugin=pool.name, hook=hook)
+            where = self._instance(pool).time_out()
+            error = PluginTimeout(f"{what}, in {hook}", plugin=pool.name, hook=hook, frames=where.frames)
         error.version = pool.plugin.spec.version
         self.left = 0.0
         self.close()

@@ -100,6 +100,11 @@ class Instance:
         """Unwind a pending call. The instance is poisoned."""
         lib.blitz_call_cancel(self.ptr)
 
+    def time_out(self) -> PluginError:
+        """Cancel a call that is past its deadline; the fault says where the guest was then."""
+        lib.blitz_call_time_out(self.ptr)
+        return self.fault()
+
     def free(self) -> None:
         """Give the slot back; a pending call is unwound."""
         if self.ptr is None:

@@ -172,19 +172,22 @@ class PluginPool:
         else:
             self.cleaned(instance, rc)
 
+    def ran_longer(self, hook: str, where: PluginError) -> PluginTimeout:
+        """What to say of a call that ``Instance.time_out`` has ended with *where*."""
+        spec = self.plugin.spec
+        return PluginTimeout(
+            f"{self.name} failed in {hook}: it ran longer than {spec.timeout * 1000:g} ms",
+            plugin=self.name,
+            version=spec.version,
+            hook=hook,
+            frames=where.frames,
+        )
+
     def cleaned(self, instance: Instance, rc: int | None) -> None:
         """The cleanup() of an instance came to its end, with None at its deadline: end it. A fault matters to
         no exchange: it is kept for the shell."""
-        spec = self.plugin.spec
         if rc is None:
-            limit = f"{spec.timeout * 1000:g} ms"
-            error: PluginError = PluginTimeout(
-                f"{self.name} failed in cleanup: it ran longer than {limit}",
-                plugin=self.name,
-                version=spec.version,
-                hook="cleanup",
-            )
-            self.unsaid.append(error)
+            self.unsaid.append(self.ran_longer("cleanup", instance.fault()))
         elif rc < 0:
             self.unsaid.append(instance.fault())
         self.end(instance)

@@ -16,9 +16,10 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby, repeat
 from typing import Any
 
 from blitz.text import one_line
@@ -34,6 +35,7 @@ MAX_TEXT = 240  # bytes of one name or file
 MAX_SHOWN = 200  # letters of one in a frame
 MAX_INLINED = 16  # calls that one frame stands for
 MAX_FRAMES = 32  # of one fault
+MAX_SAME = 3  # frames in a row
 KEPT = 256  # frames that are remembered
 
 NOWHERE = 0  # the number of the empty string; and of no scope, which are counted from 1
@@ -163,8 +165,19 @@ def spell_frames(raw: str, symbols: Symbols | None) -> tuple[str, ...]:
     """The frames of ``blitz_fault``, innermost first, as ``PluginError`` has them."""
     frames: list[str] = []
     for line in raw.rstrip("\n").split("\n") if raw else ():
-        name, _, offset = line.partition("\t")
-        frames += (name,) if symbols is None else symbols.frames(name, int(offset))
-        if len(frames) >= MAX_FRAMES:
-            break
-    return tuple(frames[:MAX_FRAMES])
+        name, is_frame, offset = line.partition("\t")
+        frames += (name,) if symbols is None or not is_frame else symbols.frames(name, int(offset))
+    frames = list(_without_repeats(frames))
+    if len(frames) <= MAX_FRAMES:
+        return tuple(frames)
+    return (*frames[:MAX_FRAMES], f"... {len(frames) - MAX_FRAMES} more")
+
+
+def _without_repeats(frames: list[str]) -> Iterator[str]:
+    """A recursion's frames all look the same: how many, between the first and the last."""
+    for frame, same in groupby(frames):
+        count = len(list(same))
+        if count <= MAX_SAME:
+            yield from repeat(frame, count)
+        else:
+            yield from (frame, f"... {count - 2} more of the same", frame)

@@ -116,7 +116,10 @@ static void step(guest *guest, source *in)
         code = blitz_call_cleanup(guest->instance);
         break;
     case 10:
-        blitz_call_cancel(guest->instance);
+        if (blitz_instance_id(guest->instance) % 2)
+            blitz_call_time_out(guest->instance);
+        else
+            blitz_call_cancel(guest->instance);
         code = BLITZ_E_STATE;
         break;
     case 11:

@@ -19,6 +19,8 @@ from .commands import PLUGINS, blitz, serving
 ALLOC = '(func (export "blitz_alloc") (param i32) (result i32) (i32.const 0))'
 MEMORY = '(memory (export "memory") 1)'
 HOOK = '(func (export "process_request") (param i32 i32 i32 i32) (result i32) (i32.const 0))'
+BUFFER = """(func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))"""
 PROXY = ("proxy", "127.0.0.1:0", "127.0.0.1:1")
 ROUTE = '[[routes]]\nupstream = "http://127.0.0.1:1"\n'
 
@@ -28,10 +30,11 @@ def wat(body: str) -> bytes:
 
 
 def refusal(result: subprocess.CompletedProcess[str]) -> str:
-    """The one line of a command that was refused."""
+    """The one line of a command that was refused; below it may be the frames of a guest."""
     assert result.returncode == 2, result
     assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
+    line, *frames = result.stderr.splitlines()
+    assert all(frame.startswith("    at ") for frame in frames)
     return line
 
 
@@ -209,6 +212,30 @@ def test_the_same_sentence_from_every_command(tmp_path: Path, command: str, colo
     result = blitz(command, cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.splitlines()[0].startswith(f"plugins/p.wasm{colon} is not WebAssembly: it begins")
+
+
+@pytest.mark.parametrize("command", ["run", "validate", "proxy"])
+@pytest.mark.parametrize(
+    ("does", "sentence"),
+    [
+        pytest.param("(unreachable)", "p failed in init: unreachable code was executed", id="trap"),
+        pytest.param("(loop $l (br $l))", "init ran longer than 100 ms", id="loop"),
+    ],
+)
+def test_a_plugin_that_fails_to_start_is_told_with_its_frames(
+    tmp_path: Path, command: str, does: str, sentence: str
+) -> None:
+    init = f'(func $inner {does}) (func $start (export "init") (result i32) (call $inner) (i32.const 0))'
+    (tmp_path / "p.wasm").write_bytes(wat(f"{MEMORY} {BUFFER} {HOOK} {init}"))
+    settings = '[plugin_defaults]\ntimeout = "100ms"\n[[plugins]]\nfile = "p.wasm"\n'
+    text = f'listen = ["127.0.0.1:0"]\n{settings}{ROUTE}'
+    (tmp_path / "blitz.toml").write_text(text)
+    words = (*PROXY, "--plugin", "p.wasm", "--set", "plugin_defaults.timeout=100ms")
+    result = blitz(*(words if command == "proxy" else [command]), cwd=tmp_path)
+    assert result.returncode == 2
+    said, *frames = result.stderr.splitlines()
+    assert said.startswith("p.wasm: ") and sentence in said
+    assert frames[:2] == ["    at inner", "    at start"]
 
 
 # ---------------------------------------------------------------- files and directories

@@ -189,7 +189,7 @@ def validate(site: Path) -> str:
     except ConfigError as error:
         return str(error)
     said = [sentence for _, sentence in check_tls(resolved)]
-    return "\n".join([*said, *(sentence for _, sentence in trio.run(check_plugins, resolved))])
+    return "\n".join([*said, *(error.message for _, error in trio.run(check_plugins, resolved))])
 
 
 def reader(site: Path) -> Callable[[], blitz.Config]:

@@ -75,6 +75,7 @@ class Exchange:
         chain_run: the plugins' way; None without plugins.
         upstream: the connection in use.
         upload: the task that sends the rest of the body.
+        began: when, in trio's time: the head was complete.
         awaiting_answer: the upstream's final head has not come yet.
         head_sent: the final answer has begun; no error answer is possible any more.
         protocol: that the client asked to switch to, if it may; lower case.
@@ -85,6 +86,7 @@ class Exchange:
         "_answer_body",
         "_continue_sent",
         "awaiting_answer",
+        "began",
         "body",
         "cdata",
         "chain_run",
@@ -107,6 +109,7 @@ class Exchange:
 
     def __init__(self, connection: Connection, cdata: Any, peer: Peer | None = None) -> None:
         self.connection = connection
+        self.began = trio.current_time()
         self.context = context = connection.context
         self.runtime = runtime = context.runtime
         runtime.users += 1

@@ -129,7 +129,7 @@ class Gateway:
         admin_addresses: the same of the admin listener; [] when it is off.
         generation: 1 for the first configuration, one more for each reload that took effect.
         on_change: called after each of those.
-        set_up_as: says how things are that are set up once, such as sockets.
+        set_up_as: says how sockets and what else is set up once are; logs_set_up: logs are among that.
         listeners: where connections are taken. name: what its lines about a drain begin with.
     """
 
@@ -148,6 +148,7 @@ class Gateway:
         self._shared = shared
         self._again = again
         self.set_up_as = context.runtime.resolved
+        self.logs_set_up = False
         self._old: list[Runtime] = []
         self._retired: list[PluginPool] = []  # no new exchange finds them; some still use them
         self._spares: dict[str, PluginPool] = {}  # the good version before the present one, of each plugin
@@ -213,7 +214,7 @@ class Gateway:
         kept = tuple(name for name in loader.pools if name not in loaded)
         self._swap(runtime)
         self._admin.take_token(resolved.admin.token)
-        waiting = needs_restart(self.set_up_as, resolved)
+        waiting = needs_restart(self.set_up_as, resolved, logs=self.logs_set_up)
         self._last_reload = Reload(time.time(), reason, "", loaded, kept, tuple(waiting))
         _log.info(
             "generation %d is running (%s); plugins loaded: %s; kept: %s",

@@ -85,7 +85,7 @@ async def work(start: WorkerStart) -> int:
                 nursery.cancel_scope.cancel()
                 return code
             gateway.name = start.name
-            gateway.set_up_as = start.set_up_as
+            gateway.set_up_as, gateway.logs_set_up = start.set_up_as, True
             gateway.on_change = lambda: start.changed(gateway)
             start.ready(gateway)
             code = EXIT_OK if await _obey(gateway, start, signals, ended) else EXIT_FAILED

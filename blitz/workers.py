@@ -401,7 +401,7 @@ class _Parent:
 
     def _take(self, pid: int, child: ChildProcess, served: Served, first: bool) -> None:
         """Remember what *child* runs on, for those that start from now on."""
-        waiting = tuple(needs_restart(self.resolved, served.resolved))
+        waiting = tuple(needs_restart(self.resolved, served.resolved, logs=True))
         served = Served(resolved=self._fit(served.resolved), digests=served.digests)
         if self.replacing and child.generation == self.generation:
             self.coming, self.waiting = served, waiting

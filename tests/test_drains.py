@@ -136,6 +136,12 @@ def ready(server: Server, workers: int) -> None:
     wait_until(lambda: len(serving_workers(server)) == workers)
 
 
+def nobody_waits(server: Server) -> None:
+    """While something is in flight, which only ends after this."""
+    for _ in range(40):
+        assert server.get() == b"one"
+
+
 # -- moments: what happens to two workers that serve while clients knock; how many serve afterwards
 
 
@@ -167,7 +173,7 @@ def replace(server: Server, slow: Slow, file: Path) -> int:
     server.process.send_signal(signal.SIGUSR2)
     wait_until(lambda: len(server.children() - before) == 2)
     wait_until(lambda: len(server.children() & before) == 1)
-    time.sleep(0.3)
+    nobody_waits(server)
     slow.answer_all()
     wait_until(lambda: not server.children() & before)
     return 2
@@ -180,7 +186,7 @@ def end_one(server: Server, slow: Slow, file: Path) -> int:
     for victim in before:
         os.kill(victim, random.choice((signal.SIGTERM, signal.SIGINT)))
     wait_until(lambda: len(server.children() & before) == 1)
-    time.sleep(0.3)
+    nobody_waits(server)
     slow.answer_all()
     wait_until(lambda: not server.children() & before)
     return 2
@@ -191,7 +197,7 @@ def fewer(server: Server, slow: Slow, file: Path) -> int:
     file.write_text(text(slow, "workers = 1\n"))
     server.process.send_signal(signal.SIGHUP)
     ready(server, 1)
-    time.sleep(0.3)
+    nobody_waits(server)
     slow.answer_all()
     wait_until(lambda: len(server.children()) == 1)
     return 1

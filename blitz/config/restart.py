@@ -9,14 +9,15 @@ from .resolved import Resolved
 __all__ = ["needs_restart"]
 
 
-def needs_restart(running: Resolved, fresh: Resolved) -> dict[str, str]:
+def needs_restart(running: Resolved, fresh: Resolved, *, logs: bool) -> dict[str, str]:
     """Keys whose values of *fresh* wait for a restart -> a sentence about each.
 
     Args:
         running: what the process was started with; later reloads have not changed these keys.
+        logs: it has set up its logs itself.
     """
     said = {}
-    for key, value in KEYS.items():
+    for key, value in (KEYS | (LOG_KEYS if logs else {})).items():
         now, then = value(running), value(fresh)
         if now != then:
             said[key] = f"{key} stays {now} and is {then} after a restart"
@@ -34,6 +35,8 @@ KEYS: dict[str, Callable[[Resolved], str]] = {
     "listen": _listen,
     "admin.listen": lambda resolved: str(resolved.admin.listen or "off"),
     "watch": lambda resolved: "on" if resolved.watch else "off",
+}
+LOG_KEYS: dict[str, Callable[[Resolved], str]] = {
     "log.level": lambda resolved: resolved.log.level,
     "log.plugins": lambda resolved: resolved.log.plugins,
 }

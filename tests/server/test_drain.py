@@ -170,3 +170,30 @@ async def test_one_that_ends_in_time_is_not_cut_off(caplog: pytest.LogCaptureFix
             await test.gateway.wait_drained()
         assert test.gateway.drain_statistics() == (1, 0)
         assert "nothing was cut off" in caplog.text
+
+
+async def test_a_tunnel_goes_on_until_the_drain_is_over(lines: Lines) -> None:  # noqa: F811
+    async def script(served: Served) -> None:
+        await served.head()
+        await served.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        )
+        await served.send(await served.exactly(4))
+        await trio.sleep_forever()
+
+    async with rig(script, log=JSON) as test:
+        client = await test.connect()
+        await client.send(
+            b"GET /chat HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        )
+        assert (await client.head())[0] == 101
+        test.nursery.start_soon(test.gateway.drain)
+        await until(lambda: test.gateway._context.draining)
+        await client.send(b"ping")
+        assert await client.exactly(4) == b"ping"
+        with trio.fail_after(PATIENCE):
+            assert await test.gateway.drain(grace=0) is False
+            assert await client.closed()
+        line = await lines.only()
+        assert (line["status"], line["target"]) == (101, "/chat")
+        assert line["error"].startswith(CAUSE)

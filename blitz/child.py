@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 
 from blitz.config import Served
+from blitz.orders import Orders
 
 __all__ = ["ChildProcess"]
 
@@ -16,7 +17,9 @@ class ChildProcess:
     Attributes:
         started: monotonic; born: seconds since the epoch. slot: of the board.
         given: what it was started on; None: what files hold, which may be another configuration.
+        orders: to it.
         ready_at: monotonic; 0.0 until it serves.
+        leaving_since: monotonic; somebody else told it to end, and it ends once a successor serves. Else 0.0.
     """
 
     place: int
@@ -26,7 +29,9 @@ class ChildProcess:
     slot: int
     restarts: int
     given: Served | None
+    orders: Orders
     ready_at: float = 0.0
+    leaving_since: float = 0.0
     told_to_end: bool = False
     error: str = ""
 

@@ -20,6 +20,7 @@ __all__ = [
     "ClientGone",
     "ConfigError",
     "ConfigProblem",
+    "CutOff",
     "InternalError",
     "PluginError",
     "PluginLoadError",
@@ -42,7 +43,8 @@ class BlitzError(Exception):
     """Base of all of them.
 
     Attributes:
-        source: who is at fault: ``config``, ``client``, ``upstream``, ``plugin`` or ``internal``.
+        source: who is at fault: ``config``, ``client``, ``upstream``, ``plugin`` or ``internal``; ``gateway``
+            where nobody is.
         status_hint: the status a client gets when no head was sent yet; 0 when nothing is sent.
         retryable: the same request may succeed on another connection or endpoint.
     """
@@ -231,6 +233,13 @@ class PluginSuspended(PluginError):
     """The plugin failed too often of late, or has no free instance: it is not run for this exchange."""
 
     kind = "suspended"
+    status_hint = 503
+
+
+class CutOff(BlitzError):
+    """Nobody's fault: the gateway ends, and the exchange had no more time."""
+
+    source = "gateway"
     status_hint = 503
 
 

@@ -38,14 +38,15 @@ from blitz.admin.status import (
     WorkerStatus,
     look,
 )
-from blitz.config import Address, Config, Resolved, Served, resolve
+from blitz.config import Address, Config, Resolved, Served, needs_restart, resolve
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
 from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
-from blitz.server.deadline import MAX_AT_ONCE
+from blitz.server.drain import Drain
 from blitz.server.faults import Fault
 from blitz.server.guests import finish_leaving
-from blitz.server.listen import accept_loop, bind, close_listener, listen_again, spoken_on
+from blitz.server.listen import as_bound, bind, close_listener, spoken_on
+from blitz.server.listeners import Listeners
 from blitz.server.loading import Loader, discard
 from blitz.server.peer import Peer
 from blitz.server.reading import read_apart
@@ -81,6 +82,7 @@ __all__ = [
     "Statistics",
     "Status",
     "WorkerStatus",
+    "as_bound",
     "bind_admin",
     "bind_all",
     "open_gateway",
@@ -127,6 +129,8 @@ class Gateway:
         admin_addresses: the same of the admin listener; [] when it is off.
         generation: 1 for the first configuration, one more for each reload that took effect.
         on_change: called after each of those.
+        set_up_as: says how sockets and what else is set up once are; logs_set_up: logs are among that.
+        listeners: where connections are taken. name: what its lines about a drain begin with.
     """
 
     def __init__(
@@ -143,12 +147,15 @@ class Gateway:
         self._engine = engine
         self._shared = shared
         self._again = again
+        self.set_up_as = context.runtime.resolved
+        self.logs_set_up = False
         self._old: list[Runtime] = []
         self._retired: list[PluginPool] = []  # no new exchange finds them; some still use them
         self._spares: dict[str, PluginPool] = {}  # the good version before the present one, of each plugin
         self._refused: dict[str, PluginSpec] = {}  # rolled back: not to be loaded again unasked
         self._last_reload: Reload | None = None
-        self._listeners: list[socket.socket] = []
+        self.listeners = Listeners(context, alone=True)
+        self._drain: Drain | None = None
         self._drained = trio.Event()
         self._reloading = trio.Lock()
         self._reload_scope = trio.CancelScope()  # around the reload that runs
@@ -156,6 +163,7 @@ class Gateway:
         self.addresses: list[tuple[str, int]] = []
         self.admin_addresses = admin.addresses
         self.generation = 1
+        self.name = ""
         self.on_change: Callable[[], None] = lambda: None
         admin.reporter.look = self._look
 
@@ -192,7 +200,7 @@ class Gateway:
         if reason != "files":
             self._refused.clear()
         tls = await read_apart(partial(TlsSettings.load, resolved))
-        _check_listeners(resolved, tls, self._listeners)
+        _check_listeners(resolved, tls, self.listeners.sockets)
         self._admin.check_token(resolved.admin.token)
         old = {pool.name: pool for pool in self._context.runtime.pools}
         cache = open_cache(resolved.cache_dir)
@@ -206,7 +214,8 @@ class Gateway:
         kept = tuple(name for name in loader.pools if name not in loaded)
         self._swap(runtime)
         self._admin.take_token(resolved.admin.token)
-        self._last_reload = Reload(time.time(), reason, "", loaded, kept)
+        waiting = needs_restart(self.set_up_as, resolved, logs=self.logs_set_up)
+        self._last_reload = Reload(time.time(), reason, "", loaded, kept, tuple(waiting))
         _log.info(
             "generation %d is running (%s); plugins loaded: %s; kept: %s",
             self.generation,
@@ -214,6 +223,8 @@ class Gateway:
             ", ".join(loaded) or "none",
             ", ".join(kept) or "none",
         )
+        for sentence in waiting.values():
+            _log.warning("reload: %s", sentence)
 
     def _swap(self, runtime: Runtime) -> None:
         """From now on exchanges start on *runtime*."""
@@ -292,39 +303,49 @@ class Gateway:
     def urls(self) -> list[str]:
         """Where it listens, as clients write it."""
         urls = []
-        for listener in self._listeners:
+        for listener in self.listeners.sockets:
             spoken = self._spoken(listener)
             urls.append(f"http{'s' if spoken.tls else ''}://{spoken}")
         return urls
 
-    async def drain(self, grace: float | None = None) -> bool:
+    async def drain(self, grace: float | None = None, delay: float | None = None) -> bool:
         """Stop accepting, finish what is in flight, close what is idle.
+
+        Connections that the kernel has taken already are served. Called again while it runs, it shortens
+        that to what is given now, and waits for the same end.
 
         Args:
             grace: seconds; None means ``timeouts.drain``. What is unfinished then is cut off.
+            delay: seconds to go on accepting before, while ``/readyz`` says 503; None means
+                ``timeouts.drain_delay``.
         Returns:
             True when nothing had to be cut off.
         """
         check_under_trio("Gateway.drain")
-        context = self._context
-        if grace is None:
-            grace = context.runtime.timeouts.drain
-        context.draining = True
+        drain = self._drain
+        if drain is not None:
+            drain.shorten(grace, delay)
+            await self.wait_drained()
+            return not drain.cut
+        context, timeouts = self._context, self._context.runtime.timeouts
+        drain = self._drain = Drain(context, self.listeners, self.name)
+        context.ending = True
         self._give_up_reloading()
         self._admin.reporter.publish()
-        for listener in self._listeners:
-            close_listener(listener)
-        with trio.move_on_after(grace) as scope:
-            await context.lane.drain()
-            for connection in list(context.connections):
-                connection.drain()
-            await context.wait_no_connections()
-        for number, connection in enumerate(list(context.connections), 1):
-            connection.nursery.cancel_scope.cancel()
-            if number % MAX_AT_ONCE == 0:
-                await trio.lowlevel.cancel_shielded_checkpoint()
+        try:
+            await drain.run(
+                timeouts.drain if grace is None else grace,
+                timeouts.drain_delay if delay is None else delay,
+            )
+        except BaseException:
+            self._drain = None  # it may be tried again
+            raise
         self._drained.set()
-        return not scope.cancelled_caught
+        return not drain.cut
+
+    def drain_statistics(self) -> tuple[int, int]:
+        """Of the drain: exchanges that were in flight when it began, and that it cut off."""
+        return (self._drain.in_flight, self._drain.cut) if self._drain is not None else (0, 0)
 
     def _give_up_reloading(self) -> None:
         """A reload that runs ends at once, and none begins any more: nothing would run on what it loads."""
@@ -524,17 +545,15 @@ async def _listen(
     seen: Seen | None,
     task_status: trio.TaskStatus[Gateway],
 ) -> None:
-    listeners: list[socket.socket] = []
+    listeners = gateway.listeners
+    listeners.alone = sockets is None
     try:
-        listeners += sockets if sockets is not None else bind_all(context.runtime.resolved)
-        for listener in listeners:
-            listen_again(listener)
-        gateway._listeners = listeners
-        _check_listeners(context.runtime.resolved, context.runtime.tls, listeners)
-        gateway.addresses = [listener.getsockname()[:2] for listener in listeners]
-        await _run(gateway, context, listeners, seen, task_status)
+        listeners.sockets += sockets if sockets is not None else bind_all(context.runtime.resolved)
+        _check_listeners(context.runtime.resolved, context.runtime.tls, listeners.sockets)
+        gateway.addresses = [listener.getsockname()[:2] for listener in listeners.sockets]
+        await _run(gateway, context, seen, task_status)
     finally:
-        for listener in listeners:
+        for listener in listeners.sockets:
             close_listener(listener)
         with trio.CancelScope(shield=True):
             gateway._give_up_reloading()
@@ -545,7 +564,6 @@ async def _listen(
 async def _run(
     gateway: Gateway,
     context: ServerContext,
-    listeners: list[socket.socket],
     seen: Seen | None,
     task_status: trio.TaskStatus[Gateway],
 ) -> None:
@@ -558,8 +576,7 @@ async def _run(
         if seen is not None:
             nursery.start_soon(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
         async with trio.open_nursery() as connections:
-            for listener in listeners:
-                connections.start_soon(accept_loop, listener, context, connections)
+            gateway.listeners.start(connections)
             gateway._admin.reporter.publish()
             task_status.started(gateway)
             await gateway.wait_drained()

@@ -1,9 +1,9 @@
 """The listening sockets of all workers: one queue for each, on the same addresses.
 
-The kernel spreads new connections over the queues, whether or not anybody takes from them. A worker that died
-leaves its queue to its successor, and nobody is refused meanwhile. Where no successor comes, connections
-would wait in it for ever, so the queue is left: it stops listening, and new connections go to the others. The
-next worker in that place listens again once it serves.
+The kernel spreads new connections over the queues, whether or not anybody takes from them. So each is held
+by the parent and by whoever takes from it, and by nobody else: once those have closed it, the kernel refuses
+at once or uses another queue. While a place has no worker that serves, another one takes from its queue
+(``takers.py``); with the last place of all, connections wait for the next worker.
 """
 
 from __future__ import annotations
@@ -22,43 +22,57 @@ __all__ = ["Queues"]
 class Queues:
     """Sockets that systemd passed are shared by all: there is one queue, and each worker takes from it.
 
+    Attributes:
+        own: they are this service's alone, one for each place.
     Raises:
         ConfigError: an address cannot be bound.
     """
 
     def __init__(self, resolved: Resolved) -> None:
         inherited = systemd.inherited_sockets()
-        self._own = not inherited and resolved.workers > 1
-        if inherited:
-            self._groups = [inherited] * resolved.workers
-            return
-        first = bind_all(resolved, share=self._own)
-        if not self._own:
-            self._groups = [first]
-            return
-        same = msgspec.structs.replace(resolved, listen=tuple(spoken_on(sock, ()) for sock in first))
-        self._groups = [bind_all(same, share=True) for _ in range(1, resolved.workers)]
-        if all(address.port for address in resolved.listen):
-            self._groups.insert(0, first)
-            return
-        # Only a socket that was bound to a port by its number keeps that when it stops listening.
-        self._groups.insert(0, bind_all(same, share=True))
-        for listener in first:
-            listener.close()
+        self.own = not inherited
+        first = inherited or bind_all(resolved, share=resolved.workers > 1)
+        same = tuple(spoken_on(sock, ()) for sock in first)
+        self._same = msgspec.structs.replace(resolved, listen=same)
+        self._groups = {0: first}
+        self.grow(resolved.workers)
+
+    def grow(self, workers: int) -> None:
+        """Have a queue for each of so many places.
+
+        Raises:
+            ConfigError: an address cannot be bound once more; what was there stays.
+        """
+        for place in range(workers):
+            if place in self._groups:
+                continue
+            if not self.own:
+                self._groups[place] = self._groups[0]
+                continue
+            for listener in self._groups[0]:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._groups[place] = bind_all(self._same, share=True)
+
+    def shrink(self, workers: int) -> None:
+        """Close, as far as the parent holds them, the queues of the places beyond so many."""
+        for place in [place for place in self._groups if place >= workers]:
+            group = self._groups.pop(place)
+            if self.own:
+                for listener in group:
+                    listener.close()
 
     def of(self, place: int) -> list[socket.socket]:
         return self._groups[place]
 
-    def leave(self, place: int) -> None:
-        """Nobody takes from this queue: connections that wait in it are reset, new ones go to the others."""
-        if not self._own:
-            return
-        for listener in self._groups[place]:
-            # Shut down twice, a socket hands that on to every connection that it accepts later.
-            if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                listener.shutdown(socket.SHUT_RDWR)
+    def keep_only(self, place: int) -> None:
+        """As the worker in *place*: the others' queues are not to be held open by this process."""
+        if self.own:
+            for other, group in self._groups.items():
+                if other != place:
+                    for listener in group:
+                        listener.close()
 
     def close(self) -> None:
-        for group in self._groups:
+        for group in self._groups.values():
             for listener in group:
                 listener.close()

@@ -26,11 +26,15 @@ FULL_PAUSE = 0.01  # seconds; the parent reads at least every second
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the worker *pid* says: *error*, why it cannot serve; or *served*, what it runs on from now on."""
+    """What the worker *pid* says: *error*, why it cannot serve; *served*, what it runs on from now on;
+    *leaving*: somebody else told it to end; *drained*: exchanges in flight when it began to drain, and
+    cut off."""
 
     pid: int
     error: str = ""
     served: Served | None = None
+    leaving: bool = False
+    drained: tuple[int, int] | None = None
 
 
 class Reports:
@@ -45,9 +49,17 @@ class Reports:
         """As a worker: the parent's end is the parent's alone."""
         self._parents.close()
 
-    def send(self, error: str = "", served: Served | None = None) -> None:
+    def send(
+        self,
+        error: str = "",
+        served: Served | None = None,
+        *,
+        leaving: bool = False,
+        drained: tuple[int, int] | None = None,
+    ) -> None:
         """As a worker: say it. Nobody hears it when the parent is gone."""
-        packet = json.dumps({"pid": os.getpid(), "error": error[:MAX_ERROR]}).encode()
+        said = {"pid": os.getpid(), "error": error[:MAX_ERROR], "leaving": leaving, "drained": drained}
+        packet = json.dumps(said).encode()
         fds = [] if served is None else [_write(served)]
         try:
             while True:
@@ -72,7 +84,9 @@ class Reports:
                 return reports
             try:
                 said = json.loads(packet)
-                reports.append(Report(said["pid"], said["error"], _read(fds[0]) if fds else None))
+                served = _read(fds[0]) if fds else None
+                drained = tuple(said["drained"]) if said["drained"] is not None else None
+                reports.append(Report(said["pid"], said["error"], served, said["leaving"], drained))
             finally:
                 for fd in fds:
                     os.close(fd)

@@ -95,6 +95,11 @@ class Restarts:
             if loss.due is not None:
                 loss.due = 0.0
 
+    def forget_from(self, places: int) -> None:
+        """There are only so many places now."""
+        for place in [place for place in self._losses if place >= places]:
+            del self._losses[place]
+
     def give_up(self) -> None:
         """Nothing is started any more."""
         self._losses.clear()

@@ -1,11 +1,10 @@
 """One worker process: a gateway and the signals it obeys.
 
-SIGTERM, SIGINT: drain; a second one: hurry. SIGHUP: reload. When the parent is gone, it drains too.
+SIGHUP: reload. SIGTERM, SIGINT: drain, as ``obey.py`` says. When the parent is gone, it drains too.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import logging
 import os
@@ -17,15 +16,15 @@ from dataclasses import dataclass
 import trio
 
 from blitz.config import Config, Resolved
-from blitz.errors import BlitzError
 from blitz.gateway import Gateway, PlaceOnBoard, Shared, serve
+from blitz.obey import ENDING, Obedience
+from blitz.orders import Orders
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "SIGNALS", "Reader", "WorkerStart", "work"]
 
 _log = logging.getLogger("blitz.workers")
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
-ENDING = frozenset((signal.SIGTERM, signal.SIGINT))
 SIGNALS = ENDING | {signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD}  # blocked in the parent
 M_ARENA_MAX = -8  # of glibc's malloc.h
 
@@ -45,6 +44,9 @@ class WorkerStart:
         ready: called once the worker serves. changed: called when it runs on something else.
         admin_sockets: listening sockets for operators, shared with the parent and the other workers.
         place: where this worker tells the others how it is; None: nobody asks.
+        set_up_as: what the service was started with. name: for its log lines. orders: of the parent.
+        leaving: called when somebody else tells it to end. drained: called with what was in flight then, and
+            what was cut off.
         parent: descriptor that ends (becomes readable) when the parent does.
     """
 
@@ -57,6 +59,11 @@ class WorkerStart:
     changed: Callable[[Gateway], None]
     parent: int
     admin_sockets: list[socket.socket]
+    name: str
+    set_up_as: Resolved
+    orders: Orders
+    leaving: Callable[[], None]
+    drained: Callable[[int, int], None]
     place: PlaceOnBoard | None
 
 
@@ -65,6 +72,9 @@ async def work(start: WorkerStart) -> int:
     _use_one_arena()
     code = EXIT_OK
     ended = trio.Event()
+    for number in ENDING:
+        # What the receiver leaves behind: the parent's signal may come after its order was obeyed.
+        signal.signal(number, lambda *_: None)
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
             # Blocked since before the fork: one that came meanwhile is not lost, and ends nobody.
@@ -74,13 +84,11 @@ async def work(start: WorkerStart) -> int:
             if gateway is None:
                 nursery.cancel_scope.cancel()
                 return code
+            gateway.name = start.name
+            gateway.set_up_as, gateway.logs_set_up = start.set_up_as, True
             gateway.on_change = lambda: start.changed(gateway)
             start.ready(gateway)
-            async for number in signals:
-                if number in ENDING:
-                    break
-                nursery.start_soon(_reload, gateway)
-            code = EXIT_OK if await _drain(gateway, ended, signals) else EXIT_FAILED
+            code = EXIT_OK if await _obey(gateway, start, signals, ended) else EXIT_FAILED
         nursery.cancel_scope.cancel()
     return code
 
@@ -140,24 +148,14 @@ async def _drain_without_parent(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _drain(gateway: Gateway, ended: trio.Event, signals: AsyncIterator[int]) -> bool:
-    """Drain within ``timeouts.drain`` and come to an end; another SIGTERM or SIGINT hurries. True when all
-    finished."""
-    clean = False
+async def _obey(gateway: Gateway, start: WorkerStart, signals: AsyncIterator[int], ended: trio.Event) -> bool:
+    """Serve until told to end, and drain; True when nothing was cut off."""
     async with trio.open_nursery() as nursery:
-
-        async def hurry() -> None:
-            async for number in signals:
-                if number in ENDING:
-                    nursery.cancel_scope.cancel()
-
-        nursery.start_soon(hurry)
-        clean = await gateway.drain()
-        await ended.wait()  # guests clean up, logs are written, operators get their last answer
+        obey = Obedience(gateway, start.orders, nursery, start.sockets, start.leaving)
+        nursery.start_soon(obey.hear, signals)
+        nursery.start_soon(obey.read_orders)
+        await obey.told.wait()
+        clean = await obey.drain(ended)
+        start.drained(*gateway.drain_statistics())
         nursery.cancel_scope.cancel()
     return clean
-
-
-async def _reload(gateway: Gateway) -> None:
-    with contextlib.suppress(BlitzError):  # it was logged, and the old configuration goes on
-        await gateway.reload(reason="signal")

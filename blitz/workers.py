@@ -2,9 +2,10 @@
 
 Theory of operation. Every worker is forked before any engine, thread or event loop exists in its process (an
 engine does not survive a fork). The sockets are the parent's: made before the first worker, one queue
-per worker (SO_REUSEPORT), so that the kernel spreads connections evenly; a worker that dies or is
-replaced leaves its queue to its successor, and no connection is refused meanwhile. Rate limits live in
-memory shared by all (``Shared``).
+per worker (SO_REUSEPORT), so that the kernel spreads connections evenly. A worker that dies or is
+replaced leaves its queue to its successor, and until that serves another worker takes from it
+(``takers.py``): no connection is refused meanwhile, or waits. Rate limits live in memory shared by all
+(``Shared``).
 
 The parent reads no file once it has workers: a file can keep its reader for ever. Workers tell it what they
 run on (``reports.py``), and a worker that died is replaced by one that runs on what served last, with the
@@ -14,8 +15,10 @@ never gives up: it tries again, and says so (``restarts.py``).
 Signals arrive one at a time through ``sigtimedwait``: no handler runs in the middle of anything.
 
     SIGTERM, SIGINT   workers drain, then the parent ends; a second one hurries them
-    SIGHUP            workers reload their configuration; those that wait for their next start begin at once
+    SIGHUP            workers reload their configuration; those that wait for their next start begin at once;
+                      then there are as many workers as the new configuration says
     SIGUSR2           new workers start beside the old ones; once all of them serve, the old ones drain
+    SIGTERM to one    the worker asks its parent, which starts a successor and lets it go once that serves
     SIGCHLD           a worker that died is replaced, after a pause that doubles while it keeps dying
 """
 
@@ -36,7 +39,7 @@ import trio
 
 from blitz import systemd
 from blitz.child import ChildProcess
-from blitz.config import Config, Resolved, Served, resolve
+from blitz.config import Config, Resolved, Served, needs_restart, resolve
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
 from blitz.gateway import (
     BoardOfParent,
@@ -44,12 +47,16 @@ from blitz.gateway import (
     Gateway,
     Lost,
     PlaceOnBoard,
+    Reload,
     Shared,
     bind_admin,
 )
+from blitz.orders import Orders
 from blitz.queues import Queues
 from blitz.reports import Reports
 from blitz.restarts import STABLE, Restarts
+from blitz.takers import Takers
+from blitz.text import one_line
 from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, SIGNALS, Reader, WorkerStart, work
 
 __all__ = ["run"]
@@ -59,6 +66,8 @@ _log = logging.getLogger("blitz.workers")
 START_TIMEOUT = 60.0  # seconds a generation may take until it serves: compiling plugins takes seconds
 POLL = 0.05  # seconds between looks at the reports while workers start
 IDLE_POLL = 1.0
+ROOM = 32  # workers that the board has room for at least: a reload may ask for more, and it costs nothing
+LEAVING_TIMEOUT = 10.0  # seconds a worker that somebody told to end stays for its successor to serve
 MAX_REASON = 1000  # letters of why a worker died, for who asks
 
 OnReady = Callable[[Gateway], None]
@@ -116,6 +125,10 @@ class _Parent:
         self.reports = Reports()
         self.alive_in, self.alive_out = os.pipe2(os.O_CLOEXEC)
         self.queues: Queues | None = None
+        self.takers: Takers | None = None
+        self.last_upgrade: Reload | None = None
+        self.waiting: tuple[str, ...] = ()  # keys that wait for a restart, of the coming generation
+        self.drained = [0, 0]  # exchanges that were in flight when workers were told to end, and cut off
         self.admin_sockets: list[socket.socket] = []
         self.board: BoardOfParent | None = None  # only where there is an admin listener to read it
 
@@ -123,9 +136,10 @@ class _Parent:
         old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             self.queues = Queues(self.resolved)
+            self.takers = Takers(self.queues)
             self.admin_sockets = bind_admin(self.resolved)
             if self.admin_sockets:
-                self.board = BoardOfParent(self.resolved.workers)
+                self.board = BoardOfParent(max(self.resolved.workers, ROOM))
             self._start(0)  # alone: what is wrong with a configuration is said once
             self._supervise()
         finally:
@@ -153,14 +167,26 @@ class _Parent:
                 self._obey(signal.Signals(info.si_signo))
             now = time.monotonic()
             self._start_due(now)
+            self._let_leave(now)
+            if not self.stopping:
+                self._share_queues()
             if self.replacing and now > self.generation_deadline:
                 self._give_up_replacing("did not serve in time")
             if watchdog and now >= next_beat:
                 systemd.notify("WATCHDOG=1")
                 next_beat = now + watchdog
+        self._note_reports()
+        if self.stopping and self.good is not None:
+            in_flight, cut = self.drained
+            _log.info("drained: exchanges that were in flight: %d, cut off: %d", in_flight, cut)
+
+    def _share_queues(self) -> None:
+        assert self.takers is not None
+        self.takers.look(self.resolved.workers, self.children)
 
     def _patience(self, watchdog: float) -> float:
         starting = self.restarts.waiting or any(not child.ready for child in self.children.values())
+        starting = starting or any(child.leaving_since for child in self.children.values())
         patience = POLL if starting else IDLE_POLL
         return min(patience, watchdog) if watchdog else patience
 
@@ -187,15 +213,28 @@ class _Parent:
             self._tell(signal.SIGHUP, self.children)
 
     def _stop(self) -> None:
+        assert self.queues is not None
+        if self.stopping:
+            for child in self.children.values():
+                child.orders.say("hurry")
+        else:
+            serving = sum(child.ready for child in self.children.values())
+            _log.info("draining: workers that serve: %d", serving)
+            self._share_queues()  # what waits where nobody serves is served too
         self.stopping = True
         self.restarts.give_up()
         self._tell_board()
         self._close_sockets()
-        self._tell(signal.SIGTERM, self.children)
+        self._end(self.children, alone=self.queues.own, delay=True)
+
+    def _end(self, children: dict[int, ChildProcess], *, alone: bool, delay: bool = False) -> None:
+        """Let them drain. alone, delay: see ``Order``. The signal ends those that do not serve yet."""
+        for child in children.values():
+            child.told_to_end = True
+            child.orders.say("end", alone=alone, delay=delay)
+        self._tell(signal.SIGTERM, children)
 
     def _tell(self, number: signal.Signals, children: dict[int, ChildProcess]) -> None:
-        for child in children.values():
-            child.told_to_end = child.told_to_end or number == signal.SIGTERM
         self._tell_board()
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
@@ -233,6 +272,7 @@ class _Parent:
             stopping=self.stopping,
             restarts=self.restarts.total,
             lost=lost,
+            last_upgrade=self.last_upgrade,
         )
 
     # -- workers that begin
@@ -249,24 +289,26 @@ class _Parent:
         read_again = self.read_again
         if read_again is None or not self.started:
             return self.resolved, {}, None
-        return lambda: self._fit(read_again()), {}, None
+        return read_again, {}, None
 
     def _start(self, place: int) -> None:
         config, digests, given = self._what_to_run()
         first, self.started = not self.started, True
         where = self.board.take() if self.board is not None else None
+        orders = Orders()
         pid = os.fork()
         if pid:
+            orders.only_say()
             slot = where.slot if where is not None else -1
             restarts = self.restarts.of.get(place, 0)
             self.children[pid] = ChildProcess(
-                place, self.generation, time.monotonic(), time.time(), slot, restarts, given
+                place, self.generation, time.monotonic(), time.time(), slot, restarts, given, orders
             )
             self._tell_board()
             return
         code = EXIT_FAILED
         try:
-            code = self._be_a_worker(place, where, config, digests, first=first)
+            code = self._be_a_worker(place, where, config, digests, orders, first=first)
         except BlitzError as exc:
             self.reports.send(str(exc))
             code = EXIT_BAD_INPUT
@@ -284,6 +326,7 @@ class _Parent:
         where: PlaceOnBoard | None,
         config: Resolved | Reader,
         served: Mapping[str, str],
+        orders: Orders,
         *,
         first: bool,
     ) -> int:
@@ -291,7 +334,11 @@ class _Parent:
             signal.signal(number, signal.SIG_IGN if number == signal.SIGUSR2 else signal.SIG_DFL)
         os.close(self.alive_out)
         self.reports.only_send()
+        orders.only_obey()
+        for child in self.children.values():
+            child.orders.close()
         assert self.queues is not None
+        self.queues.keep_only(place)
 
         def ready(gateway: Gateway) -> None:
             if first and self.on_ready is not None:
@@ -312,6 +359,11 @@ class _Parent:
             parent=self.alive_in,
             admin_sockets=self.admin_sockets,
             place=where,
+            name=f"worker {place}",
+            set_up_as=self.resolved,
+            orders=orders,
+            leaving=lambda: self.reports.send(leaving=True),
+            drained=lambda in_flight, cut: self.reports.send(drained=(in_flight, cut)),
         )
         return _flat(trio.run, work, start)
 
@@ -319,7 +371,13 @@ class _Parent:
         now = time.monotonic()
         for report in self.reports.read():
             child = self.children.get(report.pid)
+            if report.drained is not None:
+                self.drained = [sum(pair) for pair in zip(self.drained, report.drained, strict=True)]
+                continue
             if child is None:
+                continue
+            if report.leaving:
+                self._asked_to_leave(child, now)
                 continue
             if report.served is None:
                 child.error = report.error
@@ -343,41 +401,118 @@ class _Parent:
 
     def _take(self, pid: int, child: ChildProcess, served: Served, first: bool) -> None:
         """Remember what *child* runs on, for those that start from now on."""
+        waiting = tuple(needs_restart(self.resolved, served.resolved, logs=True))
         served = Served(resolved=self._fit(served.resolved), digests=served.digests)
         if self.replacing and child.generation == self.generation:
-            self.coming = served
+            self.coming, self.waiting = served, waiting
         elif first and child.given is not None and child.given != self.good:
             # It started on what the others have left behind meanwhile.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGHUP)
         else:
             self.good = served
+            if child.generation == self.generation:
+                self._resize(served.resolved.workers)
 
-    def _fit(self, config: Config | Resolved) -> Resolved:
-        fresh = config if isinstance(config, Resolved) else resolve(config)
-        # Addresses and the number of workers are the sockets', and those stay.
-        return msgspec.structs.replace(fresh, listen=self.resolved.listen, workers=self.resolved.workers)
+    def _fit(self, fresh: Resolved) -> Resolved:
+        """*fresh* on the addresses that there are sockets for."""
+        return msgspec.structs.replace(fresh, listen=self.resolved.listen)
 
     def _one_more(self, child: ChildProcess) -> None:
-        current = [other for other in self.children.values() if other.generation == self.generation]
         if child.generation != self.generation or self.stopping:
             return
-        places = {other.place for other in current} | set(self.restarts.waiting)
-        for place in range(self.resolved.workers):
-            if place not in places:
-                self._start(place)
-        current = [other for other in self.children.values() if other.generation == self.generation]
-        if len(current) == self.resolved.workers and all(other.ready for other in current):
+        self._fill_places()
+        staying = [other for other in self._current() if not other.told_to_end]
+        if {other.place for other in staying if other.ready} >= set(range(self._workers())):
             self._all_ready()
 
-    def _all_ready(self) -> None:
-        systemd.notify(f"READY=1\nSTATUS=generation {self.generation}, {self.resolved.workers} workers")
+    def _staying(self, which: Callable[[ChildProcess], bool]) -> dict[int, ChildProcess]:
+        """Those of *which* that nobody has told to end."""
+        return {pid: child for pid, child in self.children.items() if which(child) and not child.told_to_end}
+
+    def _current(self) -> list[ChildProcess]:
+        return [child for child in self.children.values() if child.generation == self.generation]
+
+    def _workers(self) -> int:
+        """How many there are to be, of the generation that starts."""
+        coming = self.coming if self.replacing else None
+        return (coming.resolved if coming is not None else self.resolved).workers
+
+    def _fill_places(self) -> None:
+        """Start a worker in each place that has none and waits for none."""
+        assert self.queues is not None
+        try:
+            self.queues.grow(self._workers())
+        except ConfigError as error:
+            self._cannot_grow(error)
+            return
+        places = {other.place for other in self._current() if not other.told_to_end}
+        for place in range(self._workers()):
+            if place not in places and place not in self.restarts.waiting:
+                self._start(place)
+
+    def _cannot_grow(self, error: ConfigError) -> None:
         if self.replacing:
-            self.replacing = False
+            self._give_up_replacing(f"cannot have {self._workers()} workers: {error.message}")
+            return
+        self.resolved = msgspec.structs.replace(self.resolved, workers=len(self._current()))
+        _log.error("workers stays %d: %s", self.resolved.workers, error.message)
+
+    def _resize(self, workers: int) -> None:
+        """Have so many, with the code and the sockets that there are."""
+        before = self.resolved.workers
+        if workers == before or self.stopping:
+            return
+        _log.info("workers: %d instead of %d", workers, before)
+        self.resolved = msgspec.structs.replace(self.resolved, workers=workers)
+        if workers > before:
+            if not self.replacing:
+                self._fill_places()
+        else:
+            self._drop_places(workers)
+
+    def _drop_places(self, workers: int) -> None:
+        assert self.queues is not None
+        assert self.takers is not None
+        self.restarts.forget_from(workers)
+        self.takers.shrink(workers, self.children)
+        self._end(self._staying(lambda child: child.place >= workers), alone=self.queues.own)
+        self.queues.shrink(workers)
+
+    def _all_ready(self) -> None:
+        systemd.notify(f"READY=1\nSTATUS=generation {self.generation}, {self._workers()} workers")
+        if self.replacing:
+            workers, self.replacing = self._workers(), False
             self.good, self.coming = self.coming, None
             _log.info("generation %d serves; the one before drains", self.generation)
-            old = {pid: child for pid, child in self.children.items() if child.generation < self.generation}
-            self._tell(signal.SIGTERM, old)
+            self.last_upgrade = Reload(time.time(), "upgrade", "", restart=self.waiting)
+            for key in self.waiting:
+                _log.warning("SIGUSR2: %s has changed and stays as it was until a restart", key)
+            self._resize(workers)
+            self._end(self._staying(lambda child: child.generation < self.generation), alone=False)
+
+    # -- one worker that somebody else told to end
+
+    def _asked_to_leave(self, child: ChildProcess, now: float) -> None:
+        if self.stopping or child.told_to_end or child.leaving_since:
+            return
+        child.leaving_since = now
+        others = [other for other in self._current() if other is not child and not other.told_to_end]
+        if child.generation == self.generation and child.place not in {other.place for other in others}:
+            _log.info("worker %d was told to end; it drains once its successor serves", child.place)
+            self._start(child.place)
+
+    def _let_leave(self, now: float) -> None:
+        """Let those go whose successors serve, or whose time is over."""
+        here = {child.place for child in self.children.values() if child.ready and not child.leaving_since}
+        going = self._staying(
+            lambda child: (
+                child.leaving_since > 0
+                and (child.place in here or now - child.leaving_since > LEAVING_TIMEOUT)
+            )
+        )
+        if going:
+            self._end(going, alone=False)
 
     # -- a new generation (SIGUSR2)
 
@@ -392,9 +527,10 @@ class _Parent:
 
     def _give_up_replacing(self, why: str) -> None:
         _log.error("generation %d %s; the old workers go on", self.generation, why)
+        self.last_upgrade = Reload(time.time(), "upgrade", one_line(f"generation {self.generation} {why}"))
         self.replacing, self.coming = False, None
-        new = {pid: child for pid, child in self.children.items() if child.generation == self.generation}
-        self._tell(signal.SIGTERM, new)
+        self._drop_places(self.resolved.workers)
+        self._end(self._staying(lambda child: child.generation == self.generation), alone=False)
         for child in self.children.values():
             if child.generation < self.generation:
                 child.generation = self.generation
@@ -410,6 +546,7 @@ class _Parent:
             child = self.children.pop(pid, None)
             if child is None:
                 continue  # as process 1 of a container we get everybody's orphans
+            child.orders.close()
             if self.board is not None:
                 self.board.give_back(child.slot, pid)
             self._ended(child, os.waitstatus_to_exitcode(status))
@@ -434,6 +571,8 @@ class _Parent:
                 _log.error("the first worker %s", child.end(code))
             self._stop()
             return
+        if child.leaving_since and any(other.place == child.place for other in self._current()):
+            return  # its successor is under way
         self._replace_later(child, code)
 
     def _replace_later(self, child: ChildProcess, code: int) -> None:
@@ -452,16 +591,6 @@ class _Parent:
                 max((loss.due or now) - now, 0.0),
                 loss.failures,
             )
-
-        if not child.ready:
-            self._leave_queue(child.place)
-
-    def _leave_queue(self, place: int) -> None:
-        """Connections are not to wait for a worker that does not come while others serve."""
-        there = [other for other in self.children.values() if not other.told_to_end]
-        if any(other.ready for other in there) and not any(other.place == place for other in there):
-            assert self.queues is not None
-            self.queues.leave(place)
 
     def _who_is_left(self) -> str:
         left = sum(child.ready and not child.told_to_end for child in self.children.values())

@@ -708,6 +708,8 @@ int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const
 int blitz_lane_accept(blitz_lane *lane, int fd, blitz_lane_report *report);
 /* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. */
 void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report);
+/* The exchange of a client: its route, and its line whether or not face.logged; line.method.len 0: it has none. */
+void blitz_lane_look(const blitz_lane *lane, int fd, blitz_lane_report *report);
 /* Take out one client that has no request. -> RELOADED, or QUIET: there is none. */
 int blitz_lane_next_idle(blitz_lane *lane, blitz_lane_report *report);
 /* -> EXPIRED, or QUIET: no (further) deadline has passed. */

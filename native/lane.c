@@ -278,11 +278,8 @@ static void begin_report(blitz_lane_report *report, int what, int fd)
     *report = (blitz_lane_report){.what = what, .fd = fd, .slot = -1, .upstream = -1, .unfit = -1, .returned = -1};
 }
 
-/* What the access log says of the exchange in hand; sent has been set by whoever sent it. */
-static void note(blitz_lane *lane, const place *client, blitz_lane_line *line)
+static void describe(const blitz_lane *lane, const place *client, blitz_lane_line *line)
 {
-    if (!lane->face.logged || !client->busy)
-        return;
     const slot *at = &lane->slots[client->slot];
     line->method = at->method;
     line->target = at->target;
@@ -290,6 +287,13 @@ static void note(blitz_lane *lane, const place *client, blitz_lane_line *line)
     line->received = at->body.len;
     line->status = at->exchange->response->status;
     memcpy(line->id, blitz_exchange_id(at->exchange), sizeof line->id);
+}
+
+/* What the access log says of the exchange in hand; sent has been set by whoever sent it. */
+static void note(blitz_lane *lane, const place *client, blitz_lane_line *line)
+{
+    if (lane->face.logged && client->busy)
+        describe(lane, client, line);
 }
 
 /* The client leaves the lane; its slot goes with the report, its upstream connection too. */
@@ -715,6 +719,15 @@ void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report)
     begin_report(report, BLITZ_LANE_QUIET, fd);
     if ((size_t)fd < lane->n_places && lane->places[fd].kind == PLACE_CLIENT)
         leave_empty(lane, fd, report, BLITZ_LANE_QUIET);
+}
+
+void blitz_lane_look(const blitz_lane *lane, int fd, blitz_lane_report *report)
+{
+    begin_report(report, BLITZ_LANE_QUIET, fd);
+    if ((size_t)fd >= lane->n_places || lane->places[fd].kind != PLACE_CLIENT || !lane->places[fd].busy)
+        return;
+    report->route = lane->places[fd].route;
+    describe(lane, &lane->places[fd], &report->line);
 }
 
 int blitz_lane_next_idle(blitz_lane *lane, blitz_lane_report *report)

@@ -12,7 +12,7 @@ import msgspec
 from blitz.server.context import Counters
 
 from .board import Board
-from .status import Child, Lost, Parent, Status, Worker, add_counters, merge, why_not_ready
+from .status import Child, Lost, Parent, Reload, Status, Worker, add_counters, merge, why_not_ready
 
 __all__ = ["BoardOfParent", "PlaceOnBoard", "Reporter"]
 
@@ -147,6 +147,7 @@ class BoardOfParent:
         stopping: bool,
         restarts: int,
         lost: tuple[Lost, ...] = (),
+        last_upgrade: Reload | None = None,
     ) -> None:
         """Write down what the parent knows."""
         parent = Parent(
@@ -158,6 +159,7 @@ class BoardOfParent:
             children=children,
             ended=self._ended,
             lost=lost,
+            last_upgrade=last_upgrade,
         )
         self.board.write(PARENT_SLOT, _encoder.encode(parent))
 

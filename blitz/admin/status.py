@@ -45,9 +45,11 @@ class Reload(msgspec.Struct, frozen=True):
     """How an attempt to reload ended.
 
     Attributes:
-        time: seconds since the epoch. reason: who wanted it: ``call``, ``signal``, ``files``, ``rollback``.
+        time: seconds since the epoch. reason: who wanted it: ``call``, ``signal``, ``files``, ``rollback``;
+            ``upgrade``: SIGUSR2, of all workers.
         error: why the old configuration goes on, one line; "" when the new one runs.
         loaded, kept: names of the plugins that were loaded anew, and of those that nothing changed about.
+        restart: keys that have changed and stay as they were until a restart.
     """
 
     time: float
@@ -55,6 +57,7 @@ class Reload(msgspec.Struct, frozen=True):
     error: str
     loaded: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
 
 
 class PluginStatus(msgspec.Struct, frozen=True):
@@ -137,7 +140,7 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parent(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parent says. ended: counts of the workers that have ended."""
+    """What the parent says. ended: counts of the workers that have ended. last_upgrade: by SIGUSR2."""
 
     pid: int
     started: float
@@ -147,6 +150,7 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True):
     children: tuple[Child, ...]
     ended: Counters
     lost: tuple[Lost, ...] = ()
+    last_upgrade: Reload | None = None
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,7 +203,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         restarts: workers that died. lost: those that are missing now.
         connections, in_flight: now. counters: since the service started.
         access_lost: lines of the access log that standard output did not take, of the present workers.
-        last_reload: the last one; one that failed in any worker goes before those that did not.
+        last_reload: the last one, or the last upgrade if nothing was reloaded since; one that failed in any
+            worker goes before those that did not.
     """
 
     version: str
@@ -240,7 +245,7 @@ def look(
     pools = {pool.name: pool.statistics(now) for pool in runtime.pools}
     return Worker(
         pid=os.getpid(),
-        state=DRAINING if context.draining else "serving",
+        state=DRAINING if context.ending else "serving",
         trouble=_trouble(runtime, now),
         generation=generation,
         started=started,
@@ -317,7 +322,7 @@ def merge(parent: Parent, told: Sequence[Worker | None]) -> Status:
         plugins=_plugins(said),
         upstreams=_upstreams(said),
         access_lost=sum(worker.access_lost for worker in said),
-        last_reload=_last_reload(worker.last_reload for worker in said),
+        last_reload=_last_reload(parent.last_upgrade, [worker.last_reload for worker in said]),
     )
 
 
@@ -393,6 +398,8 @@ def _upstreams(workers: Sequence[Worker]) -> tuple[EndpointStatus, ...]:
     return tuple(total.values())
 
 
-def _last_reload(reloads: Iterable[Reload | None]) -> Reload | None:
+def _last_reload(upgrade: Reload | None, reloads: Sequence[Reload | None]) -> Reload | None:
     known = [reload for reload in reloads if reload is not None]
+    if upgrade is not None and all(upgrade.time >= reload.time for reload in known):
+        return upgrade
     return max(known, key=lambda reload: (bool(reload.error), reload.time), default=None)

@@ -30,6 +30,7 @@ from blitz.config.resolved import (
     ResolvedUpstream,
     Served,
 )
+from blitz.config.restart import needs_restart
 from blitz.config.schema import json_schema
 from blitz.config.source import Document
 from blitz.config.units import format_duration, format_size, parse_duration, parse_size
@@ -64,6 +65,7 @@ __all__ = [
     "format_size",
     "json_schema",
     "load_config",
+    "needs_restart",
     "parse_address",
     "parse_duration",
     "parse_endpoint",

@@ -135,7 +135,16 @@ class Timeouts(Model, frozen=True):
             "only listen, and browsers answer pings"
         ),
     ] = 3600.0
-    drain: Annotated[Seconds, Meta(description="what is in flight after SIGTERM")] = 30.0
+    drain: Annotated[
+        Seconds, Meta(description="what is in flight after SIGTERM, once new clients are taken no more")
+    ] = 30.0
+    drain_delay: Annotated[
+        Seconds,
+        Meta(
+            description="after SIGTERM new clients are served for so long while `/readyz` already says 503: "
+            "as long as the balancer in front needs to notice"
+        ),
+    ] = 0.0
 
 
 class Limits(Model, frozen=True):

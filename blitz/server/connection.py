@@ -15,14 +15,14 @@ import trio
 from trio.lowlevel import checkpoint
 
 from blitz._native import ffi, lib
-from blitz.errors import BlitzError, ClientError, ClientGone, InternalError, UpstreamError
+from blitz.errors import BlitzError, ClientError, ClientGone, CutOff, InternalError, UpstreamError
 from blitz.http.buffer import Buffer
 
 from .answers import error_answer
 from .deadline import Timer
 from .exchange import Exchange
 from .forward import drop_untrusted, set_host
-from .lane import CLOSED, RELOADED, Handover, serve_short
+from .lane import CANCELLED, CLOSED, RELOADED, Handover, serve_short
 from .sending import send_patiently
 from .stream import SocketStream
 
@@ -42,6 +42,7 @@ DRAIN_IDLE = 1.0  # seconds an idle client keeps at a drain: a request on its wa
 MAX_EMPTY_LINES = 64  # before a request; nginx ignores any number, Envoy and HAProxy one
 LINGER_TIME = 2.0  # seconds we go on reading after a last answer, so that a reset cannot destroy it
 LINGER_SIZE = 1024 * 1024  # and at most so many bytes
+CUT_GOODBYE_TIME = 1.0  # the same for one that a drain cuts off: its time is over
 GOODBYE_TIME = 5.0  # seconds for sending an error answer after a deadline
 _CLOSE = lib.BLITZ_BODY_CLOSE
 
@@ -50,6 +51,7 @@ class Connection:
     """State of one client connection.
 
     Attributes:
+        cut: why a drain ended it; None: it did not.
         buffer: receive buffer with the present head and what follows it; None while idle.
         timer: the deadline of the present wait; cancels the connection's nursery.
         busy: an exchange is running (drain lets it finish).
@@ -66,6 +68,7 @@ class Connection:
         "busy",
         "client_options",
         "context",
+        "cut",
         "exchange",
         "introduced_as",
         "line",
@@ -93,6 +96,7 @@ class Connection:
         self.surplus = b""
         self.exchange: Exchange | None = None
         self.busy = False
+        self.cut: CutOff | None = None
         self.served = 0
         self.introduced_as = 1
         self._introduction = b""
@@ -311,6 +315,12 @@ class Connection:
         if not self.busy and self.buffer is None:
             self.timer.arm(DRAIN_IDLE, "keepalive")
 
+    def cut_off(self, why: CutOff) -> None:
+        """End the exchange that runs: with an answer that says so, if none has begun."""
+        self.cut = why
+        self.timer.expired = True
+        self.timer.expire()
+
     async def send(self, data: memoryview | bytes) -> None:
         """Send all of *data*; it may be overwritten as soon as this waits."""
         sent = self.stream.send_nowait(data)
@@ -371,9 +381,9 @@ async def serve_connection(
             nursery.cancel_scope.cancel()
         assert connection is not None
         if connection.timer.expired and error is None:
-            error = _late(connection)
+            error = connection.cut or _late(connection)
         if error is not None:
-            with trio.move_on_after(GOODBYE_TIME):
+            with trio.move_on_after(CUT_GOODBYE_TIME if connection.cut else GOODBYE_TIME):
                 await error_answer(connection, error)
                 if not _is_cut(connection):
                     await linger(connection.stream, context)
@@ -384,6 +394,10 @@ async def serve_connection(
         # connection does must never reach the nursery that holds all of them.
         context.counters.internal_errors += 1
         _log.exception("internal error at the end of a connection from %s", peer.address)
+    except BaseException:  # cancelled from outside
+        if connection is not None:
+            _note_cancelled(connection)
+        raise
     finally:
         if connection is not None:
             stream = connection.stream
@@ -397,6 +411,15 @@ async def serve_connection(
         stream.close()
         # Its traceback knows this frame, and that all the buffers: a cycle, until the collector comes.
         error = connection = None
+
+
+def _note_cancelled(connection: Connection) -> None:
+    """The line of an exchange that we end must not say that its client has gone."""
+    exchange = connection.exchange
+    if connection.line is None or exchange is None:
+        return
+    connection.line.failed(CutOff(CANCELLED))
+    exchange.status = exchange.status or CutOff.status_hint
 
 
 def _is_cut(connection: Connection) -> bool:

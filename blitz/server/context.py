@@ -86,6 +86,7 @@ class ServerContext:
         self.connections: set[Connection] = set()
         self.accepted = 0  # open connections that listeners accepted; per_address: those of each client
         self.per_address: Counter[str] = Counter()
+        self.ending = False  # a drain has begun, and may still take connections
         self.draining = False
         self.date = ffi.new("uint8_t[]", DATE_SIZE)  # of the present second, once ``tell_date`` was called
         self._date_second = -1

@@ -75,6 +75,7 @@ class Exchange:
         chain_run: the plugins' way; None without plugins.
         upstream: the connection in use.
         upload: the task that sends the rest of the body.
+        began: when, in trio's time: the head was complete.
         awaiting_answer: the upstream's final head has not come yet.
         head_sent: the final answer has begun; no error answer is possible any more.
         protocol: that the client asked to switch to, if it may; lower case.
@@ -85,6 +86,7 @@ class Exchange:
         "_answer_body",
         "_continue_sent",
         "awaiting_answer",
+        "began",
         "body",
         "cdata",
         "chain_run",
@@ -107,6 +109,7 @@ class Exchange:
 
     def __init__(self, connection: Connection, cdata: Any, begun: Handover | None = None) -> None:
         self.connection = connection
+        self.began = begun.began if begun is not None and begun.began else trio.current_time()
         self.context = context = connection.context
         self.runtime = runtime = context.runtime
         runtime.users += 1
@@ -177,7 +180,7 @@ class Exchange:
             ClientError: the client's message is bad: answer and close.
             BlitzError: something failed after the answer had begun: close.
         """
-        self._bound_time(begun)
+        self._bound_time()
         field = self.runtime.request_id_header
         if field and (begun is None or begun.entry is None):  # else the lane has told it, before plugins ran
             lib.blitz_exchange_tell_id(self.cdata, field, len(field))
@@ -242,11 +245,11 @@ class Exchange:
             return await self._answer_as_last_hop()
         return await forward(self, entry.cluster)
 
-    def _bound_time(self, begun: Handover | None) -> None:
+    def _bound_time(self) -> None:
         """The time of the whole exchange counts from the end of its head, wherever that was read."""
         total = self.runtime.timeouts.total
-        if total and begun is not None and begun.began:
-            total = max(total - (trio.current_time() - begun.began), TICK)
+        if total:
+            total = max(total - (trio.current_time() - self.began), TICK)
         self.connection.timer.bound(total, "total")
 
     def _check_size(self) -> None:

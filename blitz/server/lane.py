@@ -25,7 +25,7 @@ import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
 from blitz._native import ffi, lib
-from blitz.errors import ClientError, InternalError
+from blitz.errors import ClientError, CutOff, InternalError
 from blitz.http.buffer import Buffer
 from blitz.wasm.chain import ANSWER, CONTINUE
 from blitz.wasm.logs import emit_log
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .runtime import RouteEntry, Runtime
     from .upstream import Endpoint, UpstreamConnection
 
-__all__ = ["CLOSED", "HEAD_BYTES", "RELOADED", "Handover", "Lane", "serve_short"]
+__all__ = ["CANCELLED", "CLOSED", "HEAD_BYTES", "RELOADED", "Handover", "Lane", "serve_short"]
 
 _log = logging.getLogger("blitz.server")
 
@@ -51,6 +51,7 @@ _ASK = lib.BLITZ_LANE_ASK
 _HAND_OVER = lib.BLITZ_LANE_HAND_OVER
 _STAYS = (lib.BLITZ_LANE_RETURNED, lib.BLITZ_LANE_LOGGED)
 
+CANCELLED = "cut off: the gateway was cancelled"
 CLOSED = "closed"  # the client has gone between two requests
 RELOADED = "reloaded"  # what runs now may have no short lane; the next request is there, unread
 HEAD_BYTES = "head bytes"  # the first bytes of a request are in connection.buffer
@@ -163,6 +164,20 @@ class Lane(trio.abc.Instrument):
         """How many buffers and exchanges the lane holds, and how many of them are in use."""
         return len(self._slots), int(self._face.slots - self._face.free_slots)
 
+    def in_hand(self, connection: Connection) -> tuple[bytes, bytes, str, float] | None:
+        """The exchange of *connection* that runs here: method, target, route, when it began (trio's time).
+        None: it has none here."""
+        if connection.exchange is not None or connection.stream.fileno() not in self._stays:
+            return None
+        report = ffi.new("blitz_lane_report *")
+        lib.blitz_lane_look(self._lane, connection.stream.fileno(), report)
+        found = report.line
+        if not found.method.len:
+            return None
+        method, target = (ffi.buffer(text.ptr, text.len)[:] for text in (found.method, found.target))
+        route = self._entries[report.route.id].name.decode() if report.route != ffi.NULL else ""
+        return method, target, route, found.began
+
     def take_exchanges(self) -> int:
         """Exchanges that have begun in the lane since the last time."""
         exchanges = int(self._face.exchanges)
@@ -234,7 +249,9 @@ class Lane(trio.abc.Instrument):
         if report.line.method.len:
             connection.line = self._line(report)
             if not connection.timer.expired:  # else an answer follows, and ends the line
-                self._end_line(report, stay, 0)
+                error = CutOff(CANCELLED)
+                connection.line.failed(error)
+                self._end_line(report, stay, error.status_hint)
         if report.told:
             self._see_to_pools(report)
         if report.upstream >= 0:

@@ -20,7 +20,7 @@ from .peer import Peer
 from .room import make_room
 from .stream import SocketStream, set_nodelay
 
-__all__ = ["Listener", "accept_loop", "bind", "close_listener", "listen_again", "spoken_on"]
+__all__ = ["Listener", "accept_loop", "as_bound", "bind", "close_listener", "spoken_on", "take_connection"]
 
 _log = logging.getLogger("blitz.server")
 
@@ -95,6 +95,18 @@ def spoken_on(listener: socket.socket, listen: Sequence[Address]) -> Address:
     return Address(host, port, same[0].tls, same[0].proxy_protocol) if same else Address(host, port)
 
 
+def as_bound(passed: socket.socket, own: Sequence[socket.socket]) -> socket.socket:
+    """*passed*, which another process bound to the address of one of *own*, as that one is spoken on."""
+    name = passed.getsockname()
+    for one in own:
+        if isinstance(one, Listener) and one.getsockname() == name:
+            listener = Listener(fileno=passed.detach())
+            listener.setblocking(False)
+            listener.tls, listener.proxy_protocol = one.tls, one.proxy_protocol
+            return listener
+    return passed
+
+
 async def accept_loop(listener: socket.socket, context: ServerContext, nursery: trio.Nursery) -> None:
     """Start one task per connection until *listener* is closed. Errors stay in their connection."""
     if listener.fileno() < 0:
@@ -122,19 +134,13 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
                     _log.error("accept: %s; new connections wait", exc.strerror)
                 await trio.sleep(SLEEP_WHEN_FULL)
                 break
-            _start(sock, peer, spoken, context, nursery)
+            take_connection(sock, peer, spoken, context, nursery)
 
 
 def _has_descriptor(context: ServerContext) -> bool:
     """There was none, and now there is one for a connection that must be answered."""
     reserve = context.reserve
     return reserve is not None and (reserve.lend() or make_room(context))
-
-
-def listen_again(listener: socket.socket) -> None:
-    """Make sure that a socket of ours listens: its queue may have been left while nobody served."""
-    if isinstance(listener, Listener):
-        listener.listen(BACKLOG)
 
 
 def close_listener(listener: socket.socket) -> None:
@@ -144,13 +150,14 @@ def close_listener(listener: socket.socket) -> None:
         listener.close()
 
 
-def _start(
+def take_connection(
     sock: socket.socket,
     peer: tuple[object, ...],
     spoken: Address,
     context: ServerContext,
     nursery: trio.Nursery,
 ) -> None:
+    """Serve an accepted connection in a task of *nursery*, unless there are too many."""
     host, port = (str(peer[0]), int(str(peer[1]))) if len(peer) > 1 else ("", 0)
     limits = context.runtime.limits
     full = limits.max_connections and context.accepted >= limits.max_connections

@@ -111,6 +111,15 @@ def test_a_failed_reload_goes_before_those_that_worked() -> None:
     assert merge(parent(child(9)), [worker(9)]).last_reload is None
 
 
+def test_an_upgrade_is_the_last_reload_until_a_later_one() -> None:
+    upgrade = Reload(2.0, "upgrade", "did not serve in time")
+    one = parent(child(1), child(2, 1), last_upgrade=upgrade)
+    before, after = Reload(1.0, "signal", "no"), Reload(3.0, "signal", "")
+    assert merge(one, [worker(1), worker(2, last_reload=before)]).last_reload == upgrade
+    assert merge(one, [worker(1, last_reload=after), worker(2, last_reload=before)]).last_reload == before
+    assert merge(one, [worker(1, last_reload=after), worker(2)]).last_reload == after
+
+
 def test_a_status_is_json_and_comes_back() -> None:
     status = merge(parent(child(1), child(2, 1)), [worker(1, last_reload=Reload(1.0, "call", "no")), None])
     assert msgspec.json.decode(msgspec.json.encode(status), type=type(status)) == status

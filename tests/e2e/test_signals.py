@@ -86,5 +86,4 @@ def test_a_second_sigterm_hurries(start_gateway: Start) -> None:
         gateway.signal(signal.SIGTERM)
         gateway.wait(5)
         assert time.monotonic() - started < 4
-        with pytest.raises((OSError, http.client.HTTPException)):
-            answer.result()
+        assert answer.result()[0] == 503

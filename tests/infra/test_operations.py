@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blitz import restarts
+from blitz import restarts, workers
 from blitz.admin.status import EndpointStatus, PluginStatus, Reload, Status
-from blitz.server import access, reading
+from blitz.server import access, connection, drain, reading
 from blitz.server.access import Record
 from blitz.server.context import Counters
 from blitz.wasm import pool
@@ -64,6 +64,10 @@ def test_figures_are_those_of_the_code() -> None:
     assert "not run for 1 s" in text
     assert "at most 60 s" in text
     assert (restarts.FIRST_PAUSE, restarts.MAX_PAUSE, START_TIMEOUT) == (0.1, 10, 60)
+    assert (workers.LEAVING_TIMEOUT, drain.MAX_NAMED, connection.DRAIN_IDLE) == (10, 10, 1)
+    assert "if it does not serve within 10 s, another worker takes" in text
+    assert "At most ten of each worker are named" in text
+    assert "idle connections end within a second" in text
     assert (restarts.STABLE, restarts.SAY_AGAIN, reading.READ_TIMEOUT) == (10, 60, 10)
     assert "at once if it served for 10 s, else after 0.1 s" in text
     assert "up to 10 s" in text

@@ -422,7 +422,7 @@ async def test_an_answer_that_does_not_come_in_the_short_lane(lines: Lines) -> N
         assert line["error"]
 
 
-async def test_a_client_that_leaves_the_short_lane(lines: Lines) -> None:
+async def test_one_that_is_cancelled_in_the_short_lane_is_not_its_clients_end(lines: Lines) -> None:
     async with rig(one_after_the_other, log=JSON) as test:
         client = await test.connect()
         for target in ("/", "/"):
@@ -433,7 +433,8 @@ async def test_a_client_that_leaves_the_short_lane(lines: Lines) -> None:
         for connection in list(test.gateway._context.connections):
             connection.nursery.cancel_scope.cancel()
         line = json.loads((await lines.wait(3))[-1])
-        assert (line["status"], line["target"]) == (499, "/stall")
+        assert (line["status"], line["target"]) == (503, "/stall")
+        assert line["error"] == "cut off: the gateway was cancelled"
 
 
 async def test_a_plugin_that_answers_in_the_short_lane(lines: Lines, guest: Callable[..., Plugin]) -> None:

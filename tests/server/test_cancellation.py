@@ -555,5 +555,6 @@ async def test_a_cancelled_drain_lets_the_gateway_go_on_draining() -> None:
             await test.gateway.drain(grace=60)
         with trio.fail_after(5):
             assert await test.gateway.drain(grace=0.05) is False
+            assert (await client.answer())[0] == 503
             assert await client.closed()
             await test.ended.wait()

@@ -29,7 +29,7 @@ def parser(request: pytest.FixtureRequest) -> str:
 
 def only(**timeouts: float) -> Timeouts:
     """Nothing else ever expires."""
-    keys = (name for name in Timeouts.__struct_fields__ if name != "drain")
+    keys = (name for name in Timeouts.__struct_fields__ if not name.startswith("drain"))
     return Timeouts(**dict.fromkeys(keys, 0.0) | timeouts)
 
 
@@ -312,6 +312,7 @@ async def test_a_drain_cuts_off_what_is_left(parser: str) -> None:
         await until(lambda: test.upstream.connections)
         with trio.fail_after(PATIENCE):
             assert await test.gateway.drain() is False
+            assert (await client.answer())[0] == 503
             assert await client.closed()
 
 

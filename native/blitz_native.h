@@ -371,7 +371,7 @@ typedef struct {
     uint32_t max_log_size;           /* bytes of log text one call may leave */
     uint32_t max_log_lines;          /* of one call; 0: no limit */
     int log_level;                   /* lines below are dropped in C: 0 trace .. 4 error, 5 none */
-    uint32_t log_lines_per_second, log_burst;   /* rate limit per plugin; 0 = none */
+    uint32_t log_lines_per_second, log_burst;   /* rate limit per plugin, in lines of up to 1 KiB; 0 = none */
 } blitz_plugin_limits;
 /* name: NUL-terminated, copied. Owned: blitz_plugin_free, after all its instances; keeps module borrowed. */
 blitz_plugin *blitz_plugin_new(blitz_module *module, const char *name,
@@ -475,9 +475,12 @@ typedef struct {
 } blitz_fault;
 /* Borrowed until the instance is freed. kind 0 when there was none. */
 blitz_fault blitz_instance_fault(const blitz_instance *instance);
-/* Log lines that calls left behind: records of (u8 level, u8 flags (1 truncated, 2 lines were dropped before),
- * u16 zero, u32 length, bytes). Borrowed until the next call on this instance; taking empties it. */
+/* Log lines that calls left behind: records of (u8 level, u8 flags (1 truncated), u16 zero, u32 length, bytes).
+ * Borrowed until the next call on this instance; taking empties it. */
 blitz_text blitz_instance_take_log(blitz_instance *instance);
+/* How many lines the bounds of the plugin have swallowed, and for how many seconds, if the first of them is at
+ * least min_age seconds old; else 0. Taking begins anew. */
+uint64_t blitz_plugin_take_log_dropped(blitz_plugin *plugin, double min_age, double *seconds);
 uint64_t blitz_instance_memory_size(const blitz_instance *instance);
 
 /* ---------------------------------------------------------------- idle instances of a plugin */

@@ -24,7 +24,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from blitz._native import lib
+from blitz._native import ffi, lib
 from blitz.errors import PluginError, PluginSuspended, PluginTimeout, PluginVerdict
 
 from .instance import Instance
@@ -40,6 +40,7 @@ NEED_BODY = 3
 NEED_INSTANCE = 4
 
 _LOGS = lib.BLITZ_R_LOGS
+REQUEST_ID_SIZE = 32
 _PENDING = lib.BLITZ_PENDING
 _V_MASK = 3
 _V_STOP = lib.BLITZ_V_STOP
@@ -338,10 +339,10 @@ class ChainRun:
         self._waiting = None
         self._starting = False
         if rc < 0:
-            emit_log(instance)
+            self._emit_log(instance)
             return self._policy(pool, pool.drop(instance, self._now()))
         if rc & _LOGS:
-            emit_log(instance)
+            self._emit_log(instance)
         return self._settle(pool, instance, self._call(instance.ptr, self._exchange))
 
     def _settle(self, pool: PluginPool, instance: Instance, rc: int) -> int:
@@ -353,11 +354,11 @@ class ChainRun:
         index = self._index
         if rc < 0:
             self._held.pop(index, None)
-            emit_log(instance)
+            self._emit_log(instance)
             return self._policy(pool, pool.drop(instance, self._now()))
         pool.called += 1
         if rc & _LOGS:
-            emit_log(instance)
+            self._emit_log(instance)
         if self._call is _call_request and pool.plugin.has_response and rc & _V_MASK == 0:
             self._held[index] = instance
         else:
@@ -376,6 +377,10 @@ class ChainRun:
                 hook=self._hook,
             ),
         )
+
+    def _emit_log(self, instance: Instance) -> None:
+        octets = lib.blitz_exchange_id(self._exchange)
+        emit_log(instance, self._hook, ffi.buffer(octets, REQUEST_ID_SIZE)[:].decode())
 
     def _policy(self, pool: PluginPool, error: PluginError) -> int:
         if self.on_fault is not None:

@@ -24,6 +24,7 @@ from trio.lowlevel import ParkingLot, wait_writable
 from blitz._native import ffi, lib
 from blitz.errors import InternalError, UpstreamError
 
+from .health import EndpointHealth
 from .stream import ByteStream, SocketStream, set_nodelay
 from .tls_stream import TlsError, TlsStream
 
@@ -114,6 +115,7 @@ class Endpoint:
         live: open connections, idle ones included.
         unasked: connections that were closed because the upstream said on them what nobody had asked for.
         native: cffi ``blitz_endpoint *``, the idle connections.
+        health: whether connections can be made.
     """
 
     __slots__ = (
@@ -125,8 +127,7 @@ class Endpoint:
         "_said_unasked",
         "_tls",
         "address",
-        "failed_at",
-        "failures",
+        "health",
         "live",
         "name",
         "name_ptr",
@@ -143,6 +144,7 @@ class Endpoint:
         max_idle: int,
         idle_timeout: float,
         *,
+        upstream: str = "",
         tls: ClientTls | None = None,
         proxy_protocol: bool = False,
         reuse: Reuse = True,
@@ -164,8 +166,7 @@ class Endpoint:
         self.unasked = 0
         self._said_unasked = float("-inf")
         self.live = 0
-        self.failures = 0
-        self.failed_at = float("-inf")
+        self.health = EndpointHealth(str(address), upstream)
         self._max_live = max_live
         self._lot = ParkingLot()
 
@@ -280,28 +281,26 @@ class Endpoint:
             except BaseException:
                 self.closed_one()
                 raise
+            self.health.works()
             connection = UpstreamConnection(self, stream)
             connection.client = client if self.reuse == "client" else None
             return connection
         assert scope.cancelled_caught
-        self.note_failure()
         if self._max_live and self.live >= self._max_live:
+            self.health.failed("")
             raise UpstreamError(
                 f"{self.address}: all {self._max_live} connections are busy", status=503, retryable=True
             )
+        self.health.failed(f"no connection within {timeout:g} s")
         raise UpstreamError(f"{self.address}: no connection within {timeout:g} s", status=504, retryable=True)
 
     def closed_one(self) -> None:
         self.live -= 1
         self._tell_next()
 
-    def note_failure(self) -> None:
-        self.failures += 1
-        self.failed_at = trio.current_time()
-
     def is_failing(self, now: float) -> bool:
         """The last connection could not be made, a moment ago."""
-        return now - self.failed_at < FAILURE_PAUSE
+        return now - self.health.failed_at < FAILURE_PAUSE
 
     def retire(self) -> None:
         """Keep no connection from now on: idle ones close now, the others when they are given back."""
@@ -344,7 +343,7 @@ class Endpoint:
             raise
 
     def _failed(self, why: str) -> UpstreamError:
-        self.note_failure()
+        self.health.failed(why)
         return UpstreamError(f"{self.address}: {why}", status=502, retryable=True)
 
     async def _encrypt(self, stream: SocketStream, tls: ClientTls) -> TlsStream:

@@ -80,19 +80,17 @@ class JsonFormatter(logging.Formatter):
         if lines is None:
             block = getattr(record, "block", None)
             lines = (block[0] if block else record.getMessage(),)
-        ours = {
-            "time": _time(record),
-            "level": _level(record),
-            "source": one_line(_area(record)),
-            "message": "",
-            "pid": record.process,
+        begin = {"time": _time(record), "level": _level(record), "source": one_line(_area(record))}
+        taken = {*begin, "message", "pid"}  # a field never stands for one of ours
+        end = {"pid": record.process} | {
+            name: value for name, value in fields_of(record).items() if name not in taken
         }
-        more = fields_of(record)
         traceback = _traceback(record)
         if traceback:
-            more["traceback"] = "\n".join(traceback)
-        both = ours | more | ours  # in this order, and a field never stands for one of ours
-        return "\n".join(json.dumps(both | {"message": one_line(line)}) for line in lines)
+            end["traceback"] = "\n".join(traceback)
+        # Put together by hand, so that many lines of one record cost little each.
+        before, behind = json.dumps(begin)[:-1], json.dumps(end)[1:]
+        return "\n".join(f'{before}, "message": {json.dumps(one_line(line))}, {behind}' for line in lines)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

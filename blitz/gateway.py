@@ -229,6 +229,7 @@ class Gateway:
     def _swap(self, runtime: Runtime) -> None:
         """From now on exchanges start on *runtime*."""
         old = self._context.runtime
+        runtime.keep_health(old)
         self._context.run_on(runtime)
         self.generation += 1
         old.retire()
@@ -432,6 +433,7 @@ class Gateway:
         pools = [*current.pools, *self._retired]
         await finish_leaving(pools, self._context.turns)
         self._note_unsaid(pools)
+        self._context.faults.tell_left_out()
         self._free_retired()
 
     async def _look_after_certificates(self) -> None:
@@ -586,6 +588,7 @@ async def _run(
 
 
 def _tear_down(gateway: Gateway) -> None:
+    gateway._context.faults.tell_left_out(early=True)
     gateway._context.pipes.close()
     for runtime in [gateway._context.runtime, *gateway._old]:
         runtime.retire()

@@ -318,6 +318,7 @@ class _Parent:
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
                 sys.stderr.flush()
+            logging.shutdown()  # what handlers hold back is written; it raises nothing
             os._exit(code)
 
     def _be_a_worker(

@@ -423,7 +423,7 @@ typedef struct {
     uint32_t max_log_size;           /* bytes of log text one call may leave */
     uint32_t max_log_lines;          /* of one call; 0: no limit */
     int log_level;                   /* lines below are dropped in C: 0 trace .. 4 error, 5 none */
-    uint32_t log_lines_per_second, log_burst;   /* rate limit per plugin; 0 = none */
+    uint32_t log_lines_per_second, log_burst;   /* rate limit per plugin, in lines of up to 1 KiB; 0 = none */
 } blitz_plugin_limits;
 /* name: NUL-terminated, copied. Owned: blitz_plugin_free, after all its instances; keeps module borrowed. */
 blitz_plugin *blitz_plugin_new(blitz_module *module, const char *name,
@@ -529,9 +529,12 @@ typedef struct {
 } blitz_fault;
 /* Borrowed until the instance is freed. kind 0 when there was none. */
 blitz_fault blitz_instance_fault(const blitz_instance *instance);
-/* Log lines that calls left behind: records of (u8 level, u8 flags (1 truncated, 2 lines were dropped before),
- * u16 zero, u32 length, bytes). Borrowed until the next call on this instance; taking empties it. */
+/* Log lines that calls left behind: records of (u8 level, u8 flags (1 truncated), u16 zero, u32 length, bytes).
+ * Borrowed until the next call on this instance; taking empties it. */
 blitz_text blitz_instance_take_log(blitz_instance *instance);
+/* How many lines the bounds of the plugin have swallowed, and for how many seconds, if the first of them is at
+ * least min_age seconds old; else 0. Taking begins anew. */
+uint64_t blitz_plugin_take_log_dropped(blitz_plugin *plugin, double min_age, double *seconds);
 uint64_t blitz_instance_memory_size(const blitz_instance *instance);
 
 /* ---------------------------------------------------------------- the steps of a chain (exchange->chain) */
@@ -631,7 +634,7 @@ enum {
     BLITZ_LANE_QUIET = 0,     /* nothing for Python to do */
     BLITZ_LANE_NO_SLOT,       /* fill some, then go on */
     BLITZ_LANE_ASK,           /* a short request is in slot: find its route, then blitz_lane_route_it */
-    BLITZ_LANE_LOGS,          /* instance has left log lines: take them, then blitz_lane_accept */
+    BLITZ_LANE_LOGS,          /* instance has left log lines, for the exchange in slot: take them, then blitz_lane_accept */
     /* The client has left the lane: */
     BLITZ_LANE_HAND_OVER,     /* with a request head in slot, and whatever else is there */
     BLITZ_LANE_UNSENT,        /* the answer is written but for unsent */
@@ -654,7 +657,7 @@ typedef struct {              /* for the access log, if face.logged: what is kno
 typedef struct {
     int32_t what;             /* BLITZ_LANE_* */
     int32_t fd;               /* the client connection */
-    int32_t slot;             /* Python's until blitz_lane_fill_slot (ASK: still the lane's); -1: none */
+    int32_t slot;             /* Python's until blitz_lane_fill_slot (ASK, LOGS: still the lane's); -1: none */
     size_t size, got;         /* bytes in the slot's buffer: of the head, and in all */
     int64_t body;             /* with route: bytes of the request's body, all of them behind the head; -1: it has none */
     double began;             /* when the head was complete */

@@ -424,7 +424,7 @@ static int done(blitz_instance *instance, int verdict, int flags)
     instance->state = instance->hook == BLITZ_HOOK_CLEANUP ? BLITZ_STATE_ENDED : BLITZ_STATE_READY;
     instance->calls += instance->hook == BLITZ_HOOK_REQUEST || instance->hook == BLITZ_HOOK_RESPONSE;
     instance->exchange = NULL;
-    if (instance->stdio != NULL || instance->plugin->log_dropped > 0)
+    if (instance->stdio != NULL)
         blitz_log_end_call(instance);
     return verdict | flags | (instance->log_len > 0 ? BLITZ_R_LOGS : 0);
 }

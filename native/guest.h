@@ -66,8 +66,8 @@ struct blitz_plugin {
     blitz_pairs env, config;
     blitz_shared *shared;                /* borrowed; may be NULL */
     uint64_t log_tat_ns;                 /* rate limit of log lines: theoretical arrival time */
-    uint64_t log_dropped;                /* lines dropped since the last record that said so */
-    uint64_t log_told_ns;                /* when that was */
+    uint64_t log_dropped;                /* lines dropped since somebody asked */
+    uint64_t log_dropped_ns;             /* when the first of them was */
     uint32_t made, freed;                /* instances, and those of them that have ended */
     bool may_reroute;                    /* see blitz_plugin_allow_reroute */
     bool goes_deep;                      /* one of them had used much of its stack */
@@ -146,7 +146,7 @@ wasm_trap_t *blitz_call_externref_table(void *env, wasmtime_caller_t *caller, wa
 /* log.c */
 void blitz_log_line(blitz_instance *instance, int level, const uint8_t *text, size_t len);
 void blitz_log_stdio(blitz_instance *instance, int stream, const uint8_t *text, size_t len);
-void blitz_log_end_call(blitz_instance *instance);     /* unfinished lines, count of dropped ones */
+void blitz_log_end_call(blitz_instance *instance);     /* unfinished lines */
 
 /* SipHash-2-4 of bytes under a secret. */
 uint64_t blitz_siphash(const uint64_t secret[2], const uint8_t *bytes, size_t len);

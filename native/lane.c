@@ -406,6 +406,7 @@ static int let_logs_be_taken(blitz_lane *lane, int fd, blitz_lane_report *report
     report->route = client->route;
     report->index = (uint32_t)chain->index;
     report->instance = chain->at->id;
+    report->slot = client->slot;
     return report->what = BLITZ_LANE_LOGS;
 }
 

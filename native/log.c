@@ -1,21 +1,19 @@
 /* log.c: what a guest says, bounded and unforgeable.
  *
  * A line is escaped while it is copied into the instance's record buffer. Three bounds: the plugin's
- * level, the plugin's rate (all instances together; GCRA), and the bytes one call may leave. Lines that
- * a bound swallowed are counted, and the count is told in a record of its own. */
+ * level, the plugin's rate (all instances together; GCRA, long lines count for more), and what one call may
+ * leave. Lines that a bound swallowed are counted per plugin; who takes the lines asks for the count. */
 #include "guest.h"
 #include "text.h"
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORD_HEAD = 8, LEVEL_WARN = 3, LEVEL_ERROR = 4, FLAG_TRUNCATED = 1, FLAG_DROPPED = 2 };
-enum { GROWTH = 4, TOLD = 64 };  /* bytes that one may become when it is escaped; room for the record that counts */
-static const uint64_t TELL_AFTER_NS = 1000000000u;
+enum { RECORD_HEAD = 8, LEVEL_ERROR = 4, FLAG_TRUNCATED = 1 };
+enum { GROWTH = 4, LINE_SIZE = 1024 };            /* bytes that one may become when it is escaped; that count as a line */
+static const double NS = 1e9;
 static const uint64_t LINE_NS = 3000;             /* what it costs to write one down, about */
 
-static bool may_speak(blitz_plugin *plugin)
+static bool may_speak(blitz_plugin *plugin, size_t len)
 {
     uint32_t rate = plugin->limits.log_lines_per_second;
     if (rate == 0)
@@ -25,8 +23,25 @@ static bool may_speak(blitz_plugin *plugin)
     uint64_t tat = plugin->log_tat_ns > now ? plugin->log_tat_ns : now;
     if (tat - now > interval * (burst - 1))
         return false;
-    plugin->log_tat_ns = tat + interval;
+    plugin->log_tat_ns = tat + interval * (1 + len / LINE_SIZE);
     return true;
+}
+
+static void drop(blitz_plugin *plugin)
+{
+    if (plugin->log_dropped == 0)
+        plugin->log_dropped_ns = blitz_monotonic_ns();
+    plugin->log_dropped++;
+}
+
+uint64_t blitz_plugin_take_log_dropped(blitz_plugin *plugin, double min_age, double *seconds)
+{
+    uint64_t dropped = plugin->log_dropped;
+    *seconds = dropped > 0 ? (double)(blitz_monotonic_ns() - plugin->log_dropped_ns) / NS : 0;
+    if (dropped == 0 || *seconds < min_age)
+        return 0;
+    plugin->log_dropped = 0;
+    return dropped;
 }
 
 static bool reserve(blitz_instance *instance, size_t more)
@@ -46,11 +61,11 @@ static bool reserve(blitz_instance *instance, size_t more)
 }
 
 /* Escape text into a new record of at most room bytes. */
-static void append(blitz_instance *instance, int level, uint8_t flags, const uint8_t *text, size_t len, size_t room)
+static void append(blitz_instance *instance, int level, const uint8_t *text, size_t len, size_t room)
 {
     size_t most = len < room / GROWTH ? len * GROWTH : room;
     if (!reserve(instance, RECORD_HEAD + most)) {
-        instance->plugin->log_dropped++;
+        drop(instance->plugin);
         return;
     }
     uint8_t *record = instance->log + instance->log_len;
@@ -58,21 +73,11 @@ static void append(blitz_instance *instance, int level, uint8_t flags, const uin
     uint32_t written = (uint32_t)blitz_text_escape(record + RECORD_HEAD, most, text, len, &used);
     memset(record, 0, RECORD_HEAD);
     record[0] = (uint8_t)level;
-    record[1] = used < len ? flags | FLAG_TRUNCATED : flags;
+    record[1] = used < len ? FLAG_TRUNCATED : 0;
     memcpy(record + 4, &written, sizeof written);
     instance->log_lines++;
     instance->log_len += RECORD_HEAD + written;
     instance->log_used += RECORD_HEAD + written;
-}
-
-static void tell_dropped(blitz_instance *instance)
-{
-    blitz_plugin *plugin = instance->plugin;
-    char text[TOLD];
-    int n = snprintf(text, sizeof text, "%" PRIu64 " lines dropped", plugin->log_dropped);
-    plugin->log_dropped = 0;
-    plugin->log_told_ns = blitz_monotonic_ns();
-    append(instance, LEVEL_WARN, FLAG_DROPPED, (const uint8_t *)text, (size_t)n, sizeof text);
 }
 
 void blitz_log_line(blitz_instance *instance, int level, const uint8_t *text, size_t len)
@@ -83,14 +88,12 @@ void blitz_log_line(blitz_instance *instance, int level, const uint8_t *text, si
     size_t budget = plugin->limits.max_log_size;
     uint32_t most = plugin->limits.max_log_lines;
     bool full = instance->log_used + RECORD_HEAD >= budget || (most > 0 && instance->log_lines >= most);
-    if (full || !may_speak(plugin)) {
-        plugin->log_dropped++;
+    size_t room = full ? 0 : budget - instance->log_used - RECORD_HEAD;
+    if (full || !may_speak(plugin, len < room ? len : room)) {
+        drop(plugin);
         return;
     }
-    if (plugin->log_dropped > 0)
-        tell_dropped(instance);
-    size_t room = instance->log_used + RECORD_HEAD < budget ? budget - instance->log_used - RECORD_HEAD : 0;
-    append(instance, level, 0, text, len, room);
+    append(instance, level, text, len, room);
 }
 
 /* ---------------------------------------------------------------- standard output and error */
@@ -132,9 +135,6 @@ void blitz_log_end_call(blitz_instance *instance)
             end_line(instance, stream);
     free(instance->stdio);
     instance->stdio = NULL;
-    blitz_plugin *plugin = instance->plugin;
-    if (plugin->log_dropped > 0 && blitz_monotonic_ns() - plugin->log_told_ns >= TELL_AFTER_NS)
-        tell_dropped(instance);
 }
 
 blitz_text blitz_instance_take_log(blitz_instance *instance)

@@ -42,7 +42,9 @@ CORES = ("foundation", "http", "wasm", "routing", "config")
 
 LAYERS = {
     "foundation": Layer(
-        ("blitz.errors", "blitz.files", "blitz.head", "blitz.text"), native=True, forbidden=SANS_IO
+        ("blitz.errors", "blitz.files", "blitz.flood", "blitz.head", "blitz.text"),
+        native=True,
+        forbidden=SANS_IO,
     ),
     # The scanner and the writer are C: http drives them.
     "http": Layer(("blitz.http",), ("foundation",), frozenset({"h11"}), native=True, forbidden=SANS_IO),
@@ -98,6 +100,7 @@ CLI_MAY_IMPORT = {
     "blitz.errors",
     "blitz.examine",
     "blitz.files",
+    "blitz.flood",
     "blitz.gateway",
     "blitz.sdk",
     "blitz.testing",

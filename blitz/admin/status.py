@@ -282,7 +282,7 @@ def _endpoint(upstream: str, endpoint: Endpoint, now: float) -> EndpointStatus:
         address=str(endpoint.address),
         live=endpoint.live,
         idle=endpoint.idle,
-        failures=endpoint.failures,
+        failures=endpoint.health.failures,
         failing=int(endpoint.is_failing(now)),
         unasked=endpoint.unasked,
     )

@@ -7,7 +7,8 @@ import signal
 import click
 import trio
 
-from blitz.cli.output import fail_on_errors, set_up_logging
+from blitz.cli.log import set_up_logging
+from blitz.cli.output import fail_on_errors
 from blitz.demo import DEMO_KEY, builtin_plugins, demo_config, serve_upstream
 
 __all__ = ["demo"]
@@ -41,7 +42,7 @@ def introduction(base: str, upstream: str) -> str:
 )
 def demo(listen: str | None, port: int) -> None:
     """Run the built-in plugins and three routes in front of an upstream that tells what reached it."""
-    set_up_logging("info", "info")
+    set_up_logging("info")
     with fail_on_errors():
         trio.run(_demo, listen or f"127.0.0.1:{port}")
 

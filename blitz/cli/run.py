@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from blitz.cli.output import fail_on_errors, refuse, set_up_logging
+from blitz.cli.log import log_problem, set_up_logging
+from blitz.cli.output import fail_on_errors, print_problem, refuse
 from blitz.config import Address, Document, Loaded, Resolved, plugin_name, read_config
 from blitz.errors import ConfigError
 
@@ -110,10 +111,13 @@ def _proxy_document(listen: str, upstream: str, files: Sequence[str]) -> Documen
 
 def _serve(read: Callable[[], Loaded], *, reloads: bool = False) -> None:
     loaded = read()
-    if loaded.problems:
-        refuse(loaded.problems)
     resolved = loaded.resolved
-    set_up_logging(resolved.log.level, resolved.log.plugins)
+    log = resolved.log
+    say = log_problem if log.format == "json" else print_problem
+    if not loaded.problems or say is log_problem:
+        set_up_logging(log.level, log.format)
+    if loaded.problems:
+        refuse(loaded.problems, say)
 
     def read_again() -> Resolved:
         again = read()
@@ -126,7 +130,7 @@ def _serve(read: Callable[[], Loaded], *, reloads: bool = False) -> None:
     def greet(gateway: Gateway) -> None:
         _greet(resolved, gateway)
 
-    with fail_on_errors():
+    with fail_on_errors(say):
         code = run_workers(resolved, read_again=read_again if reloads else None, on_ready=greet)
     raise SystemExit(code)
 

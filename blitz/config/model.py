@@ -257,6 +257,10 @@ class Log(Model, frozen=True):
     level: Annotated[
         Level, Meta(description="the gateway's own log on standard error; `QUIC_LOG` overrides it")
     ] = "info"
+    format: Annotated[
+        Literal["text", "json"],
+        Meta(description="of the gateway's own log: lines to read, or a JSON object in each"),
+    ] = "text"
     plugins: Annotated[
         Literal["trace", "debug", "info", "warn", "error", "off"],
         Meta(description="the lines that plugins write; `PLUGIN_LOG` overrides it"),

@@ -9,9 +9,6 @@ workers never mix.
 from __future__ import annotations
 
 import logging
-import os
-import select
-import stat
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +19,7 @@ from blitz._native import ffi, lib
 from blitz.errors import BlitzError, PluginError
 from blitz.text import one_line
 
+from .access_writer import LineWriter
 from .heads import span_bytes
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ _log = logging.getLogger("blitz.server")
 STDOUT = 1
 FLUSH_INTERVAL = 0.1  # seconds: at any load a write carries many lines, and nobody reads faster
 MAX_PENDING = 8 * 1024 * 1024  # bytes: ten seconds of the busiest worker
-PIPE_SIZE = 4096  # PIPE_BUF: writes of up to this size are not mixed with others
 MAX_TARGET = 2048  # characters of a target; the rest is replaced by "..."
 MAX_ERROR = 300
 CLIENT_GONE = 499  # nginx's word for: the client went before there was an answer
@@ -161,7 +158,8 @@ class AccessLog:
     def __init__(self, kind: str = "off", fd: int = STDOUT) -> None:
         self.kind = kind
         self.dropped = 0
-        self._fd = fd
+        self._writer = LineWriter(fd)
+        self._failing = False
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
         self._size = 0
@@ -215,6 +213,7 @@ class AccessLog:
             with trio.move_on_after(FLUSH_INTERVAL) as scope:
                 scope.shield = True
                 await self._write_out()
+            self._tell_lost()
 
     async def _write_out(self) -> None:
         lines, self._lines = self._lines, []
@@ -222,44 +221,27 @@ class AccessLog:
         if not lines:
             return
         # Abandoned on cancellation: standard output may never take it.
-        unwritten = await trio.to_thread.run_sync(
-            _write_all, self._fd, lines, abandon_on_cancel=True, limiter=self._limiter
+        self.dropped += await trio.to_thread.run_sync(
+            self._writer.write, lines, abandon_on_cancel=True, limiter=self._limiter
         )
-        self.dropped += unwritten
-        if self.dropped > self._said:
+        self._tell_lost(self._writer.problem)
+
+    def _tell_lost(self, problem: str = "") -> None:
+        """Say that lines are being lost, once, and how many they were when that is over."""
+        if problem:
+            if not self._failing:
+                _log.warning(
+                    "standard output does not take the access log: %s; lines are dropped and counted", problem
+                )
+            self._failing = True
+        elif self.dropped > self._said:
             _log.warning(
                 "%d lines of the access log were lost: standard output did not take them",
                 self.dropped - self._said,
+                extra={"lost": self.dropped - self._said},
             )
             self._said = self.dropped
-
-
-def _write_all(fd: int, lines: list[bytes]) -> int:
-    """Write in pieces that stay whole; returns how many lines could not be written."""
-    at = 0
-    try:
-        bound = PIPE_SIZE if stat.S_ISFIFO(os.fstat(fd).st_mode) else 16 * PIPE_SIZE
-        while at < len(lines):
-            end, size = at + 1, len(lines[at])
-            while end < len(lines) and size + len(lines[end]) <= bound:
-                size += len(lines[end])
-                end += 1
-            _write(fd, b"".join(lines[at:end]))
-            at = end
-    except OSError:
-        return len(lines) - at
-    return 0
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:  # somebody made it non-blocking
-            poll = select.poll()
-            poll.register(fd, select.POLLOUT)
-            poll.poll()
+            self._failing = False
 
 
 def _common(record: Record) -> bytes:

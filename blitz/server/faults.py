@@ -1,7 +1,7 @@
-"""What went wrong in plugins: a ring of the recent faults, and a block in the log for each.
+"""What went wrong in plugins: a ring of the recent faults, and a message in the log for each.
 
-A guest must not be able to fill the disk by failing: blocks are bounded per plugin and time, and what
-was left out is counted in the next one. The ring holds every fault.
+A guest must not be able to fill the disk by failing: messages are bounded per plugin and time, and what
+was left out is counted and told. The ring holds every fault.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from blitz.flood import Flood
+
 if TYPE_CHECKING:
     from blitz.errors import PluginError
 
@@ -20,8 +22,7 @@ __all__ = ["Fault", "FaultLog"]
 _log = logging.getLogger("blitz.plugin")
 
 MAX_FAULTS = 256
-MAX_BLOCKS = 20  # of one plugin ...
-BLOCK_WINDOW = 10.0  # ... in so many seconds: as many as make a quarantine
+MAX_MESSAGES = 20  # of one plugin in blitz.flood.WINDOW: as many as make a quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +51,12 @@ class Fault:
     route: str
 
 
-@dataclass(slots=True)
-class _Window:
-    began: float
-    blocks: int = 0
-    left_out: int = 0
-
-
 class FaultLog:
     """The recent faults of one gateway."""
 
     def __init__(self) -> None:
         self._ring: deque[Fault] = deque(maxlen=MAX_FAULTS)
-        self._windows: dict[str, _Window] = {}
+        self._flood = Flood(MAX_MESSAGES)
 
     def recent(self) -> tuple[Fault, ...]:
         """The last MAX_FAULTS faults, oldest first."""
@@ -82,34 +76,42 @@ class FaultLog:
             route=route,
         )
         self._ring.append(fault)
-        left_out = self._admit(error.plugin)
-        if left_out is not None:
-            _log.warning("%s", _block(fault, outcome, left_out))
+        self.tell_left_out()
+        if self._flood.admit(error.plugin, time.monotonic()):
+            _tell(fault, outcome)
 
-    def _admit(self, plugin: str) -> int | None:
-        """How many faults of *plugin* were not logged before this one; None: leave this one out too."""
+    def tell_left_out(self, *, early: bool = False) -> None:
+        """Log how many faults were not, in windows that have ended; *early*: in all, so far."""
         now = time.monotonic()
-        window = self._windows.get(plugin)
-        left_out = 0
-        if window is None or now - window.began > BLOCK_WINDOW:
-            left_out = window.left_out if window is not None else 0
-            window = self._windows[plugin] = _Window(now)
-        if window.blocks >= MAX_BLOCKS:
-            window.left_out += 1
-            return None
-        window.blocks += 1
-        return left_out
+        if now < self._flood.due and not early:
+            return
+        for left_out in self._flood.take_ended(now, early=early):
+            _log.warning(
+                "[WASM Plugin] %s failed: %s",
+                left_out.kind,
+                left_out,
+                extra={"plugin": left_out.kind, "more": left_out.count, "seconds": left_out.seconds},
+            )
 
 
-def _block(fault: Fault, outcome: str, left_out: int) -> str:
+def _tell(fault: Fault, outcome: str) -> None:
+    """One line; whoever shows it may take its pieces, ``block``."""
     version = f" (version {fault.version})" if fault.version else ""
     where = [f"request {fault.request_id}"] if fault.request_id else []
     where += [f"route {fault.route}"] if fault.route else []
     where += [outcome] if outcome else []
-    lines = [f"[WASM Plugin] {fault.message}{version}"]
+    block = [f"[WASM Plugin] {fault.message}{version}"]
     if where:
-        lines.append(", ".join(where))
-    lines += [f"at {frame}" for frame in fault.frames]
-    if left_out:
-        lines.append(f"{left_out} more faults of {fault.plugin} before this one were not logged")
-    return "\n    ".join(lines)
+        block.append(", ".join(where))
+    block += [f"at {frame}" for frame in fault.frames]
+    about = {
+        "plugin": fault.plugin,
+        "version": fault.version,
+        "hook": fault.hook,
+        "kind": fault.kind,
+        "frames": fault.frames,
+        "id": fault.request_id,
+        "route": fault.route,
+        "outcome": outcome,
+    }
+    _log.warning("%s", "; ".join(block), extra=about | {"block": tuple(block)})

@@ -27,8 +27,7 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, CutOff, InternalError
 from blitz.http.buffer import Buffer
-from blitz.wasm.chain import ANSWER, CONTINUE
-from blitz.wasm.logs import emit_log
+from blitz.wasm.chain import ANSWER, CONTINUE, emit_log_of
 
 from .access import AccessLine
 from .deadline import MAX_AT_ONCE, TICK
@@ -381,7 +380,7 @@ class Lane(trio.abc.Instrument):
     def _take_logs(self, report: Any) -> int:
         """A plugin has left log lines, and its exchange goes on. Returns what the lane reports of that."""
         pool = self._entries[report.route.id].chain.pools[report.index]
-        emit_log(pool.instances[report.instance])
+        emit_log_of(pool.instances[report.instance], self._slots[report.slot][1])
         return int(lib.blitz_lane_accept(self._lane, report.fd, report))
 
     def _see_to_pools(self, report: Any) -> None:

@@ -102,6 +102,14 @@ class Runtime:
         """*plugin* is skipped when it fails."""
         return any(pool.name == plugin and pool.open_on_failure for pool in self.pools)
 
+    def keep_health(self, old: Runtime) -> None:
+        """What is known about endpoints that *old* has too is still true."""
+        for name, cluster in self.clusters.items():
+            before = old.clusters.get(name)
+            known = {one.address: one.health for one in before.endpoints} if before is not None else {}
+            for endpoint in cluster.endpoints:
+                endpoint.take_health(known.get(endpoint.address, endpoint.health))
+
     def retire(self) -> None:
         """No new exchange starts on it: idle upstream connections end now. Pools may go on in another."""
         for cluster in self.clusters.values():
@@ -183,6 +191,7 @@ def _cluster(resolved: Resolved, name: str, tls: ClientTls | None) -> Cluster:
             upstream.max_connections,
             upstream.max_idle,
             upstream.idle_timeout,
+            upstream=name,
             tls=tls if endpoint.scheme == "https" else None,
             proxy_protocol=upstream.proxy_protocol,
             reuse=upstream.reuse,

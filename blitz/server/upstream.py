@@ -24,6 +24,7 @@ from trio.lowlevel import ParkingLot, wait_writable
 from blitz._native import ffi, lib
 from blitz.errors import InternalError, UpstreamError
 
+from .health import EndpointHealth
 from .stream import ByteStream, SocketStream, set_nodelay
 from .tls_stream import TlsError, TlsStream
 
@@ -114,6 +115,7 @@ class Endpoint:
         live: open connections, idle ones included.
         unasked: connections that were closed because the upstream said on them what nobody had asked for.
         native: cffi ``blitz_endpoint *``, the idle connections.
+        health: whether connections can be made.
     """
 
     __slots__ = (
@@ -125,7 +127,7 @@ class Endpoint:
         "_said_unasked",
         "_tls",
         "address",
-        "failures",
+        "health",
         "live",
         "name",
         "name_ptr",
@@ -142,6 +144,7 @@ class Endpoint:
         max_idle: int,
         idle_timeout: float,
         *,
+        upstream: str = "",
         tls: ClientTls | None = None,
         proxy_protocol: bool = False,
         reuse: Reuse = True,
@@ -163,7 +166,7 @@ class Endpoint:
         self.unasked = 0
         self._said_unasked = float("-inf")
         self.live = 0
-        self.failures = 0
+        self.health = EndpointHealth(str(address), upstream)
         self.native.fails_until = -math.inf
         self.native.name = {"ptr": self.name_ptr, "len": len(self.name)}
         self._max_live = max_live
@@ -280,24 +283,31 @@ class Endpoint:
             except BaseException:
                 self.closed_one()
                 raise
+            self.health.works()
             connection = UpstreamConnection(self, stream)
             connection.client = client if self.reuse == "client" else None
             return connection
         assert scope.cancelled_caught
-        self.note_failure()
         if self._max_live and self.live >= self._max_live:
+            self._note_failure("")
             raise UpstreamError(
                 f"{self.address}: all {self._max_live} connections are busy", status=503, retryable=True
             )
+        self._note_failure(f"no connection within {timeout:g} s")
         raise UpstreamError(f"{self.address}: no connection within {timeout:g} s", status=504, retryable=True)
 
     def closed_one(self) -> None:
         self.live -= 1
         self._tell_next()
 
-    def note_failure(self) -> None:
-        self.failures += 1
-        self.native.fails_until = trio.current_time() + FAILURE_PAUSE
+    def take_health(self, health: EndpointHealth) -> None:
+        """Of the same endpoint under an earlier configuration."""
+        self.health = health
+        self.native.fails_until = health.failed_at + FAILURE_PAUSE
+
+    def _note_failure(self, cause: str) -> None:
+        self.health.failed(cause)
+        self.native.fails_until = self.health.failed_at + FAILURE_PAUSE
 
     def is_failing(self, now: float) -> bool:
         """The last connection could not be made, a moment ago."""
@@ -344,7 +354,7 @@ class Endpoint:
             raise
 
     def _failed(self, why: str) -> UpstreamError:
-        self.note_failure()
+        self._note_failure(why)
         return UpstreamError(f"{self.address}: {why}", status=502, retryable=True)
 
     async def _encrypt(self, stream: SocketStream, tls: ClientTls) -> TlsStream:

@@ -29,7 +29,7 @@ from .instance import Instance
 from .logs import emit_log
 from .pool import PluginPool
 
-__all__ = ["ANSWER", "CONTINUE", "NEED_BODY", "NEED_INSTANCE", "PENDING", "Chain", "ChainRun"]
+__all__ = ["ANSWER", "CONTINUE", "NEED_BODY", "NEED_INSTANCE", "PENDING", "Chain", "ChainRun", "emit_log_of"]
 
 CONTINUE: int = lib.BLITZ_CHAIN_CONTINUE
 ANSWER: int = lib.BLITZ_CHAIN_ANSWER
@@ -40,6 +40,7 @@ NEED_INSTANCE: int = lib.BLITZ_CHAIN_NEED_INSTANCE
 _SUSPENDED = lib.BLITZ_CHAIN_SUSPENDED
 _STARTED = lib.BLITZ_CHAIN_STARTED
 _LOGS = lib.BLITZ_R_LOGS
+REQUEST_ID_SIZE = 32
 _V_MASK = 3
 _V_STOP = lib.BLITZ_V_STOP
 
@@ -244,9 +245,7 @@ class ChainRun:
 
     @property
     def _hook(self) -> str:
-        if self._native.starting:
-            return "init"
-        return "process_response" if self._native.is_response else "process_request"
+        return hook_in_hand(self._exchange)
 
     # -- what the native chain asks for
 
@@ -290,7 +289,7 @@ class ChainRun:
         instance = self._instance(pool)
         if self._native.rc < 0:
             return self._failed(pool, instance)
-        emit_log(instance)
+        emit_log_of(instance, self._exchange)
         return int(lib.blitz_chain_go(self._exchange))
 
     def _ask_again(self, pool: PluginPool) -> int:
@@ -304,7 +303,7 @@ class ChainRun:
         if rc < 0:
             return self._failed(pool, instance)
         if rc & _LOGS:
-            emit_log(instance)
+            emit_log_of(instance, self._exchange)
         if rc & _V_MASK <= _V_STOP:
             return int(lib.blitz_chain_accept(self._exchange))
         hook = self._hook
@@ -321,7 +320,7 @@ class ChainRun:
         )
 
     def _failed(self, pool: PluginPool, instance: Instance) -> int:
-        emit_log(instance)
+        emit_log_of(instance, self._exchange)
         lib.blitz_chain_forget(self._exchange)
         return self._policy(pool, pool.drop(instance, self._now()))
 
@@ -332,6 +331,19 @@ class ChainRun:
             pool.skipped += 1
             return int(lib.blitz_chain_skip(self._exchange))
         raise error
+
+
+def hook_in_hand(exchange: Any) -> str:
+    """The hook that the chain of a cffi ``blitz_exchange *`` is at."""
+    if exchange.chain.starting:
+        return "init"
+    return "process_response" if exchange.chain.is_response else "process_request"
+
+
+def emit_log_of(instance: Instance, exchange: Any) -> None:
+    """Log what *instance* said in its call for *exchange*."""
+    octets = lib.blitz_exchange_id(exchange)
+    emit_log(instance, hook_in_hand(exchange), ffi.buffer(octets, REQUEST_ID_SIZE)[:].decode())
 
 
 def _check(failed: int) -> None:

@@ -29,11 +29,10 @@ __all__ = ["FAULT", "PENDING", "Instance", "LogLine"]
 PENDING: int = lib.BLITZ_PENDING
 FAULT: int = lib.BLITZ_FAULT
 
-# level, text, truncated, lines were dropped before it (the text counts them)
-LogLine = tuple[int, str, bool, bool]
+LogLine = tuple[int, str, bool]  # level, text, truncated
 
 _RECORD = struct.Struct("=BBHI")
-_TRUNCATED, _DROPPED = 1, 2
+_TRUNCATED = 1
 
 _ERRORS: dict[int, type[PluginError]] = {
     lib.BLITZ_FAULT_TRAP: PluginTrap,
@@ -139,7 +138,7 @@ class Instance:
             level, flags, _, size = _RECORD.unpack_from(data, at)
             at += _RECORD.size
             text = data[at : at + size].decode("utf-8", "replace")
-            lines.append((level, text, bool(flags & _TRUNCATED), bool(flags & _DROPPED)))
+            lines.append((level, text, bool(flags & _TRUNCATED)))
             at += size
         return lines
 

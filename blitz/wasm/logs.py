@@ -2,6 +2,9 @@
 
 Lines come out of C already filtered by level, rate-limited, escaped and bounded; here they only get
 their prefix, the one the seed document promises.
+
+Records say more about themselves: ``plugin``, ``hook`` and ``id`` (of the request) where there are some, and
+``lines``, the lines one by one.
 """
 
 from __future__ import annotations
@@ -9,10 +12,15 @@ from __future__ import annotations
 import logging
 from itertools import groupby
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
-from .instance import Instance, LogLine
+from blitz.flood import WINDOW
 
-__all__ = ["LEVELS", "emit_log"]
+if TYPE_CHECKING:
+    from .instance import Instance, LogLine
+    from .plugin import Plugin
+
+__all__ = ["LEVELS", "emit_log", "tell_dropped"]
 
 TRACE = 5
 LEVELS = (TRACE, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
@@ -21,15 +29,31 @@ logging.addLevelName(TRACE, "TRACE")
 _log = logging.getLogger("blitz.plugin")
 
 
-def emit_log(instance: Instance) -> None:
+def emit_log(instance: Instance, hook: str = "", request_id: str = "") -> None:
     """Log what the guest said since the last time: a record for each run of lines of the same level, so that
     what one call says costs one write and not one for each line."""
+    name = instance.plugin.spec.name
     for level, lines in groupby(instance.take_log(), itemgetter(0)):
-        _log.log(LEVELS[level], "%s", "\n".join(_text(instance, line) for line in lines))
+        texts = tuple(_text(name, line) for line in lines)
+        about = {"plugin": name, "hook": hook, "id": request_id, "lines": texts}
+        _log.log(LEVELS[level], "%s", "\n".join(texts), extra=about)
+    tell_dropped(instance.plugin)
 
 
-def _text(instance: Instance, line: LogLine) -> str:
-    _, text, truncated, dropped = line
-    cut = " [truncated]" if truncated else ""
-    lost = " [lines before this one were dropped]" if dropped else ""
-    return f"[WASM Plugin] {instance.plugin.spec.name}: {text}{cut}{lost}"
+def tell_dropped(plugin: Plugin, window: float = WINDOW) -> None:
+    """Say how many lines were dropped, once the first of them is *window* seconds old."""
+    count, seconds = plugin.take_dropped(window)
+    if count:
+        _log.log(
+            max(logging.WARNING, LEVELS[plugin.spec.log_level]),
+            "[WASM Plugin] %s: %s more lines in %d s were dropped",
+            plugin.spec.name,
+            f"{count:,}",
+            max(round(seconds), 1),
+            extra={"plugin": plugin.spec.name, "more": count, "seconds": seconds},
+        )
+
+
+def _text(name: str, line: LogLine) -> str:
+    _, text, truncated = line
+    return f"[WASM Plugin] {name}: {text}{' [truncated]' if truncated else ''}"

@@ -151,6 +151,13 @@ class Plugin:
             raise PluginLoadError(_decode(self._error), plugin=self.spec.name)
         return Instance(ptr, self)
 
+    def take_dropped(self, min_age: float) -> tuple[int, float]:
+        """How many log lines were dropped, and within how many seconds, if the first of them is at least
+        *min_age* seconds old; else 0. Asking begins anew."""
+        seconds = ffi.new("double *")
+        count = int(lib.blitz_plugin_take_log_dropped(self.ptr, min_age, seconds))
+        return count, seconds[0]
+
     def set_log_level(self, level: int) -> None:
         """Drop log lines below *level* (0 trace .. 4 error, 5 none) from now on."""
         lib.blitz_plugin_set_log_level(self.ptr, level)

@@ -21,7 +21,7 @@ from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginError, PluginTimeout
 
 from .instance import Instance
-from .logs import emit_log
+from .logs import emit_log, tell_dropped
 from .plugin import Plugin
 
 __all__ = ["PluginPool", "PoolStatistics"]
@@ -237,6 +237,7 @@ class PluginPool:
                 now - began,
                 self._last_pause,
                 "go on without it" if self.open_on_failure else "are answered with 503",
+                extra={"plugin": self.name},
             )
             self.suspended = True
             record.clear()
@@ -253,6 +254,7 @@ class PluginPool:
         The instance used last is taken first, so a pool that needs fewer than it has leaves the rest
         untouched, and those are the ones that end.
         """
+        tell_dropped(self.plugin)
         spare = self.idle - self.warm
         for instance in self._take_all():
             calls = instance.calls
@@ -290,6 +292,7 @@ class PluginPool:
 
     def free(self) -> None:
         """Free plugin and module. Every instance must have ended."""
+        tell_dropped(self.plugin, 0.0)
         self.plugin.close()
         self.plugin.module.close()
 

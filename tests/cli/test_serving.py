@@ -43,7 +43,9 @@ def test_the_demo_has_a_route_without_a_key_and_one_that_streams(demo):
 def test_every_request_of_the_demo_is_logged(demo):
     curl(demo.port, "/logged?token=s3cr3t")
     line = demo.wait_for("/logged")
-    assert line.startswith("[WASM Plugin] request_logger: request method=GET")
+    stamp, _, line = line.partition(" ")
+    assert stamp.endswith("Z")
+    assert line.startswith("info [WASM Plugin] request_logger: request method=GET")
     assert "s3cr3t" not in line
     assert "status=401" in demo.wait_for('path="/logged?token=***" status=')
 

@@ -1,22 +1,24 @@
-"""The log on standard error: written at once where that is possible, and waited for by nobody."""
+"""Lines on standard error: written at once if possible, waited for by nobody; counted when lost."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import errno
 import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from blitz.cli import stderr as stderr_module
-from blitz.cli.stderr import MAX_KEPT, StderrHandler
+from blitz.cli.stderr import MAX_KEPT, FileWriter, PipeWriter, open_fd
 from tests.conftest import compile_wat
 
 from .commands import curl, environment
@@ -25,15 +27,17 @@ LINE = "x" * 999
 SOON = 20.0  # seconds
 
 
+def lost_line(count: int, cause: str) -> bytes:
+    return b"LOST %d %s\n" % (count, cause.encode())
+
+
 @contextlib.contextmanager
-def logging_to(fd: int) -> Iterator[tuple[logging.Logger, StderrHandler]]:
-    handler = StderrHandler(fd)
-    logger = logging.Logger("test")
-    logger.addHandler(handler)
+def writing_to(fd: int) -> Iterator[PipeWriter | FileWriter]:
+    writer = open_fd(fd, os.fstat(fd).st_mode, lost_line)
     try:
-        yield logger, handler
+        yield writer
     finally:
-        handler.close()
+        writer.close()
 
 
 @pytest.fixture(params=["pipe", "pipe_of_another", "socket"])
@@ -66,74 +70,227 @@ def read(fd: int, until: bytes) -> list[bytes]:
 
 
 def test_a_line_is_written_at_once(ends: tuple[int, int]) -> None:
-    with logging_to(ends[1]) as (logger, _):
-        logger.warning("one")
-        logger.warning("two \udcff")
-        assert os.read(ends[0], 100) == b"one\ntwo \\udcff\n"
+    with writing_to(ends[1]) as writer:
+        writer.write(b"one\n")
+        writer.write(b"two\n")
+        assert os.read(ends[0], 100) == b"one\ntwo\n"
+
+
+def numbered(number: int) -> bytes:
+    return b"%05d %s\n" % (number, LINE.encode())
 
 
 def test_nobody_waits_for_a_reader(ends: tuple[int, int]) -> None:
-    with logging_to(ends[1]) as (logger, handler):
+    with writing_to(ends[1]) as writer:
         began = time.monotonic()
         for number in range(5000):
-            logger.warning("%05d %s", number, LINE)
+            writer.write(numbered(number))
         assert time.monotonic() - began < SOON
-        assert handler._size <= MAX_KEPT
-        lost = handler.lost
+        assert writer._size <= MAX_KEPT
+        lost = writer.lost
         assert 3000 < lost < 4500
-        lines = read(ends[0], b"did not take them\n")
-        assert lines[-1] == b"%d lines of the log were lost: standard error did not take them" % lost
-        assert lines[:-1] == [b"%05d %s" % (number, LINE.encode()) for number in range(5000 - lost)]
-        wait_for(lambda: handler._thread is None)
-        logger.warning("after")
+        lines = read(ends[0], b"nobody read them\n")
+        assert lines[-1] == b"LOST %d nobody read them" % lost
+        assert lines[:-1] == [numbered(number)[:-1] for number in range(5000 - lost)]
+        wait_for(lambda: writer._thread is None)
+        writer.write(b"after\n")
         assert os.read(ends[0], 100) == b"after\n"
+        assert writer.lost == 0
 
 
-def wait_for(true: object) -> None:
+def wait_for(true: Callable[[], object]) -> None:
     deadline = time.monotonic() + SOON
-    while not true():  # type: ignore[operator]
+    while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
 def test_a_long_line_is_whole(ends: tuple[int, int]) -> None:
-    with logging_to(ends[1]) as (logger, _):
-        logger.warning("%s", "y" * 600_000)
+    with writing_to(ends[1]) as writer:
+        writer.write(b"y" * 600_000 + b"\n")
         assert read(ends[0], b"\n") == [b"y" * 600_000]
 
 
-def test_when_nobody_reads_any_more_nothing_is_kept() -> None:
+def test_writes_end_where_lines_do() -> None:
+    """So that lines of several workers do not mix."""
+    written: list[bytes] = []
+
+    def write(data: bytes) -> int:
+        written.append(data)
+        return len(data)
+
     reading, writing = os.pipe()
-    with logging_to(writing) as (logger, handler):
-        for _ in range(500):
-            logger.warning(LINE)
-        assert handler._size
+    writer = PipeWriter(writing, write, lambda: None, lost_line)
+    writer.write(b"".join(numbered(number) for number in range(10)) + b"y" * 9000 + b"\nz\n")
+    assert all(data.endswith(b"\n") for data in written)
+    assert all(len(data) <= 4096 or data.count(b"\n") == 1 for data in written)
+    assert len(written) < 7
+    os.close(reading)
+    os.close(writing)
+
+
+def test_when_nobody_reads_any_more_nothing_is_kept_and_all_is_counted() -> None:
+    reading, writing = os.pipe()
+    with writing_to(writing) as writer:
+        for number in range(500):
+            writer.write(numbered(number))
+        assert writer._size
         os.close(reading)
-        wait_for(lambda: not handler._size and handler._thread is None)
-        logger.warning(LINE)
-        assert not handler._size
+        wait_for(lambda: not writer._size and writer._thread is None)
+        before = writer.lost
+        assert before > 300
+        writer.write(b"one\n")
+        assert (writer._size, writer.lost) == (0, before + 1)
     os.close(writing)
 
 
 def test_a_file_gets_everything(tmp_path: Path) -> None:
-    with (tmp_path / "log").open("wb") as file, logging_to(file.fileno()) as (logger, _):
+    with (tmp_path / "log").open("wb") as file, writing_to(file.fileno()) as writer:
         for number in range(3000):
-            logger.warning("%05d %s", number, LINE)
-    assert len((tmp_path / "log").read_bytes().splitlines()) == 3000
+            writer.write(numbered(number))
+            if number % 500 == 499:
+                wait_for(lambda: not writer._size)
+    assert (tmp_path / "log").read_bytes() == b"".join(map(numbered, range(3000)))
 
 
-def test_a_child_does_not_write_what_its_parent_keeps() -> None:
+def test_a_disk_that_hangs_stops_nobody(tmp_path: Path) -> None:
+    go_on = threading.Event()
+    written: list[bytes] = []
+
+    def hang(data: bytes) -> int:
+        go_on.wait(SOON)
+        written.append(data)
+        return len(data)
+
+    with (tmp_path / "log").open("wb") as file:
+        writer = FileWriter(file.fileno(), lost_line)
+        writer._write = hang
+        for number in range(5000):
+            writer.write(numbered(number))
+        assert writer._size <= MAX_KEPT
+        lost = writer.lost
+        assert 3000 < lost < 4500
+        go_on.set()
+        wait_for(lambda: not writer._size)
+        writer.write(b"after\n")
+        writer.close()
+    lines = b"".join(written).splitlines()
+    told = [line for line in lines if line.startswith(b"LOST")]
+    assert all(line.endswith(b" the file took nothing for too long") for line in told)
+    assert sum(int(line.split()[1]) for line in told) == lost
+    assert len(lines) == 5000 - lost + len(told) + 1
+    assert lines[-1] == b"after"
+
+
+CAUSES = [
+    pytest.param(errno.ENOSPC, id="full"),
+    pytest.param(errno.EIO, id="broken"),
+    pytest.param(errno.EPIPE, id="closed"),
+    pytest.param(errno.EDQUOT, id="quota"),
+]
+
+
+@pytest.mark.parametrize("code", CAUSES)
+@pytest.mark.parametrize("room", [0, 3, 5, 8])
+@pytest.mark.parametrize("file", [False, True])
+def test_lines_that_meet_an_error_are_counted_and_said(
+    code: int, room: int, file: bool, tmp_path: Path
+) -> None:
+    """*room* bytes are taken before the error: lines of five, so in the middle of one, and at its end."""
+    written = b""
+    left = [room]
+
+    def write(data: bytes) -> int:
+        nonlocal written
+        if not left[0]:
+            raise OSError(code, os.strerror(code))
+        taken = min(len(data), left[0])
+        written += data[:taken]
+        left[0] -= taken
+        return taken
+
+    with (tmp_path / "log").open("wb") as target:
+        writer: PipeWriter | FileWriter
+        if file:
+            writer = FileWriter(target.fileno(), lost_line)
+            writer._write = write
+        else:
+            writer = PipeWriter(target.fileno(), write, lambda: None, lost_line)
+        for line in (b"one.\n", b"two.\n", b"six.\n"):
+            writer.write(line)
+            wait_for(lambda: not writer._size)
+        whole = room // 5
+        assert writer.lost == 3 - whole
+        left[0] = 1000
+        writer.write(b"back\n")
+        writer.write(b"more\n")
+        wait_for(lambda: not writer._size)
+        assert writer.lost == 0
+        writer.close()
+    lines = written.split(b"\n")
+    assert lines[:whole] == [b"one.", b"two."][:whole]
+    torn = room % 5 > 0
+    assert lines[whole + torn :] == [
+        b"LOST %d %s" % (3 - whole, os.strerror(code).encode()),
+        b"back",
+        b"more",
+        b"",
+    ]
+
+
+def test_a_full_device_is_an_error_like_others() -> None:
+    fd = os.open("/dev/full", os.O_WRONLY)
+    with writing_to(fd) as writer:
+        for _ in range(10):
+            writer.write(b"line\n")
+        wait_for(lambda: writer.lost == 10)
+    os.close(fd)
+
+
+def test_a_terminal_that_hangs_up_is_an_error_like_others() -> None:
+    ours, theirs = pty.openpty()
+    with writing_to(theirs) as writer:
+        writer.write(b"heard\n")
+        assert os.read(ours, 100) == b"heard\r\n"
+        os.close(ours)
+        writer.write(b"line\n")
+        wait_for(lambda: writer.lost == 1)
+        assert writer._cause == os.strerror(errno.EIO)
+    os.close(theirs)
+
+
+def test_what_is_kept_is_written_at_the_end_if_somebody_reads() -> None:
     reading, writing = os.pipe()
-    with logging_to(writing) as (logger, handler):
-        for _ in range(100):
-            logger.warning(LINE)
-        assert handler._size
-        pid = os.fork()
-        if not pid:
-            os._exit(0 if handler._size == 0 and handler._thread is None else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-        os.close(reading)
-        wait_for(lambda: handler._thread is None)
+    heard: list[bytes] = []
+    reader = threading.Thread(target=lambda: heard.extend(iter(lambda: os.read(reading, 65536), b"")))
+    with writing_to(writing) as writer:
+        for number in range(300):
+            writer.write(numbered(number))
+        assert writer._size
+        reader.start()
+    os.close(writing)
+    reader.join(SOON)
+    os.close(reading)
+    assert b"".join(heard) == b"".join(map(numbered, range(300)))
+
+
+@pytest.mark.parametrize("file", [False, True])
+def test_a_child_does_not_write_what_its_parent_keeps(file: bool, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    writer: PipeWriter | FileWriter = (
+        FileWriter(writing, lost_line) if file else open_fd(writing, os.fstat(writing).st_mode, lost_line)
+    )
+    for number in range(100):
+        writer.write(numbered(number))
+    assert writer._size
+    pid = os.fork()
+    if not pid:
+        writer.forget()
+        os._exit(0 if writer._size == 0 and writer._thread is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(reading)
+    wait_for(lambda: writer._thread is None)
+    writer.close()
     os.close(writing)
 
 

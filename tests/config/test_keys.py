@@ -70,6 +70,7 @@ CASES = {
     "http.forwarded": ('"both"', "both", '"none"', "expected one of"),
     "http.request_id_header": ('"x-request-id"', "x-request-id", '"Host"', "means something else"),
     "log.level": LEVELS,
+    "log.format": ('"json"', "json", '"xml"', "expected one of"),
     "log.plugins": ('"off"', "off", '"none"', "expected one of"),
     "log.access": ('"json"', "json", "true", "got true"),
     "plugin_defaults.memory": ('"2MiB"', 2 << 20, '"1KiB"', "the least is 64KiB"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing
 from pathlib import Path
@@ -37,7 +38,8 @@ def test_configuration_keys_exist() -> None:
 
 
 def test_the_access_line_is_one() -> None:
-    (line,) = re.findall(r"^```json\n(.*)\n```$", TEXT, re.MULTILINE)
+    log, line = re.findall(r"^```json\n(.*)\n```$", TEXT, re.MULTILINE)
+    assert json.loads(log)["id"]
     record = msgspec.json.decode(line, type=Record)
     assert msgspec.json.encode(record).decode() == line
 

@@ -111,7 +111,7 @@ class BlitzPlugin:
     def _finish(self, code: int) -> int:
         while code == PENDING:
             code = self.instance.resume()
-        self.logs += [(LEVELS[level], text) for level, text, _, _ in self.instance.take_log()]
+        self.logs += [(LEVELS[level], text) for level, text, _ in self.instance.take_log()]
         return code
 
     def _set_peer(self, properties: dict[str, str]) -> None:

@@ -157,7 +157,7 @@ class Guest:
         return self.instance.fault()
 
     def log(self) -> list[str]:
-        return [text for _, text, _, _ in self.instance.take_log()]
+        return [text for _, text, _ in self.instance.take_log()]
 
     def renew(self) -> None:
         """A fresh, started instance in place of this one."""

@@ -234,9 +234,9 @@ def test_standard_output_and_error_become_log_lines(engine: Engine, guest_wasm: 
         assert guest.request(exchange) == lib.BLITZ_R_LOGS
         lines = guest.instance.take_log()
         assert lines == [
-            (2, "one", False, False),
-            (2, "two more", False, False),
-            (4, "unfinished", False, False),
+            (2, "one", False),
+            (2, "two more", False),
+            (4, "unfinished", False),
         ]
 
 

@@ -11,6 +11,7 @@ from blitz._native import lib
 from blitz.errors import PluginLoadError, PluginMemory, PluginTrap
 from blitz.wasm import plugin as plugin_module
 from blitz.wasm.engine import Engine
+from blitz.wasm.logs import emit_log, tell_dropped
 
 from .support import KIB, MIB, Guest, exchanging, running, sanitized
 
@@ -316,7 +317,7 @@ def log(data: bytes, *, level: bytes = b"info", times: int = 1) -> str:
 def test_a_line_is_one_line(engine: Engine, wat: Wasm, sent: bytes, line: str) -> None:
     with running(engine, wat(log(sent))) as guest, exchanging() as exchange:
         assert guest.request(exchange) == lib.BLITZ_R_LOGS
-        assert guest.instance.take_log() == [(2, line, False, False)]
+        assert guest.instance.take_log() == [(2, line, False)]
         assert guest.instance.take_log() == []
 
 
@@ -338,14 +339,14 @@ def test_levels(engine: Engine, wat: Wasm, level: bytes, number: int) -> None:
         for minimum in range(6):
             guest.plugin.set_log_level(minimum)
             guest.request(exchange)
-            assert guest.instance.take_log() == ([(number, "x", False, False)] if number >= minimum else [])
+            assert guest.instance.take_log() == ([(number, "x", False)] if number >= minimum else [])
 
 
 def test_a_line_that_is_too_long_is_cut_and_marked(engine: Engine, wat: Wasm) -> None:
     with running(engine, wat(log(b"a" * 200_000))) as guest, exchanging() as exchange:
         guest.request(exchange)
-        ((level, text, truncated, dropped),) = guest.instance.take_log()
-        assert (level, truncated, dropped) == (2, True, False)
+        ((level, text, truncated),) = guest.instance.take_log()
+        assert (level, truncated) == (2, True)
         assert text == "a" * (plugin_module.MAX_LOG_SIZE - 8)
 
 
@@ -356,8 +357,43 @@ def test_endless_lines_are_dropped_and_counted(
     monkeypatch.setattr(plugin_module, "LOG_BURST", 3)
     with running(engine, wat(log(b"line", times=10))) as guest, exchanging() as exchange:
         guest.request(exchange)
-        lines = guest.instance.take_log()
-        assert lines == [(2, "line", False, False)] * 3 + [(3, "7 lines dropped", False, True)]
+        assert guest.instance.take_log() == [(2, "line", False)] * 3
+        guest.request(exchange)
+        assert guest.instance.take_log() == []  # nor is the count told with every line that finds room
+        assert guest.plugin.take_dropped(60.0) == (0, pytest.approx(0, abs=59))
+        count, seconds = guest.plugin.take_dropped(0.0)
+        assert count == 17
+        assert 0 < seconds < 60
+        assert guest.plugin.take_dropped(0.0) == (0, 0.0)
+
+
+def test_long_lines_count_for_more(engine: Engine, wat: Wasm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin_module, "LOG_LINES_PER_SECOND", 1)
+    monkeypatch.setattr(plugin_module, "LOG_BURST", 20)
+    with running(engine, wat(log(b"x" * 4096, times=10))) as guest, exchanging() as exchange:
+        guest.request(exchange)
+        assert len(guest.instance.take_log()) == 4  # of five lines' room each
+        assert guest.plugin.take_dropped(0.0)[0] == 6
+
+
+def test_dropped_lines_are_told_once_and_when_the_plugin_ends(
+    engine: Engine, wat: Wasm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(plugin_module, "LOG_LINES_PER_SECOND", 1)
+    monkeypatch.setattr(plugin_module, "LOG_BURST", 3)
+    caplog.set_level("INFO", "blitz.plugin")
+    with running(engine, wat(log(b"line", times=10))) as guest, exchanging() as exchange:
+        for _ in range(150):
+            guest.request(exchange)
+            emit_log(guest.instance)
+        written = sum(len(record.lines) for record in caplog.records)  # type: ignore[attr-defined]
+        tell_dropped(guest.plugin, 0.0)
+        tell_dropped(guest.plugin, 0.0)
+    (told,) = [record for record in caplog.records if not hasattr(record, "lines")]
+    assert told.more == 1500 - written  # type: ignore[attr-defined]
+    assert told.getMessage().startswith(
+        f"[WASM Plugin] {guest.plugin.spec.name}: {1500 - written:,} more lines"
+    )
 
 
 def test_the_log_of_one_call_is_bounded(engine: Engine, wat: Wasm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,11 +401,11 @@ def test_the_log_of_one_call_is_bounded(engine: Engine, wat: Wasm, monkeypatch: 
     with running(engine, wat(log(b"", times=100_000))) as guest, exchanging() as exchange:
         guest.request(exchange)
         lines = guest.instance.take_log()
-        assert len(lines) == plugin_module.MAX_LOG_LINES + 1
-        assert lines[-1] == (3, f"{100_000 - plugin_module.MAX_LOG_LINES} lines dropped", False, True)
+        assert len(lines) == plugin_module.MAX_LOG_LINES
+        assert guest.plugin.take_dropped(0.0)[0] == 100_000 - plugin_module.MAX_LOG_LINES
     with running(engine, wat(log(b"x" * 1000, times=100_000))) as guest, exchanging() as exchange:
         guest.request(exchange)
-        assert sum(len(text) for _, text, _, _ in guest.instance.take_log()) <= plugin_module.MAX_LOG_SIZE
+        assert sum(len(text) for _, text, _ in guest.instance.take_log()) <= plugin_module.MAX_LOG_SIZE
 
 
 # ---------------------------------------------------------------- beside the memory

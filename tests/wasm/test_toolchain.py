@@ -85,7 +85,7 @@ def test_a_c_library_over_wasi(engine: Engine, tmp_path: Path) -> None:
             with exchanging(target=b"/path") as exchange:
                 assert guest.request(exchange) == lib.BLITZ_R_LOGS | lib.BLITZ_R_EDITS
                 assert exchange.request_fields()[1:] == [(b"x-key", b"granted"), (b"x-home", b"unset")]
-            lines = [(level, text) for level, text, _, _ in guest.instance.take_log()]
+            lines = [(level, text) for level, text, _ in guest.instance.take_log()]
             assert sorted(lines) == [(2, "GET /path 1"), (4, "to stderr")]
         with exchanging(target=b"/exit") as exchange:
             error = guest.fails(guest.request(exchange))

@@ -565,9 +565,10 @@ enum {
     /* There is no client: */
     BLITZ_LANE_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
 };
-typedef struct {              /* for the access log, if face.logged: what is known of the exchange so far */
+typedef struct {              /* what is known of the exchange so far, for the access log */
     blitz_text method, target;   /* as the client sent them; valid until the next call; len 0: no exchange */
     double began;
+    blitz_text host, user_agent, referrer;   /* this and the rest if face.logged */
     size_t sent;              /* bytes of the answer's body */
     uint32_t status;
     uint8_t id[32];
@@ -620,7 +621,8 @@ int blitz_lane_go_on(blitz_lane *lane, blitz_lane_report *report);
 /* After ASK, with its report. route NULL: hand the request over. */
 int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
                         const blitz_write_options *options, blitz_lane_report *report);
-/* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. */
+/* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. An exchange that
+ * it had is in slot. */
 void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report);
 /* Take out one client that has no request. -> RELOADED, or QUIET: there is none. */
 int blitz_lane_next_idle(blitz_lane *lane, blitz_lane_report *report);

@@ -41,7 +41,8 @@ typedef struct {
     uint8_t *buf;
     size_t size;
     blitz_exchange *exchange;
-    blitz_text method, target;           /* as they came, whatever plugins do: for the access log */
+    blitz_text method, target;           /* as they came, whatever plugins do: a scanned head is all in buf */
+    blitz_text host, user_agent, referrer;   /* the same, if the access log wants them */
     double began;
 } slot;
 
@@ -272,17 +273,45 @@ static void begin_report(blitz_lane_report *report, int what, int fd)
     *report = (blitz_lane_report){.what = what, .fd = fd, .slot = -1, .upstream = -1, .unfit = -1, .returned = -1};
 }
 
-/* What the access log says of the exchange in hand; sent has been set by whoever sent it. */
-static void note(blitz_lane *lane, const place *client, blitz_lane_line *line)
+/* What was asked, and what the access log says of it; sent has been set by whoever sent it. */
+static void describe(const blitz_lane *lane, const place *client, blitz_lane_line *line)
 {
-    if (!lane->face.logged || !client->busy)
-        return;
     const slot *at = &lane->slots[client->slot];
     line->method = at->method;
     line->target = at->target;
     line->began = at->began;
+    if (!lane->face.logged)
+        return;
+    line->host = at->host;
+    line->user_agent = at->user_agent;
+    line->referrer = at->referrer;
     line->status = at->exchange->response->status;
     memcpy(line->id, blitz_exchange_id(at->exchange), sizeof line->id);
+}
+
+static blitz_text text_of(const blitz_head *head, blitz_span span)
+{
+    return (blitz_text){blitz_at(head, span), span.len};
+}
+
+static blitz_text value_of(const blitz_head *head, const char *name)
+{
+    int index = blitz_head_find(head, (const uint8_t *)name, strlen(name), 0);
+    return index >= 0 ? text_of(head, head->fields[index].value) : (blitz_text){0};
+}
+
+/* The request is whole, and no plugin has seen it. */
+static void remember(slot *at, double now, bool logged)
+{
+    const blitz_head *head = at->exchange->request;
+    at->method = text_of(head, head->method);
+    at->target = text_of(head, head->target);
+    at->began = now;
+    if (!logged)
+        return;
+    at->host = text_of(head, head->host);
+    at->user_agent = value_of(head, "user-agent");
+    at->referrer = value_of(head, "referer");
 }
 
 /* The client leaves the lane; its slot goes with the report, its upstream connection too. */
@@ -294,7 +323,8 @@ static int leave(blitz_lane *lane, int fd, blitz_lane_report *report, int what)
     report->returned = before.returned;
     report->unfit = before.unfit;
     report->line.sent = before.line.sent;
-    note(lane, client, &report->line);
+    if (client->busy)
+        describe(lane, client, &report->line);
     report->slot = client->slot;
     report->upstream = client->other;
     report->route = client->route;
@@ -339,7 +369,8 @@ static int unsent_answer(blitz_lane *lane, int fd, blitz_lane_report *report, in
 static int finish(blitz_lane *lane, int fd, blitz_lane_report *report)
 {
     place *client = &lane->places[fd];
-    note(lane, client, &report->line);
+    if (lane->face.logged)
+        describe(lane, client, &report->line);
     report->fd = fd;
     report->route = client->route;
     blitz_exchange_reset(lane->slots[client->slot].exchange);
@@ -364,8 +395,8 @@ static int answer_of_plugin(blitz_lane *lane, int fd, uint32_t index, blitz_lane
     place *client = &lane->places[fd];
     blitz_text date = {lane->face.date, lane->face.date_len};
     blitz_exchange *exchange = lane->slots[client->slot].exchange;
-    report->line.sent = exchange->new_body.len;
     int64_t left = blitz_step_answer_of_plugin(fd, exchange, date, lane->scratch, &io);
+    report->line.sent = io.body;
     int what = BLITZ_LANE_HAND_OVER;
     if (left == BLITZ_IO_ODD)
         leave(lane, fd, report, what);
@@ -478,10 +509,7 @@ static int receive_request(blitz_lane *lane, int fd, blitz_lane_report *report)
     report->size = (size_t)size;
     report->got = io.got;
     if (size > 0) {
-        const blitz_head *head = at->exchange->request;
-        at->method = (blitz_text){blitz_at(head, head->method), head->method.len};
-        at->target = (blitz_text){blitz_at(head, head->target), head->target.len};
-        at->began = lane->now;
+        remember(at, lane->now, lane->face.logged);
         client->busy = 1;
         client->look |= io.got == at->size;      /* there may be more, and its edge is used up */
         lane->face.exchanges++;
@@ -612,7 +640,7 @@ void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report)
 {
     begin_report(report, BLITZ_LANE_QUIET, fd);
     if ((size_t)fd < lane->n_places && lane->places[fd].kind == PLACE_CLIENT)
-        leave_empty(lane, fd, report, BLITZ_LANE_QUIET);
+        leave(lane, fd, report, BLITZ_LANE_QUIET);
 }
 
 int blitz_lane_next_idle(blitz_lane *lane, blitz_lane_report *report)

@@ -9,6 +9,7 @@
 typedef struct {
     size_t got;                          /* bytes received into buf */
     size_t size;                         /* bytes of the message in scratch; what is unsent is its end */
+    size_t body;                         /* bytes of a plugin's answer that are its body, as they go out */
     int32_t error;                       /* errno of BLITZ_IO_ERROR */
     bool is_short;
 } blitz_io;

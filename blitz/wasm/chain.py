@@ -43,6 +43,7 @@ _LOGS = lib.BLITZ_R_LOGS
 _PENDING = lib.BLITZ_PENDING
 _V_MASK = 3
 _V_STOP = lib.BLITZ_V_STOP
+_VERDICTS = ("continue", "answer")  # by their number
 _call_request = lib.blitz_call_request
 _call_response = lib.blitz_call_response
 
@@ -74,6 +75,7 @@ class ChainRun:
         needed: the pool that NEED_INSTANCE waits for.
         left: seconds that guests may still keep the exchange waiting, all together; the shell counts it down.
         on_fault: called with each PluginError, whatever the policy does with it.
+        on_verdict: called with the plugin's name, the hook's and "continue" or "answer" when a hook is done.
     """
 
     __slots__ = (
@@ -92,6 +94,7 @@ class ChainRun:
         "left",
         "needed",
         "on_fault",
+        "on_verdict",
     )
 
     def __init__(
@@ -116,6 +119,7 @@ class ChainRun:
         self.left = math.inf
         self.needed: PluginPool | None = None
         self.on_fault = on_fault
+        self.on_verdict: Callable[[str, str, str], object] | None = None
 
     # -- request phase
 
@@ -365,6 +369,8 @@ class ChainRun:
             pool.give(instance)
         verdict = rc & _V_MASK
         if verdict <= _V_STOP:
+            if self.on_verdict is not None:
+                self.on_verdict(pool.name, self._hook, _VERDICTS[verdict])
             return verdict
         pool.failed(self._now())
         return self._policy(

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from blitz.files import shown
 
 __all__ = [
+    "CAUSES",
     "BlitzError",
     "ClientError",
     "ClientGone",
@@ -52,11 +53,56 @@ class BlitzError(Exception):
     source: ClassVar[str] = "internal"
     status_hint: int = 500
     retryable: bool = False
+    _cause: str = ""
+
+    @property
+    def cause(self) -> str:
+        """One of CAUSES: what kind of thing ended the exchange, for logs."""
+        if self._cause:
+            return self._cause
+        by_status = _CAUSE_BY_STATUS.get((self.source, self.status_hint))
+        return by_status or _CAUSE_BY_SOURCE.get(self.source, "internal")
 
     @property
     def message(self) -> str:
         """What happened, for one line of a log or a record: ``str`` may have more."""
         return super().__str__()
+
+
+# The words of ``cause`` in a line of the access log and of an error answer; docs/operations.md explains each.
+CAUSES = (
+    "bad_request",
+    "client_reset",
+    "client_timeout",
+    "limit",
+    "no_route",
+    "upstream_connect",
+    "upstream_busy",
+    "upstream_reset",
+    "upstream_timeout",
+    "upstream_error",
+    "deadline",
+    "idle",
+    "plugin",
+    "drain",
+    "internal",
+)
+_CAUSE_BY_SOURCE = {
+    "client": "bad_request",
+    "upstream": "upstream_error",
+    "plugin": "plugin",
+    "gateway": "drain",
+}
+_CAUSE_BY_STATUS = {
+    ("client", 0): "client_reset",
+    ("client", 408): "client_timeout",
+    ("client", 413): "limit",
+    ("client", 414): "limit",
+    ("client", 431): "limit",
+    ("upstream", 404): "no_route",
+    ("upstream", 503): "upstream_busy",
+    ("upstream", 504): "upstream_timeout",
+}
 
 
 def how_to_grant(plugin: str, capabilities: Iterable[str]) -> str:
@@ -133,9 +179,10 @@ class ClientError(BlitzError):
 
     source = "client"
 
-    def __init__(self, message: str, *, status: int = 400) -> None:
+    def __init__(self, message: str, *, status: int = 400, cause: str = "") -> None:
         super().__init__(message)
         self.status_hint = status
+        self._cause = cause
 
 
 class ClientGone(ClientError):
@@ -150,10 +197,11 @@ class UpstreamError(BlitzError):
 
     source = "upstream"
 
-    def __init__(self, message: str, *, status: int = 502, retryable: bool = False) -> None:
+    def __init__(self, message: str, *, status: int = 502, retryable: bool = False, cause: str = "") -> None:
         super().__init__(message)
         self.status_hint = status
         self.retryable = retryable
+        self._cause = cause
 
 
 class PluginError(BlitzError):

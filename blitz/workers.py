@@ -219,7 +219,8 @@ class _Parent:
                 child.orders.say("hurry")
         else:
             serving = sum(child.ready for child in self.children.values())
-            _log.info("draining: workers that serve: %d", serving)
+            if serving:
+                _log.info("draining: workers that serve: %d", serving)
             self._share_queues()  # what waits where nobody serves is served too
         self.stopping = True
         self.restarts.give_up()

@@ -314,6 +314,7 @@ typedef struct {
     uint8_t body_ready;       /* the body of the message in hand is in the exchange, or it has none */
     uint8_t starting;         /* the pending call starts the instance */
     uint8_t told;             /* Python has to see to the pools */
+    uint8_t watched;          /* it wants to see every call that came to an end */
     int32_t rc;               /* what the last call returned */
     blitz_instance *at;       /* the instance in hand: its call is pending, or came to an end as rc says */
     blitz_instance **held;    /* by index: those that have seen the request and wait for the response; owned */
@@ -327,7 +328,7 @@ enum {                        /* steps of a chain */
     BLITZ_CHAIN_NEED_INSTANCE,   /* no instance is idle: start one and put it into at, then go on */
     BLITZ_CHAIN_SUSPENDED,    /* the pool is; clear that and go on, or skip the plugin */
     BLITZ_CHAIN_STARTED,      /* the start of at came to its end, with a fault or with log lines: rc */
-    BLITZ_CHAIN_RETURNED      /* the hook did: with a fault, a verdict that is an error, or log lines: rc */
+    BLITZ_CHAIN_RETURNED      /* the hook did: with a fault, a verdict that is an error, or log lines, or watched: rc */
 };
 
 /* By plugins that may lead to another route, or by one that may not. */
@@ -647,10 +648,11 @@ enum {
     /* There is no client: */
     BLITZ_LANE_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
 };
-typedef struct {              /* for the access log, if face.logged: what is known of the exchange so far */
+typedef struct {              /* what is known of the exchange so far, for the access log */
     blitz_text method, target;   /* as the client sent them; valid until the next call; len 0: no exchange */
     double began;
     size_t sent, received;    /* bytes of the bodies */
+    blitz_text host, user_agent, referrer;   /* this and the rest if face.logged */
     uint32_t status;
     uint8_t id[32];
 } blitz_lane_line;
@@ -709,7 +711,8 @@ int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const
                         const blitz_write_options *options, blitz_lane_report *report);
 /* After LOGS, with its report. */
 int blitz_lane_accept(blitz_lane *lane, int fd, blitz_lane_report *report);
-/* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. */
+/* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. An exchange that
+ * it had is in slot. */
 void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report);
 /* The exchange of a client: its route, and its line whether or not face.logged; line.method.len 0: it has none. */
 void blitz_lane_look(const blitz_lane *lane, int fd, blitz_lane_report *report);

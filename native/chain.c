@@ -32,7 +32,7 @@ int blitz_chain_begin(blitz_exchange *exchange, blitz_pool **pools, uint32_t n)
 {
     blitz_chain *chain = &exchange->chain;
     chain->index = 0;
-    chain->is_response = chain->body_ready = chain->starting = chain->told = 0;
+    chain->is_response = chain->body_ready = chain->starting = chain->told = chain->watched = 0;
     chain->at = NULL;
     return blitz_chain_extend(exchange, pools, n);
 }
@@ -107,7 +107,7 @@ static int settle(blitz_exchange *exchange, int rc)
     if (rc < 0)
         return BLITZ_CHAIN_RETURNED;
     pool_in_hand(chain)->calls++;
-    if ((rc & BLITZ_R_LOGS) || (rc & VERDICT) == BLITZ_V_ERROR)
+    if (chain->watched || (rc & BLITZ_R_LOGS) || (rc & VERDICT) == BLITZ_V_ERROR)
         return BLITZ_CHAIN_RETURNED;
     return take_verdict(exchange);
 }

@@ -40,7 +40,8 @@ typedef struct {
     uint8_t *buf;
     size_t size;
     blitz_exchange *exchange;
-    blitz_text method, target;           /* as they came, whatever plugins do: for the access log */
+    blitz_text method, target;           /* as they came, whatever plugins do: a scanned head is all in buf */
+    blitz_text host, user_agent, referrer;   /* the same, if the access log wants them */
     blitz_text body;                     /* as it came, behind the head; ptr NULL: the request has none */
     size_t head_size;
     double began;
@@ -278,6 +279,7 @@ static void begin_report(blitz_lane_report *report, int what, int fd)
     *report = (blitz_lane_report){.what = what, .fd = fd, .slot = -1, .upstream = -1, .unfit = -1, .returned = -1};
 }
 
+/* What was asked, and what the access log says of it; sent has been set by whoever sent it. */
 static void describe(const blitz_lane *lane, const place *client, blitz_lane_line *line)
 {
     const slot *at = &lane->slots[client->slot];
@@ -285,15 +287,38 @@ static void describe(const blitz_lane *lane, const place *client, blitz_lane_lin
     line->target = at->target;
     line->began = at->began;
     line->received = at->body.len;
+    if (!lane->face.logged)
+        return;
+    line->host = at->host;
+    line->user_agent = at->user_agent;
+    line->referrer = at->referrer;
     line->status = at->exchange->response->status;
     memcpy(line->id, blitz_exchange_id(at->exchange), sizeof line->id);
 }
 
-/* What the access log says of the exchange in hand; sent has been set by whoever sent it. */
-static void note(blitz_lane *lane, const place *client, blitz_lane_line *line)
+static blitz_text text_of(const blitz_head *head, blitz_span span)
 {
-    if (lane->face.logged && client->busy)
-        describe(lane, client, line);
+    return (blitz_text){blitz_at(head, span), span.len};
+}
+
+static blitz_text value_of(const blitz_head *head, const char *name)
+{
+    int index = blitz_head_find(head, (const uint8_t *)name, strlen(name), 0);
+    return index >= 0 ? text_of(head, head->fields[index].value) : (blitz_text){0};
+}
+
+/* The request is whole, and no plugin has seen it. */
+static void remember(slot *at, double now, bool logged)
+{
+    const blitz_head *head = at->exchange->request;
+    at->method = text_of(head, head->method);
+    at->target = text_of(head, head->target);
+    at->began = now;
+    if (!logged)
+        return;
+    at->host = text_of(head, head->host);
+    at->user_agent = value_of(head, "user-agent");
+    at->referrer = value_of(head, "referer");
 }
 
 /* The client leaves the lane; its slot goes with the report, its upstream connection too. */
@@ -306,7 +331,8 @@ static int leave(blitz_lane *lane, int fd, blitz_lane_report *report, int what)
     report->told = before.told;
     report->unfit = before.unfit;
     report->line.sent = before.line.sent;
-    note(lane, client, &report->line);
+    if (client->busy)
+        describe(lane, client, &report->line);
     report->slot = client->slot;
     report->upstream = client->other;
     report->endpoint = client->endpoint;
@@ -362,7 +388,8 @@ static int finish(blitz_lane *lane, int fd, blitz_lane_report *report)
 {
     place *client = &lane->places[fd];
     blitz_exchange *exchange = lane->slots[client->slot].exchange;
-    note(lane, client, &report->line);
+    if (lane->face.logged)
+        describe(lane, client, &report->line);
     report->fd = fd;
     report->route = client->route;
     report->endpoint = client->endpoint;
@@ -416,8 +443,8 @@ static int answer_of_plugin(blitz_lane *lane, int fd, blitz_lane_report *report)
     place *client = &lane->places[fd];
     blitz_text date = {lane->face.date, lane->face.date_len};
     blitz_exchange *exchange = lane->slots[client->slot].exchange;
-    report->line.sent = exchange->new_body.len;
     int64_t left = blitz_step_answer_of_plugin(fd, exchange, date, lane->scratch, &io);
+    report->line.sent = io.body;
     if (left == BLITZ_IO_ODD)
         return hand_over(lane, fd, report, BLITZ_CHAIN_ANSWER);
     int what = left != 0 ? unsent_answer(lane, fd, report, left, &io) : finish(lane, fd, report);
@@ -536,13 +563,10 @@ static int receive_request(blitz_lane *lane, int fd, blitz_lane_report *report)
     report->size = (size_t)size;
     report->got = io.got;
     if (size > 0) {
-        const blitz_head *head = at->exchange->request;
-        at->method = (blitz_text){blitz_at(head, head->method), head->method.len};
-        at->target = (blitz_text){blitz_at(head, head->target), head->target.len};
-        bool has_body = io.is_short && head->body == BLITZ_BODY_LENGTH;
+        bool has_body = io.is_short && at->exchange->request->body == BLITZ_BODY_LENGTH;
+        remember(at, lane->now, lane->face.logged);
         at->body = has_body ? (blitz_text){at->buf + size, io.body} : (blitz_text){NULL, 0};
         at->head_size = (size_t)size;
-        at->began = lane->now;
         client->busy = 1;
         client->ends = lane->face.total > 0 ? lane->now + lane->face.total : INFINITY;
         client->look |= io.got == at->size;      /* there may be more, and its edge is used up */
@@ -719,7 +743,7 @@ void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report)
 {
     begin_report(report, BLITZ_LANE_QUIET, fd);
     if ((size_t)fd < lane->n_places && lane->places[fd].kind == PLACE_CLIENT)
-        leave_empty(lane, fd, report, BLITZ_LANE_QUIET);
+        leave(lane, fd, report, BLITZ_LANE_QUIET);
 }
 
 void blitz_lane_look(const blitz_lane *lane, int fd, blitz_lane_report *report)

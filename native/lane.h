@@ -8,7 +8,7 @@
  * short is reported as it stands (is_short 0, or a negative code), for the general path to go on. */
 typedef struct {
     size_t got;                          /* bytes received into buf */
-    size_t body;                         /* of those, the request's body: behind the head, and all of it */
+    size_t body;                         /* received: of got, the request's body, all of it; sent: of a plugin's answer */
     size_t size;                         /* bytes of the message in scratch; what is unsent is its end */
     int32_t error;                       /* errno of BLITZ_IO_ERROR */
     bool is_short;

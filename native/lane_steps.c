@@ -149,7 +149,7 @@ int64_t blitz_step_answer_of_plugin(int fd, const blitz_exchange *exchange, blit
         .date = date.ptr,
         .date_len = date.len,
     };
-    int64_t size = blitz_head_write(response, &options, exchange->new_body.ptr, head_only ? 0 : len, scratch.ptr,
-                                    scratch.size);
+    io->body = head_only ? 0 : len;
+    int64_t size = blitz_head_write(response, &options, exchange->new_body.ptr, io->body, scratch.ptr, scratch.size);
     return size < 0 ? BLITZ_IO_ODD : send_all(fd, scratch.ptr, (size_t)size, io);
 }

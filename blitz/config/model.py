@@ -255,7 +255,11 @@ class Log(Model, frozen=True):
     """What is written where people look."""
 
     level: Annotated[
-        Level, Meta(description="the gateway's own log on standard error; `QUIC_LOG` overrides it")
+        Level,
+        Meta(
+            description="the gateway's own log on standard error; `QUIC_LOG` overrides it; `debug` and "
+            "`trace` tell the way of each request, and turn the fast path off"
+        ),
     ] = "info"
     format: Annotated[
         Literal["text", "json"],
@@ -266,10 +270,12 @@ class Log(Model, frozen=True):
         Meta(description="the lines that plugins write; `PLUGIN_LOG` overrides it"),
     ] = "info"
     access: Annotated[
-        Literal["off", "json", "common"],
+        Literal["off", "json", "common", "combined"],
         Meta(
-            description="one line per exchange on standard output; `json`: an object, `common`: the Common "
-            "Log Format and the request id"
+            description="one line per exchange on standard output; `json`: an object with all that is known, "
+            "`common`: the Common Log Format and the request id, `combined`: the Combined Log Format, the "
+            "request id and the rest as `name=value`; never Authorization, Cookie or other fields, but the "
+            "target with its query; [operations.md](operations.md) explains the fields"
         ),
     ] = "off"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from blitz._native import ffi, lib
-from blitz.errors import BlitzError
+from blitz.errors import ClientError, UpstreamError
 
 __all__ = ["BodyReader", "ChunkedBody", "CloseBody", "LengthBody", "NoBody", "body_reader"]
 
@@ -60,7 +60,7 @@ class NoBody:
 class LengthBody:
     __slots__ = ("_error", "done", "remaining")
 
-    def __init__(self, length: int, error: type[BlitzError]) -> None:
+    def __init__(self, length: int, error: type[ClientError | UpstreamError]) -> None:
         self.remaining = length
         self.done = length == 0
         self._error = error
@@ -81,13 +81,16 @@ class LengthBody:
 
     def feed_eof(self) -> None:
         if not self.done:
-            raise self._error(f"body cut short: {self.remaining} bytes of its content-length are missing")
+            raise self._error(
+                f"body cut short: {self.remaining} bytes of its content-length are missing",
+                cause=f"{self._error.source}_reset",
+            )
 
 
 class ChunkedBody:
     __slots__ = ("_chunks", "_consumed", "_error", "done", "remaining")
 
-    def __init__(self, error: type[BlitzError], max_line: int, max_trailers: int) -> None:
+    def __init__(self, error: type[ClientError | UpstreamError], max_line: int, max_trailers: int) -> None:
         self._chunks = ffi.new("blitz_chunks *", {"max_line": max_line, "max_trailers": max_trailers})
         self._consumed = ffi.new("size_t *")
         self._error = error
@@ -100,7 +103,8 @@ class ChunkedBody:
             if data == lib.BLITZ_E_LIMIT:
                 raise self._error(
                     "chunk extension or trailer section is over its limit (limits.max_chunk_line_size, "
-                    "limits.max_trailer_size)"
+                    "limits.max_trailer_size)",
+                    cause="limit",
                 )
             raise self._error("malformed chunked coding")
         if self._chunks.state == CHUNKS_DONE:
@@ -110,7 +114,9 @@ class ChunkedBody:
 
     def feed_eof(self) -> None:
         if not self.done:
-            raise self._error("body cut short: the last chunk is missing")
+            raise self._error(
+                "body cut short: the last chunk is missing", cause=f"{self._error.source}_reset"
+            )
 
 
 class CloseBody:
@@ -131,7 +137,11 @@ class CloseBody:
 
 
 def body_reader(
-    head: Any, error: type[BlitzError], *, max_chunk_line: int = 4096, max_trailers: int = 16384
+    head: Any,
+    error: type[ClientError | UpstreamError],
+    *,
+    max_chunk_line: int = 4096,
+    max_trailers: int = 16384,
 ) -> BodyReader:
     """The reader for the message whose checked head (cffi ``blitz_head *``) this is."""
     kind = head.body

@@ -10,69 +10,42 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 import trio
 
-from blitz._native import ffi, lib
 from blitz.errors import BlitzError, PluginError
+from blitz.http.rules import field_value
 from blitz.text import one_line
 
+from .access_format import MAX_ERROR, MAX_SMALL, MAX_TARGET, Record, encode, shown
 from .access_writer import LineWriter
 from .heads import span_bytes
 
 if TYPE_CHECKING:
-    from .connection import Connection
     from .exchange import Exchange
     from .incoming import IncomingBody
     from .peer import Peer
+    from .request_line import RequestLine
     from .runtime import RouteEntry
 
-__all__ = ["AccessLine", "AccessLog"]
+__all__ = ["AccessLine", "AccessLog", "Record"]
 
 _log = logging.getLogger("blitz.server")
 
 STDOUT = 1
 FLUSH_INTERVAL = 0.1  # seconds: at any load a write carries many lines, and nobody reads faster
 MAX_PENDING = 8 * 1024 * 1024  # bytes: ten seconds of the busiest worker
-MAX_TARGET = 2048  # characters of a target; the rest is replaced by "..."
-MAX_ERROR = 300
 CLIENT_GONE = 499  # nginx's word for: the client went before there was an answer
-
-
-class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of ``log.access = "json"``.
-
-    Attributes:
-        time: RFC 3339, when the request head was complete. duration: seconds from then to the answer's end.
-        id: of the request; a fault and an error answer name the same one.
-        received, sent: bytes of the bodies, without their framing; of a tunnel all bytes.
-        route, upstream: "" when none was chosen.
-        plugin: the last one that answered or failed. error: why there is no proper answer.
-    """
-
-    time: str
-    id: str
-    client: str
-    method: str
-    target: str
-    http: str
-    status: int
-    received: int
-    sent: int
-    duration: float
-    route: str = ""
-    upstream: str = ""
-    plugin: str = ""
-    error: str = ""
 
 
 class AccessLine:
     """What is remembered of an exchange until its line is written.
 
     Attributes:
-        plugin, error, upstream: as in ``Record``. entry: the route, when one was chosen.
+        host, user_agent, referrer, plugin, cause, error, upstream, tries: as in ``Record``.
+        entry: the route, when one was chosen.
+        known: id, client and status, when nothing but the answer's rest is left to do.
         answer: the body that is relayed; else ``sent`` counts.
     """
 
@@ -83,12 +56,18 @@ class AccessLine:
         "_target",
         "_time",
         "answer",
+        "cause",
         "entry",
         "error",
+        "host",
+        "known",
         "plugin",
         "received",
+        "referrer",
         "sent",
+        "tries",
         "upstream",
+        "user_agent",
     )
 
     def __init__(self, log: AccessLog, method: bytes, target: bytes, http: str, *, age: float = 0.0) -> None:
@@ -98,50 +77,69 @@ class AccessLine:
         self._method = method
         self._target = target
         self._time = time.perf_counter() - age
+        self.host = self.user_agent = self.referrer = self.upstream = b""
         self.plugin = ""
+        self.cause = ""
         self.error = ""
         self.received = 0
         self.sent = 0
+        self.tries = 0
         self.answer: IncomingBody | None = None
         self.entry: RouteEntry | None = None
-        self.upstream = b""
+        self.known: tuple[str, Peer, int] | None = None
 
     def failed(self, error: BlitzError) -> None:
         """*error* decided the answer, or would have."""
         if isinstance(error, PluginError):
             self.plugin = error.plugin
-        self.error = one_line(error.message[:MAX_ERROR])
+        self.cut(error.cause, error.message)
+
+    def cut(self, cause: str, message: str) -> None:
+        """The exchange did not come to a proper end: *cause* is one of ``blitz.errors.CAUSES``."""
+        self.cause = cause
+        self.error = one_line(message[:MAX_ERROR])
 
     def end(self, exchange: Exchange) -> None:
         """Write the line; *exchange* still has everything."""
-        upstream = exchange.cdata.upstream
         body = exchange.body
         if body is not None:
             self.received += body.received
         if self.answer is not None:
             self.sent += self.answer.received
         self.entry = exchange.entry
-        self.upstream = ffi.buffer(upstream.ptr, upstream.len)[:] if upstream.len else b""
+        self.tries = exchange.tries
+        self.upstream = exchange.endpoint.name if exchange.endpoint is not None else b""
         self.write(exchange.request_id, exchange.peer, exchange.status)
+        if exchange.story is not None:
+            exchange.story.end(exchange.status, self)
 
     def write(self, request_id: str, peer: Peer, status: int) -> None:
         """The exchange is over: write the line. *status* 0: the client has gone."""
         duration = time.perf_counter() - self._time
+        if not status:
+            self.sent = 0
+            self.cause = self.cause or "client_reset"
         self._log.write(
             Record(
                 time=self._log.stamp(time.time() - duration),
                 id=request_id,
                 client=peer.address,
-                method=_text(self._method, MAX_TARGET),
-                target=_text(self._target, MAX_TARGET),
+                method=shown(self._method, MAX_SMALL),
+                target=shown(self._target, MAX_TARGET),
                 http=self._http,
                 status=status or CLIENT_GONE,
                 received=self.received,
                 sent=self.sent,
                 duration=round(duration, 6),
+                scheme=peer.client_scheme,
+                host=shown(self.host, MAX_ERROR),
+                user_agent=shown(self.user_agent, MAX_ERROR),
+                referrer=shown(self.referrer, MAX_ERROR),
                 route=self.entry.name.decode() if self.entry is not None else "",
-                upstream=_text(self.upstream, MAX_ERROR),
+                upstream=shown(self.upstream, MAX_ERROR),
+                tries=self.tries,
                 plugin=self.plugin,
+                cause=self.cause,
                 error=self.error[:MAX_ERROR],
             )
         )
@@ -151,7 +149,7 @@ class AccessLog:
     """One per gateway. ``run`` writes what the other methods collect.
 
     Attributes:
-        kind: ``off``, ``json`` or ``common``.
+        kind: ``log.access``.
         dropped: lines that could not be written, so far.
     """
 
@@ -160,7 +158,6 @@ class AccessLog:
         self.dropped = 0
         self._writer = LineWriter(fd)
         self._failing = False
-        self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
         self._size = 0
         self._said = 0
@@ -172,15 +169,15 @@ class AccessLog:
     def begin(self, exchange: Exchange) -> AccessLine:
         """A request head is complete; plugins have not touched it."""
         request = exchange.request
-        return AccessLine(self, exchange.method, span_bytes(request, request.target), f"1.{request.minor}")
+        line = AccessLine(self, exchange.method, exchange.target, f"1.{request.minor}")
+        line.host = span_bytes(request, request.host)
+        line.user_agent = field_value(request, b"user-agent") or b""
+        line.referrer = field_value(request, b"referer") or b""
+        return line
 
-    def refused(self, connection: Connection, cdata: Any, error: BlitzError) -> None:
-        """*error* was answered, or not, outside of an exchange: no request came, or the short lane
-        waited in vain for its answer. *cdata* has the id that the answer tells."""
-        line, connection.line = connection.line or AccessLine(self, b"", b"", ""), None
-        line.failed(error)
-        octets: bytes = ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:]
-        line.write(octets.decode(), connection.peer, error.status_hint)
+    def refused(self, asked: RequestLine) -> AccessLine:
+        """No exchange comes of what a client sent."""
+        return AccessLine(self, asked.method, asked.target, asked.http)
 
     def stamp(self, now: float) -> str:
         second = int(now)
@@ -190,8 +187,10 @@ class AccessLog:
         return f"{self._prefix}.{int((now - second) * 1000):03d}Z"
 
     def write(self, record: Record) -> None:
-        """Collect a line."""
-        line = self._encode(record) if self.kind == "json" else _common(record)
+        """Collect a line, if there are any."""
+        if self.kind == "off":
+            return
+        line = encode(record, self.kind)
         if self._size > MAX_PENDING:
             self.dropped += 1
             return
@@ -242,21 +241,3 @@ class AccessLog:
             )
             self._said = self.dropped
             self._failing = False
-
-
-def _common(record: Record) -> bytes:
-    """NCSA Common Log Format, and the request id behind it."""
-    when = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.strptime(record.time[:19], "%Y-%m-%dT%H:%M:%S"))
-    request = "-"
-    if record.method:
-        request = f"{record.method} {record.target} HTTP/{record.http}".replace("\\", "\\\\").replace(
-            '"', '\\"'
-        )
-    return (
-        f'{record.client or "-"} - - [{when}] "{request}" {record.status} {record.sent or "-"} {record.id}'
-    ).encode()
-
-
-def _text(octets: bytes, most: int) -> str:
-    text = octets.decode("ascii", "backslashreplace")
-    return text if len(text) <= most else text[: most - 3] + "..."

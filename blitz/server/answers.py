@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, InternalError
 
+from .error_line import log_error_answer, log_refusal
+from .request_line import read_request_line
+
 if TYPE_CHECKING:
     from .connection import Connection
 
 __all__ = ["Handler", "Reply", "build_answer", "build_reply", "error_answer", "reason"]
-
-_log = logging.getLogger("blitz.server")
 
 TEXT = b"text/plain; charset=utf-8"
 
@@ -85,13 +85,12 @@ async def error_answer(connection: Connection, error: BlitzError) -> None:
     status = error.status_hint
     if not status:
         return
+    body = build_answer(cdata, status, None)
     if exchange is not None:
         exchange.status = status
-    elif context.access is not None:
-        context.access.refused(connection, cdata, error)
-    peer = connection.peer if exchange is None else exchange.peer
-    _log.info("%s: %s (answered %d)", peer.address, error, status)
-    body = build_answer(cdata, status, None)
+        log_error_answer(exchange, status, error)
+    else:
+        _log_refused(connection, cdata, status, len(body), error)
     if connection.client_options is None:
         connection.make_options()
     options = connection.client_options
@@ -103,6 +102,8 @@ async def error_answer(connection: Connection, error: BlitzError) -> None:
     if exchange is not None and exchange.method == b"HEAD":
         body = b""  # Content-Length says what GET would get (RFC 9110 section 9.3.2)
         options.first_is_last = 0
+    if connection.line is not None:
+        connection.line.sent = len(body)
     context.tell_date(options)
     size = context.write_head(cdata.response, options, ffi.from_buffer("uint8_t[]", body), len(body))
     if exchange is None:
@@ -111,3 +112,16 @@ async def error_answer(connection: Connection, error: BlitzError) -> None:
     sent = connection.stream.send_nowait(data)
     if sent < size:
         await connection.stream.send_rest(memoryview(data)[sent:])
+
+
+def _log_refused(connection: Connection, cdata: Any, status: int, size: int, error: BlitzError) -> None:
+    """What was refused did not become an exchange; *size* bytes of body are the answer."""
+    context, peer = connection.context, connection.peer
+    asked = read_request_line(connection.buffer)
+    request_id = ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:].decode()
+    log_refusal(context, peer, asked, status, error, request_id)
+    if context.access is not None:
+        line = context.access.refused(asked)
+        line.failed(error)
+        line.sent = size
+        line.write(request_id, peer, status)

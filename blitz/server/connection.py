@@ -15,11 +15,12 @@ import trio
 from trio.lowlevel import checkpoint
 
 from blitz._native import ffi, lib
-from blitz.errors import BlitzError, ClientError, ClientGone, CutOff, InternalError, UpstreamError
+from blitz.errors import BlitzError, ClientError, ClientGone, CutOff, InternalError
 from blitz.http.buffer import Buffer
 
 from .answers import error_answer
 from .deadline import Timer
+from .ends import note_broken, note_cancelled, note_late
 from .exchange import Exchange
 from .forward import drop_untrusted, set_host
 from .lane import CANCELLED, CLOSED, RELOADED, Handover, serve_short
@@ -44,6 +45,7 @@ LINGER_TIME = 2.0  # seconds we go on reading after a last answer, so that a res
 LINGER_SIZE = 1024 * 1024  # and at most so many bytes
 CUT_GOODBYE_TIME = 1.0  # the same for one that a drain cuts off: its time is over
 GOODBYE_TIME = 5.0  # seconds for sending an error answer after a deadline
+CUT_OFF = 503  # the status in the line of an exchange that we ended without an answer
 _CLOSE = lib.BLITZ_BODY_CLOSE
 
 
@@ -142,8 +144,8 @@ class Connection:
         context = self.context
         self.exchange = exchange
         access = context.access
-        if access is not None and self.line is None:  # the short lane may have begun it
-            self.line = access.begin(exchange)
+        if (access is not None or context.stories) and self.line is None:  # the short lane may have begun it
+            self.line = context.access_log.begin(exchange)
         keep = await exchange.run(begun)
         self.timer.bound(0, "")
         if self.line is not None:
@@ -161,16 +163,29 @@ class Connection:
         self.line = None
         line.end(exchange)
 
+    def _end_known_line(self) -> None:
+        """Write the line of an exchange of the short lane whose rest is not its business."""
+        line = self.line
+        if line is not None and line.known is not None:
+            self.line = None
+            line.write(*line.known)
+
     async def _finish_short(self, begun: Handover) -> bool:
         """Go on with what the short lane began."""
         if begun.unsent_answer is None:
             return await self._run_exchange(Exchange(self, begun.cdata, begun), begun)
-        await self._send_rest(memoryview(begun.unsent_answer))
+        await self.send_rest(memoryview(begun.unsent_answer))
+        self._end_known_line()
         return True
 
     def _may_be_short(self) -> bool:
         context = self.context
-        return context.runtime.short and not context.draining and isinstance(self.stream, SocketStream)
+        return (
+            context.runtime.short
+            and not context.stories
+            and not context.draining
+            and isinstance(self.stream, SocketStream)
+        )
 
     def make_options(self) -> None:
         """Writer options, made with the first request: an idle connection needs none."""
@@ -249,7 +264,7 @@ class Connection:
             got = await self.stream.receive_into(buffer.view[buffer.end :])
             if not got:
                 if buffer.end > buffer.start:
-                    raise ClientError("request head cut short")
+                    raise ClientError("request head cut short", cause="client_reset")
                 return False
             buffer.end += got
 
@@ -325,9 +340,10 @@ class Connection:
         """Send all of *data*; it may be overwritten as soon as this waits."""
         sent = self.stream.send_nowait(data)
         if sent < len(data):
-            await self._send_rest(memoryview(bytes(data[sent:])))
+            await self.send_rest(memoryview(bytes(data[sent:])))
 
-    async def _send_rest(self, data: memoryview) -> None:
+    async def send_rest(self, data: memoryview) -> None:
+        """Send *data*, which stays as it is; as long as the client takes some of it."""
         await send_patiently(self.stream, data, self.timer, self.context.runtime.timeouts.send_idle, "send")
 
 
@@ -373,7 +389,7 @@ async def serve_connection(
             except BlitzError as exc:
                 error = exc
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass
+                note_broken(connection.line)
             except Exception as exc:
                 context.counters.internal_errors += 1
                 _log.exception("internal error on a connection from %s", peer.address)
@@ -433,18 +449,26 @@ def _late(connection: Connection) -> BlitzError | None:
     connection.context.counters.timeouts += 1
     what = connection.timer.what
     if what in ("handshake", "keepalive", "first request", "send"):
+        note_late(connection.line, what)
         return None
     if what == "head":
         return ClientError("request head took too long (timeouts.head)", status=408)
-    if connection.exchange is None:
-        return UpstreamError(f"{what} took too long", status=504)  # in the short lane
-    return connection.exchange.late(what)
+    assert connection.exchange is not None
+    error = connection.exchange.late(what)
+    if error is None:
+        note_late(connection.line, what)
+    return error
 
 
 def _release(connection: Connection) -> None:
     exchange = connection.exchange
+    if connection.line is not None and connection.line.known is not None:
+        note_cancelled(connection.line)
+        connection._end_known_line()
     if exchange is not None:
         if connection.line is not None:
+            if note_cancelled(connection.line) and not exchange.status:
+                exchange.status = CUT_OFF
             connection.end_line(connection.line, exchange)
         exchange.close()
         connection.context.give_exchange(exchange.cdata)

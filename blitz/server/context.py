@@ -27,6 +27,7 @@ from .faults import FaultLog
 from .lane import Lane
 from .runtime import Runtime
 from .splice import PipePool
+from .story import is_wanted
 from .turns import GuestTurns
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ class Counters:
 class ServerContext:
     """One per gateway; belongs to one trio run.
 
+    Attributes:
+        stories: the log tells the way of each exchange (``story.py``), and the short lane serves none.
+
     Args:
         reserve: descriptors put by for a listener that always has to answer; connections of such a context
             give way to new ones (``room.py``).
@@ -100,6 +104,7 @@ class ServerContext:
         self.runtime = runtime
         self.access_log.kind = kind = runtime.resolved.log.access
         self.access = None if kind == "off" else self.access_log
+        self.stories = is_wanted()
         self.lane.run_on(runtime)
 
     def refresh_date(self) -> None:

@@ -11,7 +11,6 @@ before it has all been sent.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,23 +32,23 @@ from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING
 
 from .answers import build_answer, build_reply
 from .deadline import TICK
+from .error_line import log_error_answer
 from .forward import forward, go_on_with_answer
 from .guests import drive, wait_for_instance
 from .heads import span_bytes
 from .incoming import IncomingBody, collect
 from .rate import MinRate
 from .route import find_route, moved_to
+from .story import Story
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .lane import Handover
     from .runtime import RouteEntry
     from .upload import Upload
-    from .upstream import UpstreamConnection
+    from .upstream import Endpoint, UpstreamConnection
 
 __all__ = ["Exchange"]
-
-_log = logging.getLogger("blitz.server")
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
@@ -68,16 +67,18 @@ class Exchange:
 
     Attributes:
         cdata: cffi ``blitz_exchange *``, ours until ``close``.
-        method: of the request as the client sent it.
+        method, target: of the request as the client sent it.
         peer: the client; behind a trusted proxy it may be another one for each request.
         body: the request's body; None when it has none.
         collected: what of the body a plugin made us collect.
         chain_run: the plugins' way; None without plugins.
         upstream: the connection in use.
+        endpoint: the last one that was tried; tries: how many times one was.
         upload: the task that sends the rest of the body.
         began: when, in trio's time: the head was complete.
         awaiting_answer: the upstream's final head has not come yet.
         head_sent: the final answer has begun; no error answer is possible any more.
+        story: tells the log what happens; None: nobody reads it.
         protocol: that the client asked to switch to, if it may; lower case.
         must_linger: close with a goodbye, because the client may still be sending.
     """
@@ -93,6 +94,7 @@ class Exchange:
         "collected",
         "connection",
         "context",
+        "endpoint",
         "entry",
         "expects_continue",
         "head_sent",
@@ -103,6 +105,9 @@ class Exchange:
         "request",
         "runtime",
         "status",
+        "story",
+        "target",
+        "tries",
         "upload",
         "upstream",
     )
@@ -122,7 +127,11 @@ class Exchange:
                 peer = connection.client_of(request)
         self.peer = peer
         cdata.peer = peer.struct
-        self.method = span_bytes(request, request.method)
+        if begun is None:
+            self.method = span_bytes(request, request.method)
+            self.target = span_bytes(request, request.target)
+        else:
+            self.method, self.target = begun.method, begun.target
         self.expects_continue = bool(request.flags & _EXPECT)
         self._continue_sent = False
         self.collected: bytes | None = None
@@ -131,12 +140,15 @@ class Exchange:
         self.chain_run: ChainRun | None = None
         self.entry: RouteEntry | None = None
         self.upstream: UpstreamConnection | None = None
+        self.endpoint: Endpoint | None = None
+        self.tries = 0
         self.upload: Upload | None = None
         self.awaiting_answer = False
         self.head_sent = False
         self.must_linger = False
         self.protocol = b""
         self.status = 0
+        self.story: Story | None = None
 
     def _incoming(self, request: Any, begun: Handover | None) -> IncomingBody | None:
         """The request's body as the client sent it, whatever plugins have set since; None: it has none."""
@@ -184,6 +196,8 @@ class Exchange:
         field = self.runtime.request_id_header
         if field and (begun is None or begun.entry is None):  # else the lane has told it, before plugins ran
             lib.blitz_exchange_tell_id(self.cdata, field, len(field))
+        if self.context.stories:
+            self.story = Story(self)
         try:
             if begun is None or begun.entry is None:
                 return await self._run_from_start()
@@ -195,7 +209,9 @@ class Exchange:
 
     async def _run_from_start(self) -> bool:
         self._check_size()
-        before = self.runtime.before
+        before, only = self.runtime.before, self.runtime.router.only
+        if before.pools and only is not None:
+            self._take_route(only)  # there is nothing to choose
         if before.pools and await self._ask(ChainRun(before, self.cdata, trio.current_time)) == ANSWER:
             return await self._answer_from_plugin()
         entry = self._find_route()
@@ -208,17 +224,13 @@ class Exchange:
 
     async def _go_on_from(self, begun: Handover, entry: RouteEntry) -> bool:
         """The lane has run some plugins, and perhaps sent the request."""
-        self.entry = entry
-        run = None
-        if entry.chain.pools:
-            run = ChainRun(entry.chain, self.cdata, trio.current_time, begun=True)
-            self._take_run(run)
+        self.take_over(begun)
         if begun.answer_size:
             return await go_on_with_answer(self, begun)
         if begun.upstream is not None:
             assert entry.cluster is not None
             return await forward(self, entry.cluster, begun)
-        return await self._go_through(entry, run, begun)
+        return await self._go_through(entry, self.chain_run, begun)
 
     async def _go_through(
         self, entry: RouteEntry, run: ChainRun | None, begun: Handover | None = None
@@ -268,9 +280,11 @@ class Exchange:
         self._take_route(entry)
         return entry
 
-    def _take_route(self, entry: RouteEntry) -> None:
-        self.entry = entry
+    def _take_route(self, entry: RouteEntry, *, moved: bool = False) -> None:
+        known, self.entry = self.entry, entry
         self.cdata.route = entry.name_text
+        if self.story is not None and entry is not known:
+            self.story.route(entry, moved=moved)
 
     def _moved_to(self, entry: RouteEntry) -> RouteEntry | None:
         try:
@@ -279,19 +293,28 @@ class Exchange:
             self._note_fault(error)
             raise
         if moved is not None:
-            self._take_route(moved)
+            self._take_route(moved, moved=True)
         return moved
 
     async def _ask(self, run: ChainRun, begun: Handover | None = None) -> int:
         """Run the request hooks that are left; CONTINUE or ANSWER."""
         if run is not self.chain_run:
             self._take_run(run)
+        if self.story is not None:
+            self.story.mark()
         step = run.request() if begun is None else run.see_to(begun.step)
         return step if step <= ANSWER else await self.go_on(step, run.request, self._collect_request_body)
+
+    def take_over(self, begun: Handover) -> None:
+        """What the lane has decided, and the plugins that it has asked, are this exchange's."""
+        self.entry = begun.entry
+        if begun.entry is not None and begun.entry.chain.pools:
+            self._take_run(ChainRun(begun.entry.chain, self.cdata, trio.current_time, begun=True))
 
     def _take_run(self, run: ChainRun) -> None:
         self.chain_run = run
         run.on_fault = self._note_fault
+        run.on_verdict = self.story.verdict if self.story is not None else None
         run.left = self.runtime.chain_timeout
 
     async def go_on(self, step: int, again: Callable[[], int], collect: Callable[[], Awaitable[None]]) -> int:
@@ -301,24 +324,28 @@ class Exchange:
         while step > ANSWER:
             if step == PENDING:
                 step = await drive(run, self.context.turns, self.connection.stream)
-            elif step == NEED_BODY:
-                await collect()
-                run.body_ready = True
-                step = again()
             else:
-                assert step == NEED_INSTANCE
-                await wait_for_instance(run)
+                if step == NEED_BODY:
+                    await collect()
+                    run.body_ready = True
+                else:
+                    assert step == NEED_INSTANCE
+                    await wait_for_instance(run)
+                if self.story is not None:
+                    self.story.mark()
                 step = again()
         return step
 
     def _note_fault(self, error: PluginError) -> None:
         if self.connection.line is not None:
             self.connection.line.failed(error)
+        skipped = self.runtime.fails_open(error.plugin) and not isinstance(error, PluginReroute)
+        outcome = "skipped" if skipped else f"answered {error.status_hint}" if not self.head_sent else ""
+        if self.story is not None:
+            self.story.fault(error, outcome)
         if isinstance(error, PluginSuspended) and self.chain_run is not None and self.chain_run.left > 0:
             return  # in quarantine: that was said once
         self.context.counters.plugin_faults += 1
-        skipped = self.runtime.fails_open(error.plugin) and not isinstance(error, PluginReroute)
-        outcome = "skipped" if skipped else f"answered {error.status_hint}" if not self.head_sent else ""
         route = self.entry.name.decode() if self.entry is not None else ""
         self.context.faults.note(error, request_id=self.request_id, route=route, outcome=outcome)
 
@@ -336,6 +363,8 @@ class Exchange:
         if self.collected is None:
             await self.say_continue()
             self.collected = await collect(body, limit)
+            if self.story is not None:
+                self.story.collected("request body", len(self.collected), whole=body.done)
         self.lend_body(self.collected, limit, complete=body.done)
         if self.cdata.body_truncated and must_have_all:
             raise ClientError(f"request body is over the plugin's max_body of {limit} bytes", status=413)
@@ -406,14 +435,19 @@ class Exchange:
             self.connection.line.failed(error)
         if isinstance(error, UpstreamError):
             self.context.counters.upstream_errors += 1
-            _log.warning("%s (request %s)", error, self.request_id)
         self.drop_upstream()
+        log_error_answer(self, error.status_hint, error)
         self._answer_body = build_answer(self.cdata, error.status_hint, None)
         return await self._answer(error)
 
     async def _answer_as_last_hop(self) -> bool:
         """Answer OPTIONS for ourselves; TRACE is not offered, it would show fields to a script."""
         status = 200 if self.method == b"OPTIONS" else 405
+        if status != 200:
+            error = ClientError("TRACE that ends here, by Max-Forwards, is not answered", status=status)
+            if self.connection.line is not None:
+                self.connection.line.failed(error)
+            log_error_answer(self, status, error)
         self._answer_body = build_answer(self.cdata, status, b"" if status == 200 else None)
         lib.blitz_head_add(self.cdata.response, b"allow", 5, ALLOW, len(ALLOW))
         return await self._answer(None)
@@ -436,6 +470,7 @@ class Exchange:
                 if error is not None:
                     raise InternalError("a plugin failed on an error answer") from exc
                 self.cdata.body_edited = 0
+                log_error_answer(self, exc.status_hint, exc)
                 self._answer_body = build_answer(self.cdata, exc.status_hint, None)
         return await self.send_whole()
 
@@ -443,6 +478,8 @@ class Exchange:
         run.begin_response()
         run.body_ready = True
         self.lend_body(self._answer_body, len(self._answer_body), complete=True)
+        if self.story is not None:
+            self.story.mark()
         step = run.response()
         if step != CONTINUE:
             await self.go_on(step, run.response, _nothing)
@@ -462,12 +499,22 @@ class Exchange:
         first = b"" if self.method == b"HEAD" else data
         options.first_is_last = len(first) == len(data)
         size = self.context.write_head(response, options, ffi.from_buffer("uint8_t[]", first), len(first))
-        self.head_sent = True
-        self.status = status
         if self.connection.line is not None:
             self.connection.line.sent = len(first)
-        await self.connection.send(self.context.scratch.view[:size])
+        await self.begin_answer(status, size)
         return not close
+
+    async def begin_answer(self, status: int, size: int) -> None:
+        """Send the first *size* bytes of the scratch buffer: the final head, and what comes with it.
+
+        Raises trio.BrokenResourceError; ``status`` says whether the client has been told anything.
+        """
+        self.head_sent = True
+        data = self.context.scratch.view[:size]
+        sent = self.connection.stream.send_nowait(data)
+        self.status = status
+        if sent < size:
+            await self.connection.send_rest(memoryview(bytes(data[sent:])))
 
     # -- ends
 
@@ -478,7 +525,7 @@ class Exchange:
         if what == "request body":
             return ClientError("request body stalled", status=408)
         if what == "total":
-            return UpstreamError("exchange took too long", status=504)
+            return UpstreamError("exchange took too long (timeouts.total)", status=504, cause="deadline")
         if self.upstream is not None:
             return UpstreamError(f"{self.upstream.endpoint.address}: {what} took too long", status=504)
         return ClientError(f"{what} took too long", status=408)

@@ -83,6 +83,8 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
     while True:
         if begun is not None and begun.upstream is not None:
             upstream = exchange.upstream = begun.upstream
+            exchange.endpoint = upstream.endpoint
+            exchange.tries = 1
             answer, unsent = begun.answer, begun.unsent
             begun = None
         else:
@@ -95,11 +97,13 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
                 await _send_unsent(exchange, upstream, unsent)
             buffer = await read_answer(exchange, upstream, answer)
             break
-        except DeadUpstream:
+        except DeadUpstream as exc:
             exchange.drop_upstream()
             if fresh or not upstream.used or not first.is_all or exchange.method not in IDEMPOTENT:
                 raise
             fresh = True
+            if exchange.story is not None:
+                exchange.story.again(exc)
     try:
         return await relay(exchange, upstream, buffer)
     finally:
@@ -112,6 +116,8 @@ async def go_on_with_answer(exchange: Exchange, begun: Handover) -> bool:
     assert upstream is not None
     assert buffer is not None
     exchange.upstream = upstream
+    exchange.endpoint = upstream.endpoint
+    exchange.tries = 1
     buffer.start = begun.answer_size
     try:
         return await relay(exchange, upstream, buffer, begun)
@@ -169,6 +175,10 @@ async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> Upst
     failure: UpstreamError | None = None
     for endpoint in cluster.order(now):
         connection = None if fresh else exchange.context.lane.resting.take_idle(endpoint, exchange.connection)
+        exchange.endpoint = endpoint
+        exchange.tries += 1
+        if exchange.story is not None:
+            exchange.story.trying(endpoint, exchange.tries, connection)
         if connection is not None:
             return connection
         try:
@@ -176,6 +186,8 @@ async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> Upst
             return await endpoint.connect(exchange.runtime.timeouts.connect, exchange.connection, preface)
         except UpstreamError as exc:
             failure = exc
+            if exchange.story is not None:
+                exchange.story.not_connected(exc)
     assert failure is not None
     raise failure
 
@@ -235,6 +247,8 @@ async def _send_request(
     set_host(options, host)
     size = context.write_head(request, options, first.ptr, first.size)
     data = context.scratch.view[:size]
+    if exchange.story is not None:
+        exchange.story.sent_head(size, first.size, whole=first.is_all)
     stream = upstream.stream
     try:
         sent = stream.send_nowait(data)

@@ -25,12 +25,14 @@ import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
 from blitz._native import ffi, lib
-from blitz.errors import ClientError, CutOff, InternalError
+from blitz.errors import ClientError, InternalError
 from blitz.http.buffer import Buffer
 from blitz.wasm.chain import ANSWER, CONTINUE, emit_log_of
 
 from .access import AccessLine
 from .deadline import MAX_AT_ONCE, TICK
+from .ends import note_broken
+from .exchange import Exchange
 from .heads import span_bytes
 from .resting import Resting
 from .route import find_route
@@ -66,6 +68,7 @@ class Handover:
 
     Attributes:
         cdata: the native exchange; its owner is whoever takes the handover.
+        method, target: of the request as the client sent it.
         entry: the route, or None: nothing was decided yet.
         peer: the client, once plugins may have changed what it was found by.
         step: what the chain in cdata has come to; ``ChainRun.see_to`` takes it.
@@ -79,6 +82,8 @@ class Handover:
     """
 
     cdata: Any = None
+    method: bytes = b""
+    target: bytes = b""
     entry: RouteEntry | None = None
     peer: Peer | None = None
     step: int = CONTINUE
@@ -240,21 +245,22 @@ class Lane(trio.abc.Instrument):
         return stay
 
     def leave(self, connection: Connection) -> None:
-        """Take a connection out, whatever it does; the upstream connection it waits for is closed."""
+        """Take a connection out, whatever it does."""
         fd = connection.stream.fileno()
         report = ffi.new("blitz_lane_report *")
         lib.blitz_lane_leave(self._lane, fd, report)
-        stay = self._stays.pop(fd)
-        if report.line.method.len:
-            connection.line = self._line(report)
-            if not connection.timer.expired:  # else an answer follows, and ends the line
-                error = CutOff(CANCELLED)
-                connection.line.failed(error)
-                self._end_line(report, stay, error.status_hint)
         if report.told:
             self._see_to_pools(report)
-        if report.upstream >= 0:
-            self._upstream(report, report.upstream).close()
+        if report.slot >= 0:
+            # It has an exchange, which ends as any other does: with an answer, if its deadline has passed.
+            begun = self._handover(report)
+            exchange = connection.exchange = Exchange(connection, begun.cdata, begun)
+            exchange.take_over(begun)
+            exchange.upstream = begun.upstream
+            if begun.upstream is not None:
+                exchange.endpoint = begun.upstream.endpoint
+                exchange.tries = 1
+        del self._stays[fd]
 
     # -- the event loop
 
@@ -398,10 +404,8 @@ class Lane(trio.abc.Instrument):
             self.resting.give_back(self._upstream(report, report.returned))
         if report.told:
             self._see_to_pools(report)
-        if report.line.method.len and what != _HAND_OVER:
-            stay = self._stays[report.fd]
-            stay.connection.line = self._line(report)
-            self._end_line(report, stay, report.line.status)
+        if self._face.logged and report.line.method.len and what != _HAND_OVER:
+            self._end_line(what, report)
         if what == _HAND_OVER:
             self._wake(report, self._handover(report))
         elif what == lib.BLITZ_LANE_UNSENT:
@@ -428,10 +432,12 @@ class Lane(trio.abc.Instrument):
         connection.buffer, cdata = self._take_slot(report)
         connection.buffer.start = report.size
         connection.busy = True
-        if report.line.method.len:
-            connection.line = self._line(report)
+        asked = report.line
+        method, target = _bytes(asked.method), _bytes(asked.target)
+        if self._face.logged:
+            connection.line = self._line(report, method, target)
         if report.route == ffi.NULL:
-            return Handover(cdata, body_size=report.body, began=report.began)
+            return Handover(cdata, method, target, body_size=report.body, began=report.began)
         answer = upstream = None
         if report.upstream >= 0:
             upstream = self._upstream(report, report.upstream)
@@ -441,6 +447,8 @@ class Lane(trio.abc.Instrument):
             self._lend()
         return Handover(
             cdata,
+            method,
+            target,
             self._entries[report.route.id],
             stay.peer,
             report.step,
@@ -452,28 +460,38 @@ class Lane(trio.abc.Instrument):
             began=report.began,
         )
 
-    def _line(self, report: Any) -> AccessLine:
+    def _line(self, report: Any, method: bytes, target: bytes) -> AccessLine:
         """The access line of the exchange in a report, begun."""
         found = report.line
-        method, target = (ffi.buffer(text.ptr, text.len)[:] for text in (found.method, found.target))
         age = trio.current_time() - found.began
         line = AccessLine(self._context.access_log, method, target, "1.1", age=age)
-        line.sent = found.sent
-        if report.what != _HAND_OVER:  # else the general path counts what it reads from the buffer
-            line.received = found.received
-        if report.route != ffi.NULL:
-            entry = line.entry = self._entries[report.route.id]
-            if report.step == ANSWER:
-                line.plugin = entry.chain.pools[report.index].name
-            elif entry.cluster is not None:
-                line.upstream = entry.cluster.endpoints[report.endpoint].name
+        line.host, line.user_agent, line.referrer = map(
+            _bytes, (found.host, found.user_agent, found.referrer)
+        )
         return line
 
-    def _end_line(self, report: Any, stay: _Stay, status: int) -> None:
-        """The exchange has ended in the lane: write its line."""
-        line, stay.connection.line = stay.connection.line, None
-        assert line is not None
-        line.write(ffi.buffer(report.line.id)[:].decode(), stay.peer, status)
+    def _end_line(self, what: int, report: Any) -> None:
+        """The exchange in a report has ended in the lane, but for the rest of its answer: its line."""
+        stay, found = self._stays[report.fd], report.line
+        line = self._line(report, _bytes(found.method), _bytes(found.target))
+        line.sent = found.sent
+        entry = line.entry = self._entries[report.route.id]
+        line.received = found.received
+        if report.step == ANSWER:
+            line.plugin = entry.chain.pools[report.index].name
+        else:
+            assert entry.cluster is not None
+            line.upstream = entry.cluster.endpoints[report.endpoint].name
+            line.tries = 1
+        status = found.status
+        if what == lib.BLITZ_LANE_BROKEN:
+            note_broken(line)
+            status = 0
+        line.known = (ffi.buffer(found.id)[:].decode(), stay.peer, status)
+        if what == lib.BLITZ_LANE_UNSENT:
+            stay.connection.line = line
+        else:
+            line.write(*line.known)
 
     def _upstream(self, report: Any, fd: int) -> UpstreamConnection:
         """The connection behind a descriptor that the lane took from the endpoint of the report's route."""
@@ -517,6 +535,12 @@ class Lane(trio.abc.Instrument):
                 return False
             self._slots.pop()
         return True
+
+
+def _bytes(text: Any) -> bytes:
+    """What a cffi ``blitz_text`` points to."""
+    octets: bytes = ffi.buffer(text.ptr, text.len)[:] if text.len else b""
+    return octets
 
 
 def _route_of_all(runtime: Runtime) -> Any:

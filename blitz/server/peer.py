@@ -75,6 +75,11 @@ class Peer:
             self._link = "\n".join([self.address, self.scheme, *self._texts.values(), ""]).encode()
         return self._link
 
+    @property
+    def client_scheme(self) -> str:
+        """That the client used: of the link to us, unless a trusted proxy says otherwise."""
+        return (self._chain.scheme if self._chain is not None else "") or self.scheme
+
     def behind(self, chain: Chain) -> Peer:
         """The client that this trusted proxy speaks for; the TLS texts stay those of the proxy's link."""
         client = Peer(chain.client, scheme=self.scheme, texts=self._texts)

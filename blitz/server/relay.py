@@ -40,12 +40,16 @@ _CHUNKED = lib.BLITZ_BODY_CHUNKED
 _KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
 _RESPONSE = lib.BLITZ_RESPONSE
 
+RESET = "upstream_reset"
 SWITCHING = 101
 PARTIAL = 206
 
 
 class DeadUpstream(UpstreamError):
     """The connection ended before a byte of the answer: on a reused one, a safe moment to try again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, cause=RESET)
 
 
 async def read_answer(
@@ -79,6 +83,8 @@ async def read_answer(
                     buffer.start += size
                     if response.status >= 200 or response.status == SWITCHING:
                         exchange.awaiting_answer = False
+                        if exchange.story is not None:
+                            exchange.story.upstream_head(response)
                         return buffer
                     interim += 1
                     if interim > runtime.limits.max_interim_responses:
@@ -112,14 +118,14 @@ async def _receive(
     except trio.BrokenResourceError as exc:
         if untouched:
             raise DeadUpstream(f"{address}: connection reset before an answer") from exc
-        raise UpstreamError(f"{address}: connection reset in the head") from exc
+        raise UpstreamError(f"{address}: connection reset in the head", cause=RESET) from exc
     except trio.ClosedResourceError:
         raise _why_closed(exchange) from None
     if got:
         return got
     if untouched:
         raise DeadUpstream(f"{address}: connection closed before an answer")
-    raise UpstreamError(f"{address}: connection closed in the head")
+    raise UpstreamError(f"{address}: connection closed in the head", cause=RESET)
 
 
 def _why_closed(exchange: Exchange) -> BlitzError:
@@ -220,13 +226,17 @@ async def _ask_plugins(
         limit, must_have_all = run.wanted_body_size(response=True)
         patience = exchange.runtime.timeouts.collect
         collected = await collect(body, limit, patience or math.inf)
+        if exchange.story is not None:
+            exchange.story.collected("answer's body", len(collected), whole=body.done)
         exchange.lend_body(collected, limit, complete=body.done)
         if cdata.body_truncated and must_have_all:
             if len(collected) > limit:
-                raise UpstreamError(f"answer is over the plugin's max_body of {limit} bytes")
+                raise UpstreamError(f"answer is over the plugin's max_body of {limit} bytes", cause="limit")
             late = f"answer's body took longer than timeouts.collect, {patience:g} s"
             raise UpstreamError(f"{late}, and a plugin that changes it must have all of it", status=504)
 
+    if exchange.story is not None:
+        exchange.story.mark()
     step = run.response() if asked is None else run.see_to(asked.step)
     if step != CONTINUE:
         await exchange.go_on(step, run.response, collect_answer)
@@ -268,9 +278,7 @@ async def _send_answer(exchange: Exchange, body: IncomingBody, collected: bytes 
         first, first_size = ffi.from_buffer("uint8_t[]", collected), len(collected)
     options.first_is_last = body.done
     size = context.write_head(response, options, first, first_size)
-    exchange.head_sent = True
-    exchange.status = response.status
-    await exchange.connection.send(context.scratch.view[:size])
+    await exchange.begin_answer(response.status, size)
     if not body.done and has_content:
         await _send_parts(exchange, body, chunked=chunked)
     return not close
@@ -286,7 +294,7 @@ async def _send_parts(exchange: Exchange, body: IncomingBody, *, chunked: bool) 
         try:
             start, end = await body.next_part()
         except trio.BrokenResourceError as exc:
-            raise UpstreamError("connection reset in the answer's body") from exc
+            raise _reset_in_body() from exc
         except trio.ClosedResourceError:
             raise _why_closed(exchange) from None
         part = body.part
@@ -296,6 +304,10 @@ async def _send_parts(exchange: Exchange, body: IncomingBody, *, chunked: bool) 
         sent = stream.send_nowait(data) if data else 0
         if sent < len(data):
             await send_patiently(stream, data[sent:], timer, send_idle, "send")
+
+
+def _reset_in_body() -> UpstreamError:
+    return UpstreamError("connection reset in the answer's body", cause=RESET)
 
 
 async def _splice_parts(exchange: Exchange, body: IncomingBody) -> None:
@@ -311,7 +323,7 @@ async def _splice_parts(exchange: Exchange, body: IncomingBody) -> None:
     except SinkBroken as exc:
         raise ClientGone from exc
     except trio.BrokenResourceError as exc:
-        raise UpstreamError("connection reset in the answer's body") from exc
+        raise _reset_in_body() from exc
     except trio.ClosedResourceError:
         raise _why_closed(exchange) from None
 
@@ -326,6 +338,8 @@ def _finish_upstream(exchange: Exchange, upstream: UpstreamConnection, body: Inc
         and exchange.cdata.response.flags & _KEEP_ALIVE
         and exchange.request_read()
     )
+    if exchange.story is not None:
+        exchange.story.kept(upstream.endpoint, kept=bool(clean))
     if clean:
         exchange.upstream = None
         exchange.context.lane.resting.give_back(upstream)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .deadline import Timer
+from .ends import note_late
 from .sending import send_patiently
 
 if TYPE_CHECKING:
@@ -35,12 +36,22 @@ async def tunnel(exchange: Exchange, upstream: ByteStream, ahead_up: bytes, ahea
         down = _Direction(exchange, upstream, client, nursery.cancel_scope)
         nursery.start_soon(up.run, ahead_up)
         nursery.start_soon(down.run, ahead_down)
+    line = exchange.connection.line
     if up.timer.expired or down.timer.expired:
         exchange.context.counters.timeouts += 1
+        note_late(line, "tunnel")
+    broken = up.broken or down.broken
+    if line is not None and broken is not None:
+        side = "client" if broken is client else "upstream"
+        line.cut(f"{side}_reset", f"{side} connection broke in the tunnel")
 
 
 class _Direction:
-    """From *source* to *sink*. Whatever ends it early ends the other one too, through *scope*."""
+    """From *source* to *sink*. Whatever ends it early ends the other one too, through *scope*.
+
+    Attributes:
+        broken: which of the two was, when that ended it.
+    """
 
     def __init__(
         self, exchange: Exchange, source: ByteStream, sink: ByteStream, scope: trio.CancelScope
@@ -49,6 +60,8 @@ class _Direction:
         self.source = source
         self.sink = sink
         self.scope = scope
+        self.broken: ByteStream | None = None
+        self._in_use = source
         self.timer = Timer(exchange.context.wheel, scope.cancel)
 
     async def run(self, ahead: bytes) -> None:
@@ -63,6 +76,7 @@ class _Direction:
             if not self.sink.half_closes:
                 self.scope.cancel()  # nothing but the end of both tells it
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.broken = self._in_use
             self.scope.cancel()
         finally:
             self.timer.disarm()
@@ -76,6 +90,7 @@ class _Direction:
         from_client = self.source is connection.stream
         while True:
             self.timer.arm(timeouts.tunnel_silence, "tunnel")
+            self._in_use = self.source
             got = await self.source.receive_into(view)
             if not got:
                 return
@@ -87,6 +102,7 @@ class _Direction:
             await self._send(view[:got])
 
     async def _send(self, data: memoryview) -> None:
+        self._in_use = self.sink
         sent = self.sink.send_nowait(data)
         if sent < len(data):
             patience = self.exchange.runtime.timeouts.send_idle

@@ -355,7 +355,7 @@ class Endpoint:
 
     def _failed(self, why: str) -> UpstreamError:
         self._note_failure(why)
-        return UpstreamError(f"{self.address}: {why}", status=502, retryable=True)
+        return UpstreamError(f"{self.address}: {why}", status=502, retryable=True, cause="upstream_connect")
 
     async def _encrypt(self, stream: SocketStream, tls: ClientTls) -> TlsStream:
         encrypted = tls.wrap(stream, self.address.host)

@@ -43,6 +43,7 @@ _LOGS = lib.BLITZ_R_LOGS
 REQUEST_ID_SIZE = 32
 _V_MASK = 3
 _V_STOP = lib.BLITZ_V_STOP
+_VERDICTS = ("continue", "answer")  # by their number
 
 
 class Chain:
@@ -73,9 +74,20 @@ class ChainRun:
         needed: the pool that NEED_INSTANCE waits for.
         left: seconds that guests may still keep the exchange waiting, all together; the shell counts it down.
         on_fault: called with each PluginError, whatever the policy does with it.
+        on_verdict: called with the plugin's name, the hook's and "continue" or "answer" when a hook is done.
     """
 
-    __slots__ = ("_chain", "_exchange", "_native", "_now", "changed", "left", "needed", "on_fault")
+    __slots__ = (
+        "_chain",
+        "_exchange",
+        "_native",
+        "_now",
+        "_on_verdict",
+        "changed",
+        "left",
+        "needed",
+        "on_fault",
+    )
 
     def __init__(
         self,
@@ -95,8 +107,18 @@ class ChainRun:
         self.left = math.inf
         self.needed: PluginPool | None = None
         self.on_fault = on_fault
+        self._on_verdict: Callable[[str, str, str], object] | None = None
         if not begun:
             _check(lib.blitz_chain_begin(exchange, chain.native, len(chain.pools)))
+
+    @property
+    def on_verdict(self) -> Callable[[str, str, str], object] | None:
+        return self._on_verdict
+
+    @on_verdict.setter
+    def on_verdict(self, told: Callable[[str, str, str], object] | None) -> None:
+        self._on_verdict = told
+        self._native.watched = told is not None
 
     @property
     def body_ready(self) -> bool:
@@ -304,7 +326,9 @@ class ChainRun:
             return self._failed(pool, instance)
         if rc & _LOGS:
             emit_log_of(instance, self._exchange)
-        if rc & _V_MASK <= _V_STOP:
+        if (verdict := rc & _V_MASK) <= _V_STOP:
+            if self._on_verdict is not None:
+                self._on_verdict(pool.name, self._hook, _VERDICTS[verdict])
             return int(lib.blitz_chain_accept(self._exchange))
         hook = self._hook
         lib.blitz_chain_put_down(self._exchange)

@@ -259,6 +259,7 @@ static void the_whole_exchange_has_a_time(void)
     MUST(blitz_lane_expired(t.lane, 2.9, &t.report) == BLITZ_LANE_QUIET, "too early");
     MUST(blitz_lane_expired(t.lane, 3.1, &t.report) == BLITZ_LANE_EXPIRED && t.report.is_total, "total");
     blitz_lane_leave(t.lane, t.client.ours, &t.report);
+    refill();
     MUST(blitz_lane_expired(t.lane, 3.1, &t.report) == BLITZ_LANE_QUIET, "nobody else");
     t.face->total = 9;
     MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 4) == 0, "give");
@@ -266,6 +267,7 @@ static void the_whole_exchange_has_a_time(void)
     ask_upstream();
     MUST(blitz_lane_expired(t.lane, 5, &t.report) == BLITZ_LANE_EXPIRED && !t.report.is_total, "first byte");
     blitz_lane_leave(t.lane, t.client.ours, &t.report);
+    refill();
     end();
 }
 
@@ -365,9 +367,11 @@ static void whoever_leaves_leaves_everything(void)
     begin(0);
     ask_upstream();
     blitz_lane_leave(t.lane, t.client.ours, &t.report);
-    MUST(t.report.upstream == t.upstream.ours && t.report.slot == -1, "the upstream is to be closed");
+    MUST(t.report.upstream == t.upstream.ours && t.report.slot >= 0, "the exchange is the caller's now");
+    MUST(t.report.line.method.len == 3 && memcmp(t.report.line.method.ptr, "GET", 3) == 0, "what was asked");
+    refill();
     blitz_lane_leave(t.lane, t.client.ours, &t.report);
-    MUST(t.report.upstream == -1, "it has left");
+    MUST(t.report.upstream == -1 && t.report.slot == -1, "it has left");
     say(t.upstream.theirs, OK);
     MUST(turn(2) == BLITZ_LANE_QUIET, "nobody waits for it");
     end();
@@ -395,6 +399,7 @@ static void who_has_no_slot_is_told_and_loses_nothing(void)
     MUST(blitz_lane_go_on(t.lane, &t.report) == BLITZ_LANE_QUIET, "sent");
     MUST(strncmp(heard(t.upstream.theirs), "GET /a", 6) == 0, "the request");
     blitz_lane_leave(t.lane, t.client.ours, &t.report);
+    refill();
     end();
 }
 
@@ -409,6 +414,7 @@ static void deadlines_pass_once(void)
     MUST(blitz_lane_expired(t.lane, 4, &t.report) == BLITZ_LANE_EXPIRED, "first byte");
     MUST(t.report.upstream == t.upstream.ours, "it waits for the upstream");
     blitz_lane_leave(t.lane, t.client.ours, &t.report);
+    refill();
     end();
 }
 

@@ -342,7 +342,7 @@ STAGES = {
         ("_splice_parts", "_drain"), sending(GET), script=saying(LENGTH, bytes(MIB))
     ),
     "send to client, own answer": Stage(
-        ("send_whole", "send", "send_rest"),
+        ("send_whole", "begin_answer", "send_rest"),
         sending(GET),
         config={"routes": [Route(answer=Answer(200, "x" * 30_000_000))]},
     ),

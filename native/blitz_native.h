@@ -496,24 +496,26 @@ int blitz_pool_give(blitz_pool *pool, blitz_instance *instance);
 uint32_t blitz_pool_take(blitz_pool *pool);
 
 /* ---------------------------------------------------------------- idle connections to an endpoint */
-typedef struct { int32_t fd; double since; } blitz_idle;
+typedef struct { int32_t fd; double since, born; } blitz_idle;
+typedef struct { double born; uint8_t stale; } blitz_taken;
 typedef struct {
     uint32_t n, most;
-    double idle_timeout;      /* seconds */
+    double idle_timeout, max_age;   /* seconds */
     uint8_t wanted;           /* somebody waits for a connection: the lane gives none back by itself */
     uint8_t shut;             /* the lane may neither take nor give: TLS, a PROXY header, not for everybody, retired */
     blitz_idle *idle;         /* in the order in which they came back */
 } blitz_endpoint;
-blitz_endpoint *blitz_endpoint_new(uint32_t most, double idle_timeout);
+/* max_age 0: connections may become as old as they like. */
+blitz_endpoint *blitz_endpoint_new(uint32_t most, double idle_timeout, double max_age);
 void blitz_endpoint_free(blitz_endpoint *endpoint);
-/* 0, or BLITZ_E_LIMIT: there are as many as there may be. */
-int blitz_endpoint_give(blitz_endpoint *endpoint, int fd, double now);
+/* born: when it was opened. 0, or BLITZ_E_LIMIT: it is too old, or there are as many as there may be. */
+int blitz_endpoint_give(blitz_endpoint *endpoint, int fd, double born, double now);
 /* The last used one that has been quiet for a moment, else the one that has for longest; -1: there is none.
- * stale: it has been idle for too long. */
-int blitz_endpoint_take(blitz_endpoint *endpoint, double now, uint8_t *stale);
+ * stale: it has been idle for too long, or is too old. */
+int blitz_endpoint_take(blitz_endpoint *endpoint, double now, blitz_taken *taken);
 /* That one: 0, or BLITZ_E_STATE: it is not idle. */
 int blitz_endpoint_remove(blitz_endpoint *endpoint, int fd);
-/* The oldest, if it has been idle for too long, or -1. */
+/* One that has been idle for too long, or is too old, or -1. */
 int blitz_endpoint_expire(blitz_endpoint *endpoint, double now);
 
 /* ---------------------------------------------------------------- the short lane: see lane.c

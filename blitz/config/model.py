@@ -316,6 +316,14 @@ class Upstream(Model, frozen=True):
     idle_timeout: Annotated[
         Seconds, Meta(description="shorter than the 60 s that many servers keep an idle connection")
     ] = 55.0
+    max_age: Annotated[
+        Seconds,
+        Meta(
+            description="one that is older is not used again, so that a name that moved is followed; an "
+            "exchange or tunnel on it ends first; five minutes, as long as many names may be remembered; "
+            "`0`: no limit"
+        ),
+    ] = 300.0
     host: Annotated[str, Meta(description="the Host field to send; empty: the client's")] = ""
     tls: UpstreamTls = UpstreamTls()
     reuse: Annotated[

@@ -144,6 +144,7 @@ def _upstream(name: str, upstream: Upstream) -> ResolvedUpstream:
         max_connections=upstream.max_connections,
         max_idle=upstream.max_idle,
         idle_timeout=upstream.idle_timeout,
+        max_age=upstream.max_age,
         host=upstream.host,
         tls=upstream.tls,
         reuse=upstream.reuse,

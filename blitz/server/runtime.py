@@ -187,6 +187,7 @@ def _cluster(resolved: Resolved, name: str, tls: ClientTls | None) -> Cluster:
             upstream.max_connections,
             upstream.max_idle,
             upstream.idle_timeout,
+            upstream.max_age,
             tls=tls if endpoint.scheme == "https" else None,
             proxy_protocol=upstream.proxy_protocol,
             reuse=upstream.reuse,

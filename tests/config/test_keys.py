@@ -83,6 +83,7 @@ CASES = {
     "upstreams.api.max_connections": ("1", 1, "0", "the least is 1"),
     "upstreams.api.max_idle": COUNT,
     "upstreams.api.idle_timeout": SECONDS,
+    "upstreams.api.max_age": SECONDS,
     "upstreams.api.host": ('"a:8"', "a:8", '"a b"', "not a host"),
     "upstreams.api.reuse": ('"client"', "client", '"never"', 'expected true or false or "client"'),
     "upstreams.api.proxy_protocol": ('"v2"', "v2", '"v1"', "expected one of"),

@@ -1,6 +1,6 @@
 """A chain of plugins as a function: no sockets, no routes, only a request and what becomes of it.
 
-    async with blitz.open_chain(["plugins/auth_custom.wasm"], grant=["clock"]) as chain:
+    async with blitz.open_chain(["plugins/auth_custom.wasm"]) as chain:
         verdict = await chain.process_request(blitz.Request("GET", "/", [("x-api-key", "k")]))
 
 The same engine, the same limits and the same fault handling as in the gateway.
@@ -168,8 +168,7 @@ async def open_chain(
         plugins: paths of ``.wasm`` files (a manifest beside one is read), or ``blitz.config.Plugin``.
         plugin_log: the least severe lines of the plugins that are kept, as ``[log] plugins`` says it.
         settings: keys of ``[[plugins]]`` for every path, such as ``memory="2MiB"``, ``timeout="10ms"``,
-            ``config={...}``, ``env=["NAME"]``, ``failure="open"``. Nothing is granted but what is said here:
-            a plugin that asks for the clock needs ``grant=["clock"]``.
+            ``config={...}``, ``env=["NAME"]``, ``failure="open"``, ``deny=["clock"]``.
     Raises:
         ConfigError, PluginLoadError.
         RuntimeError: outside of trio.

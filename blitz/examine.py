@@ -14,6 +14,7 @@ from blitz.config.manifest import Build, Manifest, find_manifest, read_manifest
 from blitz.config.pin import bundle_digest
 from blitz.errors import BlitzError, ConfigProblem, PluginLoadError
 from blitz.files import shown
+from blitz.grants import BY_DEFAULT
 from blitz.server.guests import probe
 from blitz.server.loading import discard, load_plugin
 from blitz.server.tls import TlsFilesError, TlsSettings
@@ -186,4 +187,8 @@ def _uses(plan: Plan) -> tuple[str, ...]:
 
 
 def _unasked(plan: Plan, asks: Manifest) -> tuple[str, ...]:
-    return tuple(name for name in plan.needs() if getattr(asks.capabilities, name) is not True)
+    """What it uses and the manifest does not let it."""
+    free = {name for name in BY_DEFAULT if getattr(asks.capabilities, name) is None}
+    return tuple(
+        name for name in plan.needs() if name not in free and getattr(asks.capabilities, name) is not True
+    )

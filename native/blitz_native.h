@@ -404,6 +404,8 @@ enum {
 int blitz_plugin_use_export(blitz_plugin *plugin, int part, uint32_t index);
 /* It may change path and host so that they lead to another route. */
 void blitz_plugin_allow_reroute(blitz_plugin *plugin);
+/* WASI's clock tells it nanoseconds, not milliseconds. */
+void blitz_plugin_allow_fine_clock(blitz_plugin *plugin);
 /* After the binds: link. Unbound imports are an error. */
 int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap);
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level);

@@ -103,6 +103,8 @@ CASES = {
     "plugins.0.max_requests": COUNT,
     "plugins.0.max_instances": COUNT,
     "plugins.0.warm": COUNT,
+    "plugin_defaults.deny": ('["clock"]', ["clock"], '["clocks"]', 'did you mean "clock"?'),
+    "plugins.0.deny": ("[]", [], '"clock"', "expected a list"),
     "plugins.0.grant": ("[]", [], '"clock"', "expected a list"),
     "plugins.0.reroute": ("true", True, '"late"', "expected true or false"),
     "plugins.0.namespace": ('"team"', "team", '"a b"', "is not a name"),

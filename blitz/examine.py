@@ -17,6 +17,7 @@ from blitz.files import shown
 from blitz.grants import BY_DEFAULT
 from blitz.server.guests import probe
 from blitz.server.loading import discard, load_plugin
+from blitz.server.space import engine_for, engine_to_look
 from blitz.server.tls import TlsFilesError, TlsSettings
 from blitz.server.turns import GuestTurns
 from blitz.wasm.abi import detect
@@ -42,7 +43,7 @@ HOOKS = ("init", "process_request", "process_response", "cleanup")
 async def check_plugins(resolved: Resolved) -> list[tuple[ResolvedPlugin, str]]:
     """Load and start every plugin as a gateway would; return those that cannot run, each with its reason."""
     refused = []
-    engine = Engine()
+    engine, _ = engine_for(resolved.plugins)
     cache = open_cache(resolved.cache_dir)
     try:
         for plugin in resolved.plugins:
@@ -66,7 +67,7 @@ def check_tls(resolved: Resolved) -> list[tuple[tuple[str | int, ...], str]]:
 
 async def _start(engine: Engine, plugin: ResolvedPlugin, cache: CompileCache) -> None:
     """One plugin, one instance, and all of it freed again."""
-    pool = PluginPool(await load_plugin(engine, plugin, "off", cache))
+    pool = PluginPool(await load_plugin(engine, plugin, "off", cache), engine.share(1))
     try:
         await probe(pool, GuestTurns())
     finally:
@@ -140,7 +141,7 @@ def inspect_plugin(file: str) -> Inspection:
     cache = open_cache("")
     source = cache.read(file, whole=True)
     assert source.content is not None
-    engine = Engine()
+    engine = engine_to_look()
     try:
         module = cache.find(engine, source.digest, file) or cache.compile(engine, source, Stop())
         plan, refused = _plan(module)

@@ -317,9 +317,14 @@ typedef struct blitz_instance blitz_instance;
 typedef struct {
     uint32_t max_instances;          /* slots of the pooling allocator (address space, not memory) */
     uint64_t max_memory_size;        /* the largest linear memory any plugin may have */
+    uint64_t reservation_size;       /* address space of a memory; 0: 4 GiB. Less than that costs a check at each access */
+    uint64_t guard_size;             /* and of what must stay unmapped behind it; 0: 32 MiB */
     uint64_t keep_resident_size;     /* bytes of a slot kept mapped between uses; 65536 */
     uint32_t tick_us;                /* period of the epoch tick; 1000 */
 } blitz_engine_options;
+typedef struct { uint64_t address_space, data; } blitz_slot_size;
+/* Bytes that one slot takes of RLIMIT_AS, and of RLIMIT_DATA apart from its memory. */
+blitz_slot_size blitz_engine_slot_size(const blitz_engine_options *options);
 /* library: absolute path of wasmtime's shared library, NUL-terminated. Owned: blitz_engine_free,
  * after everything made from it. error gets one NUL-terminated sentence on failure (cap bytes). */
 blitz_engine *blitz_engine_new(const char *library, const blitz_engine_options *options,

@@ -1,6 +1,6 @@
 """A chain of plugins as a function: no sockets, no routes, only a request and what becomes of it.
 
-    async with blitz.open_chain(["plugins/auth_custom.wasm"], grant=["clock"]) as chain:
+    async with blitz.open_chain(["plugins/auth_custom.wasm"]) as chain:
         verdict = await chain.process_request(blitz.Request("GET", "/", [("x-api-key", "k")]))
 
 The same engine, the same limits and the same fault handling as in the gateway.
@@ -20,11 +20,11 @@ from blitz._native import ffi, lib
 from blitz.config import Answer, Config, Log, Plugin, Route, resolve
 from blitz.server.guests import drive, probe, wait_for_instance
 from blitz.server.loading import discard, load_plugin
+from blitz.server.space import engine_for
 from blitz.server.turns import GuestTurns
 from blitz.under_trio import check_under_trio
 from blitz.wasm.cache import open_cache
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, PENDING, Chain, ChainRun
-from blitz.wasm.engine import Engine
 from blitz.wasm.pool import PluginPool
 
 __all__ = ["AppliedChain", "ChainExchange", "Continue", "Request", "Respond", "Response", "open_chain"]
@@ -168,8 +168,7 @@ async def open_chain(
         plugins: paths of ``.wasm`` files (a manifest beside one is read), or ``blitz.config.Plugin``.
         plugin_log: the least severe lines of the plugins that are kept, as ``[log] plugins`` says it.
         settings: keys of ``[[plugins]]`` for every path, such as ``memory="2MiB"``, ``timeout="10ms"``,
-            ``config={...}``, ``env=["NAME"]``, ``failure="open"``. Nothing is granted but what is said here:
-            a plugin that asks for the clock needs ``grant=["clock"]``.
+            ``config={...}``, ``env=["NAME"]``, ``failure="open"``, ``deny=["clock"]``.
     Raises:
         ConfigError, PluginLoadError.
         RuntimeError: outside of trio.
@@ -178,12 +177,13 @@ async def open_chain(
     entries = [_entry(plugin, place, settings) for place, plugin in enumerate(plugins)]
     config = Config(plugins=entries, routes=[Route(answer=Answer(status=200))], log=Log(plugins=plugin_log))
     resolved = resolve(config)
-    engine = Engine()
+    engine, _ = engine_for(resolved.plugins)
+    share = engine.share(len(resolved.plugins))
     pools: list[PluginPool] = []
     try:
         cache = open_cache("")
         for plugin in resolved.plugins:
-            pools.append(PluginPool(await load_plugin(engine, plugin, resolved.log.plugins, cache)))
+            pools.append(PluginPool(await load_plugin(engine, plugin, resolved.log.plugins, cache), share))
             await probe(pools[-1], GuestTurns())
         yield AppliedChain(Chain(pools))
     finally:

@@ -9,7 +9,6 @@ phrase only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from blitz.files import shown
@@ -32,7 +31,6 @@ __all__ = [
     "PluginTrap",
     "PluginVerdict",
     "UpstreamError",
-    "how_to_grant",
     "only_error",
 ]
 
@@ -103,19 +101,6 @@ _CAUSE_BY_STATUS = {
     ("upstream", 503): "upstream_busy",
     ("upstream", 504): "upstream_timeout",
 }
-
-
-def how_to_grant(plugin: str, capabilities: Iterable[str]) -> str:
-    """What an operator does so that *plugin* may use all of *capabilities*, for the end of a sentence."""
-    names = sorted(capabilities)
-    # A dot or a mere number would mean something else in a key.
-    key = "plugin_defaults" if "." in plugin or plugin.isdigit() else f"plugins.{plugin}"
-    listed = ", ".join(f'"{name}"' for name in names)
-    said = ",".join(names)
-    return (
-        f'to grant it, write grant = [{listed}] in its [[plugins]] entry (name = "{plugin}"); '
-        f"without a file, say --set {key}.grant={said}, or set PLUGIN_GRANT={said} for all plugins"
-    )
 
 
 def only_error(group: BaseExceptionGroup[BaseException]) -> BlitzError | None:

@@ -14,8 +14,10 @@ from blitz.config.manifest import Build, Manifest, find_manifest, read_manifest
 from blitz.config.pin import bundle_digest
 from blitz.errors import BlitzError, ConfigProblem, PluginLoadError
 from blitz.files import shown
+from blitz.grants import BY_DEFAULT
 from blitz.server.guests import probe
 from blitz.server.loading import discard, load_plugin
+from blitz.server.space import engine_for, engine_to_look
 from blitz.server.tls import TlsFilesError, TlsSettings
 from blitz.server.turns import GuestTurns
 from blitz.wasm.abi import detect
@@ -41,7 +43,7 @@ HOOKS = ("init", "process_request", "process_response", "cleanup")
 async def check_plugins(resolved: Resolved) -> list[tuple[ResolvedPlugin, BlitzError]]:
     """Load and start every plugin as a gateway would; return those that cannot run, each with why."""
     refused = []
-    engine = Engine()
+    engine, _ = engine_for(resolved.plugins)
     cache = open_cache(resolved.cache_dir)
     try:
         for plugin in resolved.plugins:
@@ -65,7 +67,7 @@ def check_tls(resolved: Resolved) -> list[tuple[tuple[str | int, ...], str]]:
 
 async def _start(engine: Engine, plugin: ResolvedPlugin, cache: CompileCache) -> None:
     """One plugin, one instance, and all of it freed again."""
-    pool = PluginPool(await load_plugin(engine, plugin, "off", cache))
+    pool = PluginPool(await load_plugin(engine, plugin, "off", cache), engine.share(1))
     try:
         await probe(pool, GuestTurns())
     finally:
@@ -139,7 +141,7 @@ def inspect_plugin(file: str) -> Inspection:
     cache = open_cache("")
     source = cache.read(file, whole=True)
     assert source.content is not None
-    engine = Engine()
+    engine = engine_to_look()
     try:
         module = cache.find(engine, source.digest, file) or cache.compile(engine, source, Stop())
         plan, refused = _plan(module)
@@ -186,4 +188,8 @@ def _uses(plan: Plan) -> tuple[str, ...]:
 
 
 def _unasked(plan: Plan, asks: Manifest) -> tuple[str, ...]:
-    return tuple(name for name in plan.needs() if getattr(asks.capabilities, name) is not True)
+    """What it uses and the manifest does not let it."""
+    free = {name for name in BY_DEFAULT if getattr(asks.capabilities, name) is None}
+    return tuple(
+        name for name in plan.needs() if name not in free and getattr(asks.capabilities, name) is not True
+    )

@@ -52,6 +52,7 @@ from blitz.server.peer import Peer
 from blitz.server.reading import read_apart
 from blitz.server.room import too_few_descriptors
 from blitz.server.runtime import Runtime, assemble
+from blitz.server.space import engine_for
 from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
 from blitz.server.turns import GuestTurns
@@ -508,11 +509,13 @@ async def serve(
         RuntimeError: outside of trio.
     """
     check_under_trio("blitz.serve")
-    engine = Engine()
+    resolved = await _read(config)
+    engine, about_space = engine_for(resolved.plugins)
     own = Shared() if shared is None else None
     shared = own or shared
     try:
-        resolved = await _read(config)
+        if about_space:
+            _log.warning("%s", about_space)
         seen = None
         if resolved.watch:
             check_watching()

@@ -370,9 +370,14 @@ typedef struct blitz_plugin blitz_plugin;
 typedef struct {
     uint32_t max_instances;          /* slots of the pooling allocator (address space, not memory) */
     uint64_t max_memory_size;        /* the largest linear memory any plugin may have */
+    uint64_t reservation_size;       /* address space of a memory; 0: 4 GiB. Less than that costs a check at each access */
+    uint64_t guard_size;             /* and of what must stay unmapped behind it; 0: 32 MiB */
     uint64_t keep_resident_size;     /* bytes of a slot kept mapped between uses; 65536 */
     uint32_t tick_us;                /* period of the epoch tick; 1000 */
 } blitz_engine_options;
+typedef struct { uint64_t address_space, data; } blitz_slot_size;
+/* Bytes that one slot takes of RLIMIT_AS, and of RLIMIT_DATA apart from its memory. */
+blitz_slot_size blitz_engine_slot_size(const blitz_engine_options *options);
 /* library: absolute path of wasmtime's shared library, NUL-terminated. Owned: blitz_engine_free,
  * after everything made from it. error gets one NUL-terminated sentence on failure (cap bytes). */
 blitz_engine *blitz_engine_new(const char *library, const blitz_engine_options *options,
@@ -457,6 +462,8 @@ enum {
 int blitz_plugin_use_export(blitz_plugin *plugin, int part, uint32_t index);
 /* It may change path and host so that they lead to another route. */
 void blitz_plugin_allow_reroute(blitz_plugin *plugin);
+/* WASI's clock tells it nanoseconds, not milliseconds. */
+void blitz_plugin_allow_fine_clock(blitz_plugin *plugin);
 /* After the binds: link. Unbound imports are an error. */
 int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap);
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level);
@@ -562,26 +569,28 @@ int blitz_chain_skip(blitz_exchange *exchange);
 int blitz_chain_release(blitz_exchange *exchange);
 
 /* ---------------------------------------------------------------- idle connections to an endpoint */
-typedef struct { int32_t fd; double since; } blitz_idle;
+typedef struct { int32_t fd; double since, born; } blitz_idle;
+typedef struct { double born; uint8_t stale; } blitz_taken;
 typedef struct {
     uint32_t n, most;
-    double idle_timeout;      /* seconds */
+    double idle_timeout, max_age;   /* seconds */
     uint8_t wanted;           /* somebody waits for a connection: the lane gives none back by itself */
     uint8_t shut;             /* the lane may neither take nor give: TLS, a PROXY header, not for everybody, retired */
     blitz_text name;          /* its address, for plugins */
     double fails_until;       /* a connection could not be made: it is tried last until then */
     blitz_idle *idle;         /* in the order in which they came back */
 } blitz_endpoint;
-blitz_endpoint *blitz_endpoint_new(uint32_t most, double idle_timeout);
+/* max_age 0: connections may become as old as they like. */
+blitz_endpoint *blitz_endpoint_new(uint32_t most, double idle_timeout, double max_age);
 void blitz_endpoint_free(blitz_endpoint *endpoint);
-/* 0, or BLITZ_E_LIMIT: there are as many as there may be. */
-int blitz_endpoint_give(blitz_endpoint *endpoint, int fd, double now);
+/* born: when it was opened. 0, or BLITZ_E_LIMIT: it is too old, or there are as many as there may be. */
+int blitz_endpoint_give(blitz_endpoint *endpoint, int fd, double born, double now);
 /* The last used one that has been quiet for a moment, else the one that has for longest; -1: there is none.
- * stale: it has been idle for too long. */
-int blitz_endpoint_take(blitz_endpoint *endpoint, double now, uint8_t *stale);
+ * stale: it has been idle for too long, or is too old. */
+int blitz_endpoint_take(blitz_endpoint *endpoint, double now, blitz_taken *taken);
 /* That one: 0, or BLITZ_E_STATE: it is not idle. */
 int blitz_endpoint_remove(blitz_endpoint *endpoint, int fd);
-/* The oldest, if it has been idle for too long, or -1. */
+/* One that has been idle for too long, or is too old, or -1. */
 int blitz_endpoint_expire(blitz_endpoint *endpoint, double now);
 
 /* Endpoints that are interchangeable, taken in turn. */

@@ -3,14 +3,18 @@
  * The last used one goes first, so that those that are not needed age and are closed; but not before it has been
  * quiet for a moment. An upstream that sends a second answer behind the first (by its own fault, or because a
  * client tricked it) is found out while that connection rests; used at once, it would give that answer to
- * somebody else's request. Where none has rested for so long, the one that has for longest goes. */
+ * somebody else's request. Where none has rested for so long, the one that has for longest goes.
+ *
+ * None becomes older than max_age, however busy it is: a name that moved, or a balancer behind an address that did,
+ * is followed by new connections. The age is looked at when one comes back and when it is taken. */
 #include "lane.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const double QUIET = 0.05;        /* seconds */
 
-blitz_endpoint *blitz_endpoint_new(uint32_t most, double idle_timeout)
+blitz_endpoint *blitz_endpoint_new(uint32_t most, double idle_timeout, double max_age)
 {
     blitz_endpoint *endpoint = calloc(1, sizeof *endpoint);
     blitz_idle *idle = calloc(most > 0 ? most : 1, sizeof *idle);
@@ -22,6 +26,7 @@ blitz_endpoint *blitz_endpoint_new(uint32_t most, double idle_timeout)
     endpoint->idle = idle;
     endpoint->most = most;
     endpoint->idle_timeout = idle_timeout;
+    endpoint->max_age = max_age > 0 ? max_age : INFINITY;
     return endpoint;
 }
 
@@ -33,11 +38,16 @@ void blitz_endpoint_free(blitz_endpoint *endpoint)
     free(endpoint);
 }
 
-int blitz_endpoint_give(blitz_endpoint *endpoint, int fd, double now)
+static bool is_stale(const blitz_endpoint *endpoint, const blitz_idle *one, double now)
 {
-    if (endpoint->n >= endpoint->most)
+    return now - one->since >= endpoint->idle_timeout || now - one->born >= endpoint->max_age;
+}
+
+int blitz_endpoint_give(blitz_endpoint *endpoint, int fd, double born, double now)
+{
+    if (endpoint->n >= endpoint->most || now - born >= endpoint->max_age)
         return BLITZ_E_LIMIT;
-    endpoint->idle[endpoint->n++] = (blitz_idle){fd, now};
+    endpoint->idle[endpoint->n++] = (blitz_idle){fd, now, born};
     return 0;
 }
 
@@ -48,7 +58,7 @@ static blitz_idle take_out(blitz_endpoint *endpoint, uint32_t at)
     return taken;
 }
 
-int blitz_endpoint_take(blitz_endpoint *endpoint, double now, uint8_t *stale)
+int blitz_endpoint_take(blitz_endpoint *endpoint, double now, blitz_taken *out)
 {
     if (endpoint->n == 0)
         return -1;
@@ -57,7 +67,7 @@ int blitz_endpoint_take(blitz_endpoint *endpoint, double now, uint8_t *stale)
         for (rested = endpoint->n; now - endpoint->idle[rested - 1].since < QUIET;)
             rested--;
     blitz_idle taken = take_out(endpoint, rested > 0 ? rested - 1 : 0);
-    *stale = now - taken.since >= endpoint->idle_timeout;
+    *out = (blitz_taken){taken.born, is_stale(endpoint, &taken, now)};
     return taken.fd;
 }
 
@@ -84,7 +94,8 @@ int blitz_endpoint_remove(blitz_endpoint *endpoint, int fd)
 
 int blitz_endpoint_expire(blitz_endpoint *endpoint, double now)
 {
-    if (endpoint->n == 0 || now - endpoint->idle[0].since < endpoint->idle_timeout)
-        return -1;
-    return take_out(endpoint, 0).fd;
+    for (uint32_t at = 0; at < endpoint->n; at++)
+        if (is_stale(endpoint, &endpoint->idle[at], now))
+            return take_out(endpoint, at).fd;
+    return -1;
 }

@@ -22,6 +22,10 @@ enum { MEMORIES = 2 };
  * also for modules that a reload has replaced: with wasmtime's 100 a gateway grew by a slot per reload for hours. */
 static const uint32_t MAX_WARM_SLOTS = 32;
 
+/* What wasmtime takes of each when it is not told. */
+static const uint64_t RESERVATION = (uint64_t)4 << 30, GUARD = (uint64_t)32 << 20;
+enum { TABLE_ELEMENTS = 20000, PAGE = 4096 };
+
 static wasmtime_pooling_config_t *pooling(const blitz_engine_options *options)
 {
     wasmtime_pooling_config_t *pool = blitz_wt.wasmtime_pooling_allocation_config_new();
@@ -34,6 +38,7 @@ static wasmtime_pooling_config_t *pooling(const blitz_engine_options *options)
     blitz_wt.wasmtime_pooling_allocation_config_total_stacks_set(pool, slots);
     blitz_wt.wasmtime_pooling_allocation_config_total_tables_set(pool, slots * MAX_TABLES);
     blitz_wt.wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, MAX_TABLES);
+    blitz_wt.wasmtime_pooling_allocation_config_table_elements_set(pool, TABLE_ELEMENTS);
     blitz_wt.wasmtime_pooling_allocation_config_max_memory_size_set(pool, (size_t)options->max_memory_size);
     blitz_wt.wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(pool, keep);
     blitz_wt.wasmtime_pooling_allocation_config_table_keep_resident_set(pool, 4096);
@@ -48,16 +53,28 @@ static wasm_engine_t *configure(const blitz_engine_options *options)
     blitz_wt.wasmtime_config_wasm_threads_set(config, false);
     blitz_wt.wasmtime_config_max_wasm_stack_set(config, BLITZ_WASM_STACK);
     blitz_wt.wasmtime_config_async_stack_size_set(config, BLITZ_FIBER_STACK);
+    if (options->reservation_size > 0) {
+        /* The heap for garbage-collected values follows: the allocator has one size of slots for both. */
+        blitz_wt.wasmtime_config_memory_reservation_set(config, options->reservation_size);
+        blitz_wt.wasmtime_config_memory_guard_size_set(config, options->guard_size);
+    }
     blitz_wt.wasmtime_pooling_allocation_strategy_set(config, pool);
     blitz_wt.wasmtime_pooling_allocation_config_delete(pool);
     return blitz_wt.wasm_engine_new_with_config(config);
 }
 
-/* wasmtime reserves 4 GiB and a guard for each memory, and ends the process when it cannot:
- * so ask the kernel first. */
-static bool can_reserve(uint32_t instances)
+blitz_slot_size blitz_engine_slot_size(const blitz_engine_options *options)
 {
-    size_t wanted = (size_t)instances * (MEMORIES * (((size_t)4 << 30) + ((size_t)64 << 20)) + BLITZ_FIBER_STACK);
+    uint64_t memory = options->reservation_size > 0 ? options->reservation_size + options->guard_size : RESERVATION + GUARD;
+    uint64_t tables = (uint64_t)MAX_TABLES * TABLE_ELEMENTS * sizeof(void *);
+    uint64_t data = BLITZ_FIBER_STACK + PAGE + (tables + PAGE - 1) / PAGE * PAGE;
+    return (blitz_slot_size){MEMORIES * memory + data, data};
+}
+
+/* wasmtime ends the process when it cannot reserve what its slots need: so ask the kernel first. */
+static bool can_reserve(const blitz_engine_options *options)
+{
+    size_t wanted = (size_t)(options->max_instances * blitz_engine_slot_size(options).address_space);
     void *area = mmap(NULL, wanted, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (area == MAP_FAILED)
         return false;
@@ -87,12 +104,13 @@ blitz_engine *blitz_engine_new(const char *library, const blitz_engine_options *
         return NULL;
     }
     engine->options = *options;
-    if (can_reserve(options->max_instances))
+    if (can_reserve(options))
         engine->wasm = configure(options);
     if (engine->wasm == NULL) {
-        snprintf(error, error_cap, "cannot reserve address space for %u instances (8 GiB each): "
+        snprintf(error, error_cap, "cannot reserve address space for %u instances (%llu MiB each): "
                  "raise the limit of address space (ulimit -v) or lower the number of instances",
-                 options->max_instances);
+                 options->max_instances,
+                 (unsigned long long)(blitz_engine_slot_size(options).address_space >> 20));
         free(engine);
         return NULL;
     }

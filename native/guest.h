@@ -70,6 +70,7 @@ struct blitz_plugin {
     uint64_t log_dropped_ns;             /* when the first of them was */
     uint32_t made, freed;                /* instances, and those of them that have ended */
     bool may_reroute;                    /* see blitz_plugin_allow_reroute */
+    bool fine_clock;                     /* see blitz_plugin_allow_fine_clock */
     bool goes_deep;                      /* one of them had used much of its stack */
 };
 /* NULL when there is none. */

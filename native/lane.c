@@ -60,7 +60,7 @@ typedef struct {                         /* what a descriptor is; one row per de
     blitz_lane_route *route;
     const blitz_peer *peer;
     const blitz_write_options *options;
-    double deadline;
+    double deadline, born;               /* born: of an upstream connection that the lane has taken */
     double ends;                         /* of a busy client: its exchange, whatever it waits for */
 } place;
 
@@ -461,13 +461,15 @@ static int send_request(blitz_lane *lane, int fd, blitz_lane_report *report)
     const blitz_text *body = exchange->body_edited ? &exchange->new_body : at->body.ptr != NULL ? &at->body : NULL;
     client->endpoint = blitz_cluster_turn(cluster, lane->now);
     blitz_endpoint *endpoint = cluster->endpoints[client->endpoint];
-    uint8_t stale = 0;
-    int upstream = !endpoint->shut ? blitz_endpoint_take(endpoint, lane->now, &stale) : -1;
+    blitz_taken taken = {0};
+    int upstream = !endpoint->shut ? blitz_endpoint_take(endpoint, lane->now, &taken) : -1;
     int64_t left = -1;
     blitz_io io;
-    if (upstream >= 0)
+    if (upstream >= 0) {
         lane->places[upstream].resting = 0;
-    if (upstream >= 0 && !stale)
+        lane->places[upstream].born = taken.born;
+    }
+    if (upstream >= 0 && !taken.stale)
         left = blitz_step_send_request(upstream, exchange->request, body, client->options, lane->scratch, &io);
     if (left < 0) {
         report->unfit = upstream;
@@ -594,7 +596,7 @@ static void give_upstream(blitz_lane *lane, blitz_endpoint *endpoint, int upstre
 {
     lane->places[upstream].other = -1;
     lane->places[upstream].resting = 1;
-    if (endpoint->wanted || endpoint->shut || blitz_endpoint_give(endpoint, upstream, lane->now) != 0)
+    if (endpoint->wanted || endpoint->shut || blitz_endpoint_give(endpoint, upstream, lane->places[upstream].born, lane->now) != 0)
         report->returned = upstream;
 }
 

@@ -1,14 +1,19 @@
 /* shared.c: rate limits as one truth for every process of a host, and the mapping that kv.c lives in too.
  *
  * The state is a table in anonymous shared memory, mapped before fork and used without locks. Each slot
- * is a GCRA bucket: the fingerprint of its key, and the theoretical arrival time (TAT) of the next
- * request in nanoseconds of CLOCK_MONOTONIC, which all processes of a host share. A slot whose TAT has
- * passed says nothing any more (a fresh bucket would behave alike), so it may be taken by another key.
+ * is a GCRA bucket: the fingerprint of its key, the rate that it was last used under, and the theoretical
+ * arrival time (TAT) of the next request in nanoseconds of CLOCK_MONOTONIC, which all processes of a host
+ * share. A slot whose TAT has passed says nothing any more (a fresh bucket would behave alike), so it may
+ * be taken by another key.
  *
- * Taking over:  TAT is set to BUSY by compare-and-swap, then the fingerprint, then the new TAT.
- * Spending:     TAT is read, then the fingerprint; a compare-and-swap from the TAT read commits. A new
+ * Taking over:  TAT is set to BUSY by compare-and-swap, then fingerprint and rate, then the new TAT.
+ * Spending:     TAT is read, then fingerprint and rate; a compare-and-swap from the TAT read commits. A new
  *               owner always leaves a larger TAT than the expired one it replaced, so a swap that
  *               succeeds was made on the bucket whose fingerprint was seen.
+ * New settings: a TAT is a time, and means tokens only together with the rate that it was reckoned with. A
+ *               bucket that was left under another rate, or with more tokens spent than the burst now is,
+ *               is first rewritten, as in taking over: so many tokens are spent as were, and all of
+ *               them at most. It is exact from the first request on, in whatever order processes change.
  * BUSY carries the time: a process that died in between blocks its slot for a moment only.
  *
  * Races that remain cost at most one request of one bucket: two processes that enter the same new key
@@ -20,12 +25,13 @@
 #define _GNU_SOURCE
 #include "guest.h"
 #include "kv.h"
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-typedef struct { _Atomic uint64_t fingerprint, tat; } slot;
+typedef struct { _Atomic uint64_t fingerprint, tat; _Atomic uint32_t per_minute; } slot;
 
 struct blitz_shared {
     uint64_t secret[2];
@@ -35,7 +41,7 @@ struct blitz_shared {
     slot slots[];
 };
 
-enum { NEIGHBOURHOOD = 16, MAX_ATTEMPTS = 64 };
+enum { NEIGHBOURHOOD = 16, MAX_ATTEMPTS = 64, BUSY_SPINS = 16 };
 static const uint64_t BUSY = (uint64_t)1 << 63;
 static const uint64_t BUSY_FOR_NS = 50u * 1000 * 1000;
 static const uint32_t MIN_SLOTS = 64, MAX_SLOTS = 1u << 26;
@@ -113,19 +119,39 @@ uint64_t blitz_siphash(const uint64_t secret[2], const uint8_t *bytes, size_t le
 
 /* ---------------------------------------------------------------- the bucket (GCRA, integers only) */
 
-typedef struct { uint64_t now, interval, tolerance; uint32_t burst; } bucket;
+typedef struct { uint64_t now, interval, tolerance; uint32_t per_minute, burst; } bucket;
+
+/* Of one token. Rounded up: never more than per_minute, at most one part in 10^9 less at one per second. */
+static uint64_t interval_of(uint32_t per_minute) { return (60000000000u + per_minute - 1) / per_minute; }
 
 static bucket bucket_of(uint32_t per_minute, uint32_t burst, uint64_t now_us)
 {
-    /* Rounded up: never more than per_minute, at most one part in 10^9 less at one per second. */
-    uint64_t interval = (60000000000u + per_minute - 1) / per_minute;
+    uint64_t interval = interval_of(per_minute);
     uint64_t most = BUSY / 4 / interval;             /* 73 years: keeps every sum below BUSY */
     uint32_t whole = burst < most ? burst : (uint32_t)most;
-    return (bucket){now_us * 1000, interval, interval * (whole - 1), whole};
+    return (bucket){now_us * 1000, interval, interval * (whole - 1), per_minute, whole};
 }
 
 static uint64_t start_of(const bucket *bucket, uint64_t tat) { return tat > bucket->now ? tat : bucket->now; }
 static bool allows(const bucket *bucket, uint64_t tat) { return start_of(bucket, tat) - bucket->now <= bucket->tolerance; }
+
+/* The TAT under these settings of a bucket that was left with that TAT under another rate. */
+static uint64_t under_these(const bucket *bucket, uint64_t tat, uint32_t per_minute)
+{
+    if (tat <= bucket->now)
+        return bucket->now;
+    uint64_t interval = interval_of(per_minute), full = bucket->tolerance + bucket->interval;
+    uint64_t spent = (tat - bucket->now) / interval, part = (tat - bucket->now) % interval;
+    if (spent >= bucket->burst)
+        return bucket->now + full;
+    uint64_t left = spent * bucket->interval + (uint64_t)((double)part / (double)interval * (double)bucket->interval);
+    return bucket->now + (left < full ? left : full);
+}
+
+static bool is_under_these(const bucket *bucket, uint64_t tat, uint32_t per_minute)
+{
+    return per_minute == bucket->per_minute && tat <= bucket->now + bucket->tolerance + bucket->interval;
+}
 
 /* Whole requests that could follow at once. */
 static int32_t tokens_left(const bucket *bucket, uint64_t tat)
@@ -149,13 +175,16 @@ static bool is_free(uint64_t tat, uint64_t now)
     return tat & BUSY ? (tat & ~BUSY) + BUSY_FOR_NS < now : tat <= now;
 }
 
-/* The bucket of that fingerprint near home, or NULL. *tat is what was read before the fingerprint. */
-static slot *find(blitz_shared *shared, uint64_t fingerprint, uint64_t *tat)
+/* The bucket of that fingerprint near home, or NULL. *tat is what was read before the fingerprint; it is BUSY
+ * while somebody rewrites the bucket. */
+static slot *find(blitz_shared *shared, uint64_t fingerprint, uint64_t now, uint64_t *tat)
 {
     for (uint32_t i = 0; i < NEIGHBOURHOOD; i++) {
         slot *at = &shared->slots[(fingerprint + i) & shared->mask];
         *tat = atomic_load_explicit(&at->tat, memory_order_acquire);
-        if (!(*tat & BUSY) && atomic_load_explicit(&at->fingerprint, memory_order_acquire) == fingerprint)
+        if (atomic_load_explicit(&at->fingerprint, memory_order_acquire) != fingerprint)
+            continue;
+        if (!(*tat & BUSY) || !is_free(*tat, now))
             return at;
     }
     return NULL;
@@ -181,12 +210,13 @@ static slot *choose(blitz_shared *shared, uint64_t fingerprint, uint64_t now, ui
 }
 
 /* false: somebody else was faster; look again. */
-static bool take_over(slot *at, uint64_t seen, uint64_t fingerprint, uint64_t tat, uint64_t now)
+static bool take_over(slot *at, uint64_t seen, uint64_t fingerprint, uint64_t tat, const bucket *bucket)
 {
-    if (!atomic_compare_exchange_strong_explicit(&at->tat, &seen, BUSY | now, memory_order_acq_rel,
+    if (!atomic_compare_exchange_strong_explicit(&at->tat, &seen, BUSY | bucket->now, memory_order_acq_rel,
                                                  memory_order_relaxed))
         return false;
     atomic_store_explicit(&at->fingerprint, fingerprint, memory_order_release);
+    atomic_store_explicit(&at->per_minute, bucket->per_minute, memory_order_release);
     atomic_store_explicit(&at->tat, tat, memory_order_release);
     return true;
 }
@@ -198,12 +228,20 @@ int32_t blitz_shared_rate_limit(blitz_shared *shared, const uint8_t *key, size_t
     uint64_t fingerprint = blitz_siphash(shared->secret, key, len);
     for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         uint64_t seen = 0;
-        slot *at = find(shared, fingerprint, &seen);
+        slot *at = find(shared, fingerprint, bucket.now, &seen);
         if (at == NULL) {
             at = choose(shared, fingerprint, bucket.now, &seen);
             uint64_t first = bucket.now + bucket.interval;
-            if (at != NULL && take_over(at, seen, fingerprint, first, bucket.now))
+            if (at != NULL && take_over(at, seen, fingerprint, first, &bucket))
                 return tokens_left(&bucket, first);
+            continue;
+        }
+        uint32_t per_minute = atomic_load_explicit(&at->per_minute, memory_order_acquire);
+        if (seen & BUSY || !is_under_these(&bucket, seen, per_minute)) {
+            if (!(seen & BUSY))
+                take_over(at, seen, fingerprint, under_these(&bucket, seen, per_minute), &bucket);
+            else if (attempt >= BUSY_SPINS)
+                sched_yield();                       /* whoever rewrites it was interrupted */
             continue;
         }
         if (!allows(&bucket, seen))

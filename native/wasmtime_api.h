@@ -100,6 +100,8 @@ enum { WASM_I32 = 0, WASM_I64, WASM_F32, WASM_F64, WASM_EXTERNREF = 128, WASM_FU
     X(void, wasmtime_config_epoch_interruption_set, (wasm_config_t *, bool))                           \
     X(void, wasmtime_config_max_wasm_stack_set, (wasm_config_t *, size_t))                             \
     X(void, wasmtime_config_async_stack_size_set, (wasm_config_t *, size_t))                           \
+    X(void, wasmtime_config_memory_reservation_set, (wasm_config_t *, uint64_t))                       \
+    X(void, wasmtime_config_memory_guard_size_set, (wasm_config_t *, uint64_t))                        \
     X(void, wasmtime_config_wasm_threads_set, (wasm_config_t *, bool))                                 \
     X(void, wasmtime_config_wasm_gc_set, (wasm_config_t *, bool))                                      \
     X(void, wasmtime_config_wasm_exceptions_set, (wasm_config_t *, bool))                              \
@@ -125,6 +127,8 @@ enum { WASM_I32 = 0, WASM_I64, WASM_F32, WASM_F64, WASM_EXTERNREF = 128, WASM_FU
       (wasmtime_pooling_config_t *, uint32_t))                                                         \
     X(void, wasmtime_pooling_allocation_config_max_tables_per_module_set,                              \
       (wasmtime_pooling_config_t *, uint32_t))                                                         \
+    X(void, wasmtime_pooling_allocation_config_table_elements_set,                                     \
+      (wasmtime_pooling_config_t *, size_t))                                                           \
     X(void, wasmtime_pooling_allocation_config_max_memory_size_set,                                    \
       (wasmtime_pooling_config_t *, size_t))                                                           \
     X(wasm_engine_t *, wasm_engine_new_with_config, (wasm_config_t *))                                 \

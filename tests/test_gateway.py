@@ -309,8 +309,8 @@ async def test_an_echo_of_what_reaches_the_upstream() -> None:
             listen=["127.0.0.1:0"],
             plugin_dir=str(PLUGINS),
             plugins=[
-                Plugin(name="auth_custom", grant=["clock"], config={"keys": ["alice:key-of-alice"]}),
-                Plugin(name="request_logger", grant=["clock"]),
+                Plugin(name="auth_custom", config={"keys": ["alice:key-of-alice"]}),
+                Plugin(name="request_logger"),
             ],
             routes=[Route(upstream=f"http://127.0.0.1:{upstream.port}")],
         )

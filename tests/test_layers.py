@@ -42,7 +42,7 @@ CORES = ("foundation", "http", "wasm", "routing", "config")
 
 LAYERS = {
     "foundation": Layer(
-        ("blitz.errors", "blitz.files", "blitz.flood", "blitz.head", "blitz.text"),
+        ("blitz.errors", "blitz.files", "blitz.flood", "blitz.grants", "blitz.head", "blitz.text"),
         native=True,
         forbidden=SANS_IO,
     ),

@@ -13,7 +13,7 @@ import trio
 from blitz.cli.output import EXIT_BAD_INPUT, print_json, print_problem
 from blitz.cli.run import config_options, flags_of
 from blitz.config import Loaded, json_schema, path_text, read_config
-from blitz.errors import ConfigProblem, PluginError
+from blitz.errors import ConfigError, ConfigProblem, PluginError
 from blitz.files import shown
 from blitz.text import one_line
 
@@ -66,7 +66,11 @@ def _plugin_problems(loaded: Loaded) -> list[ConfigProblem]:
     from blitz.examine import check_plugins  # loads the engine
 
     found: dict[tuple[str, str], ConfigProblem] = {}  # a file may be more than one plugin
-    for plugin, error in trio.run(check_plugins, loaded.resolved):
+    try:
+        refused = trio.run(check_plugins, loaded.resolved)
+    except ConfigError as exc:  # there is no room for them
+        return exc.problems
+    for plugin, error in refused:
         file = shown(plugin.file)
         told = loaded.problems
         reported = [problem.file for problem in told]

@@ -146,6 +146,7 @@ def _asks(found: Inspection) -> dict[str, Any]:
         "clock": asks.capabilities.clock,
         "random": asks.capabilities.random,
         "gc": asks.capabilities.gc,
+        "fine_clock": asks.capabilities.fine_clock,
         "namespace": asks.capabilities.namespace,
         "config": list(asks.config.defaults),
     }

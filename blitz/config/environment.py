@@ -1,9 +1,10 @@
 """The environment variables that override the file.
 
 The five that the seed document names: ``PLUGIN_DIR``, ``PLUGIN_MEMORY_LIMIT`` (bytes), ``PLUGIN_TIMEOUT``
-(milliseconds), ``PLUGIN_LOG`` and ``QUIC_LOG``; and ``PLUGIN_GRANT`` (names joined by commas). The two limits
-hold for every plugin, also for those whose ``[[plugins]]`` entry says something else; the grant does not
-touch an entry that has its own, which may be narrower on purpose. An empty variable is one that is not set.
+(milliseconds), ``PLUGIN_LOG`` and ``QUIC_LOG``; and ``PLUGIN_GRANT`` and ``PLUGIN_DENY`` (names joined by
+commas). The two limits hold for every plugin, also for those whose ``[[plugins]]`` entry says something else;
+the last two do not touch an entry that has its own, which may be so on purpose. An empty variable is one that
+is not set.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ VARIABLES: dict[str, tuple[Path, Callable[[str], Any]]] = {
     "PLUGIN_MEMORY_LIMIT": (("plugin_defaults", "memory"), parse_size),
     "PLUGIN_TIMEOUT": (("plugin_defaults", "timeout"), lambda text: parse_duration(text, bare="ms")),
     "PLUGIN_GRANT": (("plugin_defaults", "grant"), Given),
+    "PLUGIN_DENY": (("plugin_defaults", "deny"), Given),
     "PLUGIN_LOG": (("log", "plugins"), _level),
     "QUIC_LOG": (("log", "level"), _level),
 }

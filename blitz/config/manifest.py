@@ -69,13 +69,23 @@ class AskedFailure(Model, frozen=True):
 
 
 class Capabilities(Model, frozen=True):
-    """What it uses beyond the message in hand. What it uses it must ask for, and what it asks for the
-    operator must grant; else it does not load."""
+    """What it uses beyond the message in hand. What it asks for must be granted, and what it uses it must ask
+    for, but for the clock and random bytes, which it may leave out; else it does not load."""
 
     clock: Annotated[
-        bool, Meta(description="the time of day: `now_ms`, and WASI's `clock_time_get` and `clock_res_get`")
+        bool | None,
+        Meta(
+            description="the time of day: `now_ms`, and WASI's `clock_time_get` and `clock_res_get`; "
+            "`false`: it uses none"
+        ),
+    ] = None
+    random: Annotated[
+        bool | None,
+        Meta(description="random bytes: `random`, and WASI's `random_get`; `false`: it uses none"),
+    ] = None
+    fine_clock: Annotated[
+        bool, Meta(description="WASI's clock in nanoseconds; without it, it counts milliseconds")
     ] = False
-    random: Annotated[bool, Meta(description="random bytes: `random`, and WASI's `random_get`")] = False
     gc: Annotated[
         bool, Meta(description="Wasm GC, exceptions and typed function references; its heap counts apart")
     ] = False

@@ -56,7 +56,7 @@ Level = Literal["trace", "debug", "info", "warn", "error"]
 Failure = Literal["closed", "open"]
 Body = Literal["full", "none"]
 Instances = Literal["pooled", "per-request", "single"]
-Capability = Literal["clock", "random", "gc"]
+Capability = Literal["clock", "random", "gc", "fine_clock"]
 TrustedField = Literal["x-forwarded-for", "forwarded"]
 
 # "unit" tells check.py which strings it may read as a number, and that none of these is negative.
@@ -335,6 +335,14 @@ class Upstream(Model, frozen=True):
     idle_timeout: Annotated[
         Seconds, Meta(description="shorter than the 60 s that many servers keep an idle connection")
     ] = 55.0
+    max_age: Annotated[
+        Seconds,
+        Meta(
+            description="one that is older is not used again, so that a name that moved is followed; an "
+            "exchange or tunnel on it ends first; five minutes, as long as many names may be remembered; "
+            "`0`: no limit"
+        ),
+    ] = 300.0
     host: Annotated[str, Meta(description="the Host field to send; empty: the client's")] = ""
     tls: UpstreamTls = UpstreamTls()
     reuse: Annotated[
@@ -381,11 +389,19 @@ class PluginDefaults(Model, frozen=True):
     grant: Annotated[
         list[Capability],
         Meta(
-            description="what a plugin may use beyond the message in hand: the time of day (`clock`), random "
-            "bytes (`random`), Wasm GC, exceptions and typed function references (`gc`), whose values live "
-            "in a second heap that may be as large as `memory`. One that uses more does not load, nor one "
-            "whose manifest does not ask for what it uses. Variables and other plugins' shared state are "
-            "only granted one by one. `PLUGIN_GRANT` overrides it"
+            description="what a plugin may use beyond the message in hand and what all have, a clock of "
+            "milliseconds (`clock`) and random bytes (`random`): Wasm GC, exceptions and typed function "
+            "references (`gc`), whose values live in a second heap that may be as large as `memory`; a clock "
+            "of nanoseconds (`fine_clock`). One that uses more does not load. Variables and other plugins' "
+            "shared state are only granted one by one. `PLUGIN_GRANT` overrides it"
+        ),
+    ] = field(default_factory=list)
+    deny: Annotated[
+        list[Capability],
+        Meta(
+            description='what a plugin may not use though all have it: `["clock"]`, `["clock", "random"]`; '
+            "one that needs it does not load; what a plugin's own entry grants, it has. `PLUGIN_DENY` "
+            "overrides it"
         ),
     ] = field(default_factory=list)
     rollback: Annotated[
@@ -436,6 +452,7 @@ class Plugin(Model, frozen=True):
     warm: Annotated[Count | None, Meta(description="see `plugin_defaults.warm`")] = None
     rollback: Annotated[bool | None, Meta(description="see `plugin_defaults.rollback`")] = None
     grant: Annotated[list[Capability] | None, Meta(description="see `plugin_defaults.grant`")] = None
+    deny: Annotated[list[Capability] | None, Meta(description="see `plugin_defaults.deny`")] = None
     reroute: Annotated[
         bool,
         Meta(

@@ -52,7 +52,7 @@ endpoints = ["http://127.0.0.1:9000", "http://127.0.0.1:9001"]
 
 [[plugins]]                       # more about one of those in plugin_dir
 name = "auth_custom"
-grant = ["clock"]                 # it may tell the time; nothing is granted that nobody wrote
+deny = ["random"]                 # every plugin has a clock and random bytes, unless it is said
 failure = "closed"
 env = ["API_KEYS"]                # it may read this variable, and no other
 config = { header = "x-api-key" }
@@ -79,7 +79,7 @@ answer = { status = 200, body = "ok" }
   `${NAME:-default}` is the default where it is not set or empty. `$${` is the two characters `${`.
 * **`--set`** takes a dotted key: `timeouts.head=5s`, `listen='[":8080"]'`, `routes.0.host=example.org`,
   `plugins.auth_custom.timeout=20ms`. An element of a list is named by its position, a plugin or a route also
-  by its name. `plugins.auth_custom.grant=clock,random`: names out of a fixed set need no brackets.
+  by its name. `plugins.auth_custom.deny=clock,random`: names out of a fixed set need no brackets.
 * **Paths** in the file count from the file's directory; in the environment and in `--set`, from the
   working directory.
 
@@ -90,7 +90,8 @@ answer = { status = 200, body = "ok" }
 PLUGINS_NOTE = """
 A setting of a plugin comes from its `[[plugins]]` entry, else from the manifest beside its file, else from
 `[plugin_defaults]`. `PLUGIN_MEMORY_LIMIT` and `PLUGIN_TIMEOUT` also replace what the entries say;
-`PLUGIN_GRANT` (such as `clock,random`) leaves an entry's own `grant` as it is. A manifest may ask for less
+`PLUGIN_GRANT` (such as `gc`) and `PLUGIN_DENY` (such as `clock,random`) leave an entry's own `grant` and
+`deny` as they are. A manifest may ask for less
 memory, time or body than the defaults; for more, the operator writes it in the entry.
 """
 

@@ -24,15 +24,14 @@ from blitz.config.resolved import Resolved, ResolvedAdmin, ResolvedPlugin, Resol
 from blitz.config.rules import check_rules, is_address
 from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
-from blitz.errors import ConfigError, ConfigProblem, how_to_grant
+from blitz.errors import ConfigError, ConfigProblem
 from blitz.files import shown
+from blitz.grants import BY_DEFAULT, CAPABILITIES, how_to_allow, how_to_grant, in_force
 
 __all__ = ["resolve", "resolve_document"]
 
 _T = TypeVar("_T")
 
-# And how they are called in a sentence.
-CAPABILITIES = {"clock": "clock", "random": "random bytes", "gc": "garbage collector"}
 PREPROCESSING = "request_preprocessing"
 TYPE_STEP = 100  # between the places of two types, so that `order` can name a place between them
 
@@ -144,6 +143,7 @@ def _upstream(name: str, upstream: Upstream) -> ResolvedUpstream:
         max_connections=upstream.max_connections,
         max_idle=upstream.max_idle,
         idle_timeout=upstream.idle_timeout,
+        max_age=upstream.max_age,
         host=upstream.host,
         tls=upstream.tls,
         reuse=upstream.reuse,
@@ -327,24 +327,36 @@ class _Merge:
         return {name: self.environ[name] for name in granted if name in self.environ}
 
     def asks(self) -> tuple[str, ...]:
+        """What the manifest lets the module use: what it asks for, and what all have, unless it says no."""
         asked = self.manifest.capabilities
-        return tuple(name for name in CAPABILITIES if getattr(asked, name) is True)
+        return tuple(
+            name
+            for name in CAPABILITIES
+            if (said := getattr(asked, name)) is True or (said is None and name in BY_DEFAULT)
+        )
 
     def grants(self) -> tuple[str, ...]:
-        """What the operator grants; all that the manifest asks for must be in it."""
-        said = self.entry.grant
-        granted = self.defaults.grant if said is None else said
-        for name in self.asks():
+        """What is granted; all that the manifest asks for must be in it."""
+        entry, defaults = self.entry, self.defaults
+        granted = in_force(
+            (_read(defaults.grant) or [], _read(defaults.deny) or []), (_read(entry.grant), _read(entry.deny))
+        )
+        asked = [name for name in CAPABILITIES if getattr(self.manifest.capabilities, name) is True]
+        for name in asked:
             if name not in granted:
-                wanted = {name for name in granted if not isinstance(name, Bad)}.union(self.asks())
-                self.asked_in_vain((name,), CAPABILITIES[name], how_to_grant(self.found.name, wanted))
+                self.not_granted(name, {*granted, *asked})
         if self.found.manifest is not None:
-            for name in said or ():
-                if name not in self.asks() and not isinstance(name, Bad):
+            for name in _read(entry.grant) or ():
+                if name not in self.asks():
                     self.warnings.append(
                         f"plugin {self.found.name}: grant names {name}, which its manifest does not ask for"
                     )
-        return tuple(granted)
+        return granted
+
+    def not_granted(self, name: str, wanted: set[str]) -> None:
+        denied = name in BY_DEFAULT
+        remedy = how_to_allow(self.found.name, name) if denied else how_to_grant(self.found.name, wanted)
+        self.asked_in_vain((name,), CAPABILITIES[name], remedy, "denied" if denied else "not granted")
 
     def namespace(self) -> str:
         """The operator's word; a manifest that asks for another one than its own needs it."""
@@ -358,12 +370,14 @@ class _Merge:
     def to_write(self, line: str) -> str:
         return f'to grant it, write {line} in its [[plugins]] entry (name = "{self.found.name}")'
 
-    def asked_in_vain(self, where: tuple[str | int, ...], what: str, remedy: str) -> None:
+    def asked_in_vain(
+        self, where: tuple[str | int, ...], what: str, remedy: str, how: str = "not granted"
+    ) -> None:
         file, line = self.found.document.where(("capabilities", *where))
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
         self.document.problems.append(
             ConfigProblem(
-                f"plugin {self.found.name} asks for the {what}, which is not granted; {remedy}",
+                f"plugin {self.found.name} asks for the {what}, which is {how}; {remedy}",
                 file=file,
                 line=line,
                 key=f"capabilities{key}",
@@ -383,6 +397,11 @@ def _first(said: _T | None, asked: _T | None, default: _T) -> _T:
     if said is not None:
         return said
     return default if asked is None else asked
+
+
+def _read(names: Sequence[Any] | None) -> list[str] | None:
+    """The names that are some; the others have been reported."""
+    return None if names is None else [name for name in names if not isinstance(name, Bad)]
 
 
 def _readable(read: Any, texts: Sequence[Any]) -> list[Any]:

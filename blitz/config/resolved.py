@@ -81,14 +81,16 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
-    """One cluster. idle_timeout in seconds; host "" sends the client's Host; proxy_protocol: each connection
-    begins with a PROXY protocol header and serves one exchange; reuse: who may use a connection again."""
+    """One cluster. idle_timeout and max_age in seconds, max_age 0: no limit; host "" sends the client's Host;
+    proxy_protocol: each connection begins with a PROXY protocol header and serves one exchange; reuse: who
+    may use a connection again."""
 
     name: str
     endpoints: tuple[Endpoint, ...]
     max_connections: int
     max_idle: int
     idle_timeout: float
+    max_age: float
     host: str = ""
     tls: UpstreamTls = UpstreamTls()
     reuse: bool | Literal["client"] = True

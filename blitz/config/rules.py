@@ -7,7 +7,7 @@ what depends on the plugins themselves is in ``discover.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
 from blitz.config.addresses import (
@@ -24,6 +24,7 @@ from blitz.config.check import nearest
 from blitz.config.model import Config, Listener, PluginDefaults, Route, Upstream
 from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
+from blitz.grants import contradictions
 
 __all__ = ["PLUGIN_NAME", "SHA256", "check_rules", "is_address"]
 
@@ -253,9 +254,18 @@ def _plugins(config: Config, document: Document) -> None:
                 (*at, "sha256"),
                 "not a SHA-256 digest; write the 64 hex digits that `blitz plugin inspect` prints",
             )
+        _grants(document, plugin.grant, plugin.deny, at)
         _timeout(config, document, plugin.timeout, (*at, "timeout"))
+    _grants(document, config.plugin_defaults.grant, config.plugin_defaults.deny, ("plugin_defaults",))
     if config.plugin_defaults.timeout != PluginDefaults().timeout:  # nobody chose the default
         _timeout(config, document, config.plugin_defaults.timeout, ("plugin_defaults", "timeout"))
+
+
+def _grants(
+    document: Document, grant: Sequence[str] | None, deny: Sequence[str] | None, at: tuple[str | int, ...]
+) -> None:
+    for index, name in contradictions(grant or [], deny or []):
+        document.report((*at, "deny", index), f'grant names "{name}"; grant it or deny it')
 
 
 def _timeout(config: Config, document: Document, timeout: float | None, at: tuple[str | int, ...]) -> None:

@@ -27,9 +27,9 @@ def demo_config(listen: str, upstream: str, plugin_dir: Path) -> Config:
         before_routing=["request_logger"],
         upstreams={"demo": Upstream(endpoints=[upstream])},
         plugins=[
-            Plugin(name="auth_custom", grant=["clock"], config={"keys": [f"{DEMO_IDENTITY}:{DEMO_KEY}"]}),
+            Plugin(name="auth_custom", config={"keys": [f"{DEMO_IDENTITY}:{DEMO_KEY}"]}),
             Plugin(name="rate_limiter", config={"requests_per_minute": PER_MINUTE, "burst": BURST}),
-            Plugin(name="request_logger", grant=["clock"], config={"headers": ["user-agent", "x-api-key"]}),
+            Plugin(name="request_logger", config={"headers": ["user-agent", "x-api-key"]}),
         ],
         routes=[
             Route(name="guarded", path_prefix="/", upstream="demo"),

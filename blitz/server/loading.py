@@ -10,6 +10,7 @@ import trio
 
 from blitz.config.model import Limits
 from blitz.config.pin import why_not_pinned
+from blitz.config.units import format_size
 from blitz.errors import PluginLoadError
 from blitz.wasm.apart import Stop, Stopped
 from blitz.wasm.cache import Source
@@ -188,6 +189,7 @@ class Loader:
         self._refused = refused
         self._trial = trial
         self._served = served
+        self._share = engine.max_instances
         self.pools: dict[str, PluginPool] = {}
         self.loaded: list[PluginPool] = []
 
@@ -197,8 +199,10 @@ class Loader:
         Raises:
             PluginLoadError: one cannot run.
         """
+        self._share = self._engine.share(len(resolved.plugins))
         try:
             for plugin in resolved.plugins:
+                _check_room(self._engine, plugin)
                 await self._load(plugin, resolved.log.plugins, resolved.limits, turns)
         except BaseException:
             discard(self.loaded)
@@ -217,7 +221,7 @@ class Loader:
         plugin = await self._load_what_served(resolved, log_level, limits)
         if plugin is None:
             plugin = await load_plugin(self._engine, resolved, log_level, self._cache, self._shared, limits)
-        pool = PluginPool(plugin)
+        pool = PluginPool(plugin, self._share)
         self.loaded.append(pool)
         if self._trial or self._served.get(resolved.name, plugin.spec.sha256) != plugin.spec.sha256:
             # What comes to something that works must show that it works.
@@ -243,6 +247,21 @@ class Loader:
         except BaseException:
             discard(self.loaded)
             raise
+
+
+def _check_room(engine: Engine, plugin: ResolvedPlugin) -> None:
+    """The slots of a small engine were made for the plugins that were there at the start.
+
+    Raises:
+        PluginLoadError: *plugin* may have more memory than they hold.
+    """
+    if engine.is_small and plugin.memory > engine.max_memory_size:
+        raise PluginLoadError(
+            f"{plugin.file}: plugin {plugin.name} may have {format_size(plugin.memory)} of memory, and under "
+            f"the limits of this process the slots have {format_size(engine.max_memory_size)}: lower its "
+            "memory, or start the gateway anew",
+            plugin=plugin.name,
+        )
 
 
 def discard(pools: Iterable[PluginPool]) -> None:

@@ -191,6 +191,7 @@ def _cluster(resolved: Resolved, name: str, tls: ClientTls | None) -> Cluster:
             upstream.max_connections,
             upstream.max_idle,
             upstream.idle_timeout,
+            upstream.max_age,
             upstream=name,
             tls=tls if endpoint.scheme == "https" else None,
             proxy_protocol=upstream.proxy_protocol,

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import logging
 import math
+import random
 import select
 import socket
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ __all__ = ["Cluster", "Endpoint", "EndpointAddress", "UpstreamConnection"]
 
 _log = logging.getLogger("blitz.upstream")
 
+AGE_SPREAD = 0.1  # of max_age: connections end up to so much earlier
 FAILURE_PAUSE = 1.0  # seconds an endpoint that refused a connection is tried last
 SAY_AGAIN = 10.0  # seconds between two lines about one endpoint that speaks unasked
 
@@ -61,15 +63,17 @@ class UpstreamConnection:
     Attributes:
         client: the client connection that it is for; None: it is for everybody's requests.
         fd: of its socket.
+        born: when it was opened, a little earlier at random: those of one burst do not all end at once.
         watched: the short lane watches it.
     """
 
-    __slots__ = ("_poll", "client", "endpoint", "fd", "stream", "used", "watched")
+    __slots__ = ("_poll", "born", "client", "endpoint", "fd", "stream", "used", "watched")
 
     def __init__(self, endpoint: Endpoint, stream: ByteStream) -> None:
         self.endpoint = endpoint
         self.stream = stream
         self.fd = (stream.stream if isinstance(stream, TlsStream) else stream).fileno()
+        self.born = trio.current_time() - random.uniform(0, AGE_SPREAD) * endpoint.max_age
         self.client: object = None
         self.used = 0
         self.watched = False
@@ -112,6 +116,7 @@ class Endpoint:
     Attributes:
         proxy_protocol: a connection begins with a header that names the client, and serves one exchange.
         reuse: who may use a connection again: everybody, nobody, or only the client that it was opened for.
+        max_age: seconds after which none is used again; 0: as old as they like.
         live: open connections, idle ones included.
         unasked: connections that were closed because the upstream said on them what nobody had asked for.
         native: cffi ``blitz_endpoint *``, the idle connections.
@@ -129,6 +134,7 @@ class Endpoint:
         "address",
         "health",
         "live",
+        "max_age",
         "name",
         "name_ptr",
         "native",
@@ -143,6 +149,7 @@ class Endpoint:
         max_live: int,
         max_idle: int,
         idle_timeout: float,
+        max_age: float = 0.0,
         *,
         upstream: str = "",
         tls: ClientTls | None = None,
@@ -150,13 +157,14 @@ class Endpoint:
         reuse: Reuse = True,
     ) -> None:
         self.address = address
+        self.max_age = max_age
         self.proxy_protocol = proxy_protocol
         self.reuse: Reuse = reuse
         self._tls = tls
         self._last_good: object = None
         self.name = str(address).encode()
         self.name_ptr = ffi.from_buffer("uint8_t[]", self.name)  # for exchanges: guests may ask for it
-        native = lib.blitz_endpoint_new(0 if proxy_protocol or not reuse else max_idle, idle_timeout)
+        native = lib.blitz_endpoint_new(0 if proxy_protocol or not reuse else max_idle, idle_timeout, max_age)
         if native == ffi.NULL:
             raise InternalError("out of memory for an endpoint")
         self.native = ffi.gc(native, lib.blitz_endpoint_free)
@@ -180,15 +188,16 @@ class Endpoint:
     def take_idle(self, now: float, client: object) -> UpstreamConnection | None:
         """An idle connection for *client* that is still clean, or None. Unfit ones are closed on the way.
 
-        One that has been idle for ``idle_timeout`` may be closed by the upstream this very moment: unless it
-        is the client's own, and housekeeping has not come to it yet, it is not used.
+        One that has been idle for ``idle_timeout`` may be closed by the upstream this very moment, and one of
+        ``max_age`` may lead to where the name was: unless it is the client's own, and housekeeping has not
+        come to it yet, it is not used.
         """
         if self.reuse == "client":
             return self._take_own(client)
-        stale = ffi.new("uint8_t *")
-        while (fd := lib.blitz_endpoint_take(self.native, now, stale)) >= 0:
+        taken = ffi.new("blitz_taken *")
+        while (fd := lib.blitz_endpoint_take(self.native, now, taken)) >= 0:
             connection = self.taken(fd)
-            if connection.is_quiet() and not stale[0]:
+            if connection.is_quiet() and not taken.stale:
                 return connection
             connection.close_unfit()
         return None
@@ -224,7 +233,7 @@ class Endpoint:
 
     def give(self, connection: UpstreamConnection, now: float) -> None:
         """Take back a connection whose last exchange ended cleanly."""
-        if lib.blitz_endpoint_give(self.native, connection.fd, now):
+        if lib.blitz_endpoint_give(self.native, connection.fd, connection.born, now):
             connection.end()
             return
         connection.used += 1
@@ -317,8 +326,8 @@ class Endpoint:
         """Keep no connection from now on: idle ones close now, the others when they are given back."""
         self.native.shut = True
         self.native.most = 0
-        stale = ffi.new("uint8_t *")
-        while (fd := lib.blitz_endpoint_take(self.native, math.inf, stale)) >= 0:
+        taken = ffi.new("blitz_taken *")
+        while (fd := lib.blitz_endpoint_take(self.native, math.inf, taken)) >= 0:
             self.taken(fd).end()
 
     def _end_oldest(self) -> bool:
@@ -329,7 +338,7 @@ class Endpoint:
         return bool(fd >= 0)
 
     def expire_idle(self, now: float) -> None:
-        """Close connections that have been idle for too long."""
+        """Close idle connections that have been idle for too long, or are too old."""
         while (fd := lib.blitz_endpoint_expire(self.native, now)) >= 0:
             self.taken(fd).end()
 

@@ -88,11 +88,11 @@ class Compiled:
     has_debug: bool
 
 
-def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: Stop) -> Compiled:
+def compile_apart(wasm: int, out: int, compiles_for: str, source: str, stop: Stop) -> Compiled:
     """Compile the module in the file *wasm* (a descriptor) into the file *out*; blocks.
 
     Args:
-        max_memory_size: of the engine that will load it.
+        compiles_for: of the engine that will load it.
         source: for messages.
     Returns:
         What was found about the module on the way.
@@ -102,9 +102,9 @@ def compile_apart(wasm: int, out: int, max_memory_size: int, source: str, stop: 
         Stopped: *stop* was set.
         OSError: *out* does not take the compiled form.
     """
-    numbers = (max_memory_size, MAX_CPU, MAX_DATA, out)
+    words = (compiles_for, MAX_CPU, MAX_DATA, out)
     try:
-        code, said, complaints = _run("blitz.wasm.compile", numbers, wasm, out, source, stop, TIMEOUT)
+        code, said, complaints = _run("blitz.wasm.compile", words, wasm, out, source, stop, TIMEOUT)
     except subprocess.TimeoutExpired:
         raise PluginLoadError(
             f"{source} does not compile within {TIMEOUT:g} s, and compiling it was stopped"
@@ -143,7 +143,7 @@ def symbolize_apart(wasm: int, out: int, source: str, stop: Stop) -> tuple[bytes
 
 
 def _run(
-    what: str, numbers: tuple[int, ...], wasm: int, out: int, source: str, stop: Stop, timeout: float
+    what: str, words: tuple[object, ...], wasm: int, out: int, source: str, stop: Stop, timeout: float
 ) -> tuple[int, str, str]:
     """Run the module *what* of ours to its end: exit code, standard output, standard error.
 
@@ -153,7 +153,7 @@ def _run(
         subprocess.TimeoutExpired: it was killed.
     """
     os.lseek(wasm, 0, os.SEEK_SET)
-    command = [sys.executable, "-m", what, *map(str, numbers), source]
+    command = [sys.executable, "-m", what, *map(str, words), source]
     try:
         process = subprocess.Popen(
             command,

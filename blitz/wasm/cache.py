@@ -215,7 +215,7 @@ class CompileCache:
                     with contextlib.suppress(OSError):  # no room, say
                         return self._compile_here(self._directory, engine, source, given, stop)
                 with _in_memory(b"") as made:
-                    found = compile_apart(given, made, engine.max_memory_size, name, stop)
+                    found = compile_apart(given, made, engine.compiles_for, name, stop)
                     table = _symbols_of(given, name, stop) if found.has_debug else b""
                     return _load(engine, made, name, _opened(table), needs_gc=found.needs_gc)
         except OSError as exc:
@@ -236,7 +236,7 @@ class CompileCache:
         key, name = _key(engine, source.digest), shown(source.file)
         made, aside = directory.create()
         try:
-            found = compile_apart(wasm, made, engine.max_memory_size, name, stop)
+            found = compile_apart(wasm, made, engine.compiles_for, name, stop)
             table = _symbols_of(wasm, name, stop) if found.has_debug else b""
             size = os.fstat(made).st_size
             digest = _digest_of(made, size)

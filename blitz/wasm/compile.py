@@ -1,9 +1,9 @@
 """Compile one module in a process of its own, which a hostile module may hang or balloon.
 
-    python -m blitz.wasm.compile MAX_MEMORY_SIZE MAX_CPU MAX_DATA OUT SOURCE  < module.wasm
+    python -m blitz.wasm.compile ENGINE MAX_CPU MAX_DATA OUT SOURCE  < module.wasm
 
-OUT is the number of an open descriptor, which gets the compiled form. On standard output stand lines for
-``blitz.wasm.apart``, the other side:
+ENGINE is what the engine that will load it ``compiles_for``. OUT is the number of an open descriptor, which
+gets the compiled form. On standard output stand lines for ``blitz.wasm.apart``, the other side:
 
     ready                          all is set up, and nothing of the module was read
     made SIZE SHA256 [gc] [debug]  the compiled form is complete; gc: the module needs that grant; debug: it
@@ -34,11 +34,11 @@ MAX_OUTPUT = 1024**3
 
 def main(words: list[str]) -> int:
     """Compile standard input to a descriptor; the exit code."""
-    max_memory_size, max_cpu, max_data, out = (int(word) for word in words[:4])
+    max_cpu, max_data, out = (int(word) for word in words[1:4])
     source = words[4]
     end_with_parent()
     bound_this_process(max_cpu, max_data, MAX_OUTPUT)
-    engine = Engine(1, max_memory_size)
+    engine = Engine.to_compile_for(words[0])
     say("ready")
     try:
         wasm = sys.stdin.buffer.read()

@@ -15,10 +15,13 @@ from blitz._native import ffi, lib
 from blitz.errors import ConfigError, InternalError
 from blitz.wasm.library import find_library
 
-__all__ = ["Engine", "EngineStatistics"]
+__all__ = ["MAX_INSTANCES", "MAX_MEMORY_SIZE", "Engine", "EngineStatistics"]
 
 KIB = 1024
 MIB = 1024 * KIB
+
+MAX_INSTANCES = 1024
+MAX_MEMORY_SIZE = 4096 * MIB  # all that 32 bits reach
 
 # Bytes of a slot that stay mapped between two uses, and are cleared between them. Less costs page faults
 # per fresh instance (16 KiB: 11 µs for a guest that needs 20, instead of 5). More costs clearing, and is
@@ -61,19 +64,37 @@ class Engine:
     Args:
         max_instances: slots for guests, of all plugins together. Costs address space (8 GiB each), no memory.
         max_memory_size: bytes; the largest linear memory any plugin may have.
+        reservation_size, guard_size: bytes of address space for a memory and behind it, when there is little
+            (``blitz.wasm.space``); 0: so much that no access needs a check. Compiled code depends on both.
+
+    Attributes:
+        is_small: address space or data of this process are limited, and the numbers above follow from that.
 
     Raises:
         ConfigError: the library is missing or of another version, or the address space is limited.
     """
 
-    def __init__(self, max_instances: int = 1024, max_memory_size: int = 4096 * MIB) -> None:
+    def __init__(
+        self,
+        max_instances: int = MAX_INSTANCES,
+        max_memory_size: int = MAX_MEMORY_SIZE,
+        reservation_size: int = 0,
+        guard_size: int = 0,
+        *,
+        is_small: bool = False,
+    ) -> None:
         options = ffi.new("blitz_engine_options *")
         options.max_instances = max_instances
         options.max_memory_size = max_memory_size
+        options.reservation_size = reservation_size
+        options.guard_size = guard_size
         options.keep_resident_size = KEEP_RESIDENT_SIZE
         options.tick_us = TICK_US
         error = ffi.new("char[]", ERROR_SIZE)
+        self.max_instances = max_instances
         self.max_memory_size = max_memory_size
+        self.is_small = is_small
+        self.compiles_for = f"{max_memory_size}:{reservation_size}:{guard_size}"
         self._modules = 0  # alive; they must go first
         self._lock = threading.Lock()  # modules may be compiled in other threads
         self._process = os.getpid()
@@ -99,7 +120,17 @@ class Engine:
     @property
     def settings(self) -> str:
         """What compiled code depends on besides the module, wasmtime and the processor."""
-        return f"{SETTINGS} memory={self.max_memory_size}"
+        return f"{SETTINGS} {self.compiles_for}"
+
+    def share(self, plugins: int) -> int:
+        """How many instances each of *plugins* may have at most: where there are few, none may have all of
+        them, and a reload has the old ones and the new ones for a while."""
+        return max(1, self.max_instances // (2 * max(1, plugins))) if self.is_small else self.max_instances
+
+    @classmethod
+    def to_compile_for(cls, compiles_for: str) -> Engine:
+        """One that compiles what an engine whose ``compiles_for`` that is will load."""
+        return cls(1, *map(int, compiles_for.split(":")))
 
     def close(self) -> None:
         """Stop the tick thread and free everything. All modules must be closed before."""

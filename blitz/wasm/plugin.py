@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blitz._native import ffi, lib
-from blitz.errors import InternalError, PluginLoadError, how_to_grant
+from blitz.errors import InternalError, PluginLoadError
+from blitz.grants import BY_DEFAULT, how_to_allow, how_to_grant
 from blitz.wasm.abi import detect
 from blitz.wasm.abi.plan import SHARED_FUNCTIONS, Part
 from blitz.wasm.engine import ERROR_SIZE, Engine
@@ -49,8 +50,8 @@ class PluginSpec:
         config: what get_config returns.
         config_values: dotted key to value, for get_property("config.<key>").
         env: granted environment.
-        grants: capabilities that it may use: ``clock``, ``random``, ``gc``.
-        asks: those that its manifest asks for; None without a manifest: what it uses.
+        grants: capabilities that it may use (``blitz.grants``).
+        asks: those that its manifest lets it use; None without a manifest: any.
         manifest: path of the manifest, for messages.
         namespace: of its shared state; "": its name.
         reroute: it may lead a request to another route.
@@ -75,7 +76,7 @@ class PluginSpec:
     config: bytes = b""
     config_values: dict[str, bytes] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
-    grants: tuple[str, ...] = ()
+    grants: tuple[str, ...] = BY_DEFAULT
     asks: tuple[str, ...] | None = None
     manifest: str = ""
     namespace: str = ""
@@ -188,17 +189,22 @@ class Plugin:
         needs = self.plan.needs()
         for capability, how in needs.items():
             what = f"{self.module.source} {how}"
+            free = capability in BY_DEFAULT
             if spec.asks is not None and capability not in spec.asks:
                 raise PluginLoadError(
-                    f"{what}, and its manifest does not ask for it: write {capability} = true under "
+                    f"{what}, and its manifest says {capability} = false: take that out of {spec.manifest}"
+                    if free
+                    else f"{what}, and its manifest does not ask for it: write {capability} = true under "
                     f"[capabilities] in {spec.manifest}",
                     plugin=spec.name,
                 )
             if capability not in spec.grants:
-                raise PluginLoadError(
-                    f"{what}, which is not granted; {how_to_grant(spec.name, {*spec.grants, *needs})}",
-                    plugin=spec.name,
+                remedy = (
+                    f"denied; {how_to_allow(spec.name, capability)}"
+                    if free
+                    else f"not granted; {how_to_grant(spec.name, {*spec.grants, *needs})}"
                 )
+                raise PluginLoadError(f"{what}, which is {remedy}", plugin=spec.name)
 
     def _limits(self) -> Any:
         limits = ffi.new("blitz_plugin_limits *")
@@ -229,6 +235,8 @@ class Plugin:
             lib.blitz_plugin_set_shared(self._ptr, self._shared.ptr)
 
     def _grant(self) -> None:
+        if "fine_clock" in self.spec.grants and (self.spec.asks is None or "fine_clock" in self.spec.asks):
+            lib.blitz_plugin_allow_fine_clock(self._ptr)
         if self.spec.reroute:
             lib.blitz_plugin_allow_reroute(self._ptr)
         if self.spec.namespace:

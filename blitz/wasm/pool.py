@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginError, PluginTimeout
 
+from .engine import MAX_INSTANCES
 from .instance import Instance
 from .logs import emit_log, tell_dropped
 from .plugin import Plugin
@@ -51,7 +52,7 @@ class PoolStatistics:
 
 
 class PluginPool:
-    """Instances of *plugin*; owns the plugin and everything made from it.
+    """Instances of *plugin*, *most* at once; owns the plugin and everything made from it.
 
     Attributes:
         native: cffi ``blitz_pool *``: what ``native/chain.c`` knows of it, the idle instances among it.
@@ -81,13 +82,13 @@ class PluginPool:
         "warm",
     )
 
-    def __init__(self, plugin: Plugin) -> None:
+    def __init__(self, plugin: Plugin, most: int = MAX_INSTANCES) -> None:
         spec = plugin.spec
         self.plugin = plugin
         self.name = spec.name
         self.open_on_failure = spec.failure == "open"
         self.fresh = spec.instances == "per-request"
-        self.max_live = 1 if spec.instances == "single" else spec.max_instances
+        self.max_live = 1 if spec.instances == "single" else min(spec.max_instances, most)
         self.max_calls = spec.max_requests
         self.warm = 0 if self.fresh else min(spec.warm, self.max_live)
         native = lib.blitz_pool_new(self.max_live)

@@ -12,7 +12,7 @@ from blitz.errors import InternalError
 
 __all__ = ["Shared"]
 
-# Buckets that can be live at once; 16 bytes each, touched only when used.
+# Buckets that can be live at once; 24 bytes each, touched only when used.
 DEFAULT_SLOTS = 65536
 
 

@@ -70,14 +70,14 @@ static void begin(int ask)
         MUST(blitz_lane_add_slot(t.lane) == i, "slot");
         blitz_lane_fill_slot(t.lane, i, t.bufs[i], BUF, t.exchanges[i]);
     }
-    t.endpoint = blitz_endpoint_new(4, 60);
+    t.endpoint = blitz_endpoint_new(4, 60, 0);
     t.cluster = (blitz_cluster){.n = 1, .endpoints = &t.endpoint};
     t.route = (blitz_lane_route){.id = 7, .cluster = &t.cluster, .first_byte = 3};
     t.face->route = ask ? NULL : &t.route;
     t.client = connect_pair();
     t.upstream = connect_pair();
     MUST(blitz_lane_watch_upstream(t.lane, t.upstream.ours) == 0, "watch");
-    MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 0) == 0, "give");
+    MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 0, 0) == 0, "give");
     MUST(blitz_lane_enter(t.lane, t.client.ours, &t.peer, &t.options, 0, 0, 0) == 0, "enter");
     MUST(turn(0) == BLITZ_LANE_QUIET, "nothing happened yet");
 }
@@ -225,7 +225,7 @@ static void a_body_that_came_with_its_head_goes_on_with_it(void)
     MUST(turn(3) == BLITZ_LANE_HAND_OVER && t.report.body == -1, "no body");
     MUST(t.report.size == strlen(GET) && t.report.got == t.report.size, "the head only");
     refill();
-    MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 4) == 0, "give");
+    MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 4, 4) == 0, "give");
     MUST(blitz_lane_enter(t.lane, t.client.ours, &t.peer, &t.options, 0, 0, 4) == 0, "enter");
     say(t.client.theirs, "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
     MUST(turn(4) == BLITZ_LANE_QUIET, "sent");
@@ -262,7 +262,7 @@ static void the_whole_exchange_has_a_time(void)
     refill();
     MUST(blitz_lane_expired(t.lane, 3.1, &t.report) == BLITZ_LANE_QUIET, "nobody else");
     t.face->total = 9;
-    MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 4) == 0, "give");
+    MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 4, 4) == 0, "give");
     MUST(blitz_lane_enter(t.lane, t.client.ours, &t.peer, &t.options, 0, 0, 4) == 0, "enter");
     ask_upstream();
     MUST(blitz_lane_expired(t.lane, 5, &t.report) == BLITZ_LANE_EXPIRED && !t.report.is_total, "first byte");
@@ -273,7 +273,7 @@ static void the_whole_exchange_has_a_time(void)
 
 static void endpoints_take_turns_but_those_that_fail(void)
 {
-    blitz_endpoint *ends[3] = {blitz_endpoint_new(1, 60), blitz_endpoint_new(1, 60), blitz_endpoint_new(1, 60)};
+    blitz_endpoint *ends[3] = {blitz_endpoint_new(1, 60, 0), blitz_endpoint_new(1, 60, 0), blitz_endpoint_new(1, 60, 0)};
     blitz_cluster cluster = {.n = 3, .endpoints = ends};
     for (uint32_t i = 0; i < 5; i++, cluster.next++)
         MUST(blitz_cluster_turn(&cluster, 1) == i % 3, "in turn");
@@ -332,17 +332,42 @@ static void what_comes_on_a_resting_upstream_is_told_once(void)
 
 static void the_last_one_that_has_rested_is_taken(void)
 {
-    uint8_t stale;
-    blitz_endpoint *endpoint = blitz_endpoint_new(8, 60);
+    blitz_taken taken;
+    blitz_endpoint *endpoint = blitz_endpoint_new(8, 60, 0);
     for (int fd = 0; fd < 4; fd++)
-        MUST(blitz_endpoint_give(endpoint, fd, fd < 2 ? fd : 1.98 + fd / 1000.0) == 0, "give");
-    MUST(blitz_endpoint_take(endpoint, 2, &stale) == 1 && !stale, "the last one of those that have rested");
-    MUST(blitz_endpoint_take(endpoint, 2, &stale) == 0, "the other");
-    MUST(blitz_endpoint_take(endpoint, 2, &stale) == 2, "then the one that has for longest");
-    MUST(blitz_endpoint_take(endpoint, 2, &stale) == 3, "then what there is");
-    MUST(blitz_endpoint_take(endpoint, 2, &stale) == -1, "nothing");
-    MUST(blitz_endpoint_give(endpoint, 5, 2) == 0 && blitz_endpoint_take(endpoint, 62, &stale) == 5 && stale, "stale");
+        MUST(blitz_endpoint_give(endpoint, fd, 0, fd < 2 ? fd : 1.98 + fd / 1000.0) == 0, "give");
+    MUST(blitz_endpoint_take(endpoint, 2, &taken) == 1 && !taken.stale, "the last one of those that have rested");
+    MUST(blitz_endpoint_take(endpoint, 2, &taken) == 0, "the other");
+    MUST(blitz_endpoint_take(endpoint, 2, &taken) == 2, "then the one that has for longest");
+    MUST(blitz_endpoint_take(endpoint, 2, &taken) == 3, "then what there is");
+    MUST(blitz_endpoint_take(endpoint, 2, &taken) == -1, "nothing");
+    MUST(blitz_endpoint_give(endpoint, 5, 0, 2) == 0 && blitz_endpoint_take(endpoint, 62, &taken) == 5 && taken.stale, "stale");
     blitz_endpoint_free(endpoint);
+}
+
+static void none_becomes_older_than_it_may(void)
+{
+    blitz_taken taken;
+    blitz_endpoint *endpoint = blitz_endpoint_new(8, 60, 100);
+    MUST(blitz_endpoint_give(endpoint, 1, 50, 100) == 0 && blitz_endpoint_give(endpoint, 2, 10, 101) == 0, "give");
+    MUST(blitz_endpoint_expire(endpoint, 109) == -1, "none is old");
+    MUST(blitz_endpoint_expire(endpoint, 110) == 2 && endpoint->n == 1, "though it was used last");
+    MUST(blitz_endpoint_take(endpoint, 149, &taken) == 1 && !taken.stale && taken.born == 50, "its birth");
+    MUST(blitz_endpoint_give(endpoint, 1, taken.born, 149) == 0, "busy all the time");
+    MUST(blitz_endpoint_take(endpoint, 150, &taken) == 1 && taken.stale, "too old to be used");
+    MUST(blitz_endpoint_give(endpoint, 1, 50, 150) == BLITZ_E_LIMIT && endpoint->n == 0, "too old to come back");
+    blitz_endpoint_free(endpoint);
+}
+
+static void one_that_is_too_old_is_returned(void)
+{
+    begin(0);
+    t.endpoint->max_age = 1.5;
+    ask_upstream();
+    say(t.upstream.theirs, OK);
+    MUST(turn(2) == BLITZ_LANE_RETURNED && t.report.returned == t.upstream.ours && t.endpoint->n == 0, "returned");
+    close_client();
+    end();
 }
 
 static void python_may_choose_the_route(void)
@@ -481,6 +506,8 @@ int main(void)
     an_upstream_that_spoke_unasked_is_unfit();
     what_comes_on_a_resting_upstream_is_told_once();
     the_last_one_that_has_rested_is_taken();
+    none_becomes_older_than_it_may();
+    one_that_is_too_old_is_returned();
     python_may_choose_the_route();
     whoever_leaves_leaves_everything();
     a_connection_that_others_want_is_returned();

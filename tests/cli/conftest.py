@@ -15,6 +15,7 @@ def run(monkeypatch, tmp_path):
         "PLUGIN_MEMORY_LIMIT",
         "PLUGIN_TIMEOUT",
         "PLUGIN_GRANT",
+        "PLUGIN_DENY",
         "PLUGIN_LOG",
         "QUIC_LOG",
     ):

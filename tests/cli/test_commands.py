@@ -70,11 +70,8 @@ def test_the_flag_prints_the_version_alone(run, flag):
 # ---------------------------------------------------------------- validate
 
 
-CLOCK = '[plugin_defaults]\ngrant = ["clock"]\n'
-
-
 def test_a_good_file_is_ok(run, tmp_path):
-    (tmp_path / "blitz.toml").write_text(f'plugin_dir = "{PLUGINS}"\n{CLOCK}{ROUTE}')
+    (tmp_path / "blitz.toml").write_text(f'plugin_dir = "{PLUGINS}"\n{ROUTE}')
     result = run("validate")
     assert (result.exit_code, result.stdout) == (0, "blitz.toml: ok: 1 route, 1 upstream, 3 plugins\n")
 
@@ -134,7 +131,7 @@ def test_the_plugins_are_loaded_too(run, tmp_path, wasm, sentence):
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "bad.wasm").write_bytes(wasm)
     (tmp_path / "p" / "good.wasm").write_bytes((PLUGINS / "request_logger.wasm").read_bytes())
-    (tmp_path / "blitz.toml").write_text(f'plugin_dir = "p"\n{CLOCK}{ROUTE}')
+    (tmp_path / "blitz.toml").write_text(f'plugin_dir = "p"\n{ROUTE}')
     result = run("validate")
     assert result.exit_code == 2
     lines = [line for line in result.stderr.splitlines() if "warning" not in line]
@@ -145,7 +142,7 @@ def test_the_plugins_are_loaded_too(run, tmp_path, wasm, sentence):
 
 def test_a_plugin_that_does_not_start_is_a_mistake(run, tmp_path):
     (tmp_path / "blitz.toml").write_text(
-        f'plugin_dir = "{PLUGINS}"\n{CLOCK}[[plugins]]\nname = "auth_custom"\n'
+        f'plugin_dir = "{PLUGINS}"\n[[plugins]]\nname = "auth_custom"\n'
         f'config = {{ keys = ["no colon"] }}\n{ROUTE}'
     )
     result = run("validate")

@@ -154,7 +154,7 @@ WITH_A_MANIFEST = ("p.toml:3: capabilities.clock: plugin p", "schema = 1\n[capab
 
 @pytest.mark.parametrize("how", ["--plugin", "--plugin-dir", "PLUGIN_DIR"])
 @pytest.mark.parametrize(("place", "manifest"), [WITHOUT_A_MANIFEST, WITH_A_MANIFEST])
-def test_what_is_not_granted_says_how_to_without_a_file(
+def test_a_clock_is_there_unless_it_is_denied(
     tmp_path: Path, how: str, place: str, manifest: str | None
 ) -> None:
     (tmp_path / "p.wasm").write_bytes(wasmtime.wat2wasm(TELLS_TIME))
@@ -162,18 +162,19 @@ def test_what_is_not_granted_says_how_to_without_a_file(
         (tmp_path / "p.toml").write_text(manifest)
     words = {"--plugin": ("--plugin", "p.wasm"), "--plugin-dir": ("--plugin-dir", ".")}.get(how, ())
     env = {"PLUGIN_DIR": "."} if how == "PLUGIN_DIR" else {}
-    line = refusal(blitz(*PROXY, *words, cwd=tmp_path, **env))
-    assert line.startswith(place)
-    assert line.endswith(
-        ", which is not granted; "
-        'to grant it, write grant = ["clock"] in its [[plugins]] entry (name = "p"); without a file, '
-        "say --set plugins.p.grant=clock, or set PLUGIN_GRANT=clock for all plugins"
-    )
-    # Both ways work.
-    with serving(*PROXY, *words, "--set", "plugins.p.grant=clock", cwd=tmp_path, **env):
+    with serving(*PROXY, *words, cwd=tmp_path, **env):
         pass
-    with serving(*PROXY, *words, cwd=tmp_path, PLUGIN_GRANT="clock", **env):
-        pass
+    # Both ways deny, and the sentence says what to take away.
+    denied = ("--set", "plugins.p.deny=clock,random")
+    for line in (
+        refusal(blitz(*PROXY, *words, *denied, cwd=tmp_path, **env)),
+        refusal(blitz(*PROXY, *words, cwd=tmp_path, PLUGIN_DENY="clock", **env)),
+    ):
+        assert line.startswith(place)
+        assert line.endswith(
+            ', which is denied; to allow it, take "clock" out of deny: in its [[plugins]] entry '
+            '(name = "p"), [plugin_defaults] or PLUGIN_DENY'
+        )
 
 
 COLLECTS = """(module
@@ -407,9 +408,8 @@ def test_an_unknown_command(word: str, says: str) -> None:
 
 def test_a_file_that_is_two_plugins_and_a_grant_that_is_missing_are_reported_once(tmp_path: Path) -> None:
     (tmp_path / "p.wasm").write_bytes(wat(f'{MEMORY} (func (export "run"))'))
-    clock = '(import "env" "now_ms" (func (result i64)))'
-    (tmp_path / "m.wasm").write_bytes(wat(f"{clock} {MEMORY} {ALLOC} {HOOK}"))
-    (tmp_path / "m.toml").write_text("schema = 1\n[capabilities]\nclock = true\n")
+    (tmp_path / "m.wasm").write_bytes(wasmtime.wat2wasm(COLLECTS))
+    (tmp_path / "m.toml").write_text("schema = 1\n[capabilities]\ngc = true\n")
     entries = [("a", "p"), ("b", "p"), ("m", "m")]
     lines = "".join(f'[[plugins]]\nname = "{name}"\nfile = "{file}.wasm"\n' for name, file in entries)
     (tmp_path / "blitz.toml").write_text(lines + ROUTE)

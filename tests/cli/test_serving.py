@@ -71,8 +71,6 @@ def test_proxy_runs_plugins_in_front_of_an_upstream(demo, workers):
     words += [
         "--set",
         'plugins.auth_custom.env=["BLITZ_API_KEYS"]',
-        "--set",
-        "plugins.auth_custom.grant=clock",
     ]
     words += ["--set", "timeouts.head=5s"]
     with serving(*words, BLITZ_API_KEYS="alice:k1") as running:

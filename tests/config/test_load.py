@@ -224,20 +224,29 @@ def test_the_seed_variables_override_the_file(write, tmp_path):
     assert (plugin.memory, plugin.timeout) == (2097152, 3.0)
 
 
-def test_the_variable_that_grants_leaves_entries_that_grant_alone(write, tmp_path):
-    for name in "abc":
+def test_the_variables_that_grant_and_deny_leave_entries_alone_that_say_so(write, tmp_path):
+    for name in "abcd":
         (tmp_path / f"{name}.wasm").write_bytes(b"\0asm\1\0\0\0")
     path = write(
-        '[plugin_defaults]\ngrant = ["random"]\n[[plugins]]\nfile = "a.wasm"\n'
-        '[[plugins]]\nfile = "b.wasm"\ngrant = []\n[[plugins]]\nfile = "c.wasm"\n' + MINIMAL
+        '[plugin_defaults]\ngrant = ["fine_clock"]\n[[plugins]]\nfile = "a.wasm"\n'
+        '[[plugins]]\nfile = "b.wasm"\ngrant = []\n[[plugins]]\nfile = "c.wasm"\n'
+        '[[plugins]]\nfile = "d.wasm"\ndeny = []\n' + MINIMAL
     )
-    loaded = read_config(path, {"PLUGIN_GRANT": "clock"}, ["plugins.c.grant=clock, random"])
+    environ = {"PLUGIN_GRANT": "gc", "PLUGIN_DENY": "clock, random"}
+    loaded = read_config(path, environ, ["plugins.c.grant=clock, gc", "plugins.c.deny=random"])
     assert loaded.problems == []
     assert {plugin.name: plugin.grants for plugin in loaded.resolved.plugins} == {
-        "a": ("clock",),
+        "a": ("gc",),
         "b": (),
-        "c": ("clock", "random"),
+        "c": ("clock", "gc"),
+        "d": ("clock", "random", "gc"),
     }
+
+
+def test_a_variable_that_contradicts_the_file_is_refused(write):
+    path = write('[plugin_defaults]\ndeny = ["clock"]\n' + MINIMAL)
+    (problem,) = read_config(path, {"PLUGIN_GRANT": "clock"}).problems
+    assert str(problem).endswith('plugin_defaults.deny[0]: grant names "clock"; grant it or deny it')
 
 
 def test_overrides_win_over_the_environment(write):

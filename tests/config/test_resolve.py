@@ -296,22 +296,35 @@ def test_a_grant_nobody_asked_for_is_a_warning(plugins):
 CLOCK = MANIFEST + "[capabilities]\nclock = true\n"
 
 
+@pytest.mark.parametrize("how", ["entry", "defaults", "PLUGIN_DENY"])
+def test_a_capability_that_is_asked_for_and_denied_says_what_to_take_away(plugins, how):
+    directory = plugins(a=CLOCK)
+    entry = Plugin(name="a", deny=["clock"]) if how == "entry" else Plugin(name="a")
+    defaults = PluginDefaults() if how == "entry" else PluginDefaults(deny=["clock"])
+    assert only(messages(config(directory, entry, plugin_defaults=defaults))) == (
+        f"{directory}/a.toml:6: capabilities.clock: plugin a asks for the clock, which is denied; "
+        'to allow it, take "clock" out of deny: in its [[plugins]] entry (name = "a"), [plugin_defaults] or '
+        "PLUGIN_DENY"
+    )
+
+
 @pytest.mark.parametrize(
     ("how", "listed", "said"),
     [
-        ("nobody", '"clock"', "clock"),
-        ("entry", '"clock", "random"', "clock,random"),  # what was granted stays
-        ("defaults", '"clock", "random"', "clock,random"),
+        ("nobody", '"gc"', "gc"),
+        ("entry", '"fine_clock", "gc"', "fine_clock,gc"),  # what was granted stays
+        ("defaults", '"fine_clock", "gc"', "fine_clock,gc"),
     ],
 )
 def test_a_capability_that_is_asked_and_not_granted_says_what_to_write(plugins, how, listed, said):
-    directory = plugins(a=CLOCK)
-    entry = Plugin(name="a", grant=["random"]) if how == "entry" else Plugin(name="a")
-    defaults = PluginDefaults(grant=["random"]) if how == "defaults" else PluginDefaults()
+    more = "" if how == "nobody" else "fine_clock = true\n"
+    directory = plugins(a=f"{MANIFEST}[capabilities]\ngc = true\n{more}")
+    entry = Plugin(name="a", grant=["fine_clock"]) if how == "entry" else Plugin(name="a")
+    defaults = PluginDefaults(grant=["fine_clock"]) if how == "defaults" else PluginDefaults()
     assert only(messages(config(directory, entry, plugin_defaults=defaults))) == (
-        f"{directory}/a.toml:6: capabilities.clock: plugin a asks for the clock, which is not granted; "
-        f'to grant it, write grant = [{listed}] in its [[plugins]] entry (name = "a"); without a file, '
-        f"say --set plugins.a.grant={said}, or set PLUGIN_GRANT={said} for all plugins"
+        f"{directory}/a.toml:6: capabilities.gc: plugin a asks for the garbage collector, which is not "
+        f'granted; to grant it, write grant = [{listed}] in its [[plugins]] entry (name = "a"); without a '
+        f"file, say --set plugins.a.grant={said}, or set PLUGIN_GRANT={said} for all plugins"
     )
 
 
@@ -321,35 +334,73 @@ def test_collected_values_are_asked_for_and_granted_like_the_clock(plugins):
         messages(config(directory))
     )
     (plugin,) = resolve(config(directory, Plugin(name="a", grant=["gc"])), {}).plugins
-    assert (plugin.grants, plugin.asks) == (("gc",), ("gc",))
+    assert (plugin.grants, plugin.asks) == (("clock", "random", "gc"), ("clock", "random", "gc"))
 
 
 @pytest.mark.parametrize("name", ["a.b", "7"])
 def test_a_name_that_is_no_part_of_a_key_is_granted_by_default_or_by_file(plugins, name):
-    found = only(messages(config(plugins(**{name: CLOCK}))))
-    assert f'entry (name = "{name}"); without a file, say --set plugin_defaults.grant=clock, or' in found
+    found = only(messages(config(plugins(**{name: MANIFEST + "[capabilities]\ngc = true\n"}))))
+    assert f'entry (name = "{name}"); without a file, say --set plugin_defaults.grant=gc, or' in found
 
 
-def test_clock_and_random_are_denied_unless_granted(plugins):
-    directory = plugins(a=CLOCK, b=None, c=MANIFEST)
-    entries = (Plugin(name="a", grant=["clock"]), Plugin(name="c", grant=[]))
+BOTH = ("clock", "random")
 
-    def found(defaults):
-        resolved = resolve(config(directory, *entries, plugin_defaults=defaults), {})
-        return {plugin.name: (plugin.grants, plugin.asks) for plugin in resolved.plugins}
 
-    assert found(PluginDefaults()) == {"a": (("clock",), ("clock",)), "b": ((), None), "c": ((), ())}
-    # An entry's own word, narrower or not, is the last one.
-    assert found(PluginDefaults(grant=["random"])) == {
-        "a": (("clock",), ("clock",)),
-        "b": (("random",), None),
-        "c": ((), ()),
-    }
+@pytest.mark.parametrize(
+    ("defaults", "entry", "granted"),
+    [
+        ({}, {}, BOTH),
+        ({}, {"grant": []}, BOTH),
+        ({}, {"grant": ["gc"]}, (*BOTH, "gc")),
+        ({}, {"grant": ["clock", "random"]}, BOTH),
+        ({}, {"grant": ["fine_clock"]}, (*BOTH, "fine_clock")),
+        ({}, {"deny": ["clock"]}, ("random",)),
+        ({}, {"deny": ["random", "clock", "gc"]}, ()),
+        ({"deny": ["clock"]}, {}, ("random",)),
+        ({"deny": ["clock"]}, {"grant": ["gc"]}, ("random", "gc")),
+        # An entry's own word, wider or narrower, is the last one.
+        ({"deny": ["clock"]}, {"grant": ["clock"]}, BOTH),
+        ({"deny": ["clock"]}, {"deny": []}, BOTH),
+        ({"deny": ["clock"]}, {"deny": ["random"]}, ("clock",)),
+        ({"grant": ["gc"]}, {"deny": ["gc"]}, BOTH),
+        ({"grant": ["gc"]}, {"grant": []}, BOTH),
+        ({"grant": ["fine_clock"]}, {"deny": ["clock"]}, ("random",)),
+    ],
+)
+def test_what_is_granted_and_denied_on_both_levels(plugins, defaults, entry, granted):
+    directory = plugins(a=MANIFEST, b=None)
+    entries = (Plugin(name="a", **entry), Plugin(name="b", **entry))
+    resolved = resolve(config(directory, *entries, plugin_defaults=PluginDefaults(**defaults)), {})
+    assert [plugin.grants for plugin in resolved.plugins] == [granted, granted]
+    assert {plugin.name: plugin.asks for plugin in resolved.plugins} == {"a": BOTH, "b": None}
+
+
+@pytest.mark.parametrize("where", ["plugin_defaults", "plugins[0]"])
+@pytest.mark.parametrize(
+    ("grant", "deny", "named"),
+    [
+        (["clock"], ["clock"], "clock"),
+        (["gc", "random"], ["random"], "random"),
+        (["fine_clock"], ["clock"], "fine_clock"),
+    ],
+)
+def test_what_is_granted_and_denied_in_one_place_is_refused(plugins, where, grant, deny, named):
+    said = {"grant": grant, "deny": deny}
+    entry = Plugin(name="a", **(said if where == "plugins[0]" else {}))
+    defaults = PluginDefaults(**(said if where == "plugin_defaults" else {}))
+    found = messages(config(plugins(a=None), entry, plugin_defaults=defaults))
+    assert only(found) == f'{where}.deny[0]: grant names "{named}"; grant it or deny it'
+
+
+def test_a_manifest_may_say_that_it_uses_neither(plugins):
+    text = MANIFEST + "[capabilities]\nclock = false\n"
+    (plugin,) = resolve(config(plugins(a=text)), {}).plugins
+    assert plugin.asks == ("random",)
 
 
 def test_a_granted_capability_nobody_asked_for_is_a_warning(plugins):
-    resolved = resolve(config(plugins(a=CLOCK), Plugin(name="a", grant=["clock", "random"])), {})
-    assert only(resolved.warnings) == "plugin a: grant names random, which its manifest does not ask for"
+    resolved = resolve(config(plugins(a=CLOCK), Plugin(name="a", grant=["clock", "random", "gc"])), {})
+    assert only(resolved.warnings) == "plugin a: grant names gc, which its manifest does not ask for"
 
 
 def test_a_namespace_is_granted_by_its_name(plugins):

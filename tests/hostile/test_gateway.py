@@ -31,7 +31,7 @@ def plugin(directory: Path, guest: HostileGuest) -> Plugin:
     path = directory / f"{guest.name}.wasm"
     path.write_bytes(guest.wasm)
     timeout = PATIENCE if guest.outcome in ("passes", "logs") else TIMEOUT
-    return Plugin(name=guest.name, file=str(path), timeout=timeout, memory=2**21, grant=["clock", "random"])
+    return Plugin(name=guest.name, file=str(path), timeout=timeout, memory=2**21)
 
 
 async def attack(test: Rig, guest: HostileGuest, times: int) -> None:

@@ -50,7 +50,7 @@ def spellings(address: ipaddress.IPv6Address) -> list[str]:
 def test_ipv6_networks_are_the_keys(address: ipaddress.IPv6Address, prefix: int) -> None:
     plugin = limiters[prefix]
     network = ipaddress.IPv6Network((address, prefix), strict=False).network_address
-    wanted = "address:" + network.exploded.replace(":", "")
+    wanted = f"address:{prefix}/" + network.exploded.replace(":", "")
     for text in spellings(address):
         plugin.buckets.clear()
         plugin.store.set_fuel(10**9)
@@ -72,7 +72,7 @@ def test_any_client_address_gives_a_key_and_no_trap(text: str) -> None:
         return
     if expected.ipv4_mapped is None and "." not in text:
         network = ipaddress.IPv6Network((expected, 64), strict=False).network_address
-        assert key.decode() == "address:" + network.exploded.replace(":", "")
+        assert key.decode() == "address:64/" + network.exploded.replace(":", "")
 
 
 SECRET_WORDS = ("token", "secret", "passwd", "signature", "api_key", "sessionid", "jwt", "private-key")

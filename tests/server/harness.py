@@ -21,7 +21,6 @@ from blitz.config import (
     Http,
     Limits,
     Listener,
-    PluginDefaults,
     Route,
     Timeouts,
     Tls,
@@ -338,7 +337,7 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     """A gateway in front of one fake upstream; TLS on both sides where *parser* ends in "+tls".
 
-    *main*: settings of that upstream. Plugins are granted clock and random unless *config* says otherwise.
+    *main*: settings of that upstream.
     """
     parser, _, encrypted = parser.partition("+")
     upstream = FakeUpstream(script, authority().server_context("127.0.0.1") if encrypted else None)
@@ -349,7 +348,6 @@ async def rig(
         await nursery.start(upstream.run)
         config.setdefault("listen", ["127.0.0.1:0"])
         config.setdefault("routes", [Route(upstream="main")])
-        config.setdefault("plugin_defaults", PluginDefaults(grant=["clock", "random"]))
         tls = UpstreamTls(ca=authority().file) if encrypted else UpstreamTls()
         config.setdefault(
             "upstreams", {"main": Upstream(endpoints=[upstream.endpoint], tls=tls, **(main or {}))}

@@ -205,10 +205,8 @@ class Site:
     def _write_file(self) -> None:
         parts = [
             HEAD.format(upstream=self._upstream, max_fields=self._max_fields),
-            PLUGIN.format(
-                name="auth_custom", more='grant = ["clock"]\nconfig = { keys = ["soak:key-of-the-soak"] }'
-            ),
-            PLUGIN.format(name="request_logger", more='grant = ["clock"]'),
+            PLUGIN.format(name="auth_custom", more='config = { keys = ["soak:key-of-the-soak"] }'),
+            PLUGIN.format(name="request_logger", more=""),
             PLUGIN.format(
                 name="rate_limiter", more="config = { requests_per_minute = 1000000, burst = 100000 }"
             ),
@@ -223,7 +221,6 @@ class Site:
             for policy in ("closed", "open"):
                 name = guest.name if policy == "closed" else f"{guest.name}-open"
                 more = f'file = "plugins/{guest.name}.wasm"\nfailure = "{policy}"\ntimeout = "50ms"\n'
-                more += 'grant = ["clock", "random"]\n'
                 more += f"max_instances = {3 if policy == 'closed' else 2}\n"
                 # A fresh instance each: its cleanup runs after every request.
                 if policy == "open" and ("cleanup" in guest.name or len(guest.name) % 2):

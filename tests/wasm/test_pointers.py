@@ -37,6 +37,7 @@ ARGUMENTS: dict[str, dict[str, tuple[int, int | str]]] = {
     "get_property": {"name": (0, 1), "buf": (2, 3)},
     "get_config": {"buf": (0, 1)},
     "random": {"buf": (0, 1)},
+    "getRandomValues": {"buf": (0, 1)},
     "rate_limit": {"key": (0, 1)},
     "kv_incr": {"key": (0, 1)},
     "kv_get": {"key": (0, 1), "buf": (2, 3)},
@@ -56,7 +57,7 @@ ARGUMENTS: dict[str, dict[str, tuple[int, int | str]]] = {
 # arguments that must be right for the others to be looked at
 DEFAULTS = {"fd_write": {0: 1, 1: 512, 2: 1}, "rate_limit": {2: 60, 3: 5}}
 NO_POINTERS = {
-    "set_status", "now_ms", "__wbindgen_rethrow", "__wbindgen_object_drop_ref", "abort",
+    "set_status", "now_ms", "now", "__wbindgen_rethrow", "__wbindgen_object_drop_ref", "abort",
     "emscripten_notify_memory_growth", "proc_exit",
 }  # fmt: skip
 RETPTR = {"get_env", "get_header", "get_body", "get_property", "get_config", "kv_get"}
@@ -74,7 +75,7 @@ def calling(function: HostFunction, spelt: str, values: list[int]) -> str:
     """A module whose hook calls one host function with these values."""
     module = {"wasi": "wasi_snapshot_preview1", "bindgen": "wbg"}.get(function.group, "env")
     name = function.name
-    if spelt != function.plain_type:
+    if spelt != function.plain_type or (function.group == "bindgen" and name[:2] != "__"):
         name = f"__wbg_{name.replace('_', '')}_0123456789abcdef"
     parameters, results = spelt.split(":")
     types = " ".join(WORDS[letter] for letter in parameters)

@@ -14,9 +14,11 @@ __all__ = ["SHARED_FUNCTIONS", "Binding", "HostFunction", "How", "Part", "Plan",
 # granted looks unset.
 CAPABILITIES = {
     "now_ms": "clock",
+    "now": "clock",
     "clock_time_get": "clock",
     "clock_res_get": "clock",
     "random": "random",
+    "getRandomValues": "random",
     "random_get": "random",
 }
 GC_NEEDED = "uses Wasm GC, exceptions or typed function references"

@@ -79,6 +79,8 @@ static void put_client(blitz_writer *key, blitz_str address, uint32_t prefix)
         blitz_put(key, address);
         return;
     }
+    blitz_put_u64(key, prefix); /* networks of another width are other clients */
+    blitz_put(key, BLITZ_STR("/"));
     for (uint32_t i = 0; i < IPV6_GROUPS; i++) {
         uint32_t bits = prefix > i * 16 ? prefix - i * 16 : 0;
         uint32_t mask = bits >= 16 ? 0xffff : 0xffff0000u >> bits & 0xffff;

@@ -8,7 +8,7 @@
 #include "blitz_sha256.h"
 
 enum {
-    MAX_PLAIN_KEY = 128, /* a longer header value is counted by its SHA-256: keys stay small */
+    MAX_PLAIN_KEY = 128, /* a longer header name and value is counted by its SHA-256: keys stay small */
     MAX_RATE = 1000000,
 };
 
@@ -49,17 +49,26 @@ static void put_address_key(blitz_writer *key)
     put_client(key, blitz_property_into(BLITZ_STR("client.address"), buf, sizeof buf).text, config_ipv6_prefix);
 }
 
-/* Header values that are long are hashed; so a client can neither fill the host's memory with them nor
- * make two keys equal. */
+/* The name of the header is part of the key: when the configuration names another one, its values begin anew.
+ * Values that are long are hashed; so a client can neither fill the host's memory with them nor make two
+ * keys equal. */
 static void put_header_key(blitz_writer *key, blitz_str value)
 {
-    if (value.len <= MAX_PLAIN_KEY) {
+    blitz_str colon = BLITZ_STR(":");
+    if (config_header.len + value.len <= MAX_PLAIN_KEY) {
         blitz_put(key, BLITZ_STR("header:"));
+        blitz_put(key, config_header);
+        blitz_put(key, colon);
         blitz_put(key, value);
         return;
     }
+    blitz_sha256 hash;
     uint8_t digest[BLITZ_SHA256_SIZE];
-    blitz_sha256_of(value, digest);
+    blitz_sha256_start(&hash);
+    blitz_sha256_add(&hash, config_header);
+    blitz_sha256_add(&hash, colon);
+    blitz_sha256_add(&hash, value);
+    blitz_sha256_finish(&hash, digest);
     blitz_put(key, BLITZ_STR("sha256:"));
     blitz_put_hex(key, digest, sizeof digest);
 }

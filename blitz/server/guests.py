@@ -16,6 +16,7 @@ from blitz._native import ffi, lib
 from blitz.errors import ClientGone, PluginLoadError
 from blitz.wasm.chain import PENDING, ChainRun
 from blitz.wasm.instance import Instance
+from blitz.wasm.kinds import how_to_build_a_reactor
 from blitz.wasm.logs import emit_log
 from blitz.wasm.pool import PluginPool
 
@@ -149,10 +150,17 @@ def _check(pool: PluginPool, instance: Instance, rc: int | None, hook: str, what
         raise PluginLoadError(f"{source}: {what}{hook} ran longer than {limit}", plugin=pool.name, hook=hook)
     if rc < 0:
         fault = pool.drop(instance, trio.current_time())
+        advice = ""
         if pool.plugin.is_command and fault.hook == "init":
             what = f"it is a command, whose _start runs before its hooks, and {what}"
+            advice = "; " + how_to_build_a_reactor(
+                (one.module, one.name) for one in pool.plugin.module.imports
+            )
         raise PluginLoadError(
-            f"{source}: {what}{fault.message}", plugin=pool.name, hook=fault.hook, frames=fault.frames
+            f"{source}: {what}{fault.message}{advice}",
+            plugin=pool.name,
+            hook=fault.hook,
+            frames=fault.frames,
         ) from fault
 
 

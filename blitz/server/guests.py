@@ -145,9 +145,9 @@ def _check(pool: PluginPool, instance: Instance, rc: int | None, hook: str, what
     """Raise for a call that ended in a fault or, None, at its deadline; the instance is gone then."""
     source = pool.plugin.spec.source
     if rc is None:
-        limit = f"{pool.plugin.spec.timeout * 1000:g} ms"
         pool.end(instance)
-        raise PluginLoadError(f"{source}: {what}{hook} ran longer than {limit}", plugin=pool.name, hook=hook)
+        said = f"{source}: {what}{hook} {pool.plugin.spec.too_long()}"
+        raise PluginLoadError(said, plugin=pool.name, hook=hook)
     if rc < 0:
         fault = pool.drop(instance, trio.current_time())
         advice = ""

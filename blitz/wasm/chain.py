@@ -246,9 +246,8 @@ class ChainRun:
         self._held.pop(self._index, None)
         pool.end(instance)
         pool.failed(self._now())
-        limit = f"{pool.plugin.spec.timeout * 1000:g} ms"
         error = PluginTimeout(
-            f"{pool.name} failed in {hook}: it ran longer than {limit}",
+            f"{pool.name} failed in {hook}: it {pool.plugin.spec.too_long()}",
             plugin=pool.name,
             version=pool.plugin.spec.version,
             hook=hook,

@@ -168,9 +168,8 @@ class PluginPool:
         no exchange: it is kept for the shell."""
         spec = self.plugin.spec
         if rc is None:
-            limit = f"{spec.timeout * 1000:g} ms"
             error: PluginError = PluginTimeout(
-                f"{self.name} failed in cleanup: it ran longer than {limit}",
+                f"{self.name} failed in cleanup: it {spec.too_long()}",
                 plugin=self.name,
                 version=spec.version,
                 hook="cleanup",

@@ -7,6 +7,7 @@ it. The command is started as a user starts it; nothing is served.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -123,7 +124,7 @@ FILES = [
     pytest.param(
         wat(f'(memory (export "memory") 100) {ALLOC} {HOOK}'),
         "p.wasm needs 6553600 bytes of memory from the start, limit 1048576: "
-        "raise the memory of plugin p or build with less",
+        "set by --set plugin_defaults.memory; raise it there, or build with less",
         id="memory-over-its-limit",
     ),
     pytest.param(
@@ -133,6 +134,29 @@ FILES = [
         id="no-allocator",
     ),
 ]
+
+
+def test_another_plugin_copied_over_a_built_in_one(tmp_path: Path) -> None:
+    """What the page of the plugins shows: cp pkg/plugin_bg.wasm plugins/request_logger.wasm."""
+    shutil.copytree(PLUGINS, tmp_path / "plugins", ignore=shutil.ignore_patterns("src", "sdk"))
+    for name in ("auth_custom", "rate_limiter"):
+        (tmp_path / "plugins" / f"{name}.wasm").unlink()
+    (tmp_path / "blitz.toml").write_text(f'plugin_dir = "plugins"\n{ROUTE}')
+    other = wat(f'(memory (export "memory") 18) {ALLOC} {HOOK}')  # 1.1 MiB; the built-in one asks for 1 MiB
+    (tmp_path / "plugins" / "request_logger.wasm").write_bytes(other)
+    result = blitz("validate", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "blitz.toml: ok: 1 route, 1 upstream, 1 plugin\n")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("warning: plugins/request_logger.toml is the manifest of another module (sha256 ")
+    assert line.endswith("so defaults apply; delete it, or, if it fits, write the new digest into it")
+    small = blitz("validate", cwd=tmp_path, PLUGIN_MEMORY_LIMIT="1048576")
+    assert small.returncode == 2
+    assert small.stderr.splitlines()[0] == (
+        "plugins/request_logger.wasm: needs 1179648 bytes of memory from the start, limit 1048576: set by "
+        "the variable PLUGIN_MEMORY_LIMIT, which overrides the keys of files; raise it there, or build "
+        "with less"
+    )
+    assert blitz("validate", cwd=tmp_path, PLUGIN_MEMORY_LIMIT="2MiB").returncode == 0
 
 
 @pytest.mark.parametrize(("content", "sentence"), FILES)

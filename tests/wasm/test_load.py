@@ -199,7 +199,7 @@ def test_a_memory_larger_than_the_limit_of_the_plugin(engine: Engine, wat: Wasm)
         Plugin(engine, module, spec("auth", memory=2 * 65536))
     assert str(caught.value) == (
         "x.wasm needs 196608 bytes of memory from the start, limit 131072: "
-        "raise the memory of plugin auth or build with less"
+        "raise the memory of plugin auth, or build with less"
     )
     Plugin(engine, module, spec("auth", memory=3 * 65536)).close()
     module.close()

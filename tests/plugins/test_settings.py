@@ -8,6 +8,7 @@ import tomllib
 import pytest
 
 from blitz.config import read_config
+from blitz.config.manifest import read_manifest
 from blitz.wasm.engine import Engine
 
 from .blitz_host import BlitzPlugin
@@ -81,3 +82,15 @@ def test_a_mistake_is_found_before_anything_runs(tmp_path, plugin: str, line: st
     assert problem.line == 7
     assert sentence in problem.message
     assert "hunter2" not in problem.message
+
+
+@pytest.mark.parametrize("page", ["README.md", "sdk/README.md"])
+def test_the_manifests_that_the_pages_show_are_read(tmp_path, page: str) -> None:
+    """They say that the response hook does not look at bodies: answers stream."""
+    listings = re.findall(r"^ *```toml\n(.*?)^ *```", (PLUGINS / page).read_text(), re.MULTILINE | re.DOTALL)
+    (shown,) = [listing for listing in listings if "schema = 1" in listing]
+    (tmp_path / "p.toml").write_text(shown)
+    said, document = read_manifest(tmp_path / "p.toml")
+    assert document.problems == []
+    assert said.hooks.response_body == "none"
+    assert said.config.keys["greeting"].default == "hello"

@@ -77,7 +77,7 @@ KINDS = (
     ),
     _Kind(
         "an AssemblyScript module that calls JavaScript",
-        "use the functions of the SDK instead (log, nowMs, random)",
+        "use log and nowMs of the SDK instead, and the host function random",
         r"env\.(seed|trace|Date\.now|performance\.now|console\..*|Math\..*|process\..*|crypto\..*)",
     ),
     _Kind("the inside of a component", "build it for wasm32-wasip1 or wasm32-unknown-unknown", r"wasi:.*"),

@@ -27,3 +27,20 @@ def test_a_module_that_is_replaced_between_manifest_and_load_is_refused(tmp_path
     refused = [message for _, message in trio.run(check_plugins, loaded.resolved)]
     assert len(refused) == replaced
     assert all("was replaced while it was being loaded" in message for message in refused)
+
+
+def test_a_hook_that_runs_too_long_says_which_key_set_the_time(tmp_path, wat):
+    looping = f'{ALLOC} (func (export "init") (result i32) (loop $l (br $l)) (i32.const 0))'
+    (tmp_path / "p.wasm").write_bytes(wat(GUEST.format(looping, 0)))
+    (tmp_path / "p.toml").write_text('schema = 1\n[limits]\ntimeout = "20ms"\n')
+    file = tmp_path / "blitz.toml"
+    file.write_text('plugin_dir = "."\n[[routes]]\nanswer = { status = 200 }\n')
+    for environ, more in (
+        ({}, ""),
+        ({"PLUGIN_TIMEOUT": "900"}, "; PLUGIN_TIMEOUT is the most that this gives"),
+    ):
+        ((_, message),) = trio.run(check_plugins, read_config(file, environ).resolved)
+        assert message == (
+            f"{tmp_path}/p.wasm: init ran longer than 20 ms (set by {tmp_path}/p.toml:3: limits.timeout; to "
+            f'give it more, write timeout in its [[plugins]] entry (name = "p"){more})'
+        )

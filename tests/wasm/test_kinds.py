@@ -80,8 +80,16 @@ MODULES = [
     (imports("env", "syscall/js.valueGet"), "a Go program for browsers", GO),
     (imports("env", "emscripten_resize_heap"), "made by Emscripten", "-sSTANDALONE_WASM --no-entry"),
     (imports("env", "invoke_vi"), "made by Emscripten", "-sSTANDALONE_WASM --no-entry"),
-    (imports("env", "seed"), "an AssemblyScript module that calls JavaScript", "functions of the SDK"),
-    (imports("env", "console.log"), "an AssemblyScript module that calls JavaScript", "functions of the SDK"),
+    (
+        imports("env", "seed"),
+        "an AssemblyScript module that calls JavaScript",
+        "use log and nowMs of the SDK",
+    ),
+    (
+        imports("env", "console.log"),
+        "an AssemblyScript module that calls JavaScript",
+        "use log and nowMs of the SDK",
+    ),
     (imports("wasi:http/types@0.2.0", "x"), "the inside of a component", "build it for wasm32-wasip1"),
     (imports("wasi", "thread-spawn"), "made for threads", "without threads"),
     (imports("extism:host/env", "input_length"), "an Extism plugin", "wanted the Blitz ABI"),

@@ -27,7 +27,11 @@ from blitz.text import one_line
 __all__ = ["ConfigKey", "check_keys", "read_settings"]
 
 Scalar = Literal["string", "integer", "number", "boolean"]
-MAX_KEYS = 256  # messages list them
+# Messages list or show these, and a manifest is not trusted.
+MAX_KEYS = 256
+MAX_WORDS = 64  # of an enum
+MAX_WORD = 64  # letters
+MAX_DESCRIPTION = 300  # letters
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNITS = ("duration", "size")
 _NUMBERS = ("integer", "number", "duration", "size")
@@ -102,6 +106,12 @@ def check_keys(keys: Mapping[str, ConfigKey], document: Document) -> None:
             document.report(path, "is not a key's name (letters, digits, `_` and `-`, at most 64)")
         if one_line(key.description) != key.description:
             document.report((*path, "description"), "holds control or invisible characters; write plain text")
+        if len(key.description) > MAX_DESCRIPTION:
+            document.report((*path, "description"), f"is longer than {MAX_DESCRIPTION} characters")
+        if len(key.enum) > MAX_WORDS or any(len(word) > MAX_WORD for word in key.enum):
+            document.report(
+                (*path, "enum"), f"has more than {MAX_WORDS} words, or one of more than {MAX_WORD} characters"
+            )
         _check_bounds(key, document, path)
         _check_default(key, document, path)
 

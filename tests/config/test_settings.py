@@ -200,6 +200,10 @@ def test_a_manifest_does_not_choose_how_long_messages_are():
     document = Document()
     check_keys(keys, document)
     assert [problem.message for problem in document.problems] == ["has 5000 keys, limit 256; use tables"]
+    for wordy in ({"enum": ["x" * 65]}, {"enum": ["x"] * 65}, {"description": "x" * 301}):
+        document = Document()
+        check_keys({"k": ConfigKey(type="string", **wordy)}, document)
+        assert len(document.problems) == 1
 
 
 VALUES = st.recursive(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blitz.config import Document, Resolved, ResolvedPlugin
-from blitz.config.manifest import Build, Manifest, find_manifest, read_manifest
+from blitz.config.binding import bind_manifest, bound_digest, why_not_for
+from blitz.config.manifest import Build, Hooks, Manifest, find_manifest, read_manifest
 from blitz.config.pin import bundle_digest
 from blitz.errors import BlitzError, ConfigProblem, PluginLoadError
 from blitz.files import shown
@@ -28,7 +29,7 @@ from blitz.wasm.engine import Engine
 from blitz.wasm.module import MemoryType, Module, spell_type
 from blitz.wasm.pool import PluginPool
 
-__all__ = ["Entry", "Inspection", "check_plugins", "check_tls", "inspect_plugin", "read_build"]
+__all__ = ["Entry", "Inspection", "bind", "check_plugins", "check_tls", "inspect_plugin", "read_build"]
 
 # Word -> host functions that it stands for.
 USES = {
@@ -37,6 +38,7 @@ USES = {
     "config": ("get_config",),
     "shared state": SHARED_FUNCTIONS,
 }
+MADE = "# Made by `blitz plugin build` of"  # first line of manifests that we may write again
 HOOKS = ("init", "process_request", "process_response", "cleanup")
 
 
@@ -98,6 +100,7 @@ class Inspection:
             ``environment``, ``config``, ``shared state``. unasked: what of it the manifest had to ask for.
         memory_min, memory_max: bytes of linear memory that it declares; None for no maximum.
         manifest: path of the one beside it, or ""; asks: what that says.
+        stale: why the manifest is not applied: it is another module's; or "".
         problems: what is wrong with the manifest.
     """
 
@@ -117,6 +120,7 @@ class Inspection:
     memory_min: int
     memory_max: int | None
     manifest: str
+    stale: str
     asks: Manifest | None
     problems: tuple[ConfigProblem, ...]
 
@@ -125,6 +129,36 @@ def read_build(manifest: Path) -> tuple[Build, list[ConfigProblem]]:
     """How *manifest* says that its plugin is made, and what is wrong with the file."""
     asks, document = read_manifest(manifest)
     return asks.build, document.problems
+
+
+def bind(manifest: Path, output: Path, digest: str) -> tuple[Path, Hooks]:
+    """Write *digest* into ``NAME.toml`` beside the module *output*; -> its path, what it says of hooks.
+
+    Where that file is not *manifest* itself, it is made of it.
+
+    Raises:
+        ValueError: another manifest is there, or it cannot be written; in a sentence.
+    """
+    beside = output.with_suffix(".toml")
+    try:
+        text = manifest.read_text("utf-8-sig")
+        if not (beside.exists() and beside.samefile(manifest)):
+            if beside.exists() and not _may_replace(beside):
+                if bound_digest(read_manifest(beside)[1]) == digest:
+                    return beside, read_manifest(beside)[0].hooks  # the command wrote it
+                raise ValueError(
+                    f'it is not made of {manifest}; write sha256 = "{digest}" under its [plugin], or '
+                    "delete it and build again"
+                )
+            text = f"{MADE} {manifest.name}: change that one.\n{text}"
+        beside.write_text(bind_manifest(text, digest), "utf-8")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{beside}: the digest of the module was not written into it: {error}") from error
+    return beside, read_manifest(beside)[0].hooks
+
+
+def _may_replace(file: Path) -> bool:
+    return file.is_file() and file.read_bytes().startswith(MADE.encode())
 
 
 def inspect_plugin(file: str) -> Inspection:
@@ -138,6 +172,9 @@ def inspect_plugin(file: str) -> Inspection:
     asks, document = None, Document()
     if beside is not None:
         asks, document = read_manifest(beside)
+    stale = why_not_for(path, document, bound_digest(document))
+    if stale:
+        asks, document = None, Document(file=document.file, sha256=document.sha256)
     cache = open_cache("")
     source = cache.read(file, whole=True)
     assert source.content is not None
@@ -169,6 +206,7 @@ def inspect_plugin(file: str) -> Inspection:
         memory_min=memory.minimum_size if memory else 0,
         memory_max=memory.maximum_size if memory else None,
         manifest=shown(str(beside or "")),
+        stale=shown(stale),
         asks=asks,
         problems=tuple(document.problems),
     )

@@ -57,13 +57,19 @@ def compile_plugin(name: str, out: Path) -> None:
     out.chmod(0o644)
 
 
+def bind(manifest: str, wasm: bytes) -> str:
+    """*manifest* with the digest of the module that it is for: beside another one it is not applied."""
+    digest = hashlib.sha256(wasm).hexdigest()
+    return manifest.replace("[plugin]\n", f'[plugin]\nsha256 = "{digest}"\n', 1)
+
+
 def build(out: Path) -> list[Path]:
     """Write all that is built into *out*; -> the files, SHA256SUMS last."""
     files = []
     for name in PLUGINS:
         wasm, manifest = out / f"{name}.wasm", out / f"{name}.toml"
         compile_plugin(name, wasm)
-        manifest.write_bytes((HERE / "src" / name / "blitz-plugin.toml").read_bytes())
+        manifest.write_text(bind((HERE / "src" / name / "blitz-plugin.toml").read_text(), wasm.read_bytes()))
         files += [wasm, manifest]
     sums = out / "SHA256SUMS"
     sums.write_text("".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in files))

@@ -82,6 +82,23 @@ def build(manifest: Path) -> None:
     if found.refused:
         refuse([ConfigProblem(found.refused)])
     click.echo(f"{output}: {found.size} bytes, {found.abi}, hooks: {', '.join(found.hooks)}")
+    _bind(manifest, output, found)
+
+
+def _bind(manifest: Path, output: Path, found: Inspection) -> None:
+    """Have the manifest beside what was made name its digest, so that it is applied to no other module."""
+    from blitz.examine import bind
+
+    try:
+        beside, hooks = bind(manifest, output, found.module_sha256)
+    except ValueError as error:
+        _fail(str(error))
+    click.echo(f"{beside}: for this module only, by its digest")
+    if "process_response" in found.hooks and hooks.response_body is None:
+        click.echo(
+            "process_response is given whole bodies, for which answers wait; if it does not look at them, "
+            'write response_body = "none" under [hooks]'
+        )
 
 
 def _words(manifest: Path, command: str) -> list[str]:
@@ -148,7 +165,8 @@ def _asks(found: Inspection) -> dict[str, Any]:
         "gc": asks.capabilities.gc,
         "fine_clock": asks.capabilities.fine_clock,
         "namespace": asks.capabilities.namespace,
-        "config": list(asks.config.defaults),
+        "config": [f"{name} ({key.summary()})" for name, key in asks.config.keys.items()]
+        or list(asks.config.defaults),
     }
     return {name: value for name, value in said.items() if value not in (None, "", [], False)}
 
@@ -182,7 +200,7 @@ def _rows(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "" if position else "imports", f"{entry.module}.{entry.name} {entry.type}"
     for position, entry in enumerate(found.exports):
         yield "" if position else "exports", f"{entry.name} {entry.type}"
-    yield "manifest", found.manifest or "none: defaults apply"
+    yield "manifest", found.stale or found.manifest or "none: defaults apply"
     for name, value in _asks(found).items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         yield f"  {name}", "yes" if value is True else text

@@ -21,7 +21,7 @@ from blitz.config.positions import Path
 from blitz.config.source import Bad, Document, Expanded, Given
 from blitz.config.units import format_duration, format_size, parse_duration, parse_size
 
-__all__ = ["build", "nearest"]
+__all__ = ["build", "nearest", "read_value"]
 
 _M = TypeVar("_M", bound=msgspec.Struct)
 
@@ -34,6 +34,15 @@ def build(model: type[_M], document: Document) -> _M:
     """Return *document* as a *model*; mistakes are in ``document.problems`` and their values replaced."""
     built: _M = _Checker(document).struct(_struct_type(model), document.data, ())
     return built
+
+
+def read_value(document: Document, wanted: inspect.Type, value: Any, path: Path) -> Any:
+    """*value*, which stands at *path*, as *wanted*; None after a report."""
+    try:
+        return _Checker(document).value(wanted, value, path)
+    except _Wrong as wrong:
+        document.report(path, str(wrong))
+        return None
 
 
 def nearest(name: str, known: list[str]) -> str:

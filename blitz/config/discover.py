@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
+from blitz.config.binding import bound_digest, why_not_for
 from blitz.config.check import nearest
 from blitz.config.manifest import Manifest, find_manifest, read_manifest
 from blitz.config.model import Config, Plugin
@@ -32,6 +33,8 @@ class Found:
         file: path of the ``.wasm``.
         manifest: what it says, or None; document: for the lines of it.
         entry: the operator's, or None; index: its position in ``config.plugins``.
+        bound: hex digest of the only module that the manifest is for, or "".
+        stale: the file holds another module, in a sentence, or ""; the manifest is None then.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Found:
     document: Document
     entry: Plugin | None = None
     index: int = -1
+    bound: str = ""
+    stale: str = ""
 
 
 def discover(config: Config, document: Document) -> tuple[list[Found], bool]:
@@ -97,13 +102,19 @@ def _look(path: FilePath, entry: Plugin | None = None, index: int = -1) -> Found
     """A file with its manifest."""
     manifest_path = find_manifest(path)
     manifest, manifest_document = None, Document()
+    bound = stale = ""
     if manifest_path is not None:
         manifest, manifest_document = read_manifest(manifest_path)
+        bound = bound_digest(manifest_document)
+        stale = why_not_for(path, manifest_document, bound)
+        if stale:  # nothing of it counts, its mistakes neither; a pin still means both files
+            manifest, bound = None, ""
+            manifest_document = Document(file=manifest_document.file, sha256=manifest_document.sha256)
     name = entry.name if entry is not None else ""
     if not name:
         said = manifest.plugin.name if manifest is not None else ""
         name = said if said and not isinstance(said, Bad) else shown(path.stem)
-    return Found(name, str(path), manifest, manifest_document, entry, index)
+    return Found(name, str(path), manifest, manifest_document, entry, index, bound, stale)
 
 
 def _entry(config: Config, index: int, lying: list[Found], document: Document) -> Found | None:

@@ -53,6 +53,7 @@ def apply_environment(document: Document, environ: Mapping[str, str]) -> None:
             continue
         _put(document, path, value, name)
         if name in FOR_EVERY_PLUGIN:
+            document.variables[str(path[1])] = name
             _put_in_plugins(document, str(path[1]), value, name)
 
 

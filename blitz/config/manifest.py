@@ -16,6 +16,8 @@ from msgspec import Meta, field
 from blitz.config.check import build
 from blitz.config.document import read_document
 from blitz.config.model import Body, CallTime, Failure, Instances, Memory, Model, PluginType, Several, Size
+from blitz.config.rules import SHA256
+from blitz.config.settings import ConfigKey, check_keys
 from blitz.config.source import Document
 from blitz.files import MANIFEST
 
@@ -31,6 +33,13 @@ class About(Model, frozen=True):
     name: Annotated[str, Meta(description="empty: the file name without `.wasm`")] = ""
     version: Annotated[str, Meta(description="of the plugin")] = ""
     abi: Annotated[Literal["", "blitz/1"], Meta(description="empty: found out from the file")] = ""
+    sha256: Annotated[
+        str,
+        Meta(
+            description="of the module that it is for, as `blitz plugin build` writes it; beside another "
+            "one it is not applied. Empty: it is for whatever lies beside it"
+        ),
+    ] = ""
     license: Annotated[str, Meta(description="SPDX expression")] = ""
     description: Annotated[str, Meta(description="one line")] = ""
     type: Annotated[PluginType | None, Meta(description="its place in the default order of a chain")] = None
@@ -103,9 +112,14 @@ class Capabilities(Model, frozen=True):
 class ManifestConfig(Model, frozen=True):
     """Its configuration."""
 
-    defaults: Annotated[dict[str, Any], Meta(description="merged under the operator's `config`")] = field(
-        default_factory=dict
-    )
+    keys: Annotated[
+        dict[str, ConfigKey],
+        Meta(description="what the operator may write under `config`, and nothing else"),
+    ] = field(default_factory=dict)
+    defaults: Annotated[
+        dict[str, Any],
+        Meta(description="merged under the operator's `config`, unchecked: for one without `keys`"),
+    ] = field(default_factory=dict)
 
 
 class Manifest(Model, frozen=True):
@@ -153,4 +167,15 @@ def read_manifest(path: Path) -> tuple[Manifest, Document]:
     if document.problems:
         return Manifest(schema=SCHEMA), document
     manifest = build(Manifest, document)
+    if not document.problems:
+        _check(manifest, document)
     return manifest, document
+
+
+def _check(manifest: Manifest, document: Document) -> None:
+    """What the shape does not say."""
+    check_keys(manifest.config.keys, document)
+    if manifest.config.keys and manifest.config.defaults:
+        document.report(("config", "defaults"), "stands beside `keys`; write each as `default` of its key")
+    if manifest.plugin.sha256 and not SHA256.fullmatch(manifest.plugin.sha256):
+        document.report(("plugin", "sha256"), "expected the 64 hex digits of the module's SHA-256")

@@ -120,8 +120,19 @@ timeout = "20ms"
 [capabilities]
 env_optional = ["API_KEYS"]
 
-[config.defaults]
-header = "x-api-key"
+[config.keys.header]
+type = "string"
+default = "x-api-key"
+description = "the field that holds the key"
+
+[config.keys.window]
+type = "duration"          # the operator writes "5m", the plugin reads 300
+default = "5m"
+max = "1h"
+
+[config.keys.keys]
+type = "list"              # of strings, unless `items` says otherwise
+secret = true              # no message shows it
 ```
 """
 
@@ -236,6 +247,7 @@ def _kind(wanted: inspect.Type, hint: Any) -> str:
     if isinstance(plain, inspect.ListType) and _struct_among(plain.item_type):
         return "list of strings and tables"
     names: dict[type, str] = {
+        inspect.AnyType: "value",
         inspect.StrType: "string",
         inspect.IntType: "number",
         inspect.FloatType: "number",

@@ -20,8 +20,11 @@ from blitz.config.discover import Found, discover
 from blitz.config.flatten import encode, flatten, merge
 from blitz.config.manifest import SCHEMA, Manifest
 from blitz.config.model import PLUGIN_TYPES, Config, Listener, Plugin, Route, Upstream
+from blitz.config.origin import limit_origin
+from blitz.config.positions import Path
 from blitz.config.resolved import Resolved, ResolvedAdmin, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
 from blitz.config.rules import check_rules, is_address
+from blitz.config.settings import read_settings
 from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
 from blitz.errors import ConfigError, ConfigProblem
@@ -241,7 +244,10 @@ class _Merge:
         self.warnings = warnings
         self.entry = found.entry or Plugin(name=found.name)
         self.manifest = found.manifest or Manifest(schema=SCHEMA)
-        if found.manifest is None and found.entry is None:
+        self.origins: dict[str, str] = {}
+        if found.stale:
+            warnings.append(found.stale)
+        elif found.manifest is None and found.entry is None:
             warnings.append(
                 f"{found.file} has no manifest, so defaults apply; "
                 f"write {found.name}.toml beside it to say more"
@@ -278,25 +284,59 @@ class _Merge:
             namespace=self.namespace(),
             sha256=entry.sha256.lower(),
             manifest_sha256=self.found.document.sha256,
+            bound_sha256=self.found.bound,
+            origins=self.origins,
         )
 
     def bounded(self, key: str, said: Any, asked: Any, default: Any, show: Any) -> Any:
         """The operator's word; else what the manifest asks, up to the default."""
-        if said is not None or asked is None or asked <= default:
+        source = "entry" if said is not None else "manifest"
+        if said is None and (asked is None or asked > default):
+            source = "defaults"
+        found = self.found
+        self.origins[key] = limit_origin(key, found.name, found.index, self.document, found.document, source)
+        if asked is None or source != "defaults":
             return _first(said, asked, default)
+        variable = self.document.variables.get(key, "")
+        remedy = (
+            f"raise {variable}, which overrides the keys of files"
+            if variable
+            else f'write {key} = "{show(asked)}" in its [[plugins]] entry'
+        )
         self.warnings.append(
-            f"plugin {self.found.name}: its manifest asks for {key} {show(asked)} and gets {show(default)}; "
-            f'to give it more, write {key} = "{show(asked)}" in its [[plugins]] entry'
+            f"plugin {found.name}: its manifest asks for {key} {show(asked)} and gets {show(default)}; "
+            f"to give it more, {remedy}"
         )
         return default
 
     def config(self) -> tuple[bytes, dict[str, str]]:
         said = self.entry.config
+        if self.manifest.config.keys and self.found.document.problems:
+            return b"", {}  # what the keys mean is not known
+        if self.manifest.config.keys:
+            return self.encoded(read_settings(self.manifest.config.keys, *self.settings_said()))
         if isinstance(said, str) and said:
             return said.encode(), {}
         merged = merge(self.manifest.config.defaults, said if isinstance(said, dict) else {})
         if not merged and said == "":
             return b"", {}
+        return self.encoded(merged)
+
+    def settings_said(self) -> tuple[dict[str, Any], Document, Path]:
+        """The operator's table as the file, the environment and ``--set`` have it, and where it stands."""
+        if self.found.index < 0:
+            return {}, self.document, ("plugins", self.found.name, "config")
+        path = ("plugins", self.found.index, "config")
+        raw = self.document.data["plugins"][self.found.index].get("config", "")
+        if isinstance(raw, dict):
+            return raw, self.document, path
+        if isinstance(self.entry.config, dict):  # a table that --set spells
+            return self.entry.config, self.document, path
+        if self.entry.config:
+            self.document.report(path, "expected a table: the plugin's manifest says which keys it has")
+        return {}, self.document, path
+
+    def encoded(self, merged: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
         try:
             return encode(merged), flatten(merged)
         except ValueError as error:

@@ -75,6 +75,8 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str = ""
     sha256: str = ""
     manifest_sha256: str = ""
+    bound_sha256: str = ""
+    origins: dict[str, str] = {}
 
     def __repr__(self) -> str:  # config and env may hold secrets
         return f"ResolvedPlugin(name={self.name!r}, file={self.file!r})"

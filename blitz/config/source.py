@@ -50,6 +50,7 @@ class Document:
         lines: key path -> line in *file*.
         expanded: key path -> the string of the file that was expanded there, and the result.
         origins: key path -> name of the flag or variable that set it.
+        variables: key -> environment variable that sets it for every plugin, over what its entry says.
         problems: what has been found wrong so far.
         sha256: hex digest of the bytes that were read from *file*; "" when there are none.
     """
@@ -59,6 +60,7 @@ class Document:
     lines: dict[Path, int] = field(default_factory=dict)
     origins: dict[Path, str] = field(default_factory=dict)
     expanded: dict[Path, Expanded] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     problems: list[ConfigProblem] = field(default_factory=list)
     sha256: str = ""
 

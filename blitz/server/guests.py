@@ -16,6 +16,7 @@ from blitz._native import ffi, lib
 from blitz.errors import ClientGone, PluginLoadError
 from blitz.wasm.chain import PENDING, ChainRun
 from blitz.wasm.instance import Instance
+from blitz.wasm.kinds import how_to_build_a_reactor
 from blitz.wasm.logs import emit_log
 from blitz.wasm.pool import PluginPool
 
@@ -144,18 +145,23 @@ def _check(pool: PluginPool, instance: Instance, rc: int | None, hook: str, what
     """Raise for a call that ended in a fault or, None, at its deadline; the instance is gone then."""
     source = pool.plugin.spec.source
     if rc is None:
-        limit = f"{pool.plugin.spec.timeout * 1000:g} ms"
         frames = instance.fault().frames
         pool.end(instance)
-        raise PluginLoadError(
-            f"{source}: {what}{hook} ran longer than {limit}", plugin=pool.name, hook=hook, frames=frames
-        )
+        said = f"{source}: {what}{hook} {pool.plugin.spec.too_long()}"
+        raise PluginLoadError(said, plugin=pool.name, hook=hook, frames=frames)
     if rc < 0:
         fault = pool.drop(instance, trio.current_time())
+        advice = ""
         if pool.plugin.is_command and fault.hook == "init":
             what = f"it is a command, whose _start runs before its hooks, and {what}"
+            advice = "; " + how_to_build_a_reactor(
+                (one.module, one.name) for one in pool.plugin.module.imports
+            )
         raise PluginLoadError(
-            f"{source}: {what}{fault.message}", plugin=pool.name, hook=fault.hook, frames=fault.frames
+            f"{source}: {what}{fault.message}{advice}",
+            plugin=pool.name,
+            hook=fault.hook,
+            frames=fault.frames,
         ) from fault
 
 

@@ -60,6 +60,7 @@ def spec_of(resolved: ResolvedPlugin, log_level: str, digest: str, limits: Limit
         grants=resolved.grants,
         asks=resolved.asks,
         manifest=resolved.manifest,
+        origins=resolved.origins,
         namespace=resolved.namespace,
         reroute=resolved.reroute,
         log_level=PLUGIN_LEVELS[log_level],
@@ -122,6 +123,11 @@ async def _read_module(resolved: ResolvedPlugin, cache: CompileCache, *, whole: 
         )
         if why:
             raise PluginLoadError(why)
+    if resolved.bound_sha256 not in ("", source.digest):
+        raise PluginLoadError(
+            f"{resolved.file} was replaced while it was being loaded, and its manifest {resolved.manifest} "
+            "is for the module before it: load it again"
+        )
     return source
 
 

@@ -10,7 +10,8 @@ from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginLoadError
 from blitz.text import one_line
 from blitz.wasm.engine import ERROR_SIZE, Engine
-from blitz.wasm.sections import lean
+from blitz.wasm.kinds import NATIVE_HEAD, is_cut_short, no_module
+from blitz.wasm.sections import PREAMBLE_SIZE, lean
 from blitz.wasm.symbols import Symbols
 
 __all__ = ["Export", "Import", "MemoryType", "Module", "check_preamble", "spell_type"]
@@ -132,6 +133,11 @@ class Module:
         given = lean(wasm)
         ptr = lib.blitz_module_compile(engine.ptr, given, len(given), error, ERROR_SIZE)
         if ptr == ffi.NULL:
+            if is_cut_short(wasm):
+                raise PluginLoadError(
+                    f"{source} is cut short: its last section goes on beyond the end of the file "
+                    f"({len(wasm)} bytes): build or copy it again"
+                )
             raise PluginLoadError(
                 f"{source} does not compile: {_decode(ffi.string(error))}; build it again, "
                 "wasm-validate says more"
@@ -192,12 +198,14 @@ def check_preamble(wasm: bytes, source: str) -> None:
     """
     if not wasm:
         raise PluginLoadError(f"{source} is empty, wanted a WebAssembly module: build or copy it again")
+    if len(wasm) < PREAMBLE_SIZE and (MAGIC + CORE_VERSION).startswith(wasm):
+        raise PluginLoadError(f"{source} is cut short after {len(wasm)} bytes: build or copy it again")
     if wasm[:4] != MAGIC:
-        advice = (
-            "compile it with wat2wasm" if wasm.lstrip()[:7] == b"(module" else "name a compiled .wasm file"
-        )
+        what, advice = no_module(wasm[:NATIVE_HEAD])
+        like = f", as {what} does" if what else ""
+        begins = wasm[:4].hex(" ")
         raise PluginLoadError(
-            f"{source} is not WebAssembly: it begins with {wasm[:4].hex(' ')}, wanted 00 61 73 6d: {advice}"
+            f"{source} is not WebAssembly: it begins with {begins}{like}, wanted 00 61 73 6d: {advice}"
         )
     if wasm[6:8] == COMPONENT_LAYER:
         raise PluginLoadError(

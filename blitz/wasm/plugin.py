@@ -53,6 +53,7 @@ class PluginSpec:
         grants: capabilities that it may use (``blitz.grants``).
         asks: those that its manifest lets it use; None without a manifest: any.
         manifest: path of the manifest, for messages.
+        origins: limit (``memory``, ``timeout``) -> what set it and how to raise it, for messages.
         namespace: of its shared state; "": its name.
         reroute: it may lead a request to another route.
         log_level: 0 trace .. 4 error, 5 none.
@@ -79,6 +80,7 @@ class PluginSpec:
     grants: tuple[str, ...] = BY_DEFAULT
     asks: tuple[str, ...] | None = None
     manifest: str = ""
+    origins: dict[str, str] = field(default_factory=dict, compare=False)  # lines move; nothing changes
     namespace: str = ""
     reroute: bool = False
     log_level: int = 2
@@ -86,6 +88,11 @@ class PluginSpec:
     max_line_size: int = 0
     max_field_size: int = 0
     max_head_size: int = 0
+
+    def too_long(self) -> str:
+        """What a call that was cancelled did, for messages."""
+        origin = self.origins.get("timeout")
+        return f"ran longer than {self.timeout * 1000:g} ms" + (f" ({origin})" if origin else "")
 
 
 class Plugin:
@@ -176,13 +183,18 @@ class Plugin:
             self._own_shared.close()
 
     def _check_memory(self) -> None:
-        minimum, limit = self.plan.minimum_memory, min(self.spec.memory, self.engine.max_memory_size)
-        if minimum > limit:
-            raise PluginLoadError(
-                f"{self.module.source} needs {minimum} bytes of memory from the start, limit {limit}: "
-                f"raise the memory of plugin {self.spec.name} or build with less",
-                plugin=self.spec.name,
-            )
+        minimum, most = self.plan.minimum_memory, self.engine.max_memory_size
+        limit = min(self.spec.memory, most)
+        if minimum <= limit:
+            return
+        origin = self.spec.origins.get("memory", f"raise the memory of plugin {self.spec.name}")
+        if limit < self.spec.memory:  # what is written does not matter
+            origin = "the most that the engine's slots hold"
+        raise PluginLoadError(
+            f"{self.module.source} needs {minimum} bytes of memory from the start, limit {limit}: "
+            f"{origin}, or build with less",
+            plugin=self.spec.name,
+        )
 
     def _check_grants(self) -> None:
         spec = self.spec

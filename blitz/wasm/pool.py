@@ -177,7 +177,7 @@ class PluginPool:
         """What to say of a call that ``Instance.time_out`` has ended with *where*."""
         spec = self.plugin.spec
         return PluginTimeout(
-            f"{self.name} failed in {hook}: it ran longer than {spec.timeout * 1000:g} ms",
+            f"{self.name} failed in {hook}: it {spec.too_long()}",
             plugin=self.name,
             version=spec.version,
             hook=hook,

@@ -1,6 +1,8 @@
 """``blitz plugin build``: the command of a manifest is run, and what it makes is looked at."""
 
+import hashlib
 import json
+import tomllib
 
 import pytest
 
@@ -32,7 +34,54 @@ def test_a_plugin_is_built_as_its_manifest_says(run, manifest, named, tmp_path):
     assert result.stdout == (
         "p$ cp made.bin 'out dir/plugin.wasm'\n"
         f"p/out dir/plugin.wasm: {size} bytes, blitz/1, hooks: process_request\n"
+        "p/out dir/plugin.toml: for this module only, by its digest\n"
     )
+
+
+def test_the_manifest_beside_what_was_made_is_for_this_module_only(run, manifest, tmp_path):
+    (tmp_path / "p" / "out dir").mkdir()
+    manifest("cp made.bin 'out dir/plugin.wasm'")
+    for _ in range(2):  # what it has written it may write again
+        assert run("plugin", "build", "p").exit_code == 0
+    made = tmp_path / "p" / "out dir" / "plugin.toml"
+    said = tomllib.loads(made.read_text())
+    digest = hashlib.sha256((tmp_path / "p" / "made.bin").read_bytes()).hexdigest()
+    assert said["plugin"] == {"sha256": digest}
+    assert said["build"] == tomllib.loads((tmp_path / "p" / "blitz-plugin.toml").read_text())["build"]
+    (tmp_path / "p" / "out dir" / "plugin.wasm").write_bytes(b"\0asm\1\0\0\0")
+    shown = run("plugin", "inspect", "p/out dir/plugin.wasm").stdout
+    assert "p/out dir/plugin.toml is the manifest of another module" in shown
+
+
+def test_a_manifest_of_its_own_name_is_bound_in_place(run, manifest, tmp_path):
+    manifest("cp made.bin x.wasm", "x.wasm")
+    (tmp_path / "p" / "blitz-plugin.toml").rename(tmp_path / "p" / "x.toml")
+    assert run("plugin", "build", "p/x.toml").exit_code == 0
+    text = (tmp_path / "p" / "x.toml").read_text()
+    assert text.startswith("schema = 1\n[build]\n")
+    assert "sha256 = " in text
+
+
+def test_somebody_else_s_manifest_is_not_written_over(run, manifest, tmp_path):
+    manifest("cp made.bin x.wasm", "x.wasm")
+    (tmp_path / "p" / "x.toml").write_text("schema = 1\n# mine\n")
+    result = run("plugin", "build", "p")
+    assert result.exit_code == 1
+    assert (
+        "p/x.toml: the digest of the module was not written into it: it is not made of p/blitz"
+        in result.stderr
+    )
+    assert (tmp_path / "p" / "x.toml").read_text() == "schema = 1\n# mine\n"
+
+
+def test_a_response_hook_without_a_word_on_bodies_is_pointed_out(run, manifest, tmp_path, wat):
+    text = GUEST.replace("process_request", "process_response").replace("i32 i32 i32 i32", "i32 i32 i32")
+    (tmp_path / "p" / "made.bin").write_bytes(wat(text))
+    manifest("cp made.bin x.wasm", "x.wasm")
+    assert 'write response_body = "none" under [hooks]' in run("plugin", "build", "p").stdout
+    with (tmp_path / "p" / "blitz-plugin.toml").open("a") as file:
+        file.write('[hooks]\nresponse_body = "none"\n')
+    assert "response_body" not in run("plugin", "build", "p").stdout
 
 
 def test_the_manifest_is_that_of_the_directory(run, manifest, tmp_path, monkeypatch):

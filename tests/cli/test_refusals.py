@@ -7,6 +7,7 @@ it. The command is started as a user starts it; nothing is served.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -41,13 +42,14 @@ def refusal(result: subprocess.CompletedProcess[str]) -> str:
 FILES = [
     pytest.param(
         b"hello\n",
-        "p.wasm is not WebAssembly: it begins with 68 65 6c 6c, wanted 00 61 73 6d: "
-        "name a compiled .wasm file",
+        "p.wasm is not WebAssembly: it begins with 68 65 6c 6c, as a text file does, "
+        "wanted 00 61 73 6d: name a compiled .wasm file",
         id="not-wasm",
     ),
     pytest.param(
         b"(module)",
-        "p.wasm is not WebAssembly: it begins with 28 6d 6f 64, wanted 00 61 73 6d: compile it with wat2wasm",
+        "p.wasm is not WebAssembly: it begins with 28 6d 6f 64, as WebAssembly text does, "
+        "wanted 00 61 73 6d: compile it with wat2wasm",
         id="text",
     ),
     pytest.param(b"", "p.wasm is empty, wanted a WebAssembly module: build or copy it again", id="empty"),
@@ -88,7 +90,7 @@ FILES = [
     pytest.param(
         wat(f'{MEMORY} (func (export "_start"))'),
         "p.wasm is a command (it exports _start and no hook), wanted a reactor that exports process_request "
-        "or process_response: build it as a library, without main",
+        "or process_response: build it as a library (Go: -buildmode=c-shared, clang: -mexec-model=reactor)",
         id="command",
     ),
     pytest.param(
@@ -97,7 +99,8 @@ FILES = [
             '(func (export "_start") (call $exit (i32.const 0)))'
         ),
         "p.wasm: it is a command, whose _start runs before its hooks, and p failed in init: "
-        "the guest exited with status 0",
+        "the guest exited with status 0; "
+        "build it as a library (Go: -buildmode=c-shared, clang: -mexec-model=reactor)",
         id="command-that-exits",
     ),
     pytest.param(
@@ -124,7 +127,7 @@ FILES = [
     pytest.param(
         wat(f'(memory (export "memory") 100) {ALLOC} {HOOK}'),
         "p.wasm needs 6553600 bytes of memory from the start, limit 1048576: "
-        "raise the memory of plugin p or build with less",
+        "set by --set plugin_defaults.memory; raise it there, or build with less",
         id="memory-over-its-limit",
     ),
     pytest.param(
@@ -134,6 +137,29 @@ FILES = [
         id="no-allocator",
     ),
 ]
+
+
+def test_another_plugin_copied_over_a_built_in_one(tmp_path: Path) -> None:
+    """What the page of the plugins shows: cp pkg/plugin_bg.wasm plugins/request_logger.wasm."""
+    shutil.copytree(PLUGINS, tmp_path / "plugins", ignore=shutil.ignore_patterns("src", "sdk"))
+    for name in ("auth_custom", "rate_limiter"):
+        (tmp_path / "plugins" / f"{name}.wasm").unlink()
+    (tmp_path / "blitz.toml").write_text(f'plugin_dir = "plugins"\n{ROUTE}')
+    other = wat(f'(memory (export "memory") 18) {ALLOC} {HOOK}')  # 1.1 MiB; the built-in one asks for 1 MiB
+    (tmp_path / "plugins" / "request_logger.wasm").write_bytes(other)
+    result = blitz("validate", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "blitz.toml: ok: 1 route, 1 upstream, 1 plugin\n")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("warning: plugins/request_logger.toml is the manifest of another module (sha256 ")
+    assert line.endswith("so defaults apply; delete it, or, if it fits, write the new digest into it")
+    small = blitz("validate", cwd=tmp_path, PLUGIN_MEMORY_LIMIT="1048576")
+    assert small.returncode == 2
+    assert small.stderr.splitlines()[0] == (
+        "plugins/request_logger.wasm: needs 1179648 bytes of memory from the start, limit 1048576: set by "
+        "the variable PLUGIN_MEMORY_LIMIT, which overrides the keys of files; raise it there, or build "
+        "with less"
+    )
+    assert blitz("validate", cwd=tmp_path, PLUGIN_MEMORY_LIMIT="2MiB").returncode == 0
 
 
 @pytest.mark.parametrize(("content", "sentence"), FILES)
@@ -201,8 +227,8 @@ def test_collected_values_are_off_for_whom_they_are_not_granted(tmp_path: Path) 
 def test_a_module_that_is_cut_short(tmp_path: Path) -> None:
     (tmp_path / "p.wasm").write_bytes((PLUGINS / "auth_custom.wasm").read_bytes()[:-9])
     line = refusal(blitz(*PROXY, "--plugin", "p.wasm", cwd=tmp_path))
-    assert line.startswith("p.wasm does not compile: ")
-    assert line.endswith("; build it again, wasm-validate says more")
+    assert line.startswith("p.wasm is cut short: its last section goes on beyond the end of the file (")
+    assert line.endswith(" bytes): build or copy it again")
 
 
 @pytest.mark.parametrize(("command", "colon"), [("run", ""), ("validate", ":")])
@@ -388,7 +414,7 @@ def test_a_manifest_in_place_of_a_plugin(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text("schema = 1\n")
     line = refusal(blitz(*PROXY, "--plugin", "p.toml", cwd=tmp_path))
     assert line.endswith(
-        "p.toml is not WebAssembly: it begins with 73 63 68 65, wanted 00 61 73 6d: "
+        "p.toml is not WebAssembly: it begins with 73 63 68 65, as a text file does, wanted 00 61 73 6d: "
         "name a compiled .wasm file"
     )
 

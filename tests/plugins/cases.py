@@ -127,7 +127,8 @@ def run_step(instance: Any, step: dict[str, Any]) -> None:
 def run_case(case: Case, host: Callable[[Path, dict[str, Any], dict[str, str]], Any]) -> None:
     """Run one case on *host*; AssertionError where it does not do as the table says."""
     table = case.table
-    raw = manifest(case.plugin)["config"]["defaults"] | table.get("config", {})
+    keys = manifest(case.plugin)["config"]["keys"]
+    raw = {name: key["default"] for name, key in keys.items()} | table.get("config", {})
     config = {
         key: [expand(item, "", "", 0) for item in value] if isinstance(value, list) else value
         for key, value in raw.items()

@@ -81,7 +81,7 @@ def nothing_is_left(directory: Path | None) -> bool:
     [
         (b"", "is empty"),
         (b"hello wasm", "is not WebAssembly"),
-        (b"\0asm\x01\0\0\0\x01\xff", "does not compile"),
+        (b"\0asm\x01\0\0\0\x01\xff", "is cut short"),
     ],
 )
 def test_what_does_not_compile_is_a_sentence(

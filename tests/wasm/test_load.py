@@ -30,12 +30,12 @@ MEMORY = '(memory (export "memory") 1)'
 BYTES = [
     pytest.param(b"", "x.wasm is empty, wanted a WebAssembly module", id="empty"),
     pytest.param(b"#!/bin/sh\n", "x.wasm is not WebAssembly: it begins with 23 21 2f 62", id="script"),
-    pytest.param(b"\0as", "x.wasm is not WebAssembly", id="short"),
+    pytest.param(b"\0as", "x.wasm is cut short after 3 bytes: ", id="short"),
     pytest.param(
         b"\0asm\x0d\0\1\0", "x.wasm is a WebAssembly component, wanted a core module", id="component"
     ),
     pytest.param(b"\0asm\2\0\0\0", "x.wasm has WebAssembly version 02 00 00 00", id="version"),
-    pytest.param(b"\0asm\1\0\0\0\1", "x.wasm does not compile: ", id="cut"),
+    pytest.param(b"\0asm\1\0\0\0\1", "x.wasm is cut short: its last section ", id="cut"),
     pytest.param(b"\0asm\1\0\0\0" + bytes(range(99)), "x.wasm does not compile: ", id="garbage"),
 ]
 
@@ -68,7 +68,7 @@ MODULES = [
     pytest.param(
         '(module (import "http_handler" "next" (func))'
         '(func (export "handle_request") (result i64) (i64.const 1)))',
-        "x.wasm is an http-wasm module (http_handler)",
+        "x.wasm is an http-wasm module (it imports http_handler.next), wanted the Blitz ABI",
         id="http-wasm",
     ),
     pytest.param(
@@ -199,7 +199,7 @@ def test_a_memory_larger_than_the_limit_of_the_plugin(engine: Engine, wat: Wasm)
         Plugin(engine, module, spec("auth", memory=2 * 65536))
     assert str(caught.value) == (
         "x.wasm needs 196608 bytes of memory from the start, limit 131072: "
-        "raise the memory of plugin auth or build with less"
+        "raise the memory of plugin auth, or build with less"
     )
     Plugin(engine, module, spec("auth", memory=3 * 65536)).close()
     module.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from blitz.errors import PluginLoadError
 from blitz.wasm.abi import bindgen, blitz
 from blitz.wasm.abi.plan import Plan
+from blitz.wasm.kinds import foreign_module, how_to_build_a_reactor
 from blitz.wasm.module import Module
 
 __all__ = ["Plan", "detect"]
@@ -23,7 +24,9 @@ def detect(module: Module) -> Plan:
         PluginLoadError: it speaks another ABI or none, or its imports or exports do not fit.
     """
     exports = {export.name for export in module.exports}
-    _refuse_others(module, exports)
+    foreign = foreign_module(((one.module, one.name) for one in module.imports), sorted(exports))
+    if foreign:
+        raise PluginLoadError(f"{module.source} is {foreign}")
     if not exports & set(HOOKS):
         raise PluginLoadError(_nothing_found(module, exports))
     parts = blitz.find_parts(module)
@@ -40,26 +43,12 @@ def detect(module: Module) -> Plan:
     )
 
 
-def _refuse_others(module: Module, exports: set[str]) -> None:
-    proxy = sorted(name for name in exports if name.startswith("proxy_abi_version"))
-    if proxy:
-        raise PluginLoadError(
-            f"{module.source} is a Proxy-Wasm module (it exports {proxy[0]}), wanted the Blitz ABI: "
-            "export process_request or process_response"
-        )
-    handler = any(one.module == "http_handler" for one in module.imports)
-    if handler or exports & {"handle_request", "handle_response"}:
-        raise PluginLoadError(
-            f"{module.source} is an http-wasm module (http_handler), wanted the Blitz ABI: "
-            "export process_request or process_response"
-        )
-
-
 def _nothing_found(module: Module, exports: set[str]) -> str:
     if "_start" in exports:
+        how = how_to_build_a_reactor((one.module, one.name) for one in module.imports)
         return (
             f"{module.source} is a command (it exports _start and no hook), wanted a reactor that exports "
-            "process_request or process_response: build it as a library, without main"
+            f"process_request or process_response: {how}"
         )
     found = ", ".join(sorted(exports)[:8]) or "nothing"
     return (

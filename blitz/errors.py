@@ -42,11 +42,13 @@ class BlitzError(Exception):
         source: who is at fault: ``config``, ``client``, ``upstream``, ``plugin`` or ``internal``.
         status_hint: the status a client gets when no head was sent yet; 0 when nothing is sent.
         retryable: the same request may succeed on another connection or endpoint.
+        transient: what kept something from loading lies with the system, and may be over later.
     """
 
     source: ClassVar[str] = "internal"
     status_hint: int = 500
     retryable: bool = False
+    transient: bool = False
 
     @property
     def message(self) -> str:

@@ -147,9 +147,11 @@ class _Parent:
         next_beat = time.monotonic()
         while self.children or self.restarts.waiting:
             info = signal.sigtimedwait(SIGNALS, self._patience(watchdog))
+            systemd.notify_again()
             self._note_reports()
             self._reap()
-            if info is not None:
+            # Stopped and continued while it waits, CPython returns what happened to lie in memory.
+            if info is not None and info.si_signo in SIGNALS:
                 self._obey(signal.Signals(info.si_signo))
             now = time.monotonic()
             self._start_due(now)
@@ -268,7 +270,7 @@ class _Parent:
         try:
             code = self._be_a_worker(place, where, config, digests, first=first)
         except BlitzError as exc:
-            self.reports.send(exc.message)
+            self.reports.send_last(exc.message)
             code = EXIT_BAD_INPUT
         except BaseException:
             _log.exception("worker %d failed", place)
@@ -296,7 +298,6 @@ class _Parent:
         def ready(gateway: Gateway) -> None:
             if first and self.on_ready is not None:
                 self.on_ready(gateway)
-            changed(gateway)
 
         def changed(gateway: Gateway) -> None:
             self.reports.send(served=gateway.served())

@@ -42,7 +42,9 @@ CORES = ("foundation", "http", "wasm", "routing", "config")
 
 LAYERS = {
     "foundation": Layer(
-        ("blitz.errors", "blitz.files", "blitz.head", "blitz.text"), native=True, forbidden=SANS_IO
+        ("blitz.errors", "blitz.files", "blitz.head", "blitz.text", "blitz.trouble"),
+        native=True,
+        forbidden=SANS_IO,
     ),
     # The scanner and the writer are C: http drives them.
     "http": Layer(("blitz.http",), ("foundation",), frozenset({"h11"}), native=True, forbidden=SANS_IO),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -10,9 +11,9 @@ import trio
 
 from blitz.config.model import Limits
 from blitz.config.pin import why_not_pinned
-from blitz.errors import PluginLoadError
+from blitz.errors import ConfigError, PluginLoadError
 from blitz.wasm.apart import Stop, Stopped
-from blitz.wasm.cache import Source
+from blitz.wasm.cache import CompileCache, Source, open_cache
 from blitz.wasm.plugin import Plugin, PluginSpec
 from blitz.wasm.pool import PluginPool
 
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from blitz.config.resolved import Resolved, ResolvedPlugin
-    from blitz.wasm.cache import CompileCache
     from blitz.wasm.engine import Engine
     from blitz.wasm.module import Module
     from blitz.wasm.shared import Shared
 
     from .tls import TlsSettings
 
-__all__ = ["Loader", "discard", "load_plugin", "spec_of"]
+__all__ = ["Loader", "discard", "load_plugin", "open_cache_apart", "spec_of"]
+
+_log = logging.getLogger("blitz.server")
 
 PLUGIN_LEVELS = {"trace": 0, "debug": 1, "info": 2, "warn": 3, "error": 4, "off": 5}
 
@@ -243,6 +245,15 @@ class Loader:
         except BaseException:
             discard(self.loaded)
             raise
+
+
+async def open_cache_apart(said: str) -> CompileCache:
+    """``open_cache``; a directory whose disk does not answer is not used."""
+    try:
+        return await read_apart(partial(open_cache, said))
+    except ConfigError as error:
+        _log.warning("plugins are compiled without a cache: %s", error)
+        return CompileCache(None, quiet=True)
 
 
 def discard(pools: Iterable[PluginPool]) -> None:

@@ -257,7 +257,11 @@ class _Parent:
         config, digests, given = self._what_to_run()
         first, self.started = not self.started, True
         where = self.board.take() if self.board is not None else None
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            self._cannot_fork(place, where, exc)
+            return
         if pid:
             slot = where.slot if where is not None else -1
             restarts = self.restarts.of.get(place, 0)
@@ -279,6 +283,14 @@ class _Parent:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+
+    def _cannot_fork(self, place: int, where: PlaceOnBoard | None, exc: OSError) -> None:
+        """The system has no process for a worker now: as if it had died before it served."""
+        if self.board is not None and where is not None:
+            self.board.give_back(where.slot, 0)
+        child = ChildProcess(place, self.generation, time.monotonic(), time.time(), -1, 0, None)
+        child.error = f"the system has no process for it: {(exc.strerror or str(exc)).lower()}"
+        self._ended(child, EXIT_FAILED)
 
     def _be_a_worker(
         self,

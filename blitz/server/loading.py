@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -106,12 +107,55 @@ def _bind(engine: Engine, module: Module, spec: PluginSpec, shared: Shared | Non
 
 async def _load_module(engine: Engine, resolved: ResolvedPlugin, cache: CompileCache) -> tuple[Module, str]:
     source = await _read_module(resolved, cache, whole=bool(resolved.sha256))
-    module = await trio.to_thread.run_sync(cache.find, engine, source.digest, resolved.file)
+    module = await _find(engine, cache, source.digest, resolved.file)
     if module is None:
         if source.content is None:
             source = await _read_module(resolved, cache, whole=True)
         module = await _compile(engine, source, cache)
     return module, source.digest
+
+
+class _Hand:
+    """A module on its way from a thread to a task that may not wait for it any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gone = False
+        self.module: Module | None = None
+
+    def give(self, module: Module | None) -> None:
+        with self._lock:
+            if not self._gone:
+                self.module = module
+            elif module is not None:
+                module.close()
+
+    def leave(self) -> None:
+        """Nobody takes it."""
+        with self._lock:
+            self._gone = True
+            if self.module is not None:
+                self.module.close()
+
+
+async def _find(engine: Engine, cache: CompileCache, digest: str, file: str) -> Module | None:
+    """``cache.find``, for a bounded time: the disk of the cache may not answer.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    hand = _Hand()
+
+    def find() -> None:
+        with engine.kept_open():
+            hand.give(cache.find(engine, digest, file))
+
+    try:
+        await read_apart(find)
+    except BaseException:
+        hand.leave()
+        raise
+    return hand.module
 
 
 async def _read_module(resolved: ResolvedPlugin, cache: CompileCache, *, whole: bool) -> Source:
@@ -233,7 +277,7 @@ class Loader:
         digest = self._served.get(resolved.name)
         if digest is None:
             return None
-        module = await trio.to_thread.run_sync(self._cache.find, self._engine, digest, resolved.file)
+        module = await _find(self._engine, self._cache, digest, resolved.file)
         if module is None:
             return None
         return _bind(self._engine, module, spec_of(resolved, log_level, digest, limits), self._shared)

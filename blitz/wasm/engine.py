@@ -6,8 +6,10 @@ its inherited locks are in an unknown state.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +77,8 @@ class Engine:
         error = ffi.new("char[]", ERROR_SIZE)
         self.max_memory_size = max_memory_size
         self._modules = 0  # alive; they must go first
+        self._users = 0  # threads that may be left behind, and use it still
+        self._ending = False
         self._lock = threading.Lock()  # modules may be compiled in other threads
         self._process = os.getpid()
         self._ptr: Any = lib.blitz_engine_new(os.fsencode(find_library()), options, error, ERROR_SIZE)
@@ -101,10 +105,34 @@ class Engine:
         """What compiled code depends on besides the module, wasmtime and the processor."""
         return f"{SETTINGS} memory={self.max_memory_size}"
 
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """For a thread that nobody may wait for: ``close`` takes effect once it has left this.
+
+        Raises:
+            InternalError: it is closed.
+        """
+        with self._lock:
+            if self._ending:
+                raise InternalError("the engine is closed")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                last = self._ending and not self._users
+            if last:
+                self.close()
+
     def close(self) -> None:
         """Stop the tick thread and free everything. All modules must be closed before."""
         if self._ptr is None or self._process != os.getpid():
             return
+        with self._lock:
+            self._ending = True
+            if self._users:
+                return
         if self._modules:
             raise InternalError(f"the engine is closed while {self._modules} modules are in use")
         self._last = self.statistics()

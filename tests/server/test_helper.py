@@ -30,6 +30,7 @@ from blitz.trouble import Trouble, may_pass, reason_of
 from blitz.wasm import apart as apart_module
 from blitz.wasm import cache as cache_module
 from blitz.wasm.cache import CompileCache
+from blitz.wasm.cachedir import CacheDirectory
 from blitz.wasm.engine import Engine
 
 from .harness import Rig, localhost_certificate, rig, until
@@ -402,6 +403,52 @@ def test_a_cache_that_takes_nothing_is_said_once_and_so_is_its_return(
     assert lines[0].startswith(f"the compile cache: {directory}: no such file or directory; until that is")
     assert lines[1] == "the compile cache: works again"
     assert not cache_module._keeping.there
+
+
+@pytest.mark.parametrize("late", ["never", "afterwards"])
+async def test_a_cache_that_does_not_answer_holds_up_neither_traffic_nor_the_end(
+    late: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from blitz.server import reading
+
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    put(plugins / "guest.wasm", answering(201))
+    answers, hangs = threading.Event(), threading.Event()
+    real = CacheDirectory.read_note
+
+    def read_note(self: CacheDirectory, name: str) -> dict[str, Any]:
+        if name.endswith(".json"):
+            hangs.set()
+            answers.wait(60)
+        return real(self, name)
+
+    try:
+        async with rig(plugin_dir=str(plugins)) as test:
+            monkeypatch.setattr(CacheDirectory, "read_note", read_note)
+            if late == "never":
+                monkeypatch.setattr(reading, "READ_TIMEOUT", 0.2)
+            put(plugins / "guest.wasm", answering(202))
+            with trio.fail_after(20):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(refused, test.gateway)
+                    while not hangs.is_set():  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                    assert (await test.get())[0] == 201
+                    if late == "afterwards":  # the end does not wait
+                        assert await test.gateway.drain(5)
+            engine = test.gateway._engine
+        assert engine._ptr is not None  # the thread may still use it
+    finally:
+        answers.set()
+    with trio.fail_after(20):
+        while engine._ptr is not None:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+
+
+async def refused(gateway: blitz.Gateway) -> None:
+    with pytest.raises(blitz.BlitzError, match=r"not read within|is ending"):
+        await gateway.reload()
 
 
 # ---------------------------------------------------------------- names

@@ -49,6 +49,7 @@ OTHERWISE: dict[tuple[str, str], str] = {
     ("server/forward.py", "exchange.upload.run"): CONNECTION,
     ("server/guests.py", "_finish_cleanup"): "part of housekeeping, or of the end",
     ("server/helper.py", "_end_of"): "the mechanism itself; it waits and says a line",
+    ("server/names.py", "self._ask"): "one question to the resolver; whatever it raises is the answer",
     ("server/loading.py", "_stop_when_cancelled"): "waits for its cancellation, and kills a process then",
     ("gateway.py", "context.lane.run"): "the traffic itself: nothing is served without it",
     ("gateway.py", "_serve_with"): "the gateway itself, for an embedder",

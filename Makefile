@@ -3,6 +3,7 @@
 # make lint         ruff, mypy, and our C with -Wconversion
 # make bench        every benchmark this machine allows     make bench-smoke   do they still run
 # make soak         good and hostile plugins, load, reloads: is memory flat?     MINUTES=30 by default
+#                   ARGS=--helpers: they fail in turn instead
 # make plugins      rebuild the built-in plugins            make dist          sdist and wheel, in dist/
 #
 # ARGS="..." goes to the command: make run ARGS="--help", make test ARGS="-k utf8".

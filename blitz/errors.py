@@ -46,11 +46,13 @@ class BlitzError(Exception):
             where nobody is.
         status_hint: the status a client gets when no head was sent yet; 0 when nothing is sent.
         retryable: the same request may succeed on another connection or endpoint.
+        transient: what kept something from loading lies with the system, and may be over later.
     """
 
     source: ClassVar[str] = "internal"
     status_hint: int = 500
     retryable: bool = False
+    transient: bool = False
     _cause: str = ""
 
     @property

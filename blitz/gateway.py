@@ -16,7 +16,7 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -39,17 +39,19 @@ from blitz.admin.status import (
     look,
 )
 from blitz.config import Address, Config, Resolved, Served, needs_restart, resolve
-from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
+from blitz.errors import BlitzError, ConfigError, ConfigProblem, InternalError, only_error
 from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
 from blitz.server.drain import Drain
 from blitz.server.faults import Fault
 from blitz.server.guests import finish_leaving
+from blitz.server.helper import keep_going
 from blitz.server.listen import as_bound, bind, close_listener, spoken_on
 from blitz.server.listeners import Listeners
-from blitz.server.loading import Loader, discard
+from blitz.server.loading import Loader, discard, open_cache_apart
 from blitz.server.peer import Peer
 from blitz.server.reading import read_apart
+from blitz.server.reload_again import ReloadAgain
 from blitz.server.room import too_few_descriptors
 from blitz.server.runtime import Runtime, assemble
 from blitz.server.space import engine_for
@@ -58,8 +60,8 @@ from blitz.server.tls import TlsSettings
 from blitz.server.turns import GuestTurns
 from blitz.server.watch import Seen, check_watching, look_around, watch
 from blitz.text import one_line
+from blitz.trouble import Trouble, reason_of
 from blitz.under_trio import check_under_trio
-from blitz.wasm.cache import open_cache
 from blitz.wasm.engine import Engine, EngineStatistics
 from blitz.wasm.plugin import PluginSpec
 from blitz.wasm.pool import PluginPool, PoolStatistics
@@ -86,6 +88,7 @@ __all__ = [
     "as_bound",
     "bind_admin",
     "bind_all",
+    "keep_going",
     "open_gateway",
     "serve",
     "spoken_on",
@@ -100,6 +103,8 @@ HOUSEKEEPING_INTERVAL = 1.0  # seconds between looks at idle connections, idle i
 # A configuration, or where to get one when it is needed. That is called in a thread and may block there; what
 # it returns after ten seconds is not used any more.
 Source = Config | Resolved | Callable[[], Config | Resolved]
+# Name, what is lost while it fails, and the task: see ``keep_going``.
+Helper = tuple[str, str, Callable[[], Awaitable[object]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,7 @@ class Gateway:
         self._drained = trio.Event()
         self._reloading = trio.Lock()
         self._reload_scope = trio.CancelScope()  # around the reload that runs
+        self._reload_again = ReloadAgain(self.reload)
         self._ending = False
         self.addresses: list[tuple[str, int]] = []
         self.admin_addresses = admin.addresses
@@ -189,10 +195,22 @@ class Gateway:
                 if self._reload_scope.cancelled_caught:
                     raise ConfigError(ENDING)
             except BlitzError as error:
-                said = one_line("; ".join(line.strip() for line in str(error).splitlines()))
-                self._last_reload = Reload(time.time(), reason, said)
-                _log.error("reload refused (%s), generation %d goes on: %s", reason, self.generation, said)
+                self._refuse(error, reason)
                 raise
+            except Exception as exc:  # of the system or a fault of ours: what runs goes on in any case
+                _log.debug("a reload failed", exc_info=exc)
+                failed = InternalError(f"loading failed: {reason_of(exc)}; load again")
+                failed.__cause__ = exc
+                self._refuse(failed, reason)
+                raise failed from exc
+
+    def _refuse(self, error: BlitzError, reason: str) -> None:
+        said = one_line("; ".join(line.strip() for line in str(error).splitlines()))
+        before, self._last_reload = self._last_reload, Reload(time.time(), reason, said)
+        if self._reload_again.note(error, reason) and before is not None and before.error == said:
+            return  # tried again, for the same reason in vain
+        again = "; it is tried again" if self._reload_again.is_due else ""
+        _log.error("reload refused (%s), generation %d goes on: %s%s", reason, self.generation, said, again)
 
     async def _reload(self, config: Source | None, reason: str) -> None:
         if config is None:
@@ -204,7 +222,7 @@ class Gateway:
         _check_listeners(resolved, tls, self.listeners.sockets)
         self._admin.check_token(resolved.admin.token)
         old = {pool.name: pool for pool in self._context.runtime.pools}
-        cache = open_cache(resolved.cache_dir)
+        cache = await open_cache_apart(resolved.cache_dir)
         loader = Loader(self._engine, cache, self._shared, old, self._refused, trial=True)
         await loader.load(resolved, self._context.turns)
         runtime = loader.assemble(resolved, tls)
@@ -217,6 +235,7 @@ class Gateway:
         self._admin.take_token(resolved.admin.token)
         waiting = needs_restart(self.set_up_as, resolved, logs=self.logs_set_up)
         self._last_reload = Reload(time.time(), reason, "", loaded, kept, tuple(waiting))
+        self._reload_again.forget()
         _log.info(
             "generation %d is running (%s); plugins loaded: %s; kept: %s",
             self.generation,
@@ -333,7 +352,7 @@ class Gateway:
         drain = self._drain = Drain(context, self.listeners, self.name)
         context.ending = True
         self._give_up_reloading()
-        self._admin.reporter.publish()
+        self._publish()
         try:
             await drain.run(
                 timeouts.drain if grace is None else grace,
@@ -397,6 +416,11 @@ class Gateway:
         """What ``/readyz`` of the admin listener says: "" when requests are welcome."""
         return self._admin.reporter.why_not_ready()
 
+    def _publish(self) -> None:
+        """Let the other processes know now; housekeeping does it again, and says if it cannot."""
+        with contextlib.suppress(Exception):
+            self._admin.reporter.publish()
+
     def _look(self) -> Worker:
         return look(
             self._context,
@@ -439,23 +463,17 @@ class Gateway:
 
     async def _look_after_certificates(self) -> None:
         """A task of its own: their files may lie where nobody answers."""
-        said = ""
+        trouble = Trouble(_log, "looking after certificates", "they go on as they are")
         while True:
             await trio.sleep(HOUSEKEEPING_INTERVAL)
-            said = await self._take_certificates(said)
-
-    async def _take_certificates(self, said: str = "") -> str:
-        """Use certificates that have changed. Return why that cannot be known; *said* is known already."""
-        server = self._context.runtime.tls.server
-        if server is None:
-            return ""
-        try:
-            server.take(await read_apart(server.read_changes))
-        except ConfigError as error:
-            if str(error) != said:
-                _log.error("certificates go on as they are: %s", error)
-            return str(error)
-        return ""
+            server = self._context.runtime.tls.server
+            if server is None:
+                continue
+            try:
+                server.take(await read_apart(server.read_changes))
+                trouble.ends()
+            except ConfigError as error:
+                trouble.begins(str(error))
 
     def _note_unsaid(self, pools: list[PluginPool]) -> None:
         for pool in pools:
@@ -573,21 +591,29 @@ async def _run(
     task_status: trio.TaskStatus[Gateway],
 ) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(context.wheel.run)
         nursery.start_soon(context.lane.run)
-        nursery.start_soon(gateway._housekeep)
-        nursery.start_soon(gateway._look_after_certificates)
-        nursery.start_soon(context.access_log.run)
-        if seen is not None:
-            nursery.start_soon(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
+        for name, lost, run in _helpers(gateway, context, seen):
+            nursery.start_soon(keep_going, name, lost, run)
         async with trio.open_nursery() as connections:
             gateway.listeners.start(connections)
-            gateway._admin.reporter.publish()
+            gateway._publish()
             task_status.started(gateway)
             await gateway.wait_drained()
-        gateway._admin.reporter.publish()
+        gateway._publish()
         await gateway._end_instances()
         nursery.cancel_scope.cancel()
+
+
+def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Iterator[Helper]:
+    """Everything that works beside the traffic."""
+    yield "deadlines", "nothing times out", context.wheel.run
+    yield "housekeeping", "what is idle or replaced stays, and /status may be old", gateway._housekeep
+    yield "looking after certificates", "they go on as they are", gateway._look_after_certificates
+    yield "the access log", "its lines are kept or lost", context.access_log.run
+    yield "trying a reload again", "SIGHUP loads", gateway._reload_again.run
+    if seen is not None:
+        changes = partial(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
+        yield "watching plugins", "changed files are not loaded; SIGHUP loads them", changes
 
 
 def _tear_down(gateway: Gateway) -> None:
@@ -629,7 +655,8 @@ async def _build(
     resolved: Resolved, engine: Engine, shared: Shared | None, served: Mapping[str, str]
 ) -> Runtime:
     tls = await read_apart(partial(TlsSettings.load, resolved))
-    loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {}, trial=False, served=served)
+    cache = await open_cache_apart(resolved.cache_dir)
+    loader = Loader(engine, cache, shared, {}, {}, trial=False, served=served)
     await loader.load(resolved, GuestTurns())
     for warning in filter(None, [*resolved.warnings, too_few_descriptors(resolved)]):
         _log.warning("%s", warning)

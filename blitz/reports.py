@@ -2,12 +2,15 @@
 
 A message is one packet of a socket that all workers share. What a worker runs on is as large as the
 configuration: it comes as the descriptor of a file in memory beside the packet. So the parent reads no
-file that could keep it, and knows the last configuration that worked.
+file that could keep it, and knows the last configuration that worked. Nobody waits for the other side: a
+worker whose report is not taken serves on, and sends what it runs on by then again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import socket
 import time
@@ -16,12 +19,16 @@ from dataclasses import dataclass
 import msgspec
 
 from blitz.config import Served
+from blitz.trouble import Trouble, reason_of
 
 __all__ = ["Report", "Reports"]
 
 PACKET = 65536
 MAX_ERROR = 16384  # letters; a packet has room for them in any encoding
-FULL_PAUSE = 0.01  # seconds; the parent reads at least every second
+LAST_TRIES, LAST_PAUSE = 30, 0.1  # seconds; the parent reads at least every second
+
+_log = logging.getLogger("blitz.workers")
+_reading = Trouble(_log, "reports of workers", "what they run on by now is not known")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +64,40 @@ class Reports:
         leaving: bool = False,
         drained: tuple[int, int] | None = None,
     ) -> None:
-        """As a worker: say it. Nobody hears it when the parent is gone."""
-        said = {"pid": os.getpid(), "error": error[:MAX_ERROR], "leaving": leaving, "drained": drained}
-        packet = json.dumps(said).encode()
+        """As a worker: say it, without waiting. Nobody hears it when the parent is gone.
+
+        Raises:
+            OSError: it is not taken now (BlockingIOError), or there is no descriptor or memory for it.
+        """
+        said = {
+            "pid": os.getpid(),
+            "error": error[:MAX_ERROR],
+            "served": served is not None,
+            "leaving": leaving,
+            "drained": drained,
+        }
         fds = [] if served is None else [_write(served)]
         try:
-            while True:
-                try:
-                    socket.send_fds(self._workers, [packet], fds)
-                    return
-                except BlockingIOError:
-                    time.sleep(FULL_PAUSE)
-                except ConnectionError:
-                    return
+            socket.send_fds(self._workers, [json.dumps(said).encode()], fds)
+        except ConnectionError:
+            return
         finally:
             for fd in fds:
                 os.close(fd)
+
+    def ask_to_leave(self) -> None:
+        """As a worker: somebody else tells it to end. Not said again: without an answer it ends by itself."""
+        with contextlib.suppress(OSError):
+            self.send(leaving=True)
+
+    def send_last(self, error: str = "", *, drained: tuple[int, int] | None = None) -> None:
+        """As a worker that ends: say why, or what was in flight; waits a little for the parent to take it."""
+        for _ in range(LAST_TRIES):
+            try:
+                self.send(error, drained=drained)
+                return
+            except OSError:
+                time.sleep(LAST_PAUSE)
 
     def read(self) -> list[Report]:
         """As the parent: what was said since the last look."""
@@ -84,9 +109,12 @@ class Reports:
                 return reports
             try:
                 said = json.loads(packet)
-                served = _read(fds[0]) if fds else None
+                served = _read(fds[0]) if said["served"] else None
                 drained = tuple(said["drained"]) if said["drained"] is not None else None
                 reports.append(Report(said["pid"], said["error"], served, said["leaving"], drained))
+                _reading.ends()
+            except (OSError, MemoryError, ValueError, LookupError) as exc:  # no descriptor was left, say
+                _reading.begins(reason_of(exc))
             finally:
                 for fd in fds:
                     os.close(fd)

@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
 
-__all__ = ["inherited_sockets", "notify", "notify_reloading", "watchdog_interval"]
+from blitz.trouble import Trouble, reason_of
+
+__all__ = ["inherited_sockets", "notify", "notify_again", "notify_reloading", "watchdog_interval"]
 
 FIRST_FD = 3
+WATCHDOG = "WATCHDOG=1"
+MAX_UNTOLD = 16  # more than a reload, a start and an end
+
+
+_log = logging.getLogger("blitz.workers")
+_trouble = Trouble(_log, "telling systemd how it goes", "it takes the service for what it was told last")
+_untold: list[str] = []  # newest last
 
 
 def notify(state: str) -> bool:
-    """Send *state*, such as ``READY=1``, to whoever started us and listens. False when nobody does."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
+    """Send *state*, such as ``READY=1``, to whoever started us and listens. False when nobody does, or takes
+    it now: then ``notify_again`` sends it. Never waits: who listens may be stopped, with its queue full."""
+    if not _address():
         return False
-    if address.startswith("@"):
-        address = "\0" + address[1:]  # abstract namespace
+    if state != WATCHDOG or not _untold:  # the next one says the same
+        _untold.append(state)
+        del _untold[:-MAX_UNTOLD]
+    return notify_again()
+
+
+def notify_again() -> bool:
+    """Send what was not taken, in order. False: something is left."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            sock.sendto(state.encode(), address)
-    except OSError:
+        while _untold:
+            flags = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+            with socket.socket(socket.AF_UNIX, flags) as sock:
+                sock.sendto(_untold[0].encode(), _address())
+            del _untold[0]
+    except OSError as exc:
+        _trouble.begins(reason_of(exc))
         return False
+    _trouble.ends()
     return True
+
+
+def _address() -> str:
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address.startswith("@"):
+        return "\0" + address[1:]  # abstract namespace
+    return address if address.startswith("/") else ""
 
 
 def notify_reloading() -> None:

@@ -12,11 +12,12 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from blitz.config import Config, Resolved
-from blitz.gateway import Gateway, PlaceOnBoard, Shared, serve
+from blitz.gateway import Gateway, PlaceOnBoard, Shared, keep_going, serve
 from blitz.obey import ENDING, Obedience
 from blitz.orders import Orders
 
@@ -41,7 +42,8 @@ class WorkerStart:
         sockets: listening sockets, shared with the parent.
         shared: rate limits, one truth for all workers.
         read_again: gives the configuration for a reload; None: the same one, with the plugins' files anew.
-        ready: called once the worker serves. changed: called when it runs on something else.
+        ready: called once the worker serves. changed: called then too, and when it runs on something else;
+            called again if it raises.
         admin_sockets: listening sockets for operators, shared with the parent and the other workers.
         place: where this worker tells the others how it is; None: nobody asks.
         set_up_as: what the service was started with. name: for its log lines. orders: of the parent.
@@ -79,18 +81,47 @@ async def work(start: WorkerStart) -> int:
         with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
             # Blocked since before the fork: one that came meanwhile is not lost, and ends nobody.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            nursery.start_soon(_drain_without_parent, start.parent)
+            lost = "workers do not notice if it goes"
+            look = partial(_drain_without_parent, start.parent)
+            nursery.start_soon(keep_going, "looking after the parent process", lost, look)
             gateway = await _start(nursery, start, ended, signals)
             if gateway is None:
                 nursery.cancel_scope.cancel()
                 return code
             gateway.name = start.name
             gateway.set_up_as, gateway.logs_set_up = start.set_up_as, True
-            gateway.on_change = lambda: start.changed(gateway)
             start.ready(gateway)
+            reports = _Announcer(partial(start.changed, gateway))
+            gateway.on_change = reports.note
+            lost = "the parent process does not know what this worker runs on"
+            nursery.start_soon(keep_going, "reports to the parent process", lost, reports.run)
             code = EXIT_OK if await _obey(gateway, start, signals, ended) else EXIT_FAILED
         nursery.cancel_scope.cancel()
     return code
+
+
+class _Announcer:
+    """Tells somebody who may not listen now what a gateway runs on: at first, and after each change."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+        self._told, self._changes = 0, 1
+        self._changed = trio.Event()
+
+    def note(self) -> None:
+        """It runs on something else."""
+        self._changes += 1
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Tell it, for ever; what is not taken is told anew by the next run."""
+        while True:
+            changes = self._changes
+            if self._told != changes:
+                self._tell()
+                self._told = changes
+            self._changed = trio.Event()
+            await self._changed.wait()
 
 
 def _use_one_arena() -> None:
@@ -152,8 +183,9 @@ async def _obey(gateway: Gateway, start: WorkerStart, signals: AsyncIterator[int
     """Serve until told to end, and drain; True when nothing was cut off."""
     async with trio.open_nursery() as nursery:
         obey = Obedience(gateway, start.orders, nursery, start.sockets, start.leaving)
-        nursery.start_soon(obey.hear, signals)
-        nursery.start_soon(obey.read_orders)
+        hear = partial(obey.hear, signals)
+        nursery.start_soon(keep_going, "listening for signals", "they do nothing", hear)
+        nursery.start_soon(keep_going, "listening to the parent process", "its orders wait", obey.read_orders)
         await obey.told.wait()
         clean = await obey.drain(ended)
         start.drained(*gateway.drain_statistics())

@@ -161,9 +161,11 @@ class _Parent:
         next_beat = time.monotonic()
         while self.children or self.restarts.waiting:
             info = signal.sigtimedwait(SIGNALS, self._patience(watchdog))
+            systemd.notify_again()
             self._note_reports()
             self._reap()
-            if info is not None:
+            # Stopped and continued while it waits, CPython returns what happened to lie in memory.
+            if info is not None and info.si_signo in SIGNALS:
                 self._obey(signal.Signals(info.si_signo))
             now = time.monotonic()
             self._start_due(now)
@@ -297,7 +299,11 @@ class _Parent:
         first, self.started = not self.started, True
         where = self.board.take() if self.board is not None else None
         orders = Orders()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            self._cannot_fork(place, where, orders, exc)
+            return
         if pid:
             orders.only_say()
             slot = where.slot if where is not None else -1
@@ -311,7 +317,7 @@ class _Parent:
         try:
             code = self._be_a_worker(place, where, config, digests, orders, first=first)
         except BlitzError as exc:
-            self.reports.send(str(exc))
+            self.reports.send_last(str(exc))
             code = EXIT_BAD_INPUT
         except BaseException:
             _log.exception("worker %d failed", place)
@@ -321,6 +327,14 @@ class _Parent:
                 sys.stderr.flush()
             logging.shutdown()  # what handlers hold back is written; it raises nothing
             os._exit(code)
+
+    def _cannot_fork(self, place: int, where: PlaceOnBoard | None, orders: Orders, exc: OSError) -> None:
+        """The system has no process for a worker now: as if it had died before it served."""
+        if self.board is not None and where is not None:
+            self.board.give_back(where.slot, 0)
+        child = ChildProcess(place, self.generation, time.monotonic(), time.time(), -1, 0, None, orders)
+        child.error = f"the system has no process for it: {(exc.strerror or str(exc)).lower()}"
+        self._ended(child, EXIT_FAILED)
 
     def _be_a_worker(
         self,
@@ -345,7 +359,6 @@ class _Parent:
         def ready(gateway: Gateway) -> None:
             if first and self.on_ready is not None:
                 self.on_ready(gateway)
-            changed(gateway)
 
         def changed(gateway: Gateway) -> None:
             self.reports.send(served=gateway.served())
@@ -364,8 +377,8 @@ class _Parent:
             name=f"worker {place}",
             set_up_as=self.resolved,
             orders=orders,
-            leaving=lambda: self.reports.send(leaving=True),
-            drained=lambda in_flight, cut: self.reports.send(drained=(in_flight, cut)),
+            leaving=self.reports.ask_to_leave,
+            drained=lambda in_flight, cut: self.reports.send_last(drained=(in_flight, cut)),
         )
         return _flat(trio.run, work, start)
 

@@ -42,7 +42,15 @@ CORES = ("foundation", "http", "wasm", "routing", "config")
 
 LAYERS = {
     "foundation": Layer(
-        ("blitz.errors", "blitz.files", "blitz.flood", "blitz.grants", "blitz.head", "blitz.text"),
+        (
+            "blitz.errors",
+            "blitz.files",
+            "blitz.flood",
+            "blitz.grants",
+            "blitz.head",
+            "blitz.text",
+            "blitz.trouble",
+        ),
         native=True,
         forbidden=SANS_IO,
     ),

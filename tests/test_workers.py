@@ -238,7 +238,7 @@ def put_plugin(path: Path, body: str) -> None:
     aside.rename(path)
 
 
-@pytest.mark.parametrize("how", ["watch", "signal"])
+@pytest.mark.parametrize("how", ["watch", pytest.param("signal", marks=pytest.mark.slow)])
 def test_every_worker_takes_up_a_changed_plugin_and_loses_nothing(watched: Path, how: str) -> None:
     plugin = watched.parent / "guest.wasm"
     put_plugin(plugin, "one")
@@ -263,7 +263,7 @@ def test_every_worker_takes_up_a_changed_plugin_and_loses_nothing(watched: Path,
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_new_generations_under_load_lose_nothing(file: Path, workers: int) -> None:
     with serving(file, "--workers", str(workers)) as server:
         wait_until(lambda: len(server.children()) == workers)
@@ -357,7 +357,7 @@ def test_a_replacement_is_ready_all_the_way(watched: Path) -> None:
         assert set(said) == {(200, b"ok\n")}
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_probes_are_answered_until_the_last_exchange_has_ended(
     watched: Path, tmp_path: Path, workers: str
 ) -> None:

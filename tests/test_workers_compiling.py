@@ -67,7 +67,7 @@ def starting(file: Path) -> Iterator[subprocess.Popen[bytes]]:
         wait_until(lambda: not compilers(file))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_service_that_still_compiles_ends_at_once(file: Path, number: int) -> None:
     with starting(file) as process:
         began = time.monotonic()

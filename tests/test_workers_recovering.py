@@ -111,7 +111,7 @@ def test_what_served_last_returns_from_the_cache(
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize(("how", "workers"), broken((truncated, 1), (missing, 2)))
+@pytest.mark.parametrize(("how", "workers"), broken((truncated, 1)))
 def test_without_a_cache_it_returns_once_the_file_is_whole(
     site: Site, how: Callable[[Path], None], workers: int
 ) -> None:
@@ -156,7 +156,7 @@ def test_one_of_two_is_missing_and_the_other_says_so(site: Site) -> None:
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_configuration_that_turned_bad_is_not_what_they_start_on(site: Site, workers: int) -> None:
     with serving(site.file, "--workers", str(workers)) as server:
         assert server.get() == b"one"
@@ -213,7 +213,7 @@ def test_they_return_where_paths_are_no_text(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_the_end_does_not_wait_for_the_next_start(site: Site, number: int) -> None:
     site.keep_nothing()
     with serving(site.file) as server:
@@ -225,6 +225,7 @@ def test_the_end_does_not_wait_for_the_next_start(site: Site, number: int) -> No
         assert server.process.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_workers_that_die_as_soon_as_they_start_do_not_end_the_parent(site: Site) -> None:
     with serving(site.file, "--workers", "2") as server:
         wait_until(lambda: len(serving_workers(server)) == 2)
@@ -256,7 +257,16 @@ def test_a_signal_to_a_worker_that_has_just_begun_is_not_its_end(site: Site) -> 
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("name", ["blitz.toml", "plugins/guest.wasm", "plugins/guest.toml"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "blitz.toml",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("plugins/guest.wasm", "plugins/guest.toml")
+        ),
+    ],
+)
 def test_a_fifo_at_a_reload_keeps_neither_worker_nor_parent(site: Site, name: str) -> None:
     path = site.file.parent / name
     with serving(site.file, "--workers", "2") as server:

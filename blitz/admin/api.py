@@ -17,6 +17,7 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ from blitz.routing.match import Router, Rule
 from blitz.server.answers import Handler, Reply
 from blitz.server.context import ServerContext
 from blitz.server.heads import field_values, span_bytes
+from blitz.server.helper import keep_going
 from blitz.server.listen import accept_loop, close_listener
 from blitz.server.room import Reserve
 from blitz.server.runtime import Runtime, assemble
@@ -92,10 +94,12 @@ class Admin:
         try:
             self.check_token(self._token.decode())
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(context.wheel.run)
+                lost = "nothing times out on the admin listener"
+                nursery.start_soon(keep_going, "deadlines of operators", lost, context.wheel.run)
                 async with trio.open_nursery() as connections:
                     for listener in self._listeners:
-                        connections.start_soon(accept_loop, listener, context, connections)
+                        accept = partial(accept_loop, listener, context, connections)
+                        nursery.start_soon(keep_going, "the admin listener", "new connections wait", accept)
                     yield
                     self._drain(context)
                     connections.cancel_scope.deadline = trio.current_time() + GRACE

@@ -14,6 +14,7 @@ late side by at most one tick.
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["MAX_AT_ONCE", "TICK", "DeadlineWheel", "Timer"]
+
+_log = logging.getLogger("blitz.server")
 
 MAX_LOOKS = 1000  # timers that are looked at in one pass
 MAX_AT_ONCE = 8  # connections that end in one pass of the event loop: each costs some 200 us
@@ -151,7 +154,10 @@ class DeadlineWheel:
                     continue
                 timer.deadline = NEVER
                 timer.expired = True
-                timer.expire()
+                try:
+                    timer.expire()
+                except Exception:  # of one connection, and not of those behind it
+                    _log.exception("internal error at a deadline")
                 expired += 1
                 if expired % MAX_AT_ONCE == 0:
                     await self._pause()

@@ -34,6 +34,7 @@ from .deadline import MAX_AT_ONCE, TICK
 from .ends import note_broken
 from .exchange import Exchange
 from .heads import span_bytes
+from .helper import keep_going
 from .resting import Resting
 from .route import find_route
 
@@ -270,8 +271,9 @@ class Lane(trio.abc.Instrument):
         self._context.turns.start(self._keep_awake)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._expire)
-                nursery.start_soon(self._go_round)
+                lost = "those in the short lane do not time out"
+                nursery.start_soon(keep_going, "deadlines of the short lane", lost, self._expire)
+                nursery.start_soon(keep_going, "turns", "what is more than one turn waits", self._go_round)
                 while True:
                     await trio.lowlevel.wait_readable(lib.blitz_lane_fileno(self._lane))
         finally:

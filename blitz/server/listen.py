@@ -6,6 +6,7 @@ import errno
 import logging
 import math
 import socket
+import sys
 from collections.abc import Sequence
 
 import trio
@@ -17,7 +18,7 @@ from .arrival import read_proxy_header, shake_hands
 from .connection import Connection, serve_connection
 from .context import ServerContext
 from .peer import Peer
-from .room import make_room
+from .room import is_crowded, last_of_clients, make_room
 from .stream import SocketStream, set_nodelay
 
 __all__ = ["Listener", "accept_loop", "as_bound", "bind", "close_listener", "spoken_on", "take_connection"]
@@ -114,11 +115,19 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
     said = -math.inf
     burst = ACCEPT_BURST if context.reserve is None else RESERVED_BURST
     spoken = spoken_on(listener, context.runtime.resolved.listen)
+    crowded = False
     while True:
         try:
             await trio.lowlevel.wait_readable(listener)
         except (trio.ClosedResourceError, ValueError):
             return
+        if crowded and is_crowded():
+            if trio.current_time() - said >= SAY_AGAIN:
+                said = trio.current_time()
+                _log.error("accept: nearly all descriptors are in use; new connections wait")
+            await trio.sleep(SLEEP_WHEN_FULL)
+            continue
+        last = last_of_clients() if context.reserve is None else sys.maxsize
         for _ in range(burst):
             try:
                 sock, peer = listener.accept()
@@ -134,7 +143,10 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
                     _log.error("accept: %s; new connections wait", exc.strerror)
                 await trio.sleep(SLEEP_WHEN_FULL)
                 break
+            crowded = sock.fileno() >= last
             take_connection(sock, peer, spoken, context, nursery)
+            if crowded:
+                break
 
 
 def _has_descriptor(context: ServerContext) -> bool:

@@ -12,10 +12,12 @@ import ctypes
 import socket
 import struct
 from collections.abc import Sequence
+from functools import partial
 
 import trio
 
 from .context import ServerContext
+from .helper import keep_going
 from .listen import (
     OUT_OF_DESCRIPTORS,
     SLEEP_WHEN_FULL,
@@ -57,7 +59,7 @@ class Listeners:
         """Take connections; their tasks are *nursery*'s."""
         self._nursery = nursery
         for listener in self.sockets:
-            nursery.start_soon(accept_loop, listener, self._context, nursery)
+            self._accept_from(listener, nursery)
 
     def add(self, listeners: Sequence[socket.socket]) -> None:
         """Take connections from these too."""
@@ -67,7 +69,11 @@ class Listeners:
             return
         self.sockets += listeners
         for listener in listeners:
-            self._nursery.start_soon(accept_loop, listener, self._context, self._nursery)
+            self._accept_from(listener, self._nursery)
+
+    def _accept_from(self, listener: socket.socket, nursery: trio.Nursery) -> None:
+        accept = partial(accept_loop, listener, self._context, nursery)
+        nursery.start_soon(keep_going, "accepting connections", "new ones wait", accept)
 
     async def close(self) -> None:
         """Take what waits, and close all. Connections that were taken have begun when this returns."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -11,9 +13,9 @@ import trio
 from blitz.config.model import Limits
 from blitz.config.pin import why_not_pinned
 from blitz.config.units import format_size
-from blitz.errors import PluginLoadError
+from blitz.errors import ConfigError, PluginLoadError
 from blitz.wasm.apart import Stop, Stopped
-from blitz.wasm.cache import Source
+from blitz.wasm.cache import CompileCache, Source, open_cache
 from blitz.wasm.plugin import Plugin, PluginSpec
 from blitz.wasm.pool import PluginPool
 
@@ -26,14 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from blitz.config.resolved import Resolved, ResolvedPlugin
-    from blitz.wasm.cache import CompileCache
     from blitz.wasm.engine import Engine
     from blitz.wasm.module import Module
     from blitz.wasm.shared import Shared
 
     from .tls import TlsSettings
 
-__all__ = ["Loader", "discard", "load_plugin", "spec_of"]
+__all__ = ["Loader", "discard", "load_plugin", "open_cache_apart", "spec_of"]
+
+_log = logging.getLogger("blitz.server")
 
 PLUGIN_LEVELS = {"trace": 0, "debug": 1, "info": 2, "warn": 3, "error": 4, "off": 5}
 
@@ -106,12 +109,55 @@ def _bind(engine: Engine, module: Module, spec: PluginSpec, shared: Shared | Non
 
 async def _load_module(engine: Engine, resolved: ResolvedPlugin, cache: CompileCache) -> tuple[Module, str]:
     source = await _read_module(resolved, cache, whole=bool(resolved.sha256))
-    module = await trio.to_thread.run_sync(cache.find, engine, source.digest, resolved.file)
+    module = await _find(engine, cache, source.digest, resolved.file)
     if module is None:
         if source.content is None:
             source = await _read_module(resolved, cache, whole=True)
         module = await _compile(engine, source, cache)
     return module, source.digest
+
+
+class _Hand:
+    """A module on its way from a thread to a task that may not wait for it any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gone = False
+        self.module: Module | None = None
+
+    def give(self, module: Module | None) -> None:
+        with self._lock:
+            if not self._gone:
+                self.module = module
+            elif module is not None:
+                module.close()
+
+    def leave(self) -> None:
+        """Nobody takes it."""
+        with self._lock:
+            self._gone = True
+            if self.module is not None:
+                self.module.close()
+
+
+async def _find(engine: Engine, cache: CompileCache, digest: str, file: str) -> Module | None:
+    """``cache.find``, for a bounded time: the disk of the cache may not answer.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    hand = _Hand()
+
+    def find() -> None:
+        with engine.kept_open():
+            hand.give(cache.find(engine, digest, file))
+
+    try:
+        await read_apart(find)
+    except BaseException:
+        hand.leave()
+        raise
+    return hand.module
 
 
 async def _read_module(resolved: ResolvedPlugin, cache: CompileCache, *, whole: bool) -> Source:
@@ -241,7 +287,7 @@ class Loader:
         digest = self._served.get(resolved.name)
         if digest is None:
             return None
-        module = await trio.to_thread.run_sync(self._cache.find, self._engine, digest, resolved.file)
+        module = await _find(self._engine, self._cache, digest, resolved.file)
         if module is None:
             return None
         return _bind(self._engine, module, spec_of(resolved, log_level, digest, limits), self._shared)
@@ -268,6 +314,15 @@ def _check_room(engine: Engine, plugin: ResolvedPlugin) -> None:
             "memory, or start the gateway anew",
             plugin=plugin.name,
         )
+
+
+async def open_cache_apart(said: str) -> CompileCache:
+    """``open_cache``; a directory whose disk does not answer is not used."""
+    try:
+        return await read_apart(partial(open_cache, said))
+    except ConfigError as error:
+        _log.warning("plugins are compiled without a cache: %s", error)
+        return CompileCache(None, quiet=True)
 
 
 def discard(pools: Iterable[PluginPool]) -> None:

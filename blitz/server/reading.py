@@ -39,10 +39,12 @@ async def read_apart(read: Callable[[], _T]) -> _T:
             return await trio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=_limiter())
     except trio.TooSlowError:
         what = place[0] if place else "the files before it"
-        raise ConfigError(
+        error = ConfigError(
             f"{what}: not read within {READ_TIMEOUT:g} s: its disk or network file system does not answer; "
             "see to it, and load again"
-        ) from None
+        )
+        error.transient = True
+        raise error from None
     finally:
         progress.reset(token)
 

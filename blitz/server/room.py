@@ -1,4 +1,9 @@
-"""Room for one more on a listener that always has to answer: the admin listener's, for probes.
+"""Who gets the last places and descriptors.
+
+Clients leave some descriptors to what serves them: a connection to an upstream, a file, a pipe. Without one
+an exchange that has begun fails, while a client that is not accepted yet only waits.
+
+Room for one more on a listener that always has to answer: the admin listener's, for probes.
 
 Its places are few, and whoever reaches it can take all of them and say nothing. So when they are taken, the
 connection that has waited for longest gives way: a probe asks as soon as it is there, and is gone again. And
@@ -10,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,8 +24,10 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .context import ServerContext
 
-__all__ = ["Reserve", "make_room", "too_few_descriptors"]
+__all__ = ["Reserve", "is_crowded", "last_of_clients", "make_room", "too_few_descriptors"]
 
+SPARE_DESCRIPTORS = 64  # that clients leave ...
+SPARE_PART = 8  # ... or this part of all
 # Beyond connections: the event loop, listeners, log, plugins' files at a reload, pipes for large bodies.
 OTHER_DESCRIPTORS = 128
 
@@ -63,6 +71,25 @@ def make_room(context: ServerContext) -> bool:
     victim: Connection = min(open_ones, key=lambda one: (one.busy, one.timer.deadline))
     victim.stream.close()
     return True
+
+
+def last_of_clients() -> int:
+    """The first number that a client's descriptor must not have. The kernel gives the lowest that is free:
+    one that is as high says that nearly all are in use."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return most - min(SPARE_DESCRIPTORS, most // SPARE_PART)
+
+
+def is_crowded() -> bool:
+    """The next descriptor is one that clients leave to others."""
+    try:
+        free = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    os.close(free)
+    return free >= last_of_clients()
 
 
 def too_few_descriptors(resolved: Resolved) -> str:

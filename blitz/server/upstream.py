@@ -26,6 +26,7 @@ from blitz._native import ffi, lib
 from blitz.errors import InternalError, UpstreamError
 
 from .health import EndpointHealth
+from .names import LookUp
 from .stream import ByteStream, SocketStream, set_nodelay
 from .tls_stream import TlsError, TlsStream
 
@@ -126,6 +127,7 @@ class Endpoint:
     __slots__ = (
         "_connections",
         "_last_good",
+        "_look_up",
         "_lot",
         "_max_live",
         "_of_clients",
@@ -162,6 +164,7 @@ class Endpoint:
         self.reuse: Reuse = reuse
         self._tls = tls
         self._last_good: object = None
+        self._look_up = LookUp(address.host, address.port)
         self.name = str(address).encode()
         self.name_ptr = ffi.from_buffer("uint8_t[]", self.name)  # for exchanges: guests may ask for it
         native = lib.blitz_endpoint_new(0 if proxy_protocol or not reuse else max_idle, idle_timeout, max_age)
@@ -377,8 +380,7 @@ class Endpoint:
         An address that says nothing may use up its share of the time only: one of two that is gone costs
         half of ``timeouts.connect``, once.
         """
-        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = sorted(((one[0], one[4]) for one in found), key=lambda one: one[1] != self._last_good)
+        addresses = sorted(await self._look_up.addresses(), key=lambda one: one[1] != self._last_good)
         last: OSError = OSError(errno.EADDRNOTAVAIL, f"no address for {host}")
         for left, (family, sockaddr) in zip(range(len(addresses), 0, -1), addresses, strict=True):
             patience = trio.current_effective_deadline() - trio.current_time()

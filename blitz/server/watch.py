@@ -28,6 +28,7 @@ import trio
 
 from blitz.errors import ConfigError, ConfigProblem
 from blitz.files import progress
+from blitz.trouble import Trouble, reason_of
 
 from .reading import read_apart
 
@@ -73,20 +74,20 @@ async def watch(
         running: gives the configuration whose plugins' directories are watched.
         seen: what ``look_around`` saw before that configuration was loaded.
     """
-    said = ""
+    looking = Trouble(_log, "watching plugins", "changed files are not noticed; SIGHUP loads them")
+    events = Trouble(_log, "events of the file system", "changed plugins are noticed up to a second later")
     while True:
         watched = directories(running())
         try:
             while await read_apart(partial(look, watched)) == seen:
-                await _wait_for_event(watched)
+                looking.ends()
+                await _wait_for_event(watched, events)
             seen = await _wait_settled(watched)
         except ConfigError as error:  # it does not answer; perhaps later
-            if str(error) != said:
-                said = str(error)
-                _log.error("changes of plugins are not noticed: %s", said)
+            looking.begins(str(error))
             await trio.sleep(LOOK_INTERVAL)
             continue
-        said = ""
+        looking.ends()
         await changed()
 
 
@@ -134,19 +135,22 @@ async def _wait_settled(watched: list[str]) -> Seen:
         seen = later
 
 
-async def _wait_for_event(watched: list[str]) -> None:
+async def _wait_for_event(watched: list[str], trouble: Trouble) -> None:
     """Return after something happened in *watched*, or a second later: nobody knows what happened before."""
     stop = threading.Event()
     try:
-        told = await read_apart(partial(_next_event, watched, stop))
+        why_not = await read_apart(partial(_next_event, watched, stop))
     finally:
         stop.set()  # the thread notices this within a step
-    if not told:
+    if why_not:
+        trouble.begins(why_not)
         await trio.sleep(LOOK_INTERVAL)
+    else:
+        trouble.ends()
 
 
-def _next_event(watched: list[str], stop: threading.Event) -> bool:
-    """Wait for one event or LOOK_INTERVAL. False: there cannot be any."""
+def _next_event(watched: list[str], stop: threading.Event) -> str:
+    """Wait for one event or LOOK_INTERVAL, and return ""; or why there cannot be any."""
     from watchfiles import watch as events
 
     try:
@@ -167,6 +171,5 @@ def _next_event(watched: list[str], stop: threading.Event) -> bool:
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # its panics are no Exceptions; whatever it is, a look finds the changes
-        _log.debug("no events from the system: %r", exc)
-        return False
-    return True
+        return reason_of(exc)
+    return ""

@@ -216,9 +216,11 @@ def _judge(code: int, said: str, complaints: str, out: int, source: str) -> Comp
     if ready or not said.startswith("ready\n"):
         if code >= 0:
             raise CannotStart(f"the compiler's process failed: {_last_words(code, complaints)}")
-        raise PluginLoadError(
+        error = PluginLoadError(
             f"{source} is not compiled: its process was ended by {_name(-code)} as it began; load it again"
         )
+        error.transient = True
+        raise error
     word, _, about = rest.partition("\n")[0].partition(" ")
     size, _, more = about.partition(" ")
     digest, *traits = more.split(" ")
@@ -228,7 +230,9 @@ def _judge(code: int, said: str, complaints: str, out: int, source: str) -> Comp
         raise PluginLoadError(one_line(about)[:MAX_SENTENCE])
     if code > 0 and word == "unwritten" and about.isdecimal():
         raise OSError(int(about), os.strerror(int(about)))
-    raise PluginLoadError(_how_it_broke(code, complaints, source))
+    error = PluginLoadError(_how_it_broke(code, complaints, source))
+    error.transient = -code == signal.SIGKILL  # by the system, short of memory, or by somebody
+    raise error
 
 
 def _how_it_broke(code: int, complaints: str, source: str) -> str:

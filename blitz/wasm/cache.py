@@ -35,6 +35,7 @@ from pathlib import Path
 
 from blitz.errors import PluginLoadError
 from blitz.files import MODULE, FileRefused, open_file, read_open, shown
+from blitz.trouble import Trouble, reason_of
 from blitz.wasm.apart import CannotStart, Stop, can_symbolize, compile_apart, symbolize_apart
 from blitz.wasm.cachedir import CacheDirectory, NotOurs, stamp_of
 from blitz.wasm.engine import Engine
@@ -53,6 +54,7 @@ SETTLED = 2.0
 TOUCH_INTERVAL = 3600.0  # how exact "oldest" is
 
 _warned: set[str] = set()
+_keeping = Trouble(_log, "the compile cache", "what is compiled is not kept, and compiled at every start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,10 @@ class CompileCache:
         directory: made (0700) when it does not exist; None: keep nothing. One that others could write
             to is not used, with one warning per process.
         max_size: bytes; the entries that were not used for longest go first.
+        quiet: somebody has said already why there is no directory.
     """
 
-    def __init__(self, directory: Path | None, max_size: int = MAX_SIZE) -> None:
+    def __init__(self, directory: Path | None, max_size: int = MAX_SIZE, *, quiet: bool = False) -> None:
         self.max_size = max_size
         self._directory: CacheDirectory | None = None
         reason = "there is no home directory"
@@ -102,7 +105,7 @@ class CompileCache:
                 return
             except NotOurs as exc:
                 reason = str(exc)
-        if reason not in _warned:
+        if not quiet and reason not in _warned:
             _warned.add(reason)
             _log.warning(
                 "plugins are compiled at every start: %s; set cache_dir to a directory of ours", shown(reason)
@@ -212,21 +215,27 @@ class CompileCache:
         try:
             with _in_memory(wasm) as given:
                 if self._directory is not None:
-                    with contextlib.suppress(OSError):  # no room, say
-                        return self._compile_here(self._directory, engine, source, given, stop)
+                    try:
+                        module = self._compile_here(self._directory, engine, source, given, stop)
+                        _keeping.ends()
+                        return module
+                    except OSError as exc:  # no room, say
+                        _keeping.begins(f"{shown(str(self._directory.path))}: {reason_of(exc)}")
                 with _in_memory(b"") as made:
                     found = compile_apart(given, made, engine.compiles_for, name, stop)
                     table = _symbols_of(given, name, stop) if found.has_debug else b""
                     return _load(engine, made, name, _opened(table), needs_gc=found.needs_gc)
         except OSError as exc:
-            raise PluginLoadError(
+            error = PluginLoadError(
                 f"{name}: there is no room for its compiled form: {exc.strerror}; make some, and load again"
-            ) from exc
-        except CannotStart as error:
+            )
+            error.transient = True
+            raise error from exc
+        except CannotStart as cause:
             # Nothing has read the module yet: it is not what stopped that process.
             if "apart" not in _warned:
                 _warned.add("apart")
-                _log.warning("compiling inside the gateway's own process: %s", error)
+                _log.warning("compiling inside the gateway's own process: %s", cause)
             return Module.compile(engine, wasm, name)
 
     def _compile_here(

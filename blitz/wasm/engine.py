@@ -6,8 +6,10 @@ its inherited locks are in an unknown state.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +98,8 @@ class Engine:
         self.is_small = is_small
         self.compiles_for = f"{max_memory_size}:{reservation_size}:{guard_size}"
         self._modules = 0  # alive; they must go first
+        self._users = 0  # threads that may be left behind, and use it still
+        self._ending = False
         self._lock = threading.Lock()  # modules may be compiled in other threads
         self._process = os.getpid()
         self._ptr: Any = lib.blitz_engine_new(os.fsencode(find_library()), options, error, ERROR_SIZE)
@@ -132,10 +136,34 @@ class Engine:
         """One that compiles what an engine whose ``compiles_for`` that is will load."""
         return cls(1, *map(int, compiles_for.split(":")))
 
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """For a thread that nobody may wait for: ``close`` takes effect once it has left this.
+
+        Raises:
+            InternalError: it is closed.
+        """
+        with self._lock:
+            if self._ending:
+                raise InternalError("the engine is closed")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                last = self._ending and not self._users
+            if last:
+                self.close()
+
     def close(self) -> None:
         """Stop the tick thread and free everything. All modules must be closed before."""
         if self._ptr is None or self._process != os.getpid():
             return
+        with self._lock:
+            self._ending = True
+            if self._users:
+                return
         if self._modules:
             raise InternalError(f"the engine is closed while {self._modules} modules are in use")
         self._last = self.statistics()

@@ -44,7 +44,7 @@ def slow_upload(gateway: Process, seconds: float) -> tuple[int, bytes, str | Non
         connection.close()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.slow), "2"])
 @pytest.mark.parametrize("request_of", [slow_request, slow_upload])
 def test_what_is_in_flight_is_finished(start_gateway: Start, workers: str, request_of: Send) -> None:
     gateway = start_gateway("--workers", workers)

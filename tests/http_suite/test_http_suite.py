@@ -13,8 +13,9 @@ from .cases import ALL
 from .runner import Result
 from .targets import TARGETS
 
-# Two workers and h11 are each in another target as well.
-LONG = {"blitz-h11-2"}
+# Each is a way to serve in another target as well, but for the second worker, which gets its connections from
+# the kernel.
+LONG = {"blitz-auto-2", "blitz-h11-2"}
 GATEWAY = [
     pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
     for name, target in TARGETS.items()

@@ -24,7 +24,7 @@ def test_a_module_that_is_replaced_between_manifest_and_load_is_refused(tmp_path
     assert loaded.problems == []
     if replaced:
         (tmp_path / "p.wasm").write_bytes(new)
-    refused = [message for _, message in trio.run(check_plugins, loaded.resolved)]
+    refused = [error.message for _, error in trio.run(check_plugins, loaded.resolved)]
     assert len(refused) == replaced
     assert all("was replaced while it was being loaded" in message for message in refused)
 
@@ -39,8 +39,8 @@ def test_a_hook_that_runs_too_long_says_which_key_set_the_time(tmp_path, wat):
         ({}, ""),
         ({"PLUGIN_TIMEOUT": "900"}, "; PLUGIN_TIMEOUT is the most that this gives"),
     ):
-        ((_, message),) = trio.run(check_plugins, read_config(file, environ).resolved)
-        assert message == (
+        ((_, error),) = trio.run(check_plugins, read_config(file, environ).resolved)
+        assert error.message == (
             f"{tmp_path}/p.wasm: init ran longer than 20 ms (set by {tmp_path}/p.toml:3: limits.timeout; to "
             f'give it more, write timeout in its [[plugins]] entry (name = "p"){more})'
         )

@@ -37,11 +37,12 @@ GOOD = {
 
 HEAD = """
 listen = ["127.0.0.1:0"]
-workers = 1
+workers = {workers}
 plugin_dir = "plugins"
 before_routing = []
 cache_dir = "cache"
 watch = true
+log.access = "{access}"
 [admin]
 listen = "127.0.0.1:0"
 [limits]
@@ -73,29 +74,49 @@ def hostile_path(guest: HostileGuest, policy: str) -> str:
 
 class Site:
     """
+    Args:
+        hostile: plugins on routes of their own.
+        workers: how many.
+        access: a file for the access log; None: there is none.
+
     Attributes:
-        worker: pid of the one process that serves.
+        worker: pid of the first process that serves.
         port: where.
         lines: the last of what it wrote; said: how many bytes that were in all.
+        reads: whether anybody reads what it writes.
     """
 
-    def __init__(self, directory: Path, upstream: int, hostile: list[HostileGuest]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        upstream: int,
+        hostile: list[HostileGuest],
+        *,
+        workers: int = 1,
+        access: Path | None = None,
+    ) -> None:
         self.directory = directory
+        self._workers, self._access = workers, access
+        self.reads = threading.Event()
+        self.reads.set()
         self.plugins = directory / "plugins"
         self._upstream, self._hostile = upstream, hostile
         self._max_fields = 100
         self.lines: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
         self.said = 0
         self._lay_out()
+        output = access.open("ab") if access is not None else None
         self._process = subprocess.Popen(
             [sys.executable, "-m", "blitz", "run", "-c", str(directory / "blitz.toml")],
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
             | {name: value for name, value in os.environ.items() if name.startswith(("MALLOC_", "BLITZ_"))},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=output or subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
+        if output is not None:
+            output.close()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
@@ -107,15 +128,24 @@ class Site:
 
     def _look(self) -> None:
         self.port, self._admin = self._port_in("listening on"), self._port_in("for operators")
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text("ascii")
-        (self.worker,) = map(int, children.split())
+        self.worker = self.children()[0]
+
+    @property
+    def parent(self) -> int:
+        return self._process.pid
+
+    def children(self) -> list[int]:
+        """The workers' pids."""
+        said = Path(f"/proc/{self.parent}/task/{self.parent}/children").read_text("ascii")
+        return [int(pid) for pid in said.split()]
 
     # -- what it says
 
     def _read(self) -> None:
         # A guest's log must find a reader, or the worker waits for one.
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.reads.wait()
             self.said += len(line)
             self.lines.append(line[:400].decode("utf-8", "replace").rstrip())
 
@@ -170,6 +200,7 @@ class Site:
 
     def stop(self) -> int:
         """Drain; the exit code."""
+        self.reads.set()
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
@@ -183,14 +214,14 @@ class Site:
     def _end(self) -> None:
         self._process.wait()
         self._reader.join(PATIENCE)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
 
     # -- how it begins
 
     def _lay_out(self) -> None:
         self.plugins.mkdir()
-        (self.directory / "cache").mkdir(mode=0o700)
+        (self.directory / "cache").mkdir(mode=0o700, exist_ok=True)
         for name in ("request_logger", "rate_limiter", "auth_custom"):
             for suffix in ("wasm", "toml"):
                 shutil.copy(ROOT / "plugins" / f"{name}.{suffix}", self.plugins)
@@ -204,7 +235,12 @@ class Site:
 
     def _write_file(self) -> None:
         parts = [
-            HEAD.format(upstream=self._upstream, max_fields=self._max_fields),
+            HEAD.format(
+                upstream=self._upstream,
+                max_fields=self._max_fields,
+                workers=self._workers,
+                access="json" if self._access is not None else "off",
+            ),
             PLUGIN.format(name="auth_custom", more='config = { keys = ["soak:key-of-the-soak"] }'),
             PLUGIN.format(name="request_logger", more=""),
             PLUGIN.format(

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from .helpers import Report as HelpersReport
+from .helpers import soak_helpers
 from .memory import Sample, change
+from .moments import MOMENTS
 from .soak import Report, soak
 
 pytestmark = pytest.mark.slow
@@ -46,3 +49,22 @@ def test_a_request_that_failed_is_a_problem() -> None:
     report.tally.wrong.append("/clean/: status 500")
     report.judge()
     assert report.problems == ["/clean/: status 500"]
+
+
+def test_helpers_fail_in_turn_and_nobody_is_lost(tmp_path: Path) -> None:
+    """Each moment once: half a minute. ``python -m tests.soak --helpers`` is the long one."""
+    report = soak_helpers(tmp_path, 0.0)
+    told = "\n".join(report.lines())
+    print(told)
+    assert not report.problems, told
+    assert report.tally.good > 500
+    assert set(report.moments) | set(report.skipped) == set(MOMENTS)
+    assert len(report.moments) >= 4, told
+
+
+def test_a_lost_request_and_memory_that_grows_are_problems() -> None:
+    report = HelpersReport(rss=[100 << 20] * 20 + [132 << 20] * 20)
+    report.tally.wrong.append("/clean/: status 502")
+    report.judge()
+    assert report.problems[0] == "/clean/: status 502"
+    assert report.problems[1].startswith("resident memory went from")

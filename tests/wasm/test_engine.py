@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from blitz._native import lib
 from blitz.wasm.engine import Engine
 
@@ -68,6 +70,7 @@ def test_statistics_count(wat: Wasm, guest_wasm: Wasm) -> None:
         engine.close()
 
 
+@pytest.mark.slow
 @sanitized
 def test_100_000_calls_leave_memory_flat(engine: Engine, guest_wasm: Wasm) -> None:
     fields = [(b"host", b"example.org"), (b"x-user", b"fred" * 10)]
@@ -96,6 +99,7 @@ def test_100_000_calls_leave_memory_flat(engine: Engine, guest_wasm: Wasm) -> No
         assert resident() - before < 512 * KIB
 
 
+@pytest.mark.slow
 @sanitized
 def test_1000_cancels_leave_memory_flat(engine: Engine, wat: Wasm) -> None:
     with running(engine, wat(FOREVER)) as guest, exchanging() as exchange:
@@ -114,6 +118,7 @@ def test_1000_cancels_leave_memory_flat(engine: Engine, wat: Wasm) -> None:
         assert resident() - before < 512 * KIB
 
 
+@pytest.mark.slow
 @sanitized
 def test_1000_faults_leave_memory_flat(engine: Engine, guest_wasm: Wasm) -> None:
     with running(engine, guest_wasm("frames")) as guest, exchanging() as exchange:

@@ -202,7 +202,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 LONG = "functions that share ranges"
-BOMBS = [pytest.param(debug, id=what) for what, debug in list(debug_bombs(4))[:8] if what != LONG]
+QUICK = ("long numbers", "entries that lie in one another")
+BOMBS = [
+    pytest.param(debug, id=what, marks=() if what in QUICK else pytest.mark.slow)
+    for what, debug in list(debug_bombs(4))[:8]
+    if what != LONG
+]
 
 
 @pytest.mark.parametrize("debug", BOMBS)
@@ -216,6 +221,7 @@ def test_hostile_debug_information_costs_lines_not_the_plugin(
     assert len(caplog.records) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_debug_information_that_takes_too_long_is_given_up(
     engine: Engine, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

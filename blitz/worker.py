@@ -19,14 +19,13 @@ import trio
 from blitz.config import Config, Resolved
 from blitz.errors import BlitzError
 from blitz.gateway import Gateway, PlaceOnBoard, Shared, serve
+from blitz.signals import ENDING, SIGNALS
 
-__all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "SIGNALS", "Reader", "WorkerStart", "work"]
+__all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "Reader", "WorkerStart", "work"]
 
 _log = logging.getLogger("blitz.workers")
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
-ENDING = frozenset((signal.SIGTERM, signal.SIGINT))
-SIGNALS = ENDING | {signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD}  # blocked in the parent
 M_ARENA_MAX = -8  # of glibc's malloc.h
 
 Reader = Callable[[], Config | Resolved]

@@ -50,7 +50,8 @@ from blitz.gateway import (
 from blitz.queues import Queues
 from blitz.reports import Reports
 from blitz.restarts import STABLE, Restarts
-from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, SIGNALS, Reader, WorkerStart, work
+from blitz.signals import ENDING, SIGNALS, ignore_in_worker
+from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, Reader, WorkerStart, work
 
 __all__ = ["run"]
 
@@ -110,6 +111,7 @@ class _Parent:
         self.generation = 1
         self.generation_deadline = 0.0
         self.replacing = False
+        self.replace_later = False  # SIGUSR2 came before anybody served
         self.stopping = False
         self.code = EXIT_OK
         self.error = ""
@@ -120,10 +122,13 @@ class _Parent:
         self.board: BoardOfParent | None = None  # only where there is an admin listener to read it
 
     def run(self) -> int:
-        old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who starts us may ignore it, and children with it
         try:
+            # A name in `listen` may take long to resolve: until here a signal that ends us ends us at once.
             self.queues = Queues(self.resolved)
             self.admin_sockets = bind_admin(self.resolved)
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # for good: the process ends with this
             if self.admin_sockets:
                 self.board = BoardOfParent(self.resolved.workers)
             self._start(0)  # alone: what is wrong with a configuration is said once
@@ -135,7 +140,6 @@ class _Parent:
             self.reports.close()
             for fd in (self.alive_in, self.alive_out):
                 os.close(fd)
-            signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
         if self.error:
             raise ConfigError(self.error)
         return self.code
@@ -165,7 +169,7 @@ class _Parent:
         return min(patience, watchdog) if watchdog else patience
 
     def _obey(self, number: signal.Signals) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT):
+        if number in ENDING:
             if not self.stopping:
                 systemd.notify("STOPPING=1")
             self._stop()
@@ -174,7 +178,10 @@ class _Parent:
             self._reload()
             systemd.notify("READY=1")
         elif number == signal.SIGUSR2 and not self.stopping:
-            self._replace_all()
+            if self.good is None:
+                self.replace_later = True  # nobody serves yet whom others could replace
+            else:
+                self._replace_all()
 
     def _reload(self) -> None:
         self.anew = self.read_again is not None and not any(child.ready for child in self.children.values())
@@ -287,8 +294,7 @@ class _Parent:
         *,
         first: bool,
     ) -> int:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN if number == signal.SIGUSR2 else signal.SIG_DFL)
+        ignore_in_worker()
         os.close(self.alive_out)
         self.reports.only_send()
         assert self.queues is not None
@@ -330,6 +336,9 @@ class _Parent:
             if first:
                 self._serves(child)
                 self._one_more(child)
+                if self.replace_later and not self.stopping:
+                    self.replace_later = False
+                    self._replace_all()
         for child in self.children.values():
             if child.ready and now - child.ready_at >= STABLE:
                 self.restarts.settle(child.place)
@@ -403,8 +412,11 @@ class _Parent:
     # -- workers that end
 
     def _reap(self) -> None:
-        while self.children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return  # there is none
             if not pid:
                 return
             child = self.children.pop(pid, None)

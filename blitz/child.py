@@ -17,6 +17,8 @@ class ChildProcess:
         started: monotonic; born: seconds since the epoch. slot: of the board.
         given: what it was started on; None: what files hold, which may be another configuration.
         ready_at: monotonic; 0.0 until it serves.
+        silent: seconds since its last heartbeat, as far as the parent was awake. silent_since: since the
+            epoch; 0.0 unless it is late. hung: it was killed for that.
     """
 
     place: int
@@ -28,6 +30,9 @@ class ChildProcess:
     given: Served | None
     ready_at: float = 0.0
     told_to_end: bool = False
+    silent: float = 0.0
+    silent_since: float = 0.0
+    hung: bool = False
     error: str = ""
 
     @property
@@ -39,6 +44,8 @@ class ChildProcess:
         if self.error:
             return "cannot start: " + "; ".join(self.error.splitlines())
         how = f"ended by {_signal_name(-code)}" if code < 0 else f"ended with {code}"
+        if self.hung:
+            how = "said nothing for too long and was killed"
         return how if self.ready else f"{how} before it served"
 
 

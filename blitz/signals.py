@@ -7,11 +7,13 @@ first instruction, and lets them go again once it is known which command runs.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import select
 import signal
 from types import FrameType
 
-__all__ = ["ENDING", "SIGNALS", "end_at_once", "for_command", "hold", "ignore_in_worker"]
+__all__ = ["ENDING", "SIGNALS", "SignalQueue", "end_at_once", "for_command", "hold", "ignore_in_worker"]
 
 ENDING = frozenset((signal.SIGTERM, signal.SIGINT))
 ORDERS = frozenset((signal.SIGHUP, signal.SIGUSR2))
@@ -62,6 +64,32 @@ def ignore_in_worker() -> None:
         signal.signal(number, _nothing)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+class SignalQueue:
+    """SIGNALS, one at a time, once they are blocked.
+
+    ``sigtimedwait`` alone would do, but Python's returns what happens to be in memory when the process was
+    stopped and has gone on after the time was over.
+    """
+
+    def __init__(self) -> None:
+        mask = (ctypes.c_uint64 * 16)(sum(1 << (number - 1) for number in SIGNALS))  # a sigset_t of libc
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = libc.signalfd(-1, mask, os.O_CLOEXEC | os.O_NONBLOCK)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "signalfd: " + os.strerror(ctypes.get_errno()))
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+
+    def wait(self, timeout: float) -> signal.Signals | None:
+        """The next signal; None when there is none for *timeout* seconds."""
+        self._poll.poll(timeout * 1000)
+        info = signal.sigtimedwait(SIGNALS, 0)
+        return None if info is None else signal.Signals(info.si_signo)
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

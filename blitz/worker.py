@@ -19,6 +19,7 @@ import trio
 from blitz.config import Config, Resolved
 from blitz.errors import BlitzError
 from blitz.gateway import Gateway, PlaceOnBoard, Shared, serve
+from blitz.heartbeat import BEAT
 from blitz.signals import ENDING, SIGNALS
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "Reader", "WorkerStart", "work"]
@@ -42,6 +43,7 @@ class WorkerStart:
         shared: rate limits, one truth for all workers.
         read_again: gives the configuration for a reload; None: the same one, with the plugins' files anew.
         ready: called once the worker serves. changed: called when it runs on something else.
+        beat: called once a second while the event loop runs.
         admin_sockets: listening sockets for operators, shared with the parent and the other workers.
         place: where this worker tells the others how it is; None: nobody asks.
         parent: descriptor that ends (becomes readable) when the parent does.
@@ -54,6 +56,7 @@ class WorkerStart:
     read_again: Reader | None
     ready: Callable[[Gateway], None]
     changed: Callable[[Gateway], None]
+    beat: Callable[[], None]
     parent: int
     admin_sockets: list[socket.socket]
     place: PlaceOnBoard | None
@@ -69,6 +72,7 @@ async def work(start: WorkerStart) -> int:
             # Blocked since before the fork: one that came meanwhile is not lost, and ends nobody.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             nursery.start_soon(_drain_without_parent, start.parent)
+            nursery.start_soon(_beat, start.beat)
             gateway = await _start(nursery, start, ended, signals)
             if gateway is None:
                 nursery.cancel_scope.cancel()
@@ -131,6 +135,12 @@ async def _serve(start: WorkerStart, ended: trio.Event, *, task_status: trio.Tas
         )
     finally:
         ended.set()
+
+
+async def _beat(beat: Callable[[], None]) -> None:
+    while True:
+        beat()
+        await trio.sleep(BEAT)
 
 
 async def _drain_without_parent(parent: int) -> None:

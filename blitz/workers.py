@@ -11,18 +11,21 @@ run on (``reports.py``), and a worker that died is replaced by one that runs on 
 modules as they were then, as far as the compile cache still has them. Once a worker has served, the parent
 never gives up: it tries again, and says so (``restarts.py``).
 
-Signals arrive one at a time through ``sigtimedwait``: no handler runs in the middle of anything.
+Signals are blocked and taken one at a time (``SignalQueue``): no handler runs in the middle of anything.
 
     SIGTERM, SIGINT   workers drain, then the parent ends; a second one hurries them
     SIGHUP            workers reload their configuration; those that wait for their next start begin at once
     SIGUSR2           new workers start beside the old ones; once all of them serve, the old ones drain
     SIGCHLD           a worker that died is replaced, after a pause that doubles while it keeps dying
+
+A worker that hangs is killed, and has died then (``heartbeat.py``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import resource
 import signal
@@ -47,10 +50,11 @@ from blitz.gateway import (
     Shared,
     bind_admin,
 )
+from blitz.heartbeat import MIN_PATIENCE, Pulse
 from blitz.queues import Queues
 from blitz.reports import Reports
 from blitz.restarts import STABLE, Restarts
-from blitz.signals import ENDING, SIGNALS, ignore_in_worker
+from blitz.signals import ENDING, SIGNALS, SignalQueue, ignore_in_worker
 from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, Reader, WorkerStart, work
 
 __all__ = ["run"]
@@ -116,6 +120,8 @@ class _Parent:
         self.code = EXIT_OK
         self.error = ""
         self.reports = Reports()
+        self.signals = SignalQueue()
+        self.pulse = Pulse(START_TIMEOUT, time.monotonic())
         self.alive_in, self.alive_out = os.pipe2(os.O_CLOEXEC)
         self.queues: Queues | None = None
         self.admin_sockets: list[socket.socket] = []
@@ -138,6 +144,8 @@ class _Parent:
             if self.board is not None:
                 self.board.close()
             self.reports.close()
+            self.pulse.heartbeat.close()
+            self.signals.close()
             for fd in (self.alive_in, self.alive_out):
                 os.close(fd)
         if self.error:
@@ -150,18 +158,27 @@ class _Parent:
         watchdog = systemd.watchdog_interval()
         next_beat = time.monotonic()
         while self.children or self.restarts.waiting:
-            info = signal.sigtimedwait(SIGNALS, self._patience(watchdog))
+            number = self.signals.wait(self._patience(watchdog))
             self._note_reports()
             self._reap()
-            if info is not None:
-                self._obey(signal.Signals(info.si_signo))
+            if number is not None:
+                self._obey(number)
             now = time.monotonic()
             self._start_due(now)
             if self.replacing and now > self.generation_deadline:
                 self._give_up_replacing("did not serve in time")
-            if watchdog and now >= next_beat:
+            if self.pulse.look(self.children, self._patience_with_workers(watchdog), now):
+                self._tell_board()
+            if watchdog and now >= next_beat and not any(one.silent_since for one in self.children.values()):
                 systemd.notify("WATCHDOG=1")
                 next_beat = now + watchdog
+
+    def _patience_with_workers(self, watchdog: float) -> float:
+        """Seconds for which a worker may say nothing; systemd must not lose its patience with all before."""
+        patience = (self.good.resolved if self.good is not None else self.resolved).timeouts.worker
+        if not patience:
+            return math.inf
+        return max(min(patience, watchdog or math.inf), MIN_PATIENCE)
 
     def _patience(self, watchdog: float) -> float:
         starting = self.restarts.waiting or any(not child.ready for child in self.children.values())
@@ -194,6 +211,8 @@ class _Parent:
             self._tell(signal.SIGHUP, self.children)
 
     def _stop(self) -> None:
+        if self.stopping:
+            self.pulse.kill_late(self.children)
         self.stopping = True
         self.restarts.give_up()
         self._tell_board()
@@ -207,6 +226,8 @@ class _Parent:
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+                if number == signal.SIGTERM:
+                    os.kill(pid, signal.SIGCONT)  # a stopped one would not hear it
 
     def _tell_board(self) -> None:
         """Write down who there is, for whoever asks a worker."""
@@ -231,6 +252,7 @@ class _Parent:
                 restarts=child.restarts,
                 started=child.born,
                 told_to_end=child.told_to_end,
+                silent_since=child.silent_since,
             )
             for pid, child in sorted(self.children.items(), key=lambda item: item[1].place)
         )
@@ -297,6 +319,8 @@ class _Parent:
         ignore_in_worker()
         os.close(self.alive_out)
         self.reports.only_send()
+        self.pulse.heartbeat.only_beat()
+        self.signals.close()
         assert self.queues is not None
 
         def ready(gateway: Gateway) -> None:
@@ -307,6 +331,10 @@ class _Parent:
         def changed(gateway: Gateway) -> None:
             self.reports.send(served=gateway.served())
 
+        def beat() -> None:
+            self.pulse.heartbeat.beat()
+            self.reports.send_unsent()
+
         start = WorkerStart(
             config=config,
             served=served,
@@ -315,6 +343,7 @@ class _Parent:
             read_again=self.read_again,
             ready=ready,
             changed=changed,
+            beat=beat,
             parent=self.alive_in,
             admin_sockets=self.admin_sockets,
             place=where,

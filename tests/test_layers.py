@@ -70,6 +70,7 @@ LAYERS = {
             "blitz.workers",
             "blitz.worker",
             "blitz.child",
+            "blitz.heartbeat",
             "blitz.queues",
             "blitz.reports",
             "blitz.restarts",

@@ -116,7 +116,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as its parent knows it. slot: of the board; -1: none was free. restarts: of its place."""
+    """A worker as its parent knows it. slot: of the board; -1: none was free. restarts: of its place.
+    silent_since: the epoch; 0.0 unless it is stopped or its event loop spins."""
 
     pid: int
     place: int
@@ -125,6 +126,7 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int
     started: float
     told_to_end: bool
+    silent_since: float = 0.0
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
@@ -322,19 +324,28 @@ def merge(parent: Parent, told: Sequence[Worker | None]) -> Status:
 
 
 def why_not_ready(parent: Parent, pairs: Iterable[tuple[Child, Worker | None]]) -> str:
-    """Why a request should go elsewhere; "" when one worker at least takes it."""
+    """Why a request should go elsewhere; "" when one worker at least takes it, and none keeps it waiting."""
     if parent.stopping:
         return DRAINING
+    expected = [(child, worker) for child, worker in pairs if not child.told_to_end]
+    # The system spreads new connections over all: those that are given to one that hangs wait.
+    if hung := [_silence(child, time.time()) for child, _ in expected if child.silent_since]:
+        return "; ".join(hung)
     troubles = set()
-    for child, worker in pairs:
-        if child.told_to_end:
-            continue
+    for _, worker in expected:
         trouble = "starting" if worker is None else worker.trouble or worker.state
         if trouble == "serving":
             return ""
         troubles.add(trouble)
     troubles |= {f"worker {lost.place} {lost.reason}" for lost in parent.lost}
     return "; ".join(sorted(troubles)) or "there is no worker"
+
+
+def _silence(child: Child, now: float) -> str:
+    """In words, how long *child* has said nothing; "" when it speaks."""
+    if not child.silent_since:
+        return ""
+    return f"worker {child.place} has said nothing for {max(now - child.silent_since, 0.0):.0f} s"
 
 
 def _worker_status(child: Child, worker: Worker | None, now: float) -> WorkerStatus:
@@ -344,7 +355,7 @@ def _worker_status(child: Child, worker: Worker | None, now: float) -> WorkerSta
         place=child.place,
         pid=child.pid,
         state=DRAINING if child.told_to_end else worker.state,
-        trouble=worker.trouble,
+        trouble=_silence(child, now) or worker.trouble,
         generation=worker.generation,
         process_generation=child.process_generation,
         restarts=child.restarts,

@@ -136,6 +136,13 @@ class Timeouts(Model, frozen=True):
         ),
     ] = 3600.0
     drain: Annotated[Seconds, Meta(description="what is in flight after SIGTERM")] = 30.0
+    worker: Annotated[
+        Seconds,
+        Meta(
+            description="a worker that says nothing to its parent is stopped, or its event loop spins: it is "
+            "killed and replaced; at least 3 s; gunicorn's value"
+        ),
+    ] = 30.0
 
 
 class Limits(Model, frozen=True):

@@ -42,7 +42,8 @@ class ChildProcess:
     def end(self, code: int) -> str:
         """How it ended, without what differs from one time to the next."""
         if self.error:
-            return "cannot start: " + "; ".join(self.error.splitlines())
+            why = "; ".join(self.error.splitlines())
+            return f"had to end: {why}" if self.ready else f"cannot start: {why}"
         how = f"ended by {_signal_name(-code)}" if code < 0 else f"ended with {code}"
         if self.hung:
             how = "said nothing for too long and was killed"

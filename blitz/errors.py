@@ -21,6 +21,7 @@ __all__ = [
     "ConfigError",
     "ConfigProblem",
     "InternalError",
+    "ListenerDied",
     "PluginError",
     "PluginLoadError",
     "PluginMemory",
@@ -29,6 +30,7 @@ __all__ = [
     "PluginTimeout",
     "PluginTrap",
     "PluginVerdict",
+    "ShortageError",
     "UpstreamError",
     "how_to_grant",
     "only_error",
@@ -223,3 +225,22 @@ class PluginSuspended(PluginError):
 
 class InternalError(BlitzError):
     """Ours: a broken invariant. Logged with its traceback."""
+
+
+class ListenerDied(InternalError):
+    """The system's: a listening socket does not listen any more and cannot be made to. ``serve`` raises it
+    once what was in flight has ended."""
+
+
+class ShortageError(BlitzError):
+    """The machine's: it has no descriptor or no memory for this exchange. Not the upstream's fault.
+
+    Attributes:
+        number: of the system's error.
+    """
+
+    status_hint = 503
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number

@@ -39,13 +39,13 @@ from blitz.admin.status import (
     look,
 )
 from blitz.config import Address, Config, Resolved, Served, resolve
-from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
+from blitz.errors import BlitzError, ConfigError, ConfigProblem, ListenerDied, only_error
 from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
 from blitz.server.deadline import MAX_AT_ONCE
 from blitz.server.faults import Fault
 from blitz.server.guests import finish_leaving
-from blitz.server.listen import accept_loop, bind, close_listener, listen_again, spoken_on
+from blitz.server.listen import accept_loop, bind, close_listener, listen_again, spoken_on, wake_deaf
 from blitz.server.loading import Loader, discard
 from blitz.server.peer import Peer
 from blitz.server.reading import read_apart
@@ -53,6 +53,7 @@ from blitz.server.room import too_few_descriptors
 from blitz.server.runtime import Runtime, assemble
 from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
+from blitz.server.troubles import Troubles
 from blitz.server.turns import GuestTurns
 from blitz.server.watch import Seen, check_watching, look_around, watch
 from blitz.text import one_line
@@ -86,6 +87,7 @@ __all__ = [
     "open_gateway",
     "serve",
     "spoken_on",
+    "too_few_descriptors",
 ]
 
 _log = logging.getLogger("blitz.server")
@@ -202,6 +204,9 @@ class Gateway:
         for warning in resolved.warnings:
             if warning not in self._context.runtime.resolved.warnings:
                 _log.warning("%s", warning)
+        few = too_few_descriptors(resolved)
+        if few and few != too_few_descriptors(self._context.runtime.resolved):
+            _log.warning("%s", few)
         loaded = tuple(pool.name for pool in loader.loaded)
         kept = tuple(name for name in loader.pools if name not in loaded)
         self._swap(runtime)
@@ -395,6 +400,9 @@ class Gateway:
         while True:
             await trio.sleep(HOUSEKEEPING_INTERVAL)
             await self._look_after()
+            self._context.troubles.look()
+            wake_deaf(self._listeners)
+            self._admin.look_after()
             self._admin.reporter.publish()
 
     async def _look_after(self) -> None:
@@ -412,6 +420,10 @@ class Gateway:
         await finish_leaving(pools, self._context.turns)
         self._note_unsaid(pools)
         self._free_retired()
+
+    async def _drain_when_a_listener_died(self) -> None:
+        await self._context.troubles.wait_listener_died()
+        await self.drain()
 
     async def _look_after_certificates(self) -> None:
         """A task of its own: their files may lie where nobody answers."""
@@ -482,6 +494,8 @@ async def serve(
     Raises:
         ConfigError: also for an address that cannot be bound.
         PluginLoadError: a plugin cannot run.
+        ListenerDied: a listening socket does not listen any more and cannot be made to; what was in flight
+            has ended. While it lasts, ``why_not_ready`` says so, as it does when descriptors run out.
         RuntimeError: outside of trio.
     """
     check_under_trio("blitz.serve")
@@ -496,9 +510,12 @@ async def serve(
             seen = await read_apart(partial(look_around, resolved))
         if admin_sockets is None:
             admin_sockets = bind_admin(resolved)
-        admin = Admin(Reporter(place), admin_sockets, resolved.admin.token)
+        troubles = Troubles()
+        admin = Admin(Reporter(place), admin_sockets, resolved.admin.token, troubles)
         async with admin.serve():
-            context = ServerContext(await _build(resolved, engine, shared, served))
+            if own is not None and (few := too_few_descriptors(resolved)):
+                _log.warning("%s", few)  # a parent says it once for all workers
+            context = ServerContext(await _build(resolved, engine, shared, served), troubles=troubles)
             gateway = Gateway(context, engine, shared, again if again is not None else config, admin)
             await _listen(gateway, context, sockets, seen, task_status)
     finally:
@@ -533,6 +550,8 @@ async def _listen(
         _check_listeners(context.runtime.resolved, context.runtime.tls, listeners)
         gateway.addresses = [listener.getsockname()[:2] for listener in listeners]
         await _run(gateway, context, listeners, seen, task_status)
+        if context.troubles.dead:
+            raise ListenerDied(context.troubles.dead)
     finally:
         for listener in listeners:
             close_listener(listener)
@@ -554,6 +573,7 @@ async def _run(
         nursery.start_soon(context.lane.run)
         nursery.start_soon(gateway._housekeep)
         nursery.start_soon(gateway._look_after_certificates)
+        nursery.start_soon(gateway._drain_when_a_listener_died)
         nursery.start_soon(context.access_log.run)
         if seen is not None:
             nursery.start_soon(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
@@ -608,7 +628,7 @@ async def _build(
     tls = await read_apart(partial(TlsSettings.load, resolved))
     loader = Loader(engine, open_cache(resolved.cache_dir), shared, {}, {}, trial=False, served=served)
     await loader.load(resolved, GuestTurns())
-    for warning in filter(None, [*resolved.warnings, too_few_descriptors(resolved)]):
+    for warning in resolved.warnings:
         _log.warning("%s", warning)
     return loader.assemble(resolved, tls)
 

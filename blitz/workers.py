@@ -40,7 +40,7 @@ import trio
 from blitz import systemd
 from blitz.child import ChildProcess
 from blitz.config import Config, Resolved, Served, resolve
-from blitz.errors import BlitzError, ConfigError, only_error
+from blitz.errors import BlitzError, ConfigError, ListenerDied, only_error
 from blitz.gateway import (
     BoardOfParent,
     Child,
@@ -49,6 +49,7 @@ from blitz.gateway import (
     PlaceOnBoard,
     Shared,
     bind_admin,
+    too_few_descriptors,
 )
 from blitz.heartbeat import MIN_PATIENCE, Pulse
 from blitz.queues import Queues
@@ -84,6 +85,8 @@ def run(
     """
     resolved = config if isinstance(config, Resolved) else resolve(config)
     _raise_file_limit()
+    if few := too_few_descriptors(resolved):
+        _log.warning("%s", few)
     shared = Shared()
     try:
         return _Parent(resolved, shared, read_again, on_ready).run()
@@ -298,7 +301,7 @@ class _Parent:
             code = self._be_a_worker(place, where, config, digests, first=first)
         except BlitzError as exc:
             self.reports.send(exc.message)
-            code = EXIT_BAD_INPUT
+            code = EXIT_FAILED if isinstance(exc, ListenerDied) else EXIT_BAD_INPUT
         except BaseException:
             _log.exception("worker %d failed", place)
         finally:

@@ -95,6 +95,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         trouble: why it is not ready although it serves; "" when it is.
+        blocked: why connections that are given to it wait; "" when they do not.
         generation: of its configuration: 1, and one more for each reload that took effect.
         started, told: seconds since the epoch; told is when this was said.
         access_lost: lines of the access log that standard output did not take.
@@ -103,6 +104,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     state: State
     trouble: str = ""
+    blocked: str = ""
     generation: int = 0
     started: float
     told: float
@@ -244,6 +246,7 @@ def look(
         pid=os.getpid(),
         state=DRAINING if context.draining else "serving",
         trouble=_trouble(runtime, now),
+        blocked=context.troubles.why,
         generation=generation,
         started=started,
         told=time.time(),
@@ -328,9 +331,10 @@ def why_not_ready(parent: Parent, pairs: Iterable[tuple[Child, Worker | None]]) 
     if parent.stopping:
         return DRAINING
     expected = [(child, worker) for child, worker in pairs if not child.told_to_end]
-    # The system spreads new connections over all: those that are given to one that hangs wait.
-    if hung := [_silence(child, time.time()) for child, _ in expected if child.silent_since]:
-        return "; ".join(hung)
+    # The system spreads new connections over all: those that are given to such a worker wait.
+    now = time.time()
+    if waits := [why for child, worker in expected if (why := _why_it_waits(child, worker, now))]:
+        return "; ".join(waits)
     troubles = set()
     for _, worker in expected:
         trouble = "starting" if worker is None else worker.trouble or worker.state
@@ -339,6 +343,13 @@ def why_not_ready(parent: Parent, pairs: Iterable[tuple[Child, Worker | None]]) 
         troubles.add(trouble)
     troubles |= {f"worker {lost.place} {lost.reason}" for lost in parent.lost}
     return "; ".join(sorted(troubles)) or "there is no worker"
+
+
+def _why_it_waits(child: Child, worker: Worker | None, now: float) -> str:
+    """Why whoever is given to *child* waits; "" when nobody does."""
+    if silence := _silence(child, now):
+        return silence
+    return f"worker {child.place}: {worker.blocked}" if worker is not None and worker.blocked else ""
 
 
 def _silence(child: Child, now: float) -> str:
@@ -355,7 +366,7 @@ def _worker_status(child: Child, worker: Worker | None, now: float) -> WorkerSta
         place=child.place,
         pid=child.pid,
         state=DRAINING if child.told_to_end else worker.state,
-        trouble=_silence(child, now) or worker.trouble,
+        trouble=_silence(child, now) or worker.blocked or worker.trouble,
         generation=worker.generation,
         process_generation=child.process_generation,
         restarts=child.restarts,

@@ -25,6 +25,7 @@ from blitz.errors import (
     PluginError,
     PluginReroute,
     PluginSuspended,
+    ShortageError,
     UpstreamError,
 )
 from blitz.http.body import body_reader
@@ -177,7 +178,7 @@ class Exchange:
             if begun is None or begun.entry is None:
                 return await self._run_from_start()
             return await self._go_on_from(begun, begun.entry)
-        except (UpstreamError, PluginError) as error:
+        except (UpstreamError, PluginError, ShortageError) as error:
             if self.head_sent:
                 raise
             return await self._fail(error)
@@ -388,6 +389,8 @@ class Exchange:
             self.connection.line.failed(error)
         if isinstance(error, UpstreamError):
             self.context.counters.upstream_errors += 1
+            _log.warning("%s (request %s)", error, self.request_id)
+        elif isinstance(error, ShortageError):
             _log.warning("%s (request %s)", error, self.request_id)
         self.drop_upstream()
         self._answer_body = build_answer(self.cdata, error.status_hint, None)

@@ -1,5 +1,19 @@
-"""``python -m blitz``: the command without an installed script."""
+"""``blitz`` and ``python -m blitz``: signals are held before anything is imported that takes time."""
 
-from blitz.cli import main
+from __future__ import annotations
 
-main(prog_name="blitz")
+from blitz.signals import hold
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line."""
+    hold()
+    from blitz.cli import main as command
+
+    command(prog_name="blitz")
+
+
+if __name__ == "__main__":
+    main()

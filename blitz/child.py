@@ -20,6 +20,8 @@ class ChildProcess:
         orders: to it.
         ready_at: monotonic; 0.0 until it serves.
         leaving_since: monotonic; somebody else told it to end, and it ends once a successor serves. Else 0.0.
+        silent: seconds since its last heartbeat, as far as the parent was awake. silent_since: since the
+            epoch; 0.0 unless it is late. hung: it was killed for that.
     """
 
     place: int
@@ -33,6 +35,9 @@ class ChildProcess:
     ready_at: float = 0.0
     leaving_since: float = 0.0
     told_to_end: bool = False
+    silent: float = 0.0
+    silent_since: float = 0.0
+    hung: bool = False
     error: str = ""
 
     @property
@@ -42,8 +47,11 @@ class ChildProcess:
     def end(self, code: int) -> str:
         """How it ended, without what differs from one time to the next."""
         if self.error:
-            return "cannot start: " + "; ".join(self.error.splitlines())
+            why = "; ".join(self.error.splitlines())
+            return f"had to end: {why}" if self.ready else f"cannot start: {why}"
         how = f"ended by {_signal_name(-code)}" if code < 0 else f"ended with {code}"
+        if self.hung:
+            how = "said nothing for too long and was killed"
         return how if self.ready else f"{how} before it served"
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "ConfigProblem",
     "CutOff",
     "InternalError",
+    "ListenerDied",
     "PluginError",
     "PluginLoadError",
     "PluginMemory",
@@ -30,6 +31,7 @@ __all__ = [
     "PluginTimeout",
     "PluginTrap",
     "PluginVerdict",
+    "ShortageError",
     "UpstreamError",
     "only_error",
 ]
@@ -280,3 +282,22 @@ class CutOff(BlitzError):
 
 class InternalError(BlitzError):
     """Ours: a broken invariant. Logged with its traceback."""
+
+
+class ListenerDied(InternalError):
+    """The system's: a listening socket does not listen any more and cannot be made to. ``serve`` raises it
+    once what was in flight has ended."""
+
+
+class ShortageError(BlitzError):
+    """The machine's: it has no descriptor or no memory for this exchange. Not the upstream's fault.
+
+    Attributes:
+        number: of the system's error.
+    """
+
+    status_hint = 503
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number

@@ -39,14 +39,14 @@ from blitz.admin.status import (
     look,
 )
 from blitz.config import Address, Config, Resolved, Served, needs_restart, resolve
-from blitz.errors import BlitzError, ConfigError, ConfigProblem, InternalError, only_error
+from blitz.errors import BlitzError, ConfigError, ConfigProblem, InternalError, ListenerDied, only_error
 from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
 from blitz.server.drain import Drain
 from blitz.server.faults import Fault
 from blitz.server.guests import finish_leaving
 from blitz.server.helper import keep_going
-from blitz.server.listen import as_bound, bind, close_listener, spoken_on
+from blitz.server.listen import as_bound, bind, close_listener, spoken_on, wake_deaf
 from blitz.server.listeners import Listeners
 from blitz.server.loading import Loader, discard, open_cache_apart
 from blitz.server.peer import Peer
@@ -57,6 +57,7 @@ from blitz.server.runtime import Runtime, assemble
 from blitz.server.space import engine_for
 from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
+from blitz.server.troubles import Troubles
 from blitz.server.turns import GuestTurns
 from blitz.server.watch import Seen, check_watching, look_around, watch
 from blitz.text import one_line
@@ -92,6 +93,7 @@ __all__ = [
     "open_gateway",
     "serve",
     "spoken_on",
+    "too_few_descriptors",
 ]
 
 _log = logging.getLogger("blitz.server")
@@ -229,6 +231,9 @@ class Gateway:
         for warning in resolved.warnings:
             if warning not in self._context.runtime.resolved.warnings:
                 _log.warning("%s", warning)
+        few = too_few_descriptors(resolved)
+        if few and few != too_few_descriptors(self._context.runtime.resolved):
+            _log.warning("%s", few)
         loaded = tuple(pool.name for pool in loader.loaded)
         kept = tuple(name for name in loader.pools if name not in loaded)
         self._swap(runtime)
@@ -442,6 +447,9 @@ class Gateway:
         while True:
             await trio.sleep(HOUSEKEEPING_INTERVAL)
             await self._look_after()
+            self._context.troubles.look()
+            wake_deaf(self.listeners.sockets)
+            self._admin.look_after()
             self._admin.reporter.publish()
 
     async def _look_after(self) -> None:
@@ -460,6 +468,10 @@ class Gateway:
         self._note_unsaid(pools)
         self._context.faults.tell_left_out()
         self._free_retired()
+
+    async def _drain_when_a_listener_died(self) -> None:
+        await self._context.troubles.wait_listener_died()
+        await self.drain()
 
     async def _look_after_certificates(self) -> None:
         """A task of its own: their files may lie where nobody answers."""
@@ -524,6 +536,8 @@ async def serve(
     Raises:
         ConfigError: also for an address that cannot be bound.
         PluginLoadError: a plugin cannot run.
+        ListenerDied: a listening socket does not listen any more and cannot be made to; what was in flight
+            has ended. While it lasts, ``why_not_ready`` says so, as it does when descriptors run out.
         RuntimeError: outside of trio.
     """
     check_under_trio("blitz.serve")
@@ -540,9 +554,12 @@ async def serve(
             seen = await read_apart(partial(look_around, resolved))
         if admin_sockets is None:
             admin_sockets = bind_admin(resolved)
-        admin = Admin(Reporter(place), admin_sockets, resolved.admin.token)
+        troubles = Troubles()
+        admin = Admin(Reporter(place), admin_sockets, resolved.admin.token, troubles)
         async with admin.serve():
-            context = ServerContext(await _build(resolved, engine, shared, served))
+            if own is not None and (few := too_few_descriptors(resolved)):
+                _log.warning("%s", few)  # a parent says it once for all workers
+            context = ServerContext(await _build(resolved, engine, shared, served), troubles=troubles)
             gateway = Gateway(context, engine, shared, again if again is not None else config, admin)
             await _listen(gateway, context, sockets, seen, task_status)
     finally:
@@ -575,6 +592,8 @@ async def _listen(
         _check_listeners(context.runtime.resolved, context.runtime.tls, listeners.sockets)
         gateway.addresses = [listener.getsockname()[:2] for listener in listeners.sockets]
         await _run(gateway, context, seen, task_status)
+        if context.troubles.dead:
+            raise ListenerDied(context.troubles.dead)
     finally:
         for listener in listeners.sockets:
             close_listener(listener)
@@ -610,6 +629,7 @@ def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Ite
     yield "housekeeping", "what is idle or replaced stays, and /status may be old", gateway._housekeep
     yield "looking after certificates", "they go on as they are", gateway._look_after_certificates
     yield "the access log", "its lines are kept or lost", context.access_log.run
+    yield "ending when a listener is dead", "it goes on without", gateway._drain_when_a_listener_died
     yield "trying a reload again", "SIGHUP loads", gateway._reload_again.run
     if seen is not None:
         changes = partial(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
@@ -658,7 +678,7 @@ async def _build(
     cache = await open_cache_apart(resolved.cache_dir)
     loader = Loader(engine, cache, shared, {}, {}, trial=False, served=served)
     await loader.load(resolved, GuestTurns())
-    for warning in filter(None, [*resolved.warnings, too_few_descriptors(resolved)]):
+    for warning in resolved.warnings:
         _log.warning("%s", warning)
     return loader.assemble(resolved, tls)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
@@ -20,12 +19,12 @@ import trio
 from blitz.errors import BlitzError
 from blitz.gateway import Gateway, as_bound
 from blitz.orders import Order, Orders
+from blitz.signals import ENDING
 
-__all__ = ["ENDING", "Obedience"]
+__all__ = ["Obedience"]
 
 _log = logging.getLogger("blitz.workers")
 
-ENDING = frozenset((signal.SIGTERM, signal.SIGINT))
 PATIENCE = 15.0  # seconds for the parent to answer; it gives a successor less (workers.LEAVING_TIMEOUT)
 HURRIED_END = 2.0  # seconds for last answers and plugins' cleanup when nothing is to be waited for
 

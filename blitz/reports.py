@@ -51,6 +51,7 @@ class Reports:
         self._parents, self._workers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._parents.setblocking(False)
         self._workers.setblocking(False)
+        self._unsent: Served | None = None
 
     def only_send(self) -> None:
         """As a worker: the parent's end is the parent's alone."""

@@ -21,7 +21,11 @@ class Takers:
         """Give the orders that follow from how *children* (by pid) are now."""
         if not self._queues.own:
             return  # everybody takes from the one there is
-        serving = {pid: child for pid, child in children.items() if child.ready and not child.told_to_end}
+        serving = {
+            pid: child
+            for pid, child in children.items()
+            if child.ready and not child.told_to_end and not child.silent_since
+        }
         served = {child.place for child in serving.values()}
         for place in range(places):
             taker = self._of.get(place)

@@ -18,15 +18,16 @@ import trio
 
 from blitz.config import Config, Resolved
 from blitz.gateway import Gateway, PlaceOnBoard, Shared, keep_going, serve
-from blitz.obey import ENDING, Obedience
+from blitz.heartbeat import BEAT
+from blitz.obey import Obedience
 from blitz.orders import Orders
+from blitz.signals import ENDING, SIGNALS
 
-__all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "SIGNALS", "Reader", "WorkerStart", "work"]
+__all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "Reader", "WorkerStart", "work"]
 
 _log = logging.getLogger("blitz.workers")
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
-SIGNALS = ENDING | {signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD}  # blocked in the parent
 M_ARENA_MAX = -8  # of glibc's malloc.h
 
 Reader = Callable[[], Config | Resolved]
@@ -44,6 +45,7 @@ class WorkerStart:
         read_again: gives the configuration for a reload; None: the same one, with the plugins' files anew.
         ready: called once the worker serves. changed: called then too, and when it runs on something else;
             called again if it raises.
+        beat: called once a second while the event loop runs.
         admin_sockets: listening sockets for operators, shared with the parent and the other workers.
         place: where this worker tells the others how it is; None: nobody asks.
         set_up_as: what the service was started with. name: for its log lines. orders: of the parent.
@@ -59,6 +61,7 @@ class WorkerStart:
     read_again: Reader | None
     ready: Callable[[Gateway], None]
     changed: Callable[[Gateway], None]
+    beat: Callable[[], None]
     parent: int
     admin_sockets: list[socket.socket]
     name: str
@@ -84,6 +87,8 @@ async def work(start: WorkerStart) -> int:
             lost = "workers do not notice if it goes"
             look = partial(_drain_without_parent, start.parent)
             nursery.start_soon(keep_going, "looking after the parent process", lost, look)
+            lost = "the parent process takes this worker for one that hangs"
+            nursery.start_soon(keep_going, "heartbeat", lost, partial(_beat, start.beat))
             gateway = await _start(nursery, start, ended, signals)
             if gateway is None:
                 nursery.cancel_scope.cancel()
@@ -171,6 +176,12 @@ async def _serve(start: WorkerStart, ended: trio.Event, *, task_status: trio.Tas
         )
     finally:
         ended.set()
+
+
+async def _beat(beat: Callable[[], None]) -> None:
+    while True:
+        beat()
+        await trio.sleep(BEAT)
 
 
 async def _drain_without_parent(parent: int) -> None:

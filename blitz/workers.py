@@ -12,7 +12,7 @@ run on (``reports.py``), and a worker that died is replaced by one that runs on 
 modules as they were then, as far as the compile cache still has them. Once a worker has served, the parent
 never gives up: it tries again, and says so (``restarts.py``).
 
-Signals arrive one at a time through ``sigtimedwait``: no handler runs in the middle of anything.
+Signals are blocked and taken one at a time (``SignalQueue``): no handler runs in the middle of anything.
 
     SIGTERM, SIGINT   workers drain, then the parent ends; a second one hurries them
     SIGHUP            workers reload their configuration; those that wait for their next start begin at once;
@@ -20,12 +20,15 @@ Signals arrive one at a time through ``sigtimedwait``: no handler runs in the mi
     SIGUSR2           new workers start beside the old ones; once all of them serve, the old ones drain
     SIGTERM to one    the worker asks its parent, which starts a successor and lets it go once that serves
     SIGCHLD           a worker that died is replaced, after a pause that doubles while it keeps dying
+
+A worker that hangs is killed, and has died then (``heartbeat.py``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import resource
 import signal
@@ -40,7 +43,7 @@ import trio
 from blitz import systemd
 from blitz.child import ChildProcess
 from blitz.config import Config, Resolved, Served, needs_restart, resolve
-from blitz.errors import BlitzError, ConfigError, ConfigProblem, only_error
+from blitz.errors import BlitzError, ConfigError, ConfigProblem, ListenerDied, only_error
 from blitz.gateway import (
     BoardOfParent,
     Child,
@@ -50,14 +53,17 @@ from blitz.gateway import (
     Reload,
     Shared,
     bind_admin,
+    too_few_descriptors,
 )
+from blitz.heartbeat import MIN_PATIENCE, Pulse
 from blitz.orders import Orders
 from blitz.queues import Queues
 from blitz.reports import Reports
 from blitz.restarts import STABLE, Restarts
+from blitz.signals import ENDING, SIGNALS, SignalQueue, ignore_in_worker
 from blitz.takers import Takers
 from blitz.text import one_line
-from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, SIGNALS, Reader, WorkerStart, work
+from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, Reader, WorkerStart, work
 
 __all__ = ["run"]
 
@@ -88,6 +94,8 @@ def run(
     """
     resolved = config if isinstance(config, Resolved) else resolve(config)
     _raise_file_limit()
+    if few := too_few_descriptors(resolved):
+        _log.warning("%s", few)
     shared = Shared()
     try:
         return _Parent(resolved, shared, read_again, on_ready).run()
@@ -119,10 +127,13 @@ class _Parent:
         self.generation = 1
         self.generation_deadline = 0.0
         self.replacing = False
+        self.replace_later = False  # SIGUSR2 came before anybody served
         self.stopping = False
         self.code = EXIT_OK
         self.error = ""
         self.reports = Reports()
+        self.signals = SignalQueue()
+        self.pulse = Pulse(START_TIMEOUT, time.monotonic())
         self.alive_in, self.alive_out = os.pipe2(os.O_CLOEXEC)
         self.queues: Queues | None = None
         self.takers: Takers | None = None
@@ -133,11 +144,14 @@ class _Parent:
         self.board: BoardOfParent | None = None  # only where there is an admin listener to read it
 
     def run(self) -> int:
-        old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who starts us may ignore it, and children with it
         try:
+            # A name in `listen` may take long to resolve: until here a signal that ends us ends us at once.
             self.queues = Queues(self.resolved)
             self.takers = Takers(self.queues)
             self.admin_sockets = bind_admin(self.resolved)
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # for good: the process ends with this
             if self.admin_sockets:
                 self.board = BoardOfParent(max(self.resolved.workers, ROOM))
             self._start(0)  # alone: what is wrong with a configuration is said once
@@ -147,9 +161,10 @@ class _Parent:
             if self.board is not None:
                 self.board.close()
             self.reports.close()
+            self.pulse.heartbeat.close()
+            self.signals.close()
             for fd in (self.alive_in, self.alive_out):
                 os.close(fd)
-            signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
         if self.error:
             raise ConfigError([ConfigProblem.read(self.error)])
         return self.code
@@ -160,13 +175,12 @@ class _Parent:
         watchdog = systemd.watchdog_interval()
         next_beat = time.monotonic()
         while self.children or self.restarts.waiting:
-            info = signal.sigtimedwait(SIGNALS, self._patience(watchdog))
+            number = self.signals.wait(self._patience(watchdog))
             systemd.notify_again()
             self._note_reports()
             self._reap()
-            # Stopped and continued while it waits, CPython returns what happened to lie in memory.
-            if info is not None and info.si_signo in SIGNALS:
-                self._obey(signal.Signals(info.si_signo))
+            if number is not None:
+                self._obey(number)
             now = time.monotonic()
             self._start_due(now)
             self._let_leave(now)
@@ -174,7 +188,9 @@ class _Parent:
                 self._share_queues()
             if self.replacing and now > self.generation_deadline:
                 self._give_up_replacing("did not serve in time")
-            if watchdog and now >= next_beat:
+            if self.pulse.look(self.children, self._patience_with_workers(watchdog), now):
+                self._tell_board()
+            if watchdog and now >= next_beat and not any(one.silent_since for one in self.children.values()):
                 systemd.notify("WATCHDOG=1")
                 next_beat = now + watchdog
         self._note_reports()
@@ -186,6 +202,13 @@ class _Parent:
         assert self.takers is not None
         self.takers.look(self.resolved.workers, self.children)
 
+    def _patience_with_workers(self, watchdog: float) -> float:
+        """Seconds for which a worker may say nothing; systemd must not lose its patience with all before."""
+        patience = (self.good.resolved if self.good is not None else self.resolved).timeouts.worker
+        if not patience:
+            return math.inf
+        return max(min(patience, watchdog or math.inf), MIN_PATIENCE)
+
     def _patience(self, watchdog: float) -> float:
         starting = self.restarts.waiting or any(not child.ready for child in self.children.values())
         starting = starting or any(child.leaving_since for child in self.children.values())
@@ -193,7 +216,7 @@ class _Parent:
         return min(patience, watchdog) if watchdog else patience
 
     def _obey(self, number: signal.Signals) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT):
+        if number in ENDING:
             if not self.stopping:
                 systemd.notify("STOPPING=1")
             self._stop()
@@ -202,7 +225,10 @@ class _Parent:
             self._reload()
             systemd.notify("READY=1")
         elif number == signal.SIGUSR2 and not self.stopping:
-            self._replace_all()
+            if self.good is None:
+                self.replace_later = True  # nobody serves yet whom others could replace
+            else:
+                self._replace_all()
 
     def _reload(self) -> None:
         self.anew = self.read_again is not None and not any(child.ready for child in self.children.values())
@@ -219,6 +245,7 @@ class _Parent:
         if self.stopping:
             for child in self.children.values():
                 child.orders.say("hurry")
+            self.pulse.kill_late(self.children)
         else:
             serving = sum(child.ready for child in self.children.values())
             if serving:
@@ -242,6 +269,8 @@ class _Parent:
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+                if number == signal.SIGTERM:
+                    os.kill(pid, signal.SIGCONT)  # a stopped one would not hear it
 
     def _tell_board(self) -> None:
         """Write down who there is, for whoever asks a worker."""
@@ -266,6 +295,7 @@ class _Parent:
                 restarts=child.restarts,
                 started=child.born,
                 told_to_end=child.told_to_end,
+                silent_since=child.silent_since,
             )
             for pid, child in sorted(self.children.items(), key=lambda item: item[1].place)
         )
@@ -318,7 +348,7 @@ class _Parent:
             code = self._be_a_worker(place, where, config, digests, orders, first=first)
         except BlitzError as exc:
             self.reports.send_last(str(exc))
-            code = EXIT_BAD_INPUT
+            code = EXIT_FAILED if isinstance(exc, ListenerDied) else EXIT_BAD_INPUT
         except BaseException:
             _log.exception("worker %d failed", place)
         finally:
@@ -346,13 +376,14 @@ class _Parent:
         *,
         first: bool,
     ) -> int:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN if number == signal.SIGUSR2 else signal.SIG_DFL)
+        ignore_in_worker()
         os.close(self.alive_out)
         self.reports.only_send()
         orders.only_obey()
         for child in self.children.values():
             child.orders.close()
+        self.pulse.heartbeat.only_beat()
+        self.signals.close()
         assert self.queues is not None
         self.queues.keep_only(place)
 
@@ -371,6 +402,7 @@ class _Parent:
             read_again=self.read_again,
             ready=ready,
             changed=changed,
+            beat=self.pulse.heartbeat.beat,
             parent=self.alive_in,
             admin_sockets=self.admin_sockets,
             place=where,
@@ -403,6 +435,9 @@ class _Parent:
             if first:
                 self._serves(child)
                 self._one_more(child)
+                if self.replace_later and not self.stopping:
+                    self.replace_later = False
+                    self._replace_all()
         for child in self.children.values():
             if child.ready and now - child.ready_at >= STABLE:
                 self.restarts.settle(child.place)
@@ -554,8 +589,11 @@ class _Parent:
     # -- workers that end
 
     def _reap(self) -> None:
-        while self.children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return  # there is none
             if not pid:
                 return
             child = self.children.pop(pid, None)

@@ -30,10 +30,11 @@ from blitz.server.answers import Handler, Reply
 from blitz.server.context import ServerContext
 from blitz.server.heads import field_values, span_bytes
 from blitz.server.helper import keep_going
-from blitz.server.listen import accept_loop, close_listener
+from blitz.server.listen import accept_loop, close_listener, wake_deaf
 from blitz.server.room import Reserve
 from blitz.server.runtime import Runtime, assemble
 from blitz.server.tls import TlsSettings
+from blitz.server.troubles import Troubles
 
 from .report import Reporter
 
@@ -51,12 +52,21 @@ NO_STORE = (b"cache-control", b"no-store")
 class Admin:
     """The listener with its pages; ``serve`` it around the life of a gateway.
 
+    Args:
+        troubles: of the process: a listener dies, descriptors run out here too.
     Attributes:
         reporter: what the pages say.
     """
 
-    def __init__(self, reporter: Reporter, listeners: Sequence[socket.socket], token: str) -> None:
+    def __init__(
+        self,
+        reporter: Reporter,
+        listeners: Sequence[socket.socket],
+        token: str,
+        troubles: Troubles | None = None,
+    ) -> None:
         self.reporter = reporter
+        self._troubles = troubles
         self._listeners = listeners
         self._token = token.encode()
         self._pages: dict[bytes, Callable[[], Reply]] = {
@@ -90,7 +100,7 @@ class Admin:
             yield
             return
         reserve = Reserve(RESERVED)
-        context = ServerContext(_runtime(self.answer), reserve)
+        context = ServerContext(_runtime(self.answer), reserve, self._troubles)
         try:
             self.check_token(self._token.decode())
             async with trio.open_nursery() as nursery:
@@ -114,6 +124,10 @@ class Admin:
                 close_listener(listener)
             context.pipes.close()
             reserve.close()
+
+    def look_after(self) -> None:
+        """Once a second: is there a listener that is dead and does not tell?"""
+        wake_deaf(self._listeners)
 
     def _drain(self, context: ServerContext) -> None:
         """Answer whoever has connected to this process; the next ones come to another, if there is one."""

@@ -12,7 +12,7 @@ import msgspec
 from blitz.server.context import Counters
 
 from .board import Board
-from .status import Child, Lost, Parent, Reload, Status, Worker, add_counters, merge, why_not_ready
+from .status import Child, Lost, Parent, Reload, Status, Worker, add_counters, merge, version, why_not_ready
 
 __all__ = ["BoardOfParent", "PlaceOnBoard", "Reporter"]
 
@@ -40,6 +40,7 @@ class Reporter:
     def __init__(self, place: PlaceOnBoard | None = None) -> None:
         self._place = place
         self._started = time.time()
+        version()  # read from a file, once, while there is a descriptor for it
         self.look: Callable[[], Worker] = self._starting
 
     def _starting(self) -> Worker:

@@ -98,6 +98,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         trouble: why it is not ready although it serves; "" when it is.
+        blocked: why connections that are given to it wait; "" when they do not.
         generation: of its configuration: 1, and one more for each reload that took effect.
         started, told: seconds since the epoch; told is when this was said.
         access_lost: lines of the access log that standard output did not take.
@@ -106,6 +107,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     state: State
     trouble: str = ""
+    blocked: str = ""
     generation: int = 0
     started: float
     told: float
@@ -119,7 +121,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as its parent knows it. slot: of the board; -1: none was free. restarts: of its place."""
+    """A worker as its parent knows it. slot: of the board; -1: none was free. restarts: of its place.
+    silent_since: the epoch; 0.0 unless it is stopped or its event loop spins."""
 
     pid: int
     place: int
@@ -128,6 +131,7 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int
     started: float
     told_to_end: bool
+    silent_since: float = 0.0
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,6 +251,7 @@ def look(
         pid=os.getpid(),
         state=DRAINING if context.ending else "serving",
         trouble=_trouble(runtime, now),
+        blocked=context.troubles.why,
         generation=generation,
         started=started,
         told=time.time(),
@@ -327,19 +332,36 @@ def merge(parent: Parent, told: Sequence[Worker | None]) -> Status:
 
 
 def why_not_ready(parent: Parent, pairs: Iterable[tuple[Child, Worker | None]]) -> str:
-    """Why a request should go elsewhere; "" when one worker at least takes it."""
+    """Why a request should go elsewhere; "" when one worker at least takes it, and none keeps it waiting."""
     if parent.stopping:
         return DRAINING
+    expected = [(child, worker) for child, worker in pairs if not child.told_to_end]
+    # The system spreads new connections over all: those that are given to such a worker wait.
+    now = time.time()
+    if waits := [why for child, worker in expected if (why := _why_it_waits(child, worker, now))]:
+        return "; ".join(waits)
     troubles = set()
-    for child, worker in pairs:
-        if child.told_to_end:
-            continue
+    for _, worker in expected:
         trouble = "starting" if worker is None else worker.trouble or worker.state
         if trouble == "serving":
             return ""
         troubles.add(trouble)
     troubles |= {f"worker {lost.place} {lost.reason}" for lost in parent.lost}
     return "; ".join(sorted(troubles)) or "there is no worker"
+
+
+def _why_it_waits(child: Child, worker: Worker | None, now: float) -> str:
+    """Why whoever is given to *child* waits; "" when nobody does."""
+    if silence := _silence(child, now):
+        return silence
+    return f"worker {child.place}: {worker.blocked}" if worker is not None and worker.blocked else ""
+
+
+def _silence(child: Child, now: float) -> str:
+    """In words, how long *child* has said nothing; "" when it speaks."""
+    if not child.silent_since:
+        return ""
+    return f"worker {child.place} has said nothing for {max(now - child.silent_since, 0.0):.0f} s"
 
 
 def _worker_status(child: Child, worker: Worker | None, now: float) -> WorkerStatus:
@@ -349,7 +371,7 @@ def _worker_status(child: Child, worker: Worker | None, now: float) -> WorkerSta
         place=child.place,
         pid=child.pid,
         state=DRAINING if child.told_to_end else worker.state,
-        trouble=worker.trouble,
+        trouble=_silence(child, now) or worker.blocked or worker.trouble,
         generation=worker.generation,
         process_generation=child.process_generation,
         restarts=child.restarts,

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from blitz.cli.streams import occupy_standard_streams
+from blitz.signals import for_command
 
 __all__ = ["main"]
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "sdk": ("blitz.cli.sdk:sdk", "Copy the SDKs for plugins to a directory."),
     "version": ("blitz.cli.check:version", "Print what is installed."),
 }
+SERVING = frozenset(("run", "proxy", "demo"))
 
 
 class _LazyGroup(click.Group):
@@ -44,6 +46,7 @@ class _LazyGroup(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
+        for_command(serves=cmd_name in SERVING)
         return command
 
     def resolve_command(

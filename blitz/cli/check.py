@@ -39,10 +39,11 @@ def validate(
     file = file or named or "blitz.toml"
     loaded = read_config(file, overrides=overrides, flags=flags_of(plugin_dir=plugin_dir))
     problems = [*loaded.problems, *_tls_problems(loaded), *_plugin_problems(loaded)]
+    warnings = _warnings(loaded)
     if as_json:
-        print_json(_report(shown(file), loaded, problems))
+        print_json(_report(shown(file), problems, warnings))
     else:
-        _print_report(shown(file), loaded, problems)
+        _print_report(shown(file), loaded, problems, warnings)
     raise SystemExit(EXIT_BAD_INPUT if problems else 0)
 
 
@@ -81,7 +82,15 @@ def _plugin_problems(loaded: Loaded) -> list[ConfigProblem]:
     return list(found.values())
 
 
-def _report(file: str, loaded: Loaded, problems: list[ConfigProblem]) -> dict[str, Any]:
+def _warnings(loaded: Loaded) -> list[str]:
+    """What would run, and yet is perhaps not what is meant; of descriptors, as they are for this shell."""
+    from blitz.gateway import too_few_descriptors  # loads the engine
+
+    few = "" if loaded.problems else too_few_descriptors(loaded.resolved, raised=True)
+    return [*loaded.resolved.warnings, *filter(None, [few])]
+
+
+def _report(file: str, problems: list[ConfigProblem], warnings: list[str]) -> dict[str, Any]:
     return {
         "file": file,
         "ok": not problems,
@@ -90,14 +99,14 @@ def _report(file: str, loaded: Loaded, problems: list[ConfigProblem]) -> dict[st
             | ({"frames": problem.frames} if problem.frames else {})
             for problem in problems
         ],
-        "warnings": list(loaded.resolved.warnings),
+        "warnings": warnings,
     }
 
 
-def _print_report(file: str, loaded: Loaded, problems: list[ConfigProblem]) -> None:
+def _print_report(file: str, loaded: Loaded, problems: list[ConfigProblem], warnings: list[str]) -> None:
     for problem in problems:
         print_problem(problem)
-    for warning in loaded.resolved.warnings:
+    for warning in warnings:
         click.echo(click.style("warning: ", fg="yellow") + one_line(warning), err=True)
     if problems:
         click.echo(f"{file}: {_count(len(problems), 'problem')}", err=True)

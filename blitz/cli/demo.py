@@ -52,7 +52,9 @@ async def _demo(listen: str) -> None:
 
     plugin_dir = builtin_plugins()
     async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        # SIGHUP: the terminal is gone, and nobody reads on. SIGUSR1 and SIGUSR2 have no meaning here.
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
             host, upstream_port = await nursery.start(serve_upstream)
             upstream = f"http://{host}:{upstream_port}"
             config = demo_config(listen, upstream, plugin_dir)

@@ -145,6 +145,13 @@ class Timeouts(Model, frozen=True):
             "as long as the balancer in front needs to notice"
         ),
     ] = 0.0
+    worker: Annotated[
+        Seconds,
+        Meta(
+            description="a worker that says nothing to its parent is stopped, or its event loop spins: it is "
+            "killed and replaced; at least 3 s; gunicorn's value"
+        ),
+    ] = 30.0
 
 
 class Limits(Model, frozen=True):

@@ -24,6 +24,7 @@ from blitz.errors import (
     PluginError,
     PluginReroute,
     PluginSuspended,
+    ShortageError,
     UpstreamError,
 )
 from blitz.http.body import BodyReader, LengthBody, body_reader
@@ -202,7 +203,7 @@ class Exchange:
             if begun is None or begun.entry is None:
                 return await self._run_from_start()
             return await self._go_on_from(begun, begun.entry)
-        except (UpstreamError, PluginError) as error:
+        except (UpstreamError, PluginError, ShortageError) as error:
             if self.head_sent:
                 raise
             return await self._fail(error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from blitz._native import ffi, lib
-from blitz.errors import ClientError, UpstreamError
+from blitz.errors import ClientError, ShortageError, UpstreamError
 from blitz.http.rules import part_size
 
 from .heads import span_bytes
@@ -188,6 +188,9 @@ async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> Upst
             failure = exc
             if exchange.story is not None:
                 exchange.story.not_connected(exc)
+        except ShortageError as exc:
+            exchange.context.troubles.meet(exc.number)
+            raise
     assert failure is not None
     raise failure
 

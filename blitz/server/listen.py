@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -20,16 +21,27 @@ from .context import ServerContext
 from .peer import Peer
 from .room import is_crowded, last_of_clients, make_room
 from .stream import SocketStream, set_nodelay
+from .troubles import shortage
 
-__all__ = ["Listener", "accept_loop", "as_bound", "bind", "close_listener", "spoken_on", "take_connection"]
+__all__ = [
+    "Listener",
+    "accept_loop",
+    "as_bound",
+    "bind",
+    "close_listener",
+    "listens",
+    "spoken_on",
+    "take_connection",
+    "wake_deaf",
+]
 
 _log = logging.getLogger("blitz.server")
 
 BACKLOG = 65535  # the kernel clamps it to somaxconn; a burst must not be refused (trio does the same)
-SLEEP_WHEN_FULL = 0.1  # seconds, when descriptors run out: trio's serve_listeners waits as long
-SAY_AGAIN = 10.0  # seconds between two lines about that
+SLEEP_WHEN_REFUSED = 0.1  # seconds, when descriptors run out: trio's serve_listeners waits as long
+SAY_AGAIN = 10.0  # seconds; a listener that dies twice within them is not made to listen again
 OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
-OUT_OF_RESOURCES = {*OUT_OF_DESCRIPTORS, errno.ENOMEM, errno.ENOBUFS}
+DEAD = {errno.EBADF, errno.ENOTSOCK, errno.EINVAL, errno.EFAULT}  # what a socket that listens never says
 ACCEPT_BURST = 64  # connections taken before others run
 # The same where connections give way to new ones: each has a few turns of the loop for its request.
 RESERVED_BURST = 8
@@ -109,44 +121,106 @@ def as_bound(passed: socket.socket, own: Sequence[socket.socket]) -> socket.sock
 
 
 async def accept_loop(listener: socket.socket, context: ServerContext, nursery: trio.Nursery) -> None:
-    """Start one task per connection until *listener* is closed. Errors stay in their connection."""
+    """Start one task per connection until *listener* is closed. Errors stay in their connection.
+
+    Every error of accept(2) is one that passes, unless the socket does not listen any more. Then it is made
+    to; where that cannot be, ``context.troubles`` is told, and nobody accepts here again.
+    """
     if listener.fileno() < 0:
         return  # drained before this task began
-    said = -math.inf
     burst = ACCEPT_BURST if context.reserve is None else RESERVED_BURST
     spoken = spoken_on(listener, context.runtime.resolved.listen)
-    crowded = False
+    socket_number = os.fstat(listener.fileno()).st_ino
+    revived = -math.inf
+    number = 0
     while True:
         try:
             await trio.lowlevel.wait_readable(listener)
-        except (trio.ClosedResourceError, ValueError):
-            return
-        if crowded and is_crowded():
-            if trio.current_time() - said >= SAY_AGAIN:
-                said = trio.current_time()
-                _log.error("accept: nearly all descriptors are in use; new connections wait")
-            await trio.sleep(SLEEP_WHEN_FULL)
+            if number not in OUT_OF_DESCRIPTORS or context.reserve is not None or not is_crowded():
+                number = _accept(listener, burst, spoken, context, nursery)
+        except (trio.ClosedResourceError, ValueError, OSError) as exc:
+            if listener.fileno() < 0 or context.draining:
+                return
+            why = (isinstance(exc, OSError) and exc.strerror) or "it is closed"
+            ours = _is_socket(listener, socket_number)
+            if not ours or trio.current_time() - revived < SAY_AGAIN or not _revive(listener, spoken, why):
+                if not ours:
+                    listener.detach()  # the descriptor was closed, and may be somebody else's by now
+                context.troubles.listener_died(f"the listener of {spoken} is dead ({why})")
+                return
+            revived = trio.current_time()
             continue
-        last = last_of_clients() if context.reserve is None else sys.maxsize
-        for _ in range(burst):
-            try:
-                sock, peer = listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                break
-            except OSError as exc:
-                if exc.errno not in OUT_OF_RESOURCES:
-                    return
-                if exc.errno in OUT_OF_DESCRIPTORS and _has_descriptor(context):
-                    continue
-                if trio.current_time() - said >= SAY_AGAIN:
-                    said = trio.current_time()
-                    _log.error("accept: %s; new connections wait", exc.strerror)
-                await trio.sleep(SLEEP_WHEN_FULL)
-                break
-            crowded = sock.fileno() >= last
-            take_connection(sock, peer, spoken, context, nursery)
-            if crowded:
-                break
+        if number:
+            context.troubles.meet(number)
+            await trio.sleep(SLEEP_WHEN_REFUSED)
+
+
+def _accept(
+    listener: socket.socket, burst: int, spoken: Address, context: ServerContext, nursery: trio.Nursery
+) -> int:
+    """Take up to *burst* connections. 0, or the number of the error if the system refuses for the time being,
+    or would if clients got what is left for others.
+
+    Raises:
+        OSError: the socket does not listen any more.
+    """
+    number, taken = 0, False
+    last = last_of_clients() if context.reserve is None else sys.maxsize
+    for _ in range(burst):
+        try:
+            sock, peer = listener.accept()
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            number = exc.errno or errno.EIO
+            if number in OUT_OF_DESCRIPTORS and _has_descriptor(context):
+                context.troubles.meet(number)
+                continue
+            if shortage(exc):
+                return number
+            if number in DEAD or not listens(listener):
+                raise
+            continue  # that connection has an error of its own, as accept(2) hands it on
+        taken = True
+        crowded = sock.fileno() >= last
+        take_connection(sock, peer, spoken, context, nursery)
+        if crowded:
+            return errno.EMFILE
+    return 0 if taken else number
+
+
+def listens(listener: socket.socket) -> bool:
+    """It is a socket, and in the state in which connections can come."""
+    try:
+        return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False
+
+
+def wake_deaf(listeners: Sequence[socket.socket]) -> None:
+    """Let accept loops notice that nothing will come any more: a closed descriptor does not tell."""
+    for listener in listeners:
+        if listener.fileno() >= 0 and not listens(listener):
+            trio.lowlevel.notify_closing(listener)
+
+
+def _is_socket(listener: socket.socket, number: int) -> bool:
+    try:
+        return os.fstat(listener.fileno()).st_ino == number
+    except OSError:
+        return False
+
+
+def _revive(listener: socket.socket, spoken: Address, why: str) -> bool:
+    """Let it listen again, with the same address; False: it cannot."""
+    try:
+        listener.listen(BACKLOG)
+    except OSError:
+        return False
+    if not listens(listener):
+        return False
+    _log.error("the listener of %s was dead (%s); it listens again", spoken, why)
+    return True
 
 
 def _has_descriptor(context: ServerContext) -> bool:

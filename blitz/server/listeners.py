@@ -20,7 +20,7 @@ from .context import ServerContext
 from .helper import keep_going
 from .listen import (
     OUT_OF_DESCRIPTORS,
-    SLEEP_WHEN_FULL,
+    SLEEP_WHEN_REFUSED,
     Listener,
     accept_loop,
     close_listener,
@@ -110,7 +110,7 @@ class Listeners:
                     pauses += 1
                     if pauses > MAX_PAUSES:
                         return
-                    await trio.sleep(SLEEP_WHEN_FULL)
+                    await trio.sleep(SLEEP_WHEN_REFUSED)
                 continue  # that one is gone already
             take_connection(sock, peer, spoken, context, nursery)
             if number % TAKEN_AT_ONCE == 0:

@@ -92,9 +92,13 @@ def is_crowded() -> bool:
     return free >= last_of_clients()
 
 
-def too_few_descriptors(resolved: Resolved) -> str:
-    """One sentence if the clients and upstream connections that there may be need more than there are."""
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+def too_few_descriptors(resolved: Resolved, *, raised: bool = False) -> str:
+    """One sentence if the clients and upstream connections that there may be need more than there are.
+
+    Args:
+        raised: take the limit for what this process could raise it to.
+    """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[raised]
     clients = resolved.limits.max_connections
     if most == resource.RLIM_INFINITY or not clients:
         return ""

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import logging
 import math
+import os
 import random
 import select
 import socket
@@ -23,12 +24,13 @@ import trio
 from trio.lowlevel import ParkingLot, wait_writable
 
 from blitz._native import ffi, lib
-from blitz.errors import InternalError, UpstreamError
+from blitz.errors import InternalError, ShortageError, UpstreamError
 
 from .health import EndpointHealth
 from .names import LookUp
 from .stream import ByteStream, SocketStream, set_nodelay
 from .tls_stream import TlsError, TlsStream
+from .troubles import shortage
 
 if TYPE_CHECKING:
     from .tls import ClientTls
@@ -279,6 +281,7 @@ class Endpoint:
             UpstreamError: 503 when no place became free in *timeout* seconds, 502 when refused, unreachable
                 or not who it should be, 504 when there was no answer in time. All retryable: no request
                 was sent.
+            ShortageError: it cannot be made here; that says nothing about the endpoint.
         """
         with trio.move_on_after(timeout or float("inf")) as scope:
             while self._max_live and self.live >= self._max_live:
@@ -353,6 +356,9 @@ class Endpoint:
             else:
                 stream = await self._open_tcp(address.host, address.port)
         except OSError as exc:
+            if number := shortage(exc):
+                why = os.strerror(number)
+                raise ShortageError(f"no connection to {address} can be made here: {why}", number) from exc
             raise self._failed(f"cannot connect: {_reason(exc)}") from exc
         try:
             if preface:

@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from blitz.errors import PluginLoadError
 from blitz.text import one_line
@@ -38,6 +39,8 @@ MAX_SAID = 8192  # bytes of each of its streams that are kept; the rest is read 
 MAX_SENTENCE = 1000  # as long as the engine's errors are
 PIECE = 65536
 TRAITS = frozenset(("gc", "debug"))  # what may be said of a module
+# Signals that such a process does not obey; SIGTERM ends it, as who started it does.
+NOT_ITS = frozenset((signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2))
 
 # A table of symbols is worth less than a module. A Rust module of 2 MB takes 1.3 s of CPU.
 MAX_SYMBOLS_CPU = 20  # seconds
@@ -155,14 +158,12 @@ def _run(
     os.lseek(wasm, 0, os.SEEK_SET)
     command = [sys.executable, "-m", what, *map(str, words), source]
     try:
-        process = subprocess.Popen(
+        process = _start(
             command,
             stdin=wasm,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=(out,),
-            env=_environment(),
-            cwd="/",
         )
     except OSError as exc:
         raise CannotStart(f"{sys.executable}: {exc.strerror}") from exc
@@ -175,6 +176,16 @@ def _run(
     if stop.is_set:
         raise Stopped
     return process.returncode, said, complaints
+
+
+def _start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start it so that what is meant for the whole group or for all that is called blitz does not end it: it
+    gets the mask of this thread."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_ITS)
+    try:
+        return subprocess.Popen(command, env=_environment(), cwd="/", **options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _environment() -> dict[str, str]:

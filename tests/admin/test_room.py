@@ -165,11 +165,18 @@ def few_descriptors() -> Iterator[tuple[Address, Address]]:
 
 async def test_a_process_without_descriptors_answers_probes(few_descriptors: tuple[Address, Address]) -> None:
     public, admin = few_descriptors
+
+    async def probe_short(times: int = 3) -> None:
+        for _ in range(times):
+            assert (await ask(admin, "/livez"))[::2] == (200, b"ok\n")
+            status, _, why = await ask(admin, "/readyz")
+            assert (status, b"no descriptor is left" in why) == (503, True)
+
     async with held(public, 40):  # those that it cannot accept wait in the kernel
-        await probe(admin)
+        await probe_short()
         async with held(admin, 2 * api.RESERVED):
-            await probe(admin, 10)
-        await probe(admin)
+            await probe_short(10)
+        await probe_short()
     with trio.fail_after(10):
         assert (await ask(public))[0] == 200
 

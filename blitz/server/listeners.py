@@ -8,6 +8,7 @@ client that was dropped tries again within a second, and is refused then, or ano
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import socket
 import struct
@@ -122,6 +123,7 @@ def refuse_new(listener: socket.socket) -> None:
     if listener.family == socket.AF_UNIX:
         return
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in DROP_SYN))
-    listener.setsockopt(
-        socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(DROP_SYN), ctypes.addressof(program))
-    )
+    with contextlib.suppress(OSError):  # not allowed here: one that comes in the last moment may be reset
+        listener.setsockopt(
+            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(DROP_SYN), ctypes.addressof(program))
+        )

@@ -66,14 +66,14 @@ KINDS = (
     _Kind(
         "what rustc makes for wasm-bindgen, which has not run yet",
         "run wasm-bindgen --target web on it, or wasm-pack build --target web, and take the file ..._bg.wasm",
-        r"__wbindgen_(placeholder|externref_xform)__\..*",
+        r"__wbindgen_externref_xform__\..*|.*\.__wbindgen_describe(_.*)?",
         "__wbindgen_describe_.*",
     ),
     _Kind("a Go program for browsers", f"build it with {GO}", r"(gojs|go)\..*|env\.syscall/js\..*"),
     _Kind(
         "made by Emscripten for its JavaScript",
         "build it with -sSTANDALONE_WASM --no-entry, or with zig cc as the SDK for C does",
-        r"env\.(_?_?emscripten_|invoke_|__syscall_|__cxa_|_abort_js|_tzset_js|asm_const_|_embind_).*",
+        r"env\.(?!emscripten_notify_memory_growth$)(_?_?emscripten_|invoke_|__syscall_|__cxa_|_abort_js|_tzset_js|asm_const_|_embind_).*",
     ),
     _Kind(
         "an AssemblyScript module that calls JavaScript",

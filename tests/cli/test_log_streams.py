@@ -128,7 +128,7 @@ def test_every_line_of_text_carries_time_and_level(site: Path) -> None:
     lines = live_through_all_of_it(site, "--set", "log.format=text")
     assert [line for line in lines if not TEXT_LINE.fullmatch(line)] == []
     assert all(line.isprintable() for line in lines)
-    (fault,) = [line for line in lines if "guest failed in process_request" in line]
+    (fault,) = [line for line in lines if "[WASM Plugin] guest failed in process_request" in line]
     assert "Z warn [WASM Plugin] guest failed in process_request: unreachable" in fault
     assert "; at broken; at " in fault
     assert sum("error server: forged" in line for line in lines) == sum(

@@ -63,7 +63,7 @@ class Call:
         parameters, result = self.type.split(":")
         name = self.function.name
         module = {"wasi": "wasi_snapshot_preview1", "bindgen": "wbg"}.get(self.function.group, "env")
-        if self.bindgen:
+        if self.bindgen or (module == "wbg" and not name.startswith("__wbindgen_")):
             module, name = "wbg", f"__wbg_{name.replace('_', '')}_0123456789abcdef"
         returns = f"(result {LETTERS[result]})" if result else ""
         types = " ".join(LETTERS[letter] for letter in parameters)

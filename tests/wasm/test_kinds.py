@@ -66,7 +66,7 @@ def imports(module: str, name: str) -> str:
 
 MODULES = [
     (
-        imports("__wbindgen_placeholder__", "__wbindgen_throw"),
+        imports("__wbindgen_placeholder__", "__wbindgen_describe"),
         "which has not run yet",
         "wasm-bindgen --target web",
     ),

@@ -7,7 +7,6 @@ file that could keep it, and knows the last configuration that worked.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -22,8 +21,7 @@ __all__ = ["Report", "Reports"]
 
 PACKET = 65536
 MAX_ERROR = 16384  # letters; a packet has room for them in any encoding
-FULL_PAUSE = 0.01  # seconds; the parent reads at least every second ...
-FULL_TRIES = 300  # ... unless it is stopped
+FULL_PAUSE = 0.01  # seconds; the parent reads at least every second
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,45 +40,27 @@ class Reports:
         self._parents, self._workers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._parents.setblocking(False)
         self._workers.setblocking(False)
-        self._unsent: Served | None = None
 
     def only_send(self) -> None:
         """As a worker: the parent's end is the parent's alone."""
         self._parents.close()
 
     def send(self, error: str = "", served: Served | None = None) -> None:
-        """As a worker: say it. Nobody hears it when the parent is gone.
-
-        *served* is said later (``send_unsent``) when there is no room, or no descriptor for it.
-        """
-        if served is not None:
-            self._unsent = served
-            self.send_unsent()
-            return
-        for _ in range(FULL_TRIES):
-            try:
-                self._send(error, [])
-            except BlockingIOError:
-                time.sleep(FULL_PAUSE)
-            else:
-                return
-
-    def send_unsent(self) -> None:
-        """As a worker: say what could not be said until now, if it can be said; never waits."""
-        if self._unsent is None:
-            return
-        with contextlib.suppress(OSError):
-            fd = _write(self._unsent)
-            try:
-                self._send("", [fd])
-                self._unsent = None
-            finally:
-                os.close(fd)
-
-    def _send(self, error: str, fds: list[int]) -> None:
+        """As a worker: say it. Nobody hears it when the parent is gone."""
         packet = json.dumps({"pid": os.getpid(), "error": error[:MAX_ERROR]}).encode()
-        with contextlib.suppress(ConnectionError):
-            socket.send_fds(self._workers, [packet], fds)
+        fds = [] if served is None else [_write(served)]
+        try:
+            while True:
+                try:
+                    socket.send_fds(self._workers, [packet], fds)
+                    return
+                except BlockingIOError:
+                    time.sleep(FULL_PAUSE)
+                except ConnectionError:
+                    return
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def read(self) -> list[Report]:
         """As the parent: what was said since the last look."""

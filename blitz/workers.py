@@ -334,10 +334,6 @@ class _Parent:
         def changed(gateway: Gateway) -> None:
             self.reports.send(served=gateway.served())
 
-        def beat() -> None:
-            self.pulse.heartbeat.beat()
-            self.reports.send_unsent()
-
         start = WorkerStart(
             config=config,
             served=served,
@@ -346,7 +342,7 @@ class _Parent:
             read_again=self.read_again,
             ready=ready,
             changed=changed,
-            beat=beat,
+            beat=self.pulse.heartbeat.beat,
             parent=self.alive_in,
             admin_sockets=self.admin_sockets,
             place=where,

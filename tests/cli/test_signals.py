@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import pytest
 
 from tests.test_workers_compiling import compilers, put_bomb
 
-from .commands import environment
+from .commands import ROOT, environment
 from .test_streams import family, free_port, get
 
 SOON = 30.0  # seconds
@@ -81,6 +82,11 @@ def wait_held(process: subprocess.Popen[bytes]) -> None:
     while not blocked(process.pid, HUP):
         assert process.poll() is None
         assert time.monotonic() < deadline
+
+
+def test_the_installed_script_begins_there_too() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"blitz": "blitz.__main__:main"}
 
 
 @pytest.mark.parametrize("number", [HUP, USR1, USR2, PIPE])

@@ -46,6 +46,7 @@ CASES = {
                 "tunnel_idle",
                 "tunnel_silence",
                 "drain",
+                "worker",
             ),
         )
     },

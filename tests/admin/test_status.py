@@ -63,7 +63,7 @@ def test_numbers_are_added_up_and_those_of_the_dead_are_kept() -> None:
 
 
 def test_a_place_without_a_worker_is_shown_and_is_a_reason_where_nobody_serves() -> None:
-    lost = Lost(place=1, reason="ended by SIGKILL", failures=3, retry=NOW + 60)
+    lost = Lost(place=1, reason="ended by SIGKILL", failures=3, retry=time.time() + 60)
     status = merge(parent(child(10), lost=(lost,)), [worker(10)])
     (shown,) = status.lost
     assert (shown.place, shown.reason, shown.failures) == (1, "ended by SIGKILL", 3)

@@ -140,7 +140,7 @@ def test_the_end_does_not_wait_for_a_stopped_worker(file: Path) -> None:
 
 SPINNING = """
 import sys, trio
-from blitz.cli.output import set_up_logging
+from blitz.cli.log import set_up_logging
 from blitz.config import read_config
 from blitz.workers import run
 
@@ -152,7 +152,7 @@ def spin_soon(gateway):
             pass
     trio.lowlevel.spawn_system_task(spin)
 
-set_up_logging("info", "info")
+set_up_logging("info")
 sys.exit(run(read_config(sys.argv[1]).resolved, on_ready=spin_soon))
 """
 

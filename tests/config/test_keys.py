@@ -47,6 +47,7 @@ CASES = {
                 "tunnel_silence",
                 "drain",
                 "drain_delay",
+                "worker",
             ),
         )
     },

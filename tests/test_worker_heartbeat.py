@@ -17,6 +17,7 @@ import pytest
 
 from blitz.child import ChildProcess
 from blitz.heartbeat import LATE, MAX_STEP, MIN_PATIENCE, Pulse
+from blitz.orders import Orders
 
 from .test_workers import ANSWER, Server, serving, serving_workers, wait_until
 from .test_workers_recovering import ADMIN
@@ -186,7 +187,8 @@ def test_only_silence_while_the_parent_was_awake_counts(seed: int) -> None:
     patience, now = chance.uniform(MIN_PATIENCE, 40.0), chance.uniform(0.0, 1e6)
     with subprocess.Popen(["sleep", "60"]) as process:
         pulse = Pulse(60.0, now)
-        child = ChildProcess(0, 1, now, 0.0, -1, 0, None, ready_at=now)
+        orders = Orders()
+        child = ChildProcess(0, 1, now, 0.0, -1, 0, None, orders, ready_at=now)
         silent = 0.0
         for _ in range(200):
             step = chance.choice((0.05, 1.0, 1.0, chance.uniform(0, 2), 3600.0))
@@ -204,6 +206,8 @@ def test_only_silence_while_the_parent_was_awake_counts(seed: int) -> None:
                 break
         assert (process.wait(10) if child.hung else process.poll()) == (-9 if child.hung else None)
         process.kill()
+        orders.close()
+        orders.only_say()
         pulse.heartbeat.close()
 
 

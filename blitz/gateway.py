@@ -54,10 +54,10 @@ from blitz.server.reading import read_apart
 from blitz.server.reload_again import ReloadAgain
 from blitz.server.room import too_few_descriptors
 from blitz.server.runtime import Runtime, assemble
+from blitz.server.shortages import Shortages
 from blitz.server.space import engine_for
 from blitz.server.stream import AnyStream, SocketStream
 from blitz.server.tls import TlsSettings
-from blitz.server.troubles import Troubles
 from blitz.server.turns import GuestTurns
 from blitz.server.watch import Seen, check_watching, look_around, watch
 from blitz.text import one_line
@@ -447,7 +447,7 @@ class Gateway:
         while True:
             await trio.sleep(HOUSEKEEPING_INTERVAL)
             await self._look_after()
-            self._context.troubles.look()
+            self._context.shortages.look()
             wake_deaf(self.listeners.sockets)
             self._admin.look_after()
             self._admin.reporter.publish()
@@ -470,7 +470,7 @@ class Gateway:
         self._free_retired()
 
     async def _drain_when_a_listener_died(self) -> None:
-        await self._context.troubles.wait_listener_died()
+        await self._context.shortages.wait_listener_died()
         await self.drain()
 
     async def _look_after_certificates(self) -> None:
@@ -554,12 +554,12 @@ async def serve(
             seen = await read_apart(partial(look_around, resolved))
         if admin_sockets is None:
             admin_sockets = bind_admin(resolved)
-        troubles = Troubles()
-        admin = Admin(Reporter(place), admin_sockets, resolved.admin.token, troubles)
+        shortages = Shortages()
+        admin = Admin(Reporter(place), admin_sockets, resolved.admin.token, shortages)
         async with admin.serve():
             if own is not None and (few := too_few_descriptors(resolved)):
                 _log.warning("%s", few)  # a parent says it once for all workers
-            context = ServerContext(await _build(resolved, engine, shared, served), troubles=troubles)
+            context = ServerContext(await _build(resolved, engine, shared, served), shortages=shortages)
             gateway = Gateway(context, engine, shared, again if again is not None else config, admin)
             await _listen(gateway, context, sockets, seen, task_status)
     finally:
@@ -592,8 +592,8 @@ async def _listen(
         _check_listeners(context.runtime.resolved, context.runtime.tls, listeners.sockets)
         gateway.addresses = [listener.getsockname()[:2] for listener in listeners.sockets]
         await _run(gateway, context, seen, task_status)
-        if context.troubles.dead:
-            raise ListenerDied(context.troubles.dead)
+        if context.shortages.dead:
+            raise ListenerDied(context.shortages.dead)
     finally:
         for listener in listeners.sockets:
             close_listener(listener)

@@ -33,8 +33,8 @@ from blitz.server.helper import keep_going
 from blitz.server.listen import accept_loop, close_listener, wake_deaf
 from blitz.server.room import Reserve
 from blitz.server.runtime import Runtime, assemble
+from blitz.server.shortages import Shortages
 from blitz.server.tls import TlsSettings
-from blitz.server.troubles import Troubles
 
 from .report import Reporter
 
@@ -53,7 +53,7 @@ class Admin:
     """The listener with its pages; ``serve`` it around the life of a gateway.
 
     Args:
-        troubles: of the process: a listener dies, descriptors run out here too.
+        shortages: of the process: a listener dies, descriptors run out here too.
     Attributes:
         reporter: what the pages say.
     """
@@ -63,10 +63,10 @@ class Admin:
         reporter: Reporter,
         listeners: Sequence[socket.socket],
         token: str,
-        troubles: Troubles | None = None,
+        shortages: Shortages | None = None,
     ) -> None:
         self.reporter = reporter
-        self._troubles = troubles
+        self._shortages = shortages
         self._listeners = listeners
         self._token = token.encode()
         self._pages: dict[bytes, Callable[[], Reply]] = {
@@ -100,7 +100,7 @@ class Admin:
             yield
             return
         reserve = Reserve(RESERVED)
-        context = ServerContext(_runtime(self.answer), reserve, self._troubles)
+        context = ServerContext(_runtime(self.answer), reserve, self._shortages)
         try:
             self.check_token(self._token.decode())
             async with trio.open_nursery() as nursery:

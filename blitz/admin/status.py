@@ -251,7 +251,7 @@ def look(
         pid=os.getpid(),
         state=DRAINING if context.ending else "serving",
         trouble=_trouble(runtime, now),
-        blocked=context.troubles.why,
+        blocked=context.shortages.why,
         generation=generation,
         started=started,
         told=time.time(),

@@ -26,9 +26,9 @@ from .deadline import DeadlineWheel
 from .faults import FaultLog
 from .lane import Lane
 from .runtime import Runtime
+from .shortages import Shortages
 from .splice import PipePool
 from .story import is_wanted
-from .troubles import Troubles
 from .turns import GuestTurns
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ class ServerContext:
     Args:
         reserve: descriptors put by for a listener that always has to answer; connections of such a context
             give way to new ones (``room.py``).
-        troubles: of the process, if there is more than one context.
+        shortages: of the process, if there is more than one context.
     """
 
     def __init__(
-        self, runtime: Runtime, reserve: Reserve | None = None, troubles: Troubles | None = None
+        self, runtime: Runtime, reserve: Reserve | None = None, shortages: Shortages | None = None
     ) -> None:
         self.reserve = reserve
-        self.troubles = troubles or Troubles()
+        self.shortages = shortages or Shortages()
         self.access_log = AccessLog()
         self.access: AccessLog | None = None  # the same, unless it is off
         self.wheel = DeadlineWheel()

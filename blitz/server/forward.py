@@ -189,7 +189,7 @@ async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> Upst
             if exchange.story is not None:
                 exchange.story.not_connected(exc)
         except ShortageError as exc:
-            exchange.context.troubles.meet(exc.number)
+            exchange.context.shortages.meet(exc.number)
             raise
     assert failure is not None
     raise failure

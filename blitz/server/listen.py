@@ -20,8 +20,8 @@ from .connection import Connection, serve_connection
 from .context import ServerContext
 from .peer import Peer
 from .room import is_crowded, last_of_clients, make_room
+from .shortages import shortage
 from .stream import SocketStream, set_nodelay
-from .troubles import shortage
 
 __all__ = [
     "Listener",
@@ -124,7 +124,7 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
     """Start one task per connection until *listener* is closed. Errors stay in their connection.
 
     Every error of accept(2) is one that passes, unless the socket does not listen any more. Then it is made
-    to; where that cannot be, ``context.troubles`` is told, and nobody accepts here again.
+    to; where that cannot be, ``context.shortages`` is told, and nobody accepts here again.
     """
     if listener.fileno() < 0:
         return  # drained before this task began
@@ -146,12 +146,12 @@ async def accept_loop(listener: socket.socket, context: ServerContext, nursery: 
             if not ours or trio.current_time() - revived < SAY_AGAIN or not _revive(listener, spoken, why):
                 if not ours:
                     listener.detach()  # the descriptor was closed, and may be somebody else's by now
-                context.troubles.listener_died(f"the listener of {spoken} is dead ({why})")
+                context.shortages.listener_died(f"the listener of {spoken} is dead ({why})")
                 return
             revived = trio.current_time()
             continue
         if number:
-            context.troubles.meet(number)
+            context.shortages.meet(number)
             await trio.sleep(SLEEP_WHEN_REFUSED)
 
 
@@ -174,7 +174,7 @@ def _accept(
         except OSError as exc:
             number = exc.errno or errno.EIO
             if number in OUT_OF_DESCRIPTORS and _has_descriptor(context):
-                context.troubles.meet(number)
+                context.shortages.meet(number)
                 continue
             if shortage(exc):
                 return number

@@ -28,9 +28,9 @@ from blitz.errors import InternalError, ShortageError, UpstreamError
 
 from .health import EndpointHealth
 from .names import LookUp
+from .shortages import shortage
 from .stream import ByteStream, SocketStream, set_nodelay
 from .tls_stream import TlsError, TlsStream
-from .troubles import shortage
 
 if TYPE_CHECKING:
     from .tls import ClientTls

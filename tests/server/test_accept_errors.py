@@ -16,7 +16,7 @@ import trio
 import blitz
 from blitz.config import Answer, Config, Route, Timeouts, Upstream
 from blitz.errors import ListenerDied
-from blitz.server import listen, troubles
+from blitz.server import listen, shortages
 from blitz.server.listen import Listener, bind
 
 from .harness import answering, rig, until
@@ -77,12 +77,12 @@ async def test_every_other_error_passes() -> None:
 async def test_errors_in_any_order_end_nothing(seed: int) -> None:
     chance = random.Random(seed)
     errors = [chance.choice(PASSING) for _ in range(chance.choice((3, 30, 200)))]
-    errors = [each for each in errors if chance.random() < 0.9 or each not in troubles.SHORT]
+    errors = [each for each in errors if chance.random() < 0.9 or each not in shortages.SHORT]
     listener = failing(*errors[:100])
     async with blitz.open_gateway(CONFIG, sockets=[listener]) as gateway:
         for _ in range(3):
             assert (await ask(gateway.addresses[0])).endswith(b"ok")
-        assert not gateway._context.troubles.dead
+        assert not gateway._context.shortages.dead
 
 
 async def test_one_connection_that_failed_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
@@ -97,7 +97,7 @@ async def test_one_connection_that_failed_is_no_trouble(caplog: pytest.LogCaptur
 async def test_what_goes_on_is_said_once_and_its_end_too(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(troubles, "SETTLED", 0.5)
+    monkeypatch.setattr(shortages, "SETTLED", 0.5)
     listener = failing(*[errno.ENOBUFS] * 5)
     async with blitz.open_gateway(CONFIG, sockets=[listener]) as gateway:
         with trio.fail_after(20):
@@ -199,7 +199,7 @@ def no_descriptor() -> Iterator[None]:
 async def test_no_descriptor_for_an_upstream_is_not_its_fault(
     name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(troubles, "SETTLED", 0.5)
+    monkeypatch.setattr(shortages, "SETTLED", 0.5)
     answer = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
     async with rig(answer) as test:
         port = test.upstream.endpoint.rpartition(":")[2]
@@ -228,7 +228,7 @@ async def test_no_descriptor_for_an_upstream_is_not_its_fault(
 async def test_no_descriptor_to_accept_with_recovers_by_itself(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(troubles, "SETTLED", 0.5)
+    monkeypatch.setattr(shortages, "SETTLED", 0.5)
     async with blitz.open_gateway(CONFIG) as gateway:
         sock = socket.socket()
         sock.setblocking(False)

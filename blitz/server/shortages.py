@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import trio
 
-__all__ = ["SETTLED", "Troubles", "has_no_descriptor", "shortage"]
+__all__ = ["SETTLED", "Shortages", "has_no_descriptor", "shortage"]
 
 _log = logging.getLogger("blitz.server")
 
@@ -49,7 +49,7 @@ class _Trouble:
     met: float
 
 
-class Troubles:
+class Shortages:
     """Of one process. Times are trio's.
 
     Attributes:

@@ -122,7 +122,7 @@ async def test_the_last_count_is_told_at_the_end(caplog: pytest.LogCaptureFixtur
         nursery.start_soon(log.run)
         await trio.testing.wait_all_tasks_blocked()
         log.write(record(target="/"))
-        await trio.testing.wait_all_tasks_blocked()
+        await until(lambda: log.dropped)  # a thread's work
         nursery.cancel_scope.cancel()
     assert caplog.messages[-1].startswith("1 lines of the access log were lost")
     os.close(fd)

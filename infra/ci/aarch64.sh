@@ -98,7 +98,7 @@ install_wheels() {
 build_app() {
     rm -rf "$APP"
     mkdir -p "$APP"
-    cp -a pyproject.toml blitz tests native "$APP"
+    cp -a pyproject.toml blitz tests native docs "$APP"
     [[ -d plugins ]] && cp -a plugins "$APP"
     find "$APP" -name '*.so' -delete
     "$PYTHON" -c 'import sys; sys.path.insert(0, "native"); import build; build.ffi.emit_c_code(sys.argv[1])' \

@@ -18,7 +18,7 @@ CASES = pytest.mark.parametrize("case", load_cases(), ids=lambda case: f"{case.p
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    engine = Engine(max_instances=16, max_memory_size=2 * 1024 * 1024)
+    engine = Engine(max_instances=4, max_memory_size=2 * 1024 * 1024)
     yield engine
     engine.close()
 

@@ -289,6 +289,7 @@ def test_two_gateways_in_two_threads() -> None:
     assert answers == {20: [200] * 20 + [429], 30: [200] * 30 + [429]}
 
 
+@pytest.mark.slow
 def test_one_gateway_after_the_other() -> None:
     async def main(expected: int) -> None:
         async with blitz.open_gateway(limited(expected)) as gateway:

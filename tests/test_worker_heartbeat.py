@@ -99,6 +99,7 @@ def test_the_watchdog_follows_from_all_workers(file: Path, tmp_path: Path, worke
             assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_parent_that_was_stopped_goes_on(file: Path) -> None:
     with serving(file) as server:
         wait_until(lambda: len(serving_workers(server)) == 1)

@@ -446,6 +446,7 @@ def test_socket_activation(file: Path) -> None:
             server.close()
 
 
+@pytest.mark.slow
 def test_a_child_that_is_no_worker_of_ours_is_buried(file: Path) -> None:
     # As process 1 of a container the parent inherits orphans; here it is born with a child.
     code = (

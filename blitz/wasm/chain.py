@@ -275,8 +275,9 @@ class ChainRun:
         """Do what *step* needs of Python, and go on, until a step is the shell's."""
         while step >= NEED_INSTANCE:
             if step == NEED_INSTANCE:
+                self.needed = None
                 step = self._start(self._pool)
-                if step == NEED_INSTANCE:
+                if self.needed is not None:  # else it is the next plugin that needs one
                     break
             elif step == _SUSPENDED:
                 step = self._ask_again(self._pool)

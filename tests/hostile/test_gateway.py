@@ -40,6 +40,7 @@ async def attack(test: Rig, guest: HostileGuest, times: int) -> None:
         assert status == STATUS.get(guest.outcome, 200), (guest.name, status, body)
 
 
+@pytest.mark.slow
 async def test_a_clean_route_among_all_of_them(tmp_path: Path) -> None:
     guests = running_guests()
     routes = [Route(upstream="main", path_prefix=f"/{guest.name}/", plugins=[guest.name]) for guest in guests]

@@ -104,7 +104,9 @@ async def test_the_id_of_an_error_answer_is_in_a_log(
     caplog.set_level("INFO", "blitz")
     assert cause in CAUSES
     async with rig(by_path, log=Log(access=access), **config) as test:  # type: ignore[arg-type]
-        answered, request_id = await provoke(await test.connect(), requests)
+        client = await test.connect()
+        answered, request_id = await provoke(client, requests)
+        await client.stream.aclose()  # nobody lingers for it: the line is written at once
         assert answered == status
         said = [text for text in caplog.messages if request_id in text]
         if access == "json":

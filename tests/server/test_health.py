@@ -131,7 +131,7 @@ async def test_one_that_is_busy_is_not_down(caplog: pytest.LogCaptureFixture) ->
         asked.set()
         await trio.sleep_forever()
 
-    async with rig(never, main={"max_connections": 1}, timeouts=Timeouts(connect=0.05)) as test:
+    async with rig(never, main={"max_connections": 1}, timeouts=Timeouts(connect=0.05, drain=0.1)) as test:
         first = await test.connect()
         await first.send(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
         await asked.wait()

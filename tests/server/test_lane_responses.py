@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 import wasmtime
@@ -173,6 +174,7 @@ async def test_an_exchange_that_is_cut_gives_the_instance_back(tmp_path: Path) -
                     assert (await client.answer())[0] == 200
             await until(lambda: test.gateway.statistics().in_flight == 1)
             assert (await client.answer())[0] == 504
+            await client.stream.aclose()  # nobody lingers for it
             await until(lambda: test.gateway.statistics().in_flight == 0)
         found = statistics(test)["a"]
         assert (found.live, found.idle) == (1, 1)
@@ -203,3 +205,25 @@ async def test_who_waits_for_an_instance_gets_the_one_that_the_lane_gives_back(t
         release.set()
         with trio.fail_after(5):
             assert (await first.answer())[0] == (await second.answer())[0] == 200
+
+
+@pytest.mark.parametrize("parser", ["auto", "h11"])
+async def test_every_plugin_of_a_chain_may_need_a_new_instance(tmp_path: Path, parser: str) -> None:
+    chain = [
+        Plugin(name=f"{one.name}{number}", file=one.file, response_body="none", instances="per-request")
+        for number in range(3)
+        for one in plugins(tmp_path, "closed")
+    ]
+
+    async def script(served: Served) -> None:
+        while True:
+            await served.head()
+            await served.send(Case("GET", "0", "a", 200, "whole").answer())
+
+    async with rig(script, parser=parser, plugins=chain) as test:
+        client = await test.connect()
+        for _ in range(3):
+            await client.send(get("/"))
+            status, fields, _ = await client.answer()
+            assert (status, fields["x-seen"]) == (200, "a")
+        assert {one.calls for one in statistics(test).values()} <= {3, 6}

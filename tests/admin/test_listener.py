@@ -37,13 +37,12 @@ async def ask(
     address: tuple[str, int], path: str = "/status", *lines: str, method: str = "GET", host: str = "localhost"
 ) -> tuple[int, dict[str, str], bytes]:
     """One request on a connection of its own."""
-    client = Client(await trio.open_tcp_stream(*address))
-    fields = "".join(f"{line}\r\n" for line in (f"Host: {host}", *lines))
-    await client.send(f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode())
-    with trio.fail_after(5):
-        answer = await client.answer(method)
-    await client.stream.aclose()
-    return answer
+    async with await trio.open_tcp_stream(*address) as stream:
+        client = Client(stream)
+        fields = "".join(f"{line}\r\n" for line in (f"Host: {host}", *lines))
+        await client.send(f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode())
+        with trio.fail_after(5):
+            return await client.answer(method)
 
 
 async def status_of(gateway: blitz.Gateway) -> dict[str, Any]:

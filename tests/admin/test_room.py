@@ -33,6 +33,18 @@ async def probe(address: Address, times: int = 3) -> None:
             assert (await ask(address, path))[::2] == (200, b"ok\n")
 
 
+async def probe_patiently(address: Address, times: int, tries: int = 5) -> None:
+    """A probe that gives way before its request is there is sent again, as those who probe do."""
+    for _ in range(times):
+        for left in reversed(range(tries)):
+            try:
+                await probe(address, 1)
+                break
+            except (trio.BrokenResourceError, OSError):
+                if not left:
+                    raise
+
+
 @contextlib.asynccontextmanager
 async def held(address: Address, many: int, said: bytes = b"") -> AsyncIterator[list[trio.SocketStream]]:
     """So many connections on which *said* was sent, and nothing is read."""
@@ -118,7 +130,7 @@ async def test_a_probe_is_answered_while_others_keep_coming() -> None:
 
         for _ in range(3):
             nursery.start_soon(keep_coming)
-        await probe(address, 10)
+        await probe_patiently(address, 10)
         nursery.cancel_scope.cancel()
 
 

@@ -22,9 +22,9 @@ from blitz.server.space import engine_for, engine_to_look
 from blitz.server.tls import TlsFilesError, TlsSettings
 from blitz.server.turns import GuestTurns
 from blitz.wasm.abi import detect
-from blitz.wasm.abi.plan import SHARED_FUNCTIONS, Plan
-from blitz.wasm.apart import Stop
+from blitz.wasm.abi.linkage import SHARED_FUNCTIONS, Plan
 from blitz.wasm.cache import CompileCache, open_cache
+from blitz.wasm.compile_process import Stop
 from blitz.wasm.engine import Engine
 from blitz.wasm.module import MemoryType, Module, spell_type
 from blitz.wasm.pool import PluginPool

@@ -25,7 +25,7 @@ from typing import Any
 import trio
 
 from blitz.admin.api import Admin
-from blitz.admin.report import BoardOfParent, PlaceOnBoard, Reporter
+from blitz.admin.report import PlaceOnScoreboard, Reporter, ScoreboardOfParent
 from blitz.admin.status import (
     Child,
     EndpointStatus,
@@ -69,7 +69,6 @@ from blitz.wasm.pool import PluginPool, PoolStatistics
 from blitz.wasm.shared import Shared
 
 __all__ = [
-    "BoardOfParent",
     "Child",
     "Counters",
     "EndpointStatus",
@@ -78,10 +77,11 @@ __all__ = [
     "Gateway",
     "Lost",
     "LostWorker",
-    "PlaceOnBoard",
+    "PlaceOnScoreboard",
     "PluginStatus",
     "PoolStatistics",
     "Reload",
+    "ScoreboardOfParent",
     "Shared",
     "Statistics",
     "Status",
@@ -517,7 +517,7 @@ async def serve(
     shared: Shared | None = None,
     again: Source | None = None,
     admin_sockets: Sequence[socket.socket] | None = None,
-    place: PlaceOnBoard | None = None,
+    place: PlaceOnScoreboard | None = None,
     served: Mapping[str, str] = MappingProxyType({}),
     task_status: trio.TaskStatus[Gateway] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -610,7 +610,7 @@ async def _run(
     task_status: trio.TaskStatus[Gateway],
 ) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(context.lane.run)
+        nursery.start_soon(context.fast_path.run)
         for name, lost, run in _helpers(gateway, context, seen):
             nursery.start_soon(keep_going, name, lost, run)
         async with trio.open_nursery() as connections:

@@ -17,7 +17,7 @@ from functools import partial
 import trio
 
 from blitz.config import Config, Resolved
-from blitz.gateway import Gateway, PlaceOnBoard, Shared, keep_going, serve
+from blitz.gateway import Gateway, PlaceOnScoreboard, Shared, keep_going, serve
 from blitz.heartbeat import BEAT
 from blitz.obey import Obedience
 from blitz.orders import Orders
@@ -69,7 +69,7 @@ class WorkerStart:
     orders: Orders
     leaving: Callable[[], None]
     drained: Callable[[int, int], None]
-    place: PlaceOnBoard | None
+    place: PlaceOnScoreboard | None
 
 
 async def work(start: WorkerStart) -> int:

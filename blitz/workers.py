@@ -45,12 +45,12 @@ from blitz.child import ChildProcess
 from blitz.config import Config, Resolved, Served, needs_restart, resolve
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, ListenerDied, only_error
 from blitz.gateway import (
-    BoardOfParent,
     Child,
     Gateway,
     Lost,
-    PlaceOnBoard,
+    PlaceOnScoreboard,
     Reload,
+    ScoreboardOfParent,
     Shared,
     bind_admin,
     too_few_descriptors,
@@ -141,7 +141,7 @@ class _Parent:
         self.waiting: tuple[str, ...] = ()  # keys that wait for a restart, of the coming generation
         self.drained = [0, 0]  # exchanges that were in flight when workers were told to end, and cut off
         self.admin_sockets: list[socket.socket] = []
-        self.board: BoardOfParent | None = None  # only where there is an admin listener to read it
+        self.scoreboard: ScoreboardOfParent | None = None  # only where there is an admin listener to read it
 
     def run(self) -> int:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -153,13 +153,13 @@ class _Parent:
             self.admin_sockets = bind_admin(self.resolved)
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # for good: the process ends with this
             if self.admin_sockets:
-                self.board = BoardOfParent(max(self.resolved.workers, ROOM))
+                self.scoreboard = ScoreboardOfParent(max(self.resolved.workers, ROOM))
             self._start(0)  # alone: what is wrong with a configuration is said once
             self._supervise()
         finally:
             self._close_sockets()
-            if self.board is not None:
-                self.board.close()
+            if self.scoreboard is not None:
+                self.scoreboard.close()
             self.reports.close()
             self.pulse.heartbeat.close()
             self.signals.close()
@@ -274,7 +274,7 @@ class _Parent:
 
     def _tell_board(self) -> None:
         """Write down who there is, for whoever asks a worker."""
-        if self.board is None:
+        if self.scoreboard is None:
             return
         now = time.monotonic()
         lost = tuple(
@@ -299,7 +299,7 @@ class _Parent:
             )
             for pid, child in sorted(self.children.items(), key=lambda item: item[1].place)
         )
-        self.board.tell(
+        self.scoreboard.tell(
             children,
             process_generation=self.generation,
             stopping=self.stopping,
@@ -327,7 +327,7 @@ class _Parent:
     def _start(self, place: int) -> None:
         config, digests, given = self._what_to_run()
         first, self.started = not self.started, True
-        where = self.board.take() if self.board is not None else None
+        where = self.scoreboard.take() if self.scoreboard is not None else None
         orders = Orders()
         try:
             pid = os.fork()
@@ -358,10 +358,10 @@ class _Parent:
             logging.shutdown()  # what handlers hold back is written; it raises nothing
             os._exit(code)
 
-    def _cannot_fork(self, place: int, where: PlaceOnBoard | None, orders: Orders, exc: OSError) -> None:
+    def _cannot_fork(self, place: int, where: PlaceOnScoreboard | None, orders: Orders, exc: OSError) -> None:
         """The system has no process for a worker now: as if it had died before it served."""
-        if self.board is not None and where is not None:
-            self.board.give_back(where.slot, 0)
+        if self.scoreboard is not None and where is not None:
+            self.scoreboard.give_back(where.slot, 0)
         child = ChildProcess(place, self.generation, time.monotonic(), time.time(), -1, 0, None, orders)
         child.error = f"the system has no process for it: {(exc.strerror or str(exc)).lower()}"
         self._ended(child, EXIT_FAILED)
@@ -369,7 +369,7 @@ class _Parent:
     def _be_a_worker(
         self,
         place: int,
-        where: PlaceOnBoard | None,
+        where: PlaceOnScoreboard | None,
         config: Resolved | Reader,
         served: Mapping[str, str],
         orders: Orders,
@@ -600,8 +600,8 @@ class _Parent:
             if child is None:
                 continue  # as process 1 of a container we get everybody's orphans
             child.orders.close()
-            if self.board is not None:
-                self.board.give_back(child.slot, pid)
+            if self.scoreboard is not None:
+                self.scoreboard.give_back(child.slot, pid)
             self._ended(child, os.waitstatus_to_exitcode(status))
             self._tell_board()
 

@@ -574,8 +574,8 @@ typedef struct { double born; uint8_t stale; } blitz_taken;
 typedef struct {
     uint32_t n, most;
     double idle_timeout, max_age;   /* seconds */
-    uint8_t wanted;           /* somebody waits for a connection: the lane gives none back by itself */
-    uint8_t shut;             /* the lane may neither take nor give: TLS, a PROXY header, not for everybody, retired */
+    uint8_t wanted;           /* somebody waits for a connection: the fast path gives none back by itself */
+    uint8_t shut;             /* the fast path may neither take nor give: TLS, a PROXY header, not for everybody, retired */
     blitz_text name;          /* its address, for plugins */
     double fails_until;       /* a connection could not be made: it is tried last until then */
     blitz_idle *idle;         /* in the order in which they came back */
@@ -602,7 +602,7 @@ typedef struct {
 /* The index of the one whose turn it is; one that just failed is passed over, unless all have. n > 0. */
 uint32_t blitz_cluster_turn(const blitz_cluster *cluster, double now);
 
-/* ---------------------------------------------------------------- the short lane: see lane.c
+/* ---------------------------------------------------------------- the fast path: see fast_path.c
  * Client connections that are served without Python as long as their exchanges are short. Times are
  * seconds of Python's clock. */
 typedef struct {
@@ -618,44 +618,44 @@ typedef struct {
     const blitz_path_table *paths;   /* where it is value of tree, whatever the host; NULL: Python looks */
     uint32_t tree;
     int32_t value;
-    uint32_t in_flight;       /* exchanges in the lane that were sent to the endpoint */
-} blitz_lane_route;
+    uint32_t in_flight;       /* exchanges on the fast path that were sent to the endpoint */
+} blitz_fast_route;
 
-typedef struct blitz_lane blitz_lane;
+typedef struct blitz_fast_path blitz_fast_path;
 typedef struct {              /* first what Python sets, then what it reads */
-    blitz_engine *engine;     /* whose guests share the passes of the event loop with the lane; or NULL */
-    blitz_lane_route *route;  /* of every request; NULL: BLITZ_LANE_ASK */
+    blitz_engine *engine;     /* whose guests share the passes of the event loop with the fast path; or NULL */
+    blitz_fast_route *route;  /* of every request; NULL: BLITZ_FAST_ASK */
     const blitz_head_limits *limits;
     double keepalive, first_request;
     double total;             /* seconds of a whole exchange; 0: as long as each wait may take */
     int64_t max_body;         /* bytes of a request's body; 0: no limit */
     blitz_text id_field;      /* the field that tells the request's id; len 0: none */
     const uint8_t *date; size_t date_len;   /* of the present second */
-    uint32_t generation;      /* clients that entered under another one are given back: BLITZ_LANE_RELOADED */
+    uint32_t generation;      /* clients that entered under another one are given back: BLITZ_FAST_RELOADED */
     uint8_t draining, logged; /* logged: every exchange is reported */
     uint8_t held;             /* calls of guests wait in line: no other may begin before them */
     uint8_t left;             /* a turn ended before all was done */
     uint8_t used_up;          /* guests had their whole share of the pass before the present one */
     uint32_t clients, in_flight, slots, free_slots;
     uint64_t exchanges;
-} blitz_lane_face;
+} blitz_fast_face;
 
 enum {
-    BLITZ_LANE_QUIET = 0,     /* nothing for Python to do */
-    BLITZ_LANE_NO_SLOT,       /* fill some, then go on */
-    BLITZ_LANE_ASK,           /* a short request is in slot: find its route, then blitz_lane_route_it */
-    BLITZ_LANE_LOGS,          /* instance has left log lines, for the exchange in slot: take them, then blitz_lane_accept */
-    /* The client has left the lane: */
-    BLITZ_LANE_HAND_OVER,     /* with a request head in slot, and whatever else is there */
-    BLITZ_LANE_UNSENT,        /* the answer is written but for unsent */
-    BLITZ_LANE_HEAD_BYTES,    /* what is in slot is not a whole, plain head */
-    BLITZ_LANE_CLOSED, BLITZ_LANE_BROKEN, BLITZ_LANE_RELOADED,
+    BLITZ_FAST_QUIET = 0,     /* nothing for Python to do */
+    BLITZ_FAST_NO_SLOT,       /* fill some, then go on */
+    BLITZ_FAST_ASK,           /* a short request is in slot: find its route, then blitz_fast_route_it */
+    BLITZ_FAST_LOGS,          /* instance has left log lines, for the exchange in slot: take them, then blitz_fast_accept */
+    /* The client has left the fast path: */
+    BLITZ_FAST_HAND_OVER,     /* with a request head in slot, and whatever else is there */
+    BLITZ_FAST_UNSENT,        /* the answer is written but for unsent */
+    BLITZ_FAST_HEAD_BYTES,    /* what is in slot is not a whole, plain head */
+    BLITZ_FAST_CLOSED, BLITZ_FAST_BROKEN, BLITZ_FAST_RELOADED,
     /* It is still there: */
-    BLITZ_LANE_RETURNED,      /* only returned and told have to be seen to */
-    BLITZ_LANE_LOGGED,        /* it was answered, as line says */
-    BLITZ_LANE_EXPIRED,       /* its deadline has passed */
+    BLITZ_FAST_RETURNED,      /* only returned and told have to be seen to */
+    BLITZ_FAST_LOGGED,        /* it was answered, as line says */
+    BLITZ_FAST_EXPIRED,       /* its deadline has passed */
     /* There is no client: */
-    BLITZ_LANE_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
+    BLITZ_FAST_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
 };
 typedef struct {              /* what is known of the exchange so far, for the access log */
     blitz_text method, target;   /* as the client sent them; valid until the next call; len 0: no exchange */
@@ -664,15 +664,15 @@ typedef struct {              /* what is known of the exchange so far, for the a
     blitz_text host, user_agent, referrer;   /* this and the rest if face.logged */
     uint32_t status;
     uint8_t id[32];
-} blitz_lane_line;
+} blitz_fast_line;
 typedef struct {
-    int32_t what;             /* BLITZ_LANE_* */
+    int32_t what;             /* BLITZ_FAST_* */
     int32_t fd;               /* the client connection */
-    int32_t slot;             /* Python's until blitz_lane_fill_slot (ASK, LOGS: still the lane's); -1: none */
+    int32_t slot;             /* Python's until blitz_fast_fill_slot (ASK, LOGS: still the fast path's); -1: none */
     size_t size, got;         /* bytes in the slot's buffer: of the head, and in all */
     int64_t body;             /* with route: bytes of the request's body, all of them behind the head; -1: it has none */
     double began;             /* when the head was complete */
-    blitz_lane_route *route;  /* NULL: not decided */
+    blitz_fast_route *route;  /* NULL: not decided */
     int32_t step;             /* the exchange's chain came to this BLITZ_CHAIN_* */
     uint32_t index;           /* of the plugin in hand */
     uint32_t instance;        /* of LOGS */
@@ -688,47 +688,47 @@ typedef struct {
     int32_t unfit;            /* an upstream connection to close; -1: none */
     int32_t returned;         /* an upstream connection to give back to its endpoint; -1: none */
     int32_t error;            /* errno of BROKEN */
-    blitz_lane_line line;
-} blitz_lane_report;
+    blitz_fast_line line;
+} blitz_fast_report;
 
-blitz_lane *blitz_lane_new(void);   /* NULL: errno says why */
-void blitz_lane_close(blitz_lane *lane);   /* nobody enters any more; whoever is there may leave */
-void blitz_lane_free(blitz_lane *lane);
-int blitz_lane_fileno(const blitz_lane *lane);   /* readable when there is something to do */
-blitz_lane_face *blitz_lane_face_of(blitz_lane *lane);
-void blitz_lane_lend(blitz_lane *lane, uint8_t *answer, size_t answer_size, uint8_t *scratch, size_t scratch_size);
+blitz_fast_path *blitz_fast_new(void);   /* NULL: errno says why */
+void blitz_fast_close(blitz_fast_path *fast);   /* nobody enters any more; whoever is there may leave */
+void blitz_fast_free(blitz_fast_path *fast);
+int blitz_fast_fileno(const blitz_fast_path *fast);   /* readable when there is something to do */
+blitz_fast_face *blitz_fast_face_of(blitz_fast_path *fast);
+void blitz_fast_lend(blitz_fast_path *fast, uint8_t *answer, size_t answer_size, uint8_t *scratch, size_t scratch_size);
 /* Slots are numbered from 0; a new one is used once it is filled. -> its number, or BLITZ_E_NOMEM. */
-int blitz_lane_add_slot(blitz_lane *lane);
-void blitz_lane_fill_slot(blitz_lane *lane, int32_t index, uint8_t *buf, size_t size, blitz_exchange *exchange);
+int blitz_fast_add_slot(blitz_fast_path *fast);
+void blitz_fast_fill_slot(blitz_fast_path *fast, int32_t index, uint8_t *buf, size_t size, blitz_exchange *exchange);
 /* Give the slot with the largest number back if it is free. -> its number, or -1. */
-int32_t blitz_lane_drop_slot(blitz_lane *lane);
+int32_t blitz_fast_drop_slot(blitz_fast_path *fast);
 /* A client connection with nothing unread but in the kernel. options: for what it sends upstream, NULL: ASK;
  * ask: every request's route is found in Python; served: it has been answered before. 0, or errno. */
-int blitz_lane_enter(blitz_lane *lane, int fd, const blitz_peer *peer, const blitz_write_options *options, int ask,
+int blitz_fast_enter(blitz_fast_path *fast, int fd, const blitz_peer *peer, const blitz_write_options *options, int ask,
                      int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */
-int blitz_lane_watch_upstream(blitz_lane *lane, int fd);
+int blitz_fast_watch_upstream(blitz_fast_path *fast, int fd);
 /* Python has given a watched one to its endpoint (resting: what comes on it is reported), or has taken it. */
-void blitz_lane_rest(blitz_lane *lane, int fd, int resting);
+void blitz_fast_rest(blitz_fast_path *fast, int fd, int resting);
 /* A pass of the event loop begins: do what is ready, for half a millisecond at most, until something is to be
- * reported; blitz_lane_go_on until there is nothing more. face.left: something is still ready, and a next turn is
+ * reported; blitz_fast_go_on until there is nothing more. face.left: something is still ready, and a next turn is
  * to come soon. */
-int blitz_lane_turn(blitz_lane *lane, double now, blitz_lane_report *report);
-int blitz_lane_go_on(blitz_lane *lane, blitz_lane_report *report);
+int blitz_fast_turn(blitz_fast_path *fast, double now, blitz_fast_report *report);
+int blitz_fast_go_on(blitz_fast_path *fast, blitz_fast_report *report);
 /* After ASK, with its report. route NULL: hand the request over. */
-int blitz_lane_route_it(blitz_lane *lane, int fd, blitz_lane_route *route, const blitz_peer *peer,
-                        const blitz_write_options *options, blitz_lane_report *report);
+int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, const blitz_peer *peer,
+                        const blitz_write_options *options, blitz_fast_report *report);
 /* After LOGS, with its report. */
-int blitz_lane_accept(blitz_lane *lane, int fd, blitz_lane_report *report);
+int blitz_fast_accept(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. An exchange that
  * it had is in slot. */
-void blitz_lane_leave(blitz_lane *lane, int fd, blitz_lane_report *report);
+void blitz_fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* The exchange of a client: its route, and its line whether or not face.logged; line.method.len 0: it has none. */
-void blitz_lane_look(const blitz_lane *lane, int fd, blitz_lane_report *report);
+void blitz_fast_look(const blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* Take out one client that has no request. -> RELOADED, or QUIET: there is none. */
-int blitz_lane_next_idle(blitz_lane *lane, blitz_lane_report *report);
+int blitz_fast_next_idle(blitz_fast_path *fast, blitz_fast_report *report);
 /* -> EXPIRED, or QUIET: no (further) deadline has passed. */
-int blitz_lane_expired(blitz_lane *lane, double now, blitz_lane_report *report);
+int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *report);
 
 /* CDEF-END */
 #endif

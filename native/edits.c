@@ -280,7 +280,7 @@ static int remove_all(blitz_head *head, const char *const *names, size_t n)
  * new ones stays: coding and digests (RFC 9110 section 8.4, RFC 9530); of a response also what let a client put
  * old and new bytes together: validators, ranges (RFC 9110 sections 8.8, 14). nginx does the same where it
  * changes bodies. A request's Content-Range stays: without it a part would replace the whole
- * (section 14.5); forward.py refuses one that no longer fits. */
+ * (section 14.5); send_request.py refuses one that no longer fits. */
 static int forget_old_body(blitz_head *head)
 {
     static const char *const coded[] = {"content-encoding", "content-digest", "repr-digest", "digest", "content-md5"};

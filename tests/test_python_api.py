@@ -27,7 +27,7 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", PAGE, re.M
 FIXED = Config(listen=["127.0.0.1:0"], routes=[Route(answer=Answer(200))])
 LIMITER = str(PLUGINS / "rate_limiter.wasm")
 # Given to `serve` by Blitz's own worker processes.
-OURS = {"PlaceOnBoard"}
+OURS = {"PlaceOnScoreboard"}
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))

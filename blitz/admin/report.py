@@ -11,10 +11,10 @@ import msgspec
 
 from blitz.server.context import Counters
 
-from .board import Board
+from .scoreboard import Scoreboard
 from .status import Child, Lost, Parent, Reload, Status, Worker, add_counters, merge, version, why_not_ready
 
-__all__ = ["BoardOfParent", "PlaceOnBoard", "Reporter"]
+__all__ = ["PlaceOnScoreboard", "Reporter", "ScoreboardOfParent"]
 
 PARENT_SLOT = 0
 _encoder = msgspec.json.Encoder()
@@ -23,21 +23,21 @@ _workers = msgspec.json.Decoder(Worker)
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceOnBoard:
+class PlaceOnScoreboard:
     """Where a worker writes; slot -1: nowhere, it only reads."""
 
-    board: Board
+    scoreboard: Scoreboard
     slot: int
 
 
 class Reporter:
-    """Of one process; a service without other processes has no place on a board.
+    """Of one process; a service without other processes has no place on a scoreboard.
 
     Attributes:
         look: says what this process does now; replaced once it serves.
     """
 
-    def __init__(self, place: PlaceOnBoard | None = None) -> None:
+    def __init__(self, place: PlaceOnScoreboard | None = None) -> None:
         self._place = place
         self._started = time.time()
         version()  # read from a file, once, while there is a descriptor for it
@@ -53,10 +53,10 @@ class Reporter:
 
     def _write(self, worker: Worker) -> None:
         place = self._place
-        if place is None or place.slot < 0 or place.board.write(place.slot, _encoder.encode(worker)):
+        if place is None or place.slot < 0 or place.scoreboard.write(place.slot, _encoder.encode(worker)):
             return
         short = msgspec.structs.replace(worker, plugins={}, upstreams=())
-        place.board.write(place.slot, _encoder.encode(short))
+        place.scoreboard.write(place.slot, _encoder.encode(short))
 
     def why_not_ready(self) -> str:
         """Why a request should go elsewhere; "" when this process or another one takes it."""
@@ -69,13 +69,13 @@ class Reporter:
     def _read(self) -> tuple[Parent, list[tuple[Child, Worker | None]]]:
         own = self.look()
         self._write(own)
-        parent = _read_parent(self._place.board) if self._place is not None else None
+        parent = _read_parent(self._place.scoreboard) if self._place is not None else None
         if parent is None or self._place is None:
             parent = _alone(own)
             return parent, [(parent.children[0], own)]
-        board = self._place.board
+        scoreboard = self._place.scoreboard
         return parent, [
-            (child, own if child.pid == own.pid else _read_worker(board, child.slot, child.pid))
+            (child, own if child.pid == own.pid else _read_worker(scoreboard, child.slot, child.pid))
             for child in parent.children
         ]
 
@@ -101,18 +101,18 @@ def _alone(own: Worker) -> Parent:
     )
 
 
-def _read_parent(board: Board) -> Parent | None:
-    notice = board.read(PARENT_SLOT)
+def _read_parent(scoreboard: Scoreboard) -> Parent | None:
+    notice = scoreboard.read(PARENT_SLOT)
     return _parents.decode(notice) if notice else None
 
 
-def _read_worker(board: Board, slot: int, pid: int) -> Worker | None:
-    notice = board.read(slot) if slot >= 0 else b""
+def _read_worker(scoreboard: Scoreboard, slot: int, pid: int) -> Worker | None:
+    notice = scoreboard.read(slot) if slot >= 0 else b""
     worker = _workers.decode(notice) if notice else None
     return worker if worker is not None and worker.pid == pid else None
 
 
-class BoardOfParent:
+class ScoreboardOfParent:
     """The parent's side: hands out slots, and says which processes there are.
 
     Args:
@@ -121,23 +121,23 @@ class BoardOfParent:
 
     def __init__(self, workers: int) -> None:
         slots = 1 + 4 * workers + 16
-        self.board = Board(slots)
+        self.scoreboard = Scoreboard(slots)
         self._free = list(range(slots - 1, PARENT_SLOT, -1))
         self._ended = Counters()
         self._started = time.time()
 
-    def take(self) -> PlaceOnBoard:
+    def take(self) -> PlaceOnScoreboard:
         """A place for a worker that is about to start."""
-        return PlaceOnBoard(self.board, self._free.pop() if self._free else -1)
+        return PlaceOnScoreboard(self.scoreboard, self._free.pop() if self._free else -1)
 
     def give_back(self, slot: int, pid: int) -> None:
         """The worker *pid* has ended; what it counted stays in the sum."""
         if slot < 0:
             return
-        worker = _read_worker(self.board, slot, pid)
+        worker = _read_worker(self.scoreboard, slot, pid)
         if worker is not None:
             self._ended = add_counters([self._ended, worker.counters])
-        self.board.clear(slot)
+        self.scoreboard.clear(slot)
         self._free.append(slot)
 
     def tell(
@@ -162,7 +162,7 @@ class BoardOfParent:
             lost=lost,
             last_upgrade=last_upgrade,
         )
-        self.board.write(PARENT_SLOT, _encoder.encode(parent))
+        self.scoreboard.write(PARENT_SLOT, _encoder.encode(parent))
 
     def close(self) -> None:
-        self.board.close()
+        self.scoreboard.close()

@@ -121,7 +121,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as its parent knows it. slot: of the board; -1: none was free. restarts: of its place.
+    """A worker as its parent knows it. slot: of the scoreboard; -1: none was free. restarts: of its place.
     silent_since: the epoch; 0.0 unless it is stopped or its event loop spins."""
 
     pid: int

@@ -1,13 +1,13 @@
 """HTTP/1.1 heads out of a receive buffer: the C scanner first, h11 for what it declines.
 
 Theory of operation. The C scanner knows a strict subset and fills the head table in one pass over the
-buffer; it answers *complete*, *incomplete* or *declined*. Declined bytes go to the slow lane, which is
+buffer; it answers *complete*, *incomplete* or *declined*. Declined bytes go to h11, which is
 the final judge: ``blitz_head_extent`` finds the end of the head and refuses bare line ends and
 control bytes (h11 tolerates them), h11 parses, the result is built into the same table, and
 ``blitz_head_check`` applies the same rules as for scanned heads. So nothing downstream can tell who
-produced a head, and whatever the scanner accepts the slow lane accepts with the same meaning.
+produced a head, and whatever the scanner accepts h11 accepts with the same meaning.
 
-With ``parser="h11"`` every head takes the slow lane.
+With ``parser="h11"`` every head takes h11.
 
 Knows no socket and no clock. RFC 9112 sections 2 to 6.
 """
@@ -84,7 +84,7 @@ class HeadReader:
                 return length
         return self._read_response_with_h11(head, buffer, ptr, size, seen, method)
 
-    # -- the slow lane
+    # -- h11
 
     def _read_request_with_h11(self, head: Any, buffer: Buffer, ptr: Any, size: int, seen: int) -> int:
         extent = self._extent(ptr, size, seen, client_refusal)

@@ -23,8 +23,8 @@ from .access_writer import LineWriter
 from .heads import span_bytes
 
 if TYPE_CHECKING:
+    from .body_stream import IncomingBody
     from .exchange import Exchange
-    from .incoming import IncomingBody
     from .peer import Peer
     from .request_line import RequestLine
     from .runtime import RouteEntry

@@ -19,12 +19,12 @@ from blitz.errors import BlitzError, ClientError, ClientGone, CutOff, InternalEr
 from blitz.http.buffer import Buffer
 
 from .answers import error_answer
+from .back_pressure import send_patiently
 from .deadline import Timer
 from .ends import note_broken, note_cancelled, note_late
 from .exchange import Exchange
-from .forward import drop_untrusted, set_host
-from .lane import CANCELLED, CLOSED, RELOADED, Handover, serve_short
-from .sending import send_patiently
+from .fast_path import CANCELLED, CLOSED, RELOADED, Handover, serve_short
+from .send_request import drop_untrusted, set_host
 from .stream import SocketStream
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class Connection:
     """
 
     __slots__ = (
+        "_fast_path_introduction",
+        "_fast_path_options",
         "_introduction",
-        "_lane_introduction",
-        "_lane_options",
         "buffer",
         "busy",
         "client_options",
@@ -93,8 +93,8 @@ class Connection:
         self.buffer: Buffer | None = None
         self.client_options: Any = None
         self.upstream_options: Any = None
-        self._lane_options: Any = None
-        self._lane_introduction = b""
+        self._fast_path_options: Any = None
+        self._fast_path_introduction = b""
         self.surplus = b""
         self.exchange: Exchange | None = None
         self.busy = False
@@ -144,7 +144,7 @@ class Connection:
         context = self.context
         self.exchange = exchange
         access = context.access
-        if (access is not None or context.stories) and self.line is None:  # the short lane may have begun it
+        if (access is not None or context.stories) and self.line is None:  # the fast path may have begun it
             self.line = context.access_log.begin(exchange)
         keep = await exchange.run(begun)
         self.timer.bound(0, "")
@@ -164,14 +164,14 @@ class Connection:
         line.end(exchange)
 
     def _end_known_line(self) -> None:
-        """Write the line of an exchange of the short lane whose rest is not its business."""
+        """Write the line of an exchange of the fast path whose rest is not its business."""
         line = self.line
         if line is not None and line.known is not None:
             self.line = None
             line.write(*line.known)
 
     async def _finish_short(self, begun: Handover) -> bool:
-        """Go on with what the short lane began."""
+        """Go on with what the fast path began."""
         if begun.unsent_answer is None:
             return await self._run_exchange(Exchange(self, begun.cdata, begun), begun)
         await self.send_rest(memoryview(begun.unsent_answer))
@@ -208,22 +208,22 @@ class Connection:
         self.upstream_options.extra = ffi.from_buffer("uint8_t[]", lines)
         self.upstream_options.extra_len = len(lines)
 
-    def lane_options_for(self, peer: Peer, told_host: bytes = b"", host: bytes = b"") -> Any:
-        """Writer options for requests of *peer* in the short lane; most times nothing has changed.
+    def fast_path_options_for(self, peer: Peer, told_host: bytes = b"", host: bytes = b"") -> Any:
+        """Writer options for requests of *peer* on the fast path; most times nothing has changed.
 
         Args:
             told_host: what upstreams are told that the client asked for, as in ``introduce``.
             host: for ``set_host``.
         """
-        options = self._lane_options
+        options = self._fast_path_options
         if options is None:
-            options = self._lane_options = ffi.new("blitz_write_options *")
+            options = self._fast_path_options = ffi.new("blitz_write_options *")
             drop_untrusted(options)
         lines = peer.introduction(
             1, self.context.runtime.resolved.http.forwarded, told_host.decode("latin-1")
         )
-        if lines is not self._lane_introduction:
-            self._lane_introduction = lines
+        if lines is not self._fast_path_introduction:
+            self._fast_path_introduction = lines
             options.extra = ffi.from_buffer("uint8_t[]", lines)
             options.extra_len = len(lines)
         set_host(options, host)

@@ -23,8 +23,8 @@ from blitz.http.buffer import (
 
 from .access import AccessLog
 from .deadline import DeadlineWheel
+from .fast_path import FastPath
 from .faults import FaultLog
-from .lane import Lane
 from .runtime import Runtime
 from .shortages import Shortages
 from .splice import PipePool
@@ -68,7 +68,7 @@ class ServerContext:
     """One per gateway; belongs to one trio run.
 
     Attributes:
-        stories: the log tells the way of each exchange (``story.py``), and the short lane serves none.
+        stories: the log tells the way of each exchange (``story.py``), and the fast path serves none.
 
     Args:
         reserve: descriptors put by for a listener that always has to answer; connections of such a context
@@ -101,7 +101,7 @@ class ServerContext:
         self._date_second = -1
         self._idle_exchanges: list[Any] = []
         self._empty: trio.Event | None = None
-        self.lane = Lane(self)
+        self.fast_path = FastPath(self)
         self.run_on(runtime)
 
     def run_on(self, runtime: Runtime) -> None:
@@ -110,7 +110,7 @@ class ServerContext:
         self.access_log.kind = kind = runtime.resolved.log.access
         self.access = None if kind == "off" else self.access_log
         self.stories = is_wanted()
-        self.lane.run_on(runtime)
+        self.fast_path.run_on(runtime)
 
     def refresh_date(self) -> None:
         """Make ``date`` that of the present second."""
@@ -128,11 +128,11 @@ class ServerContext:
     @property
     def in_flight(self) -> int:
         """Exchanges that run now."""
-        return self.lane.in_flight + sum(connection.busy for connection in self.connections)
+        return self.fast_path.in_flight + sum(connection.busy for connection in self.connections)
 
     def count(self) -> Counters:
-        """The counters, with what the short lane has counted since the last time."""
-        self.counters.exchanges += self.lane.take_exchanges()
+        """The counters, with what the fast path has counted since the last time."""
+        self.counters.exchanges += self.fast_path.take_exchanges()
         return self.counters
 
     def closed(self, connection: Connection) -> None:

@@ -98,7 +98,7 @@ class Drain:
         await self._listeners.close()
         self._grace.deadline = min(self._latest, trio.current_time() + grace)
         with self._grace:
-            await context.lane.drain()
+            await context.fast_path.drain()
             for connection in list(context.connections):
                 connection.drain()
             await context.wait_no_connections()
@@ -132,14 +132,14 @@ class Drain:
 
 
 def _is_busy(connection: Connection) -> bool:
-    return connection.busy or connection.context.lane.in_hand(connection) is not None
+    return connection.busy or connection.context.fast_path.in_hand(connection) is not None
 
 
 def _describe(connection: Connection) -> InFlight:
     now = trio.current_time()
     exchange = connection.exchange
     if exchange is None:
-        line = connection.context.lane.in_hand(connection)
+        line = connection.context.fast_path.in_hand(connection)
         if line is None:
             return InFlight(b"-", b"-", "", connection.peer.address, 0.0)
         method, target, route, began = line

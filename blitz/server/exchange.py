@@ -1,9 +1,9 @@
 """One exchange: a request through its chain to an upstream and the answer back.
 
-Reads as the request travels: ``run`` asks the plugins and the router, ``forward.py`` sends the request,
-``relay.py`` reads the answer, asks the plugins again and sends it on. Answers of our own (a plugin's, a
-route's, an error) end here. A part of a body never waits for the next one: head and first part leave
-together, then each part as it comes.
+Reads as the request travels: ``run`` asks the plugins and the router, ``send_request.py`` sends the request,
+``send_response.py`` reads the answer, asks the plugins again and sends it on. Answers of our own (a
+plugin's, a route's, an error) end here. A part of a body never waits for the next one: head and first part
+leave together, then each part as it comes.
 
 A second task exists only while a request body is still coming in (``upload.py``): the answer may arrive
 before it has all been sent.
@@ -32,19 +32,19 @@ from blitz.http.rules import BODILESS, CONTENTLESS, HOP_COUNTED, field_value, ta
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
 
 from .answers import build_answer, build_reply
+from .body_stream import IncomingBody, collect
 from .deadline import TICK
 from .error_line import log_error_answer
-from .forward import forward, go_on_with_answer
 from .guests import drive, wait_for_instance
 from .heads import span_bytes
-from .incoming import IncomingBody, collect
 from .rate import MinRate
 from .route import find_route, moved_to
+from .send_request import forward, go_on_with_answer
 from .story import Story
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .lane import Handover
+    from .fast_path import Handover
     from .runtime import RouteEntry
     from .upload import Upload
     from .upstream import Endpoint, UpstreamConnection
@@ -188,14 +188,16 @@ class Exchange:
         """Serve the exchange. True when the client connection can carry another one.
 
         Args:
-            begun: what the short lane has done of it already.
+            begun: what the fast path has done of it already.
         Raises:
             ClientError: the client's message is bad: answer and close.
             BlitzError: something failed after the answer had begun: close.
         """
         self._bound_time()
         field = self.runtime.request_id_header
-        if field and (begun is None or begun.entry is None):  # else the lane has told it, before plugins ran
+        if field and (
+            begun is None or begun.entry is None
+        ):  # else the fast path has told it, before plugins ran
             lib.blitz_exchange_tell_id(self.cdata, field, len(field))
         if self.context.stories:
             self.story = Story(self)
@@ -224,7 +226,7 @@ class Exchange:
         return await self._go_through(entry, run)
 
     async def _go_on_from(self, begun: Handover, entry: RouteEntry) -> bool:
-        """The lane has run some plugins, and perhaps sent the request."""
+        """The fast path has run some plugins, and perhaps sent the request."""
         self.take_over(begun)
         if begun.answer_size:
             return await go_on_with_answer(self, begun)
@@ -307,7 +309,7 @@ class Exchange:
         return step if step <= ANSWER else await self.go_on(step, run.request, self._collect_request_body)
 
     def take_over(self, begun: Handover) -> None:
-        """What the lane has decided, and the plugins that it has asked, are this exchange's."""
+        """What the fast path has decided, and the plugins that it has asked, are this exchange's."""
         self.entry = begun.entry
         if begun.entry is not None and begun.entry.chain.pools:
             self._take_run(ChainRun(begun.entry.chain, self.cdata, trio.current_time, begun=True))

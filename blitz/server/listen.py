@@ -15,10 +15,10 @@ import trio
 from blitz.config import Address
 from blitz.errors import ClientGone
 
-from .arrival import read_proxy_header, shake_hands
 from .connection import Connection, serve_connection
 from .context import ServerContext
 from .peer import Peer
+from .preface import read_proxy_header, shake_hands
 from .room import is_crowded, last_of_clients, make_room
 from .shortages import shortage
 from .stream import SocketStream, set_nodelay

@@ -14,8 +14,8 @@ from blitz.config.model import Limits
 from blitz.config.pin import why_not_pinned
 from blitz.config.units import format_size
 from blitz.errors import ConfigError, PluginLoadError
-from blitz.wasm.apart import Stop, Stopped
 from blitz.wasm.cache import CompileCache, Source, open_cache
+from blitz.wasm.compile_process import Stop, Stopped
 from blitz.wasm.plugin import Plugin, PluginSpec
 from blitz.wasm.pool import PluginPool
 

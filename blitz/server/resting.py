@@ -1,7 +1,7 @@
 """Upstream connections between two exchanges: given back, watched while they rest, taken again.
 
-The short lane watches them in its own epoll (``native/lane.c``), also those that it may not use itself: what
-comes on one that rests ends it at once, instead of waiting there for the next request.
+The fast path watches them in its own epoll (``native/fast_path.c``), also those that it may not use itself:
+what comes on one that rests ends it at once, instead of waiting there for the next request.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ __all__ = ["Resting"]
 
 
 class Resting:
-    """Those of one lane (cffi ``blitz_lane *``)."""
+    """Those of one fast_path (cffi ``blitz_fast_path *``)."""
 
-    __slots__ = ("_endpoints", "_lane")
+    __slots__ = ("_endpoints", "_fast_path")
 
-    def __init__(self, lane: Any) -> None:
-        self._lane = lane
+    def __init__(self, fast_path: Any) -> None:
+        self._fast_path = fast_path
         self._endpoints: dict[int, Endpoint] = {}  # of the connections that are watched, by descriptor
 
     def give_back(self, upstream: UpstreamConnection) -> None:
-        """Its exchange ended cleanly: its endpoint lends it to the next, in the lane or not."""
+        """Its exchange ended cleanly: its endpoint lends it to the next, on the fast path or not."""
         endpoint = upstream.endpoint
         if not endpoint.native.most:  # it lends none
             upstream.end()
             return
-        if not upstream.watched and lib.blitz_lane_watch_upstream(self._lane, upstream.fd):
+        if not upstream.watched and lib.blitz_fast_watch_upstream(self._fast_path, upstream.fd):
             upstream.close()
             return
         upstream.watched = True
@@ -42,14 +42,14 @@ class Resting:
             upstream.close_unfit()
             return
         self._endpoints[upstream.fd] = endpoint
-        lib.blitz_lane_rest(self._lane, upstream.fd, 1)
+        lib.blitz_fast_rest(self._fast_path, upstream.fd, 1)
         endpoint.give(upstream, trio.current_time())
 
     def take_idle(self, endpoint: Endpoint, client: Connection) -> UpstreamConnection | None:
-        """As ``Endpoint.take_idle``, for an exchange outside of the lane."""
+        """As ``Endpoint.take_idle``, for an exchange outside of the fast path."""
         upstream = endpoint.take_idle(trio.current_time(), client)
         if upstream is not None:
-            lib.blitz_lane_rest(self._lane, upstream.fd, 0)
+            lib.blitz_fast_rest(self._fast_path, upstream.fd, 0)
         return upstream
 
     def stirred(self, fd: int) -> None:

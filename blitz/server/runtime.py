@@ -36,7 +36,7 @@ class RouteEntry:
         name_text: cffi ``blitz_text``.
         chain: begins with the plugins that run before routing.
         cluster: None when ``answer`` gives the answer at once.
-        short_route: cffi ``blitz_lane_route *`` if its exchanges may go through the short lane (``lane.py``).
+        short_route: cffi ``blitz_fast_route *`` if its exchanges may take the fast path (``fast_path.py``).
     """
 
     name: bytes
@@ -53,7 +53,7 @@ class Runtime:
     Attributes:
         head_limits: cffi ``blitz_head_limits *``.
         request_id_header: the field that tells the request's id, or b"".
-        short: exchanges may go through the short lane: those of ``short_entries``.
+        short: exchanges may go through the fast path: those of ``short_entries``.
         before: plugins that run before a route is chosen, and may change what it is chosen by.
         trust: the proxies whose word about the client is taken.
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
@@ -128,7 +128,7 @@ def assemble(resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings)
         rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry, protection))
     router = Router(rules)
     for rule in rules:
-        _tell_lane(rule.value, router)
+        _tell_fast_path(rule.value, router)
     before = Chain([pools[name] for name in resolved.before_routing])
     short = [rule.value for rule in rules if rule.value.short_route is not None]
     return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short)
@@ -158,7 +158,7 @@ def _entry(
 
 
 def _short_route(name: Any, chain: Chain, cluster: Cluster, first_byte: float) -> Any:
-    route = ffi.new("blitz_lane_route *")
+    route = ffi.new("blitz_fast_route *")
     route.id = next(_ids)
     route.pools = chain.native
     route.n_pools = len(chain.pools)
@@ -171,8 +171,8 @@ def _short_route(name: Any, chain: Chain, cluster: Cluster, first_byte: float) -
     return route
 
 
-def _tell_lane(entry: RouteEntry, router: Router[RouteEntry]) -> None:
-    """How the lane finds out whether a request that plugins changed is still the route's."""
+def _tell_fast_path(entry: RouteEntry, router: Router[RouteEntry]) -> None:
+    """How the fast path finds out whether a request that plugins changed is still the route's."""
     route = entry.short_route
     if route is None:
         return

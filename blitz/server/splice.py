@@ -24,7 +24,7 @@ from .stream import SocketStream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .incoming import IncomingBody
+    from .body_stream import IncomingBody
     from .stream import ByteStream
 
 __all__ = ["PipePool", "SinkBroken", "can_splice", "splice_body"]

@@ -1,6 +1,6 @@
 """The way of one request in the gateway's log, step by step: what ``QUIC_LOG=debug`` and ``trace`` show.
 
-Every line begins with the request's id. Without these levels there is no story, and the short lane serves
+Every line begins with the request's id. Without these levels there is no story, and the fast path serves
 what it can; with them every exchange takes the general path, which tells. Sizes, names and times only: no
 field values, no bodies, no queries.
 """
@@ -161,7 +161,7 @@ def _head_size(head: Any) -> int:
 
 
 def _why_not_short(exchange: Exchange) -> str:
-    """Why the short lane could not have served it, as far as its beginning tells; "" if it could."""
+    """Why the fast path could not have served it, as far as its beginning tells; "" if it could."""
     request, runtime = exchange.request, exchange.runtime
     if not isinstance(exchange.connection.stream, SocketStream):
         return "the connection is encrypted"

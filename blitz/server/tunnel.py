@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .back_pressure import send_patiently
 from .deadline import Timer
 from .ends import note_late
-from .sending import send_patiently
 
 if TYPE_CHECKING:
     from .exchange import Exchange

@@ -25,7 +25,7 @@ MAX_AT_ONCE = 64  # due calls that are let go in one pass, if their guests are q
 
 
 class GuestTurns:
-    """One per gateway; ``Lane`` tells it of every pass of the event loop.
+    """One per gateway; ``FastPath`` tells it of every pass of the event loop.
 
     Where nobody does (an embedder's chain, a plugin that is tried out), one fair lock is enough.
     """

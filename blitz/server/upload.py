@@ -8,14 +8,14 @@ import trio
 
 from blitz.errors import BlitzError, ClientError, ClientGone, UpstreamError
 
+from .back_pressure import await_taker, send_patiently
+from .body_stream import frame_chunk
 from .deadline import Timer
-from .incoming import frame_chunk
-from .sending import await_taker, send_patiently
 from .splice import SinkBroken, can_splice, splice_body
 
 if TYPE_CHECKING:
+    from .body_stream import IncomingBody
     from .exchange import Exchange
-    from .incoming import IncomingBody
     from .upstream import UpstreamConnection
 
 __all__ = ["Upload"]

@@ -67,7 +67,7 @@ class UpstreamConnection:
         client: the client connection that it is for; None: it is for everybody's requests.
         fd: of its socket.
         born: when it was opened, a little earlier at random: those of one burst do not all end at once.
-        watched: the short lane watches it.
+        watched: the fast path watches it.
     """
 
     __slots__ = ("_poll", "born", "client", "endpoint", "fd", "stream", "used", "watched")
@@ -174,7 +174,7 @@ class Endpoint:
             raise InternalError("out of memory for an endpoint")
         self.native = ffi.gc(native, lib.blitz_endpoint_free)
         self.native.shut = tls is not None or proxy_protocol or reuse is not True
-        self._connections: dict[int, UpstreamConnection] = {}  # idle ones and those in the lane
+        self._connections: dict[int, UpstreamConnection] = {}  # idle ones and those on the fast path
         self._of_clients: dict[object, UpstreamConnection] = {}  # idle ones that are for one client only
         self.unasked = 0
         self._said_unasked = float("-inf")
@@ -406,7 +406,7 @@ class Cluster:
     """Endpoints that are interchangeable, taken in turn; one that just failed is tried last.
 
     Attributes:
-        native: cffi ``blitz_cluster *``: whose turn it is, for the short lane too.
+        native: cffi ``blitz_cluster *``: whose turn it is, for the fast path too.
     """
 
     __slots__ = ("_natives", "endpoints", "host", "name", "native")

@@ -36,8 +36,8 @@ from pathlib import Path
 from blitz.errors import PluginLoadError
 from blitz.files import MODULE, FileRefused, open_file, read_open, shown
 from blitz.trouble import Trouble, reason_of
-from blitz.wasm.apart import CannotStart, Stop, can_symbolize, compile_apart, symbolize_apart
 from blitz.wasm.cachedir import CacheDirectory, NotOurs, stamp_of
+from blitz.wasm.compile_process import CannotStart, Stop, can_symbolize, compile_apart, symbolize_apart
 from blitz.wasm.engine import Engine
 from blitz.wasm.library import library_version
 from blitz.wasm.module import Module, check_preamble

@@ -98,7 +98,7 @@ class ChainRun:
         *,
         begun: bool = False,
     ) -> None:
-        """*begun*: the short lane has begun it, on *exchange*; the step that it came to is for ``see_to``."""
+        """*begun*: the fast path has begun it, on *exchange*; the step that it came to is for ``see_to``."""
         self._chain = chain
         self._exchange = exchange
         self._native = exchange.chain

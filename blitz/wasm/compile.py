@@ -3,7 +3,7 @@
     python -m blitz.wasm.compile ENGINE MAX_CPU MAX_DATA OUT SOURCE  < module.wasm
 
 ENGINE is what the engine that will load it ``compiles_for``. OUT is the number of an open descriptor, which
-gets the compiled form. On standard output stand lines for ``blitz.wasm.apart``, the other side:
+gets the compiled form. On standard output stand lines for ``blitz.wasm.compile_process``, the other side:
 
     ready                          all is set up, and nothing of the module was read
     made SIZE SHA256 [gc] [debug]  the compiled form is complete; gc: the module needs that grant; debug: it

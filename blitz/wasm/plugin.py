@@ -9,7 +9,7 @@ from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginLoadError
 from blitz.grants import BY_DEFAULT, how_to_allow, how_to_grant
 from blitz.wasm.abi import detect
-from blitz.wasm.abi.plan import SHARED_FUNCTIONS, Part
+from blitz.wasm.abi.linkage import SHARED_FUNCTIONS, Part
 from blitz.wasm.engine import ERROR_SIZE, Engine
 from blitz.wasm.instance import Instance
 from blitz.wasm.module import Module

@@ -3,7 +3,7 @@
     python -m blitz.wasm.symbolize MAX_CPU MAX_DATA OUT SOURCE  < module.wasm
 
 OUT is the number of an open descriptor, which gets the table (``blitz.wasm.symbols``). On standard output
-stand lines for ``blitz.wasm.apart``, the other side:
+stand lines for ``blitz.wasm.compile_process``, the other side:
 
     ready             all is set up, and nothing of the module was read
     partly SENTENCE   the table will not have everything

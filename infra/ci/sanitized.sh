@@ -30,7 +30,7 @@ for suite in tests/native tests/wasm tests/hostile tests/plugins; do
     [[ ! -d $suite ]] || suites+=("$suite")
 done
 # The compile cache runs processes with bounds on their memory, which the sanitizer's own cannot keep; it is Python.
-suites+=(--ignore=tests/wasm/test_cache.py --ignore=tests/wasm/test_apart.py --ignore=tests/wasm/test_symbols.py)
+suites+=(--ignore=tests/wasm/test_cache.py --ignore=tests/wasm/test_compile_process.py --ignore=tests/wasm/test_symbols.py)
 suites+=(--ignore=tests/hostile/test_files.py)
 # pytest keeps what a test prints, and a report with it: reports go to files.
 options=log_path=$APP/report:detect_leaks=0:allocator_may_return_null=1

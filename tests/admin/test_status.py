@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from blitz.admin.report import BoardOfParent, PlaceOnBoard, Reporter
+from blitz.admin.report import PlaceOnScoreboard, Reporter, ScoreboardOfParent
 from blitz.admin.status import Child, EndpointStatus, Lost, Parent, PluginStatus, Reload, Worker, merge
 from blitz.server.context import Counters
 
@@ -125,71 +125,71 @@ def test_a_status_is_json_and_comes_back() -> None:
     assert msgspec.json.decode(msgspec.json.encode(status), type=type(status)) == status
 
 
-# ---------------------------------------------------------------- reporters over one board
+# ---------------------------------------------------------------- reporters over one scoreboard
 
 
 @pytest.fixture
-def board() -> Iterator[BoardOfParent]:
-    board = BoardOfParent(1)
-    yield board
-    board.close()
+def scoreboard() -> Iterator[ScoreboardOfParent]:
+    scoreboard = ScoreboardOfParent(1)
+    yield scoreboard
+    scoreboard.close()
 
 
-def tell(board: BoardOfParent, *children: Child) -> None:
-    board.tell(children, process_generation=1, stopping=False, restarts=0)
+def tell(scoreboard: ScoreboardOfParent, *children: Child) -> None:
+    scoreboard.tell(children, process_generation=1, stopping=False, restarts=0)
 
 
-def reporter(place: PlaceOnBoard, said: Worker) -> Reporter:
+def reporter(place: PlaceOnScoreboard, said: Worker) -> Reporter:
     made = Reporter(place)
     made.look = lambda: said
     return made
 
 
-def test_each_process_sees_what_the_others_say(board: BoardOfParent) -> None:
-    places = [board.take(), board.take()]
+def test_each_process_sees_what_the_others_say(scoreboard: ScoreboardOfParent) -> None:
+    places = [scoreboard.take(), scoreboard.take()]
     reporters = [
         reporter(place, worker(pid, counters=Counters(exchanges=pid))) for pid, place in enumerate(places, 10)
     ]
-    tell(board, *(child(pid, slot=place.slot) for pid, place in enumerate(places, 10)))
+    tell(scoreboard, *(child(pid, slot=place.slot) for pid, place in enumerate(places, 10)))
     reporters[1].publish()
     assert reporters[0].status().counters.exchanges == 21
     assert reporters[1].status().counters.exchanges == 21  # the first has spoken by being asked
 
 
-def test_what_a_worker_counted_outlives_it_once(board: BoardOfParent) -> None:
-    place = board.take()
+def test_what_a_worker_counted_outlives_it_once(scoreboard: ScoreboardOfParent) -> None:
+    place = scoreboard.take()
     reporter(place, worker(10, counters=Counters(exchanges=7))).publish()
-    board.give_back(place.slot, 10)
-    heir = board.take()
+    scoreboard.give_back(place.slot, 10)
+    heir = scoreboard.take()
     assert heir.slot == place.slot
-    tell(board, child(11, slot=heir.slot))
+    tell(scoreboard, child(11, slot=heir.slot))
     after = reporter(heir, worker(11, counters=Counters(exchanges=1)))
     assert after.status().counters.exchanges == 8
     assert after.status().counters.exchanges == 8
 
 
-def test_a_slot_of_another_process_is_not_taken_for_ones_own(board: BoardOfParent) -> None:
-    place = board.take()
+def test_a_slot_of_another_process_is_not_taken_for_ones_own(scoreboard: ScoreboardOfParent) -> None:
+    place = scoreboard.take()
     reporter(place, worker(10, counters=Counters(exchanges=7))).publish()
-    tell(board, child(99, slot=place.slot), child(12, slot=-1))
-    status = reporter(PlaceOnBoard(board.board, -1), worker(12)).status()
+    tell(scoreboard, child(99, slot=place.slot), child(12, slot=-1))
+    status = reporter(PlaceOnScoreboard(scoreboard.scoreboard, -1), worker(12)).status()
     assert [one.state for one in status.workers] == ["starting", "serving"]
     assert status.counters.exchanges == 0
 
 
-def test_more_workers_than_slots_are_still_listed(board: BoardOfParent) -> None:
-    places = [board.take() for _ in range(30)]
+def test_more_workers_than_slots_are_still_listed(scoreboard: ScoreboardOfParent) -> None:
+    places = [scoreboard.take() for _ in range(30)]
     assert [place.slot for place in places].count(-1) == 30 - 20
     assert len({place.slot for place in places}) == 21
     Reporter(places[-1]).publish()
 
 
-def test_a_gateway_with_thousands_of_endpoints_still_reports(board: BoardOfParent) -> None:
-    place = board.take()
+def test_a_gateway_with_thousands_of_endpoints_still_reports(scoreboard: ScoreboardOfParent) -> None:
+    place = scoreboard.take()
     endpoints = tuple(EndpointStatus("u" * 60, f"10.0.0.1:{port}") for port in range(3000))
     reporter(place, worker(10, connections=5, upstreams=endpoints)).publish()
-    tell(board, child(10, slot=place.slot))
-    other = reporter(board.take(), worker(11)).status()
+    tell(scoreboard, child(10, slot=place.slot))
+    other = reporter(scoreboard.take(), worker(11)).status()
     assert (other.connections, other.upstreams) == (5, ())
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from blitz._native import lib
-from blitz.wasm.abi.plan import HostFunction, host_functions
+from blitz.wasm.abi.linkage import HostFunction, host_functions
 from blitz.wasm.engine import Engine
 from blitz.wasm.instance import FAULT
 from tests.conftest import compile_wat

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blitz.wasm.abi.plan import host_functions
+from blitz.wasm.abi.linkage import host_functions
 
 from .orders import spellings
 

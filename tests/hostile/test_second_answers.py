@@ -255,7 +255,7 @@ async def test_what_comes_on_a_resting_connection_ends_it_at_once(
     warm = Warm(3)
     async with rig(warm.script, parser=parser) as test:
         clients = await warm.clients(test)
-        for client in clients:  # given back from the lane as well
+        for client in clients:  # given back from the fast path as well
             assert await ask(client, b"me") == "me"
         for number, said in enumerate((b"HT", answer(b"evil")), start=1):
             await test.upstream.connections[number].send(said)

@@ -75,7 +75,7 @@ def writer() -> bytes:
 
 
 def request_writer() -> bytes:
-    """The same without a response hook: its exchanges may take the short lane."""
+    """The same without a response hook: its exchanges may take the fast path."""
     return compile_wat(_source().partition("  ;; RESPONSE")[0] + ")")
 
 

@@ -23,5 +23,10 @@ def test_every_rule_that_stands_once_is_c_or_says_who_shares_it() -> None:
     """The files of the table hold the rule: none of them is a driver."""
     text = PAGES[0].read_text(encoding="utf-8")
     table = text[text.index("| rule | where |") : text.index("Where a rule still stands twice")]
-    drivers = ("native/lane.c", "native/lane_steps.c", "blitz/server/exchange.py", "blitz/server/lane.py")
+    drivers = (
+        "native/fast_path.c",
+        "native/fast_path_steps.c",
+        "blitz/server/exchange.py",
+        "blitz/server/fast_path.py",
+    )
     assert not [driver for driver in drivers if driver in table]

@@ -390,7 +390,7 @@ async def test_writes_to_a_pipe_keep_lines_whole() -> None:
         os.close(write_end)
 
 
-# ---------------------------------------------------------------- the short lane
+# ---------------------------------------------------------------- the fast path
 
 
 async def one_after_the_other(served: Served) -> None:
@@ -404,7 +404,7 @@ def get(target: str) -> bytes:
     return f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
 
 
-async def test_exchanges_of_the_short_lane_have_the_lines_of_all_others(lines: Lines) -> None:
+async def test_exchanges_of_the_fast_path_have_the_lines_of_all_others(lines: Lines) -> None:
     async with rig(one_after_the_other, log=JSON) as test:
         client = await test.connect()
         for n in range(4):
@@ -419,7 +419,7 @@ async def test_exchanges_of_the_short_lane_have_the_lines_of_all_others(lines: L
         assert len({first["id"], *(line["id"] for line in others)}) == 4
 
 
-async def test_an_answer_that_does_not_come_in_the_short_lane(lines: Lines) -> None:
+async def test_an_answer_that_does_not_come_on_the_fast_path(lines: Lines) -> None:
     async with rig(one_after_the_other, log=JSON, timeouts=Timeouts(first_byte=0.2)) as test:
         client = await test.connect()
         for target in ("/", "/", "/stall"):
@@ -431,7 +431,7 @@ async def test_an_answer_that_does_not_come_in_the_short_lane(lines: Lines) -> N
         assert line["error"]
 
 
-async def test_an_exchange_of_the_short_lane_that_we_cut(lines: Lines) -> None:
+async def test_an_exchange_of_the_fast_path_that_we_cut(lines: Lines) -> None:
     async with rig(one_after_the_other, log=JSON) as test:
         client = await test.connect()
         for target in ("/", "/"):
@@ -446,7 +446,7 @@ async def test_an_exchange_of_the_short_lane_that_we_cut(lines: Lines) -> None:
         assert line["error"] == "cut off: the gateway ended"
 
 
-async def test_a_plugin_that_answers_in_the_short_lane(lines: Lines, guest: Callable[..., Plugin]) -> None:
+async def test_a_plugin_that_answers_on_the_fast_path(lines: Lines, guest: Callable[..., Plugin]) -> None:
     plugin = guest(f"{REQUEST} (i32.const 1))")
     async with rig(echo, log=JSON, plugins=[plugin]) as test:
         client = await test.connect()

@@ -1,7 +1,7 @@
-"""The short lane and the general path write the same line for the same exchange, whatever it is.
+"""The fast path and the general path write the same line for the same exchange, whatever it is.
 
-The same exchanges, some chosen and some drawn, go through a gateway that has the lane and through one that
-has not.
+The same exchanges, some chosen and some drawn, go through a gateway with the fast path and through one
+without.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ async def compare(lines: Lines, exchanges: list[Asked], **config: Any) -> list[d
         async with rig(answer_as_asked, parser=parser, log=JSON, **config) as test:
             await play(test, exchanges)
             texts = await lines.wait(len(exchanges))
-            assert (test.gateway._context.lane.take_exchanges() > 0) == (parser == "auto")
+            assert (test.gateway._context.fast_path.take_exchanges() > 0) == (parser == "auto")
             played.append([comparable(text, test) for text in texts])
     for asked, short, general in zip(exchanges, *played, strict=True):
         assert short == general, asked

@@ -56,7 +56,7 @@ class Ledger:
 
     def __init__(self, context: ServerContext) -> None:
         self.lent: Counter[str] = Counter()
-        self.lane = context.lane
+        self.fast_path = context.fast_path
         for owner, take, give in (
             (context, "take_exchange", "give_exchange"),
             (context, "buffers", ""),
@@ -93,10 +93,10 @@ class Ledger:
 
     @property
     def missing(self) -> dict[str, int]:
-        held, in_use = self.lane.slots
+        held, in_use = self.fast_path.slots
         lent = self.lent.copy()
         lent.subtract({"buffers": held, "take_exchange": held})
-        return {what: count for what, count in {**lent, "slots of the lane": in_use}.items() if count}
+        return {what: count for what, count in {**lent, "slots of the fast path": in_use}.items() if count}
 
 
 def waiting_in() -> list[list[str]]:
@@ -231,7 +231,7 @@ class Stage:
         wait: functions that a task must be waiting in, the last innermost.
         reach: bring the gateway there.
         plugin: body of a guest and its settings.
-        in_flight: exchanges that wait for their upstream in the short lane.
+        in_flight: exchanges that wait for their upstream on the fast path.
     """
 
     wait: tuple[str, ...]
@@ -286,9 +286,9 @@ CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = b"100000\r\n" + bytes(MIB) + b"\r\n"
 
 STAGES = {
-    "first request, short lane": Stage(("serve_short",), sending(b"")),
+    "first request, the fast path": Stage(("serve_short",), sending(b"")),
     "first request": Stage(("_first_bytes", "wait_readable"), sending(b""), config=H11),
-    "next request, short lane": Stage(("serve_short",), sending(b"", after=3), script=answering(OK)),
+    "next request, the fast path": Stage(("serve_short",), sending(b"", after=3), script=answering(OK)),
     "next request": Stage(("_first_bytes", "wait_readable"), sending(b"", after=3), answering(OK), H11),
     "head": Stage(("_next_head", "receive_into"), sending(b"GET / HTTP/1.1\r\n")),
     "head behind a head": Stage(
@@ -319,7 +319,9 @@ STAGES = {
         imports=READ,
         settings={"max_body": 30_000_000},
     ),
-    "first byte, short lane": Stage(("serve_short",), sending(STALL, after=3), script=stalling, in_flight=1),
+    "first byte, the fast path": Stage(
+        ("serve_short",), sending(STALL, after=3), script=stalling, in_flight=1
+    ),
     "first byte": Stage(("read_answer", "receive_into"), sending(STALL, after=3), stalling, H11),
     "answer head": Stage(
         ("read_answer", "receive_into"), sending(GET), script=saying(b"HTTP/1.1 200 OK\r\nA: ")
@@ -387,7 +389,7 @@ async def arrive(test: Stand, stage: Stage) -> None:
         await trio.testing.wait_all_tasks_blocked(0.02)
         assert is_waiting(*stage.wait)
     if stage.in_flight:
-        assert test.context.lane.in_flight == stage.in_flight
+        assert test.context.fast_path.in_flight == stage.in_flight
 
 
 def left_behind(test: Stand) -> dict[str, object]:

@@ -100,7 +100,7 @@ async def test_what_is_cut_off_is_named_and_has_its_own_cause(
     caplog.set_level(logging.INFO, "blitz.server")
     async with rig(half, log=log) as test:
         short, posted, begun = [await test.connect() for _ in range(3)]
-        for _ in range(2):  # the short lane takes it from its second exchange on
+        for _ in range(2):  # the fast path takes it from its second exchange on
             await short.send(get("/ok"))
             await short.answer()
         await short.send(get("/short?secret=1"))

@@ -62,12 +62,12 @@ CASES: list[tuple[str, list[bytes], int, str, dict[str, Any]]] = [
     ("last hop", [get("/x", "Max-Forwards: 0\r\n", "TRACE")], 405, "bad_request", {}),
     ("no upstream", [get("/x")], 502, "upstream_connect", {"upstreams": GONE}),
     ("garbage", [get("/garbage")], 502, "upstream_error", {}),
-    ("garbage in the lane", [get("/")] * 2 + [get("/garbage")], 502, "upstream_error", {}),
+    ("garbage on the fast path", [get("/")] * 2 + [get("/garbage")], 502, "upstream_error", {}),
     ("reset", [get("/reset")], 502, "upstream_reset", {}),
-    ("reset in the lane", [get("/")] * 2 + [get("/reset")], 502, "upstream_reset", {}),
+    ("reset on the fast path", [get("/")] * 2 + [get("/reset")], 502, "upstream_reset", {}),
     ("stall", [get("/stall")], 504, "upstream_timeout", {"timeouts": Timeouts(first_byte=0.2)}),
     (
-        "stall in the lane",
+        "stall on the fast path",
         [get("/")] * 2 + [get("/stall")],
         504,
         "upstream_timeout",
@@ -151,7 +151,7 @@ async def test_faults_of_plugins_have_their_line_each(
         assert status == (500 if failure == "trap" else 503)
 
 
-async def test_a_stall_in_the_lane_is_told_as_everywhere(lines: Lines) -> None:  # noqa: F811
+async def test_a_stall_on_the_fast_path_is_told_as_everywhere(lines: Lines) -> None:  # noqa: F811
     """The id is the one that the client saw, the client is the one behind the proxy."""
     fields = "X-Forwarded-For: 192.0.2.7\r\n"
     config: dict[str, Any] = {"trusted_proxies": ["127.0.0.1"], "timeouts": Timeouts(first_byte=0.3)}
@@ -162,8 +162,8 @@ async def test_a_stall_in_the_lane_is_told_as_everywhere(lines: Lines) -> None: 
             for _ in range(3):
                 await client.send(get("/", fields))
                 await client.answer()
-            lane = test.gateway._context.lane
-            assert lane.take_exchanges() > 0
+            fast_path = test.gateway._context.fast_path
+            assert fast_path.take_exchanges() > 0
             await client.send(get("/stall", fields, method))
             await until(lambda: test.gateway.statistics().in_flight == 1)
             with trio.fail_after(5):
@@ -181,7 +181,7 @@ async def test_a_stall_in_the_lane_is_told_as_everywhere(lines: Lines) -> None: 
 
 
 async def test_a_client_that_is_gone_is_499(lines: Lines) -> None:  # noqa: F811
-    """Reset while the upstream works: in the general path, and in the lane."""
+    """Reset while the upstream works: in the general path, and on the fast path."""
     for before in (0, 2):
         release = trio.Event()
 

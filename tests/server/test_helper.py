@@ -27,8 +27,8 @@ from blitz.server.deadline import DeadlineWheel, Timer
 from blitz.server.helper import keep_going
 from blitz.server.tls import ServerTls
 from blitz.trouble import Trouble, may_pass, reason_of
-from blitz.wasm import apart as apart_module
 from blitz.wasm import cache as cache_module
+from blitz.wasm import compile_process as apart_module
 from blitz.wasm.cache import CompileCache
 from blitz.wasm.cachedir import CacheDirectory
 from blitz.wasm.engine import Engine
@@ -46,12 +46,12 @@ OTHERWISE: dict[tuple[str, str], str] = {
     ("server/listen.py", "_serve"): CONNECTION,
     ("server/tunnel.py", "up.run"): CONNECTION,
     ("server/tunnel.py", "down.run"): CONNECTION,
-    ("server/forward.py", "exchange.upload.run"): CONNECTION,
+    ("server/send_request.py", "exchange.upload.run"): CONNECTION,
     ("server/guests.py", "_finish_cleanup"): "part of housekeeping, or of the end",
     ("server/helper.py", "_end_of"): "the mechanism itself; it waits and says a line",
     ("server/names.py", "self._ask"): "one question to the resolver; whatever it raises is the answer",
     ("server/loading.py", "_stop_when_cancelled"): "waits for its cancellation, and kills a process then",
-    ("gateway.py", "context.lane.run"): "the traffic itself: nothing is served without it",
+    ("gateway.py", "context.fast_path.run"): "the traffic itself: nothing is served without it",
     ("gateway.py", "_serve_with"): "the gateway itself, for an embedder",
     ("worker.py", "_serve"): "the gateway itself",
     ("obey.py", "_reload"): "Gateway.reload raises nothing but BlitzError, which is expected there",

@@ -1,5 +1,5 @@
 """A name that moved is followed: no connection is used again once it is older than ``max_age``, however busy
-it is, in the short lane or out of it."""
+it is, on the fast path or out of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .harness import Client, FakeUpstream, Rig, Served, answering, rig, until
 from .test_upstreams import Resolver
 
 SHORT = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
-WITH_BODY = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc"  # not for the lane
+WITH_BODY = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc"  # not for the fast path
 
 
 class Moving:

@@ -283,9 +283,9 @@ async def test_two_that_lead_to_each_others_route_come_to_an_end(guest: Any) -> 
         assert body.startswith(b"GET /a/again\n")
 
 
-@pytest.mark.parametrize(("to", "in_the_lane"), [("/stall/x", 1), ("/admin/stall", 0)])
-async def test_a_change_that_stays_on_the_route_stays_in_the_lane(
-    guest: Any, to: str, in_the_lane: int
+@pytest.mark.parametrize(("to", "on_the_fast_path"), [("/stall/x", 1), ("/admin/stall", 0)])
+async def test_a_change_that_stays_on_the_route_stays_on_the_fast_path(
+    guest: Any, to: str, on_the_fast_path: int
 ) -> None:
     release = trio.Event()
 
@@ -297,10 +297,10 @@ async def test_a_change_that_stays_on_the_route_stays_in_the_lane(
 
     async with rig(script, **site(guest, 2, reroute=True)) as test:
         client = await test.connect()
-        for path in ["/x", "/y", "/z"]:  # the first opens the upstream connection that the lane borrows
+        for path in ["/x", "/y", "/z"]:  # the first opens the upstream connection that the fast path borrows
             assert (await play(client, path))[0] == 200
         await client.send(f"GET /start HTTP/1.1\r\nHost: test\r\nX-To: {to}\r\n\r\n".encode())
         await until(lambda: test.gateway.statistics().in_flight == 1)
-        assert test.gateway._context.lane.in_flight == in_the_lane
+        assert test.gateway._context.fast_path.in_flight == on_the_fast_path
         release.set()
         assert (await client.answer())[0] == 200

@@ -1,4 +1,4 @@
-"""Routes are chosen by what a path means, in the short lane and outside it; the upstream gets what came."""
+"""Routes are chosen by what a path means, on the fast path and outside it; the upstream gets what came."""
 
 from __future__ import annotations
 

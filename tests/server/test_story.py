@@ -145,7 +145,7 @@ async def test_a_second_try_says_why(caplog: pytest.LogCaptureFixture) -> None:
     assert second[4].endswith("try 2, on a new connection")
 
 
-async def test_without_these_levels_the_lane_serves_and_nothing_is_told(
+async def test_without_these_levels_the_fast_path_serves_and_nothing_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO", "blitz")
@@ -154,16 +154,16 @@ async def test_without_these_levels_the_lane_serves_and_nothing_is_told(
         for _ in range(3):
             await client.send(get("/"))
             await client.answer()
-        assert test.gateway._context.lane.take_exchanges() == 3
+        assert test.gateway._context.fast_path.take_exchanges() == 3
     assert not stories(caplog)
 
 
-async def test_with_them_the_lane_steps_aside(caplog: pytest.LogCaptureFixture) -> None:
+async def test_with_them_the_fast_path_steps_aside(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "blitz.request")
     async with rig(serve) as test:
         client = await test.connect()
         for _ in range(3):
             await client.send(get("/"))
             await client.answer()
-        assert test.gateway._context.lane.take_exchanges() == 0
+        assert test.gateway._context.fast_path.take_exchanges() == 0
     assert len(stories(caplog)) == 3

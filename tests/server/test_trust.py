@@ -195,7 +195,7 @@ async def test_trust_that_is_withdrawn_ends_at_once(address_plugin: Plugin) -> N
 
 
 async def test_plugins_cannot_change_who_the_client_is(tmp_path: Path) -> None:
-    """Neither where the request goes on in the short lane, nor where it leaves it after the plugin ran."""
+    """Neither where the request goes on on the fast path, nor where it leaves it after the plugin ran."""
     module = """(module
       (import "blitz" "set_header" (func $set (param i32 i32 i32 i32)))
       (memory (export "memory") 1)

@@ -208,7 +208,7 @@ async def test_connections_that_wait_when_a_drain_begins_are_woken_a_few_at_a_ti
         for client in clients:
             await client.send(GET % b"a")
             await client.answer()
-        face = test.gateway._context.lane._face
+        face = test.gateway._context.fast_path._face
         await until(lambda: face.clients == count)
         left = []
         async with trio.open_nursery() as nursery:

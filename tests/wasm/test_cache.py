@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from blitz.wasm import apart as apart_module
 from blitz.wasm import cache as cache_module
-from blitz.wasm.apart import CannotStart
+from blitz.wasm import compile_process as apart_module
 from blitz.wasm.cache import CompileCache, default_directory
+from blitz.wasm.compile_process import CannotStart
 from blitz.wasm.engine import Engine
 from blitz.wasm.instance import FAULT
 from blitz.wasm.module import Module

@@ -12,7 +12,7 @@ import pytest
 
 from blitz.errors import ConfigError, InternalError, PluginLoadError
 from blitz.wasm import library
-from blitz.wasm.abi.plan import CAPABILITIES, host_functions
+from blitz.wasm.abi.linkage import CAPABILITIES, host_functions
 from blitz.wasm.engine import Engine
 from blitz.wasm.module import Module
 from blitz.wasm.plugin import Plugin

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from blitz.errors import PluginTrap
-from blitz.wasm.abi.plan import HostFunction, host_functions
+from blitz.wasm.abi.linkage import HostFunction, host_functions
 from blitz.wasm.engine import Engine
 
 from .support import exchanging, running

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blitz.errors import PluginError
-from blitz.wasm import apart as apart_module
 from blitz.wasm import cache as cache_module
+from blitz.wasm import compile_process as apart_module
 from blitz.wasm.cache import CompileCache
 from blitz.wasm.dwarf import read_symbols
 from blitz.wasm.engine import Engine

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from blitz.errors import PluginLoadError
 from blitz.wasm.abi import bindgen, blitz
-from blitz.wasm.abi.plan import Plan
+from blitz.wasm.abi.linkage import Plan
 from blitz.wasm.kinds import foreign_module, how_to_build_a_reactor
 from blitz.wasm.module import Module
 

@@ -16,7 +16,7 @@ import re
 from functools import cache
 
 from blitz.errors import PluginLoadError
-from blitz.wasm.abi.plan import Binding, HostFunction, How, Part, host_functions
+from blitz.wasm.abi.linkage import Binding, HostFunction, How, Part, host_functions
 from blitz.wasm.module import Export, Import, Module, spell_type
 
 __all__ = ["bind", "find_parts", "is_bindgen"]

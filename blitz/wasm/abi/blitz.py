@@ -10,7 +10,7 @@ import difflib
 from functools import cache
 
 from blitz.errors import PluginLoadError
-from blitz.wasm.abi.plan import Binding, HostFunction, How, Part, host_functions
+from blitz.wasm.abi.linkage import Binding, HostFunction, How, Part, host_functions
 from blitz.wasm.module import Export, Import, MemoryType, Module, spell_type
 
 __all__ = ["bind", "check_allocator", "check_memory", "find_parts"]

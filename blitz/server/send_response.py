@@ -18,9 +18,9 @@ from blitz.http.media import is_stream
 from blitz.http.rules import BODILESS, CONTENTLESS, field_value
 from blitz.wasm.chain import CONTINUE, ChainRun
 
+from .back_pressure import await_taker, send_patiently
+from .body_stream import IncomingBody, collect, frame_chunk
 from .heads import field_values
-from .incoming import IncomingBody, collect, frame_chunk
-from .sending import await_taker, send_patiently
 from .splice import SinkBroken, can_splice, splice_body
 from .tunnel import tunnel
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from blitz.http.buffer import Buffer
 
     from .exchange import Exchange
-    from .lane import Handover
+    from .fast_path import Handover
     from .upstream import UpstreamConnection
 
 __all__ = ["DeadUpstream", "read_answer", "relay"]
@@ -157,7 +157,7 @@ async def relay(
 ) -> bool:
     """Ask the plugins about the answer and send it on; True when the client connection stays.
 
-    With *asked* some have been asked in the short lane: all of the body lies behind the head, and what the
+    With *asked* some have been asked on the fast path: all of the body lies behind the head, and what the
     head says of it may be theirs.
     """
     response = exchange.cdata.response
@@ -244,7 +244,7 @@ async def _ask_plugins(
 
 
 def _refuse_parts(response: Any) -> None:
-    """No plugin is asked to change a part as if it were the whole: none was asked for (``forward.RANGES``).
+    """No plugin is asked to change a part as if it were the whole: none was asked for (``RANGES``).
 
     Raises: UpstreamError.
     """
@@ -342,7 +342,7 @@ def _finish_upstream(exchange: Exchange, upstream: UpstreamConnection, body: Inc
         exchange.story.kept(upstream.endpoint, kept=bool(clean))
     if clean:
         exchange.upstream = None
-        exchange.context.lane.resting.give_back(upstream)
+        exchange.context.fast_path.resting.give_back(upstream)
         return
     if body.done and (body.surplus or buffer.start < buffer.end):
         upstream.endpoint.note_unasked()

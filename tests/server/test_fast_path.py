@@ -1,4 +1,4 @@
-"""The short lane decides each exchange anew: what a connection asked before, or ran on, never counts."""
+"""The fast path decides each exchange anew: what a connection asked before, or ran on, never counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import wasmtime
 
 import blitz
 from blitz.config import Answer, Http, Plugin, Route, Timeouts
-from blitz.server import lane as lane_module
+from blitz.server import fast_path as fast_path_module
 from blitz.server.heads import span_bytes
 from blitz.server.route import find_route
 
@@ -70,8 +70,8 @@ async def one_after_the_other(served: Served) -> None:
         await served.send(OK)
 
 
-async def in_the_lane(test: Rig) -> Client:
-    """A connection that the lane has served: the first exchange opens the upstream connection."""
+async def on_the_fast_path(test: Rig) -> Client:
+    """A connection that the fast path has served: the first exchange opens the upstream connection."""
     client = await test.connect()
     for _ in range(3):
         await client.send(get("/"))
@@ -79,9 +79,9 @@ async def in_the_lane(test: Rig) -> Client:
     return client
 
 
-async def test_a_reload_that_ends_the_lane_reaches_connections_in_it() -> None:
+async def test_a_reload_that_ends_the_fast_path_reaches_connections_in_it() -> None:
     async with rig(one_after_the_other) as test:
-        client = await in_the_lane(test)
+        client = await on_the_fast_path(test)
         without = blitz.Config(
             routes=test.config.routes,
             upstreams=test.config.upstreams,
@@ -105,7 +105,7 @@ async def test_an_answer_during_a_drain_says_close() -> None:
             await served.send(OK)
 
     async with rig(script) as test:
-        client = await in_the_lane(test)
+        client = await on_the_fast_path(test)
         await client.send(get("/slow"))
         await asked.wait()
         test.nursery.start_soon(test.gateway.drain)
@@ -116,19 +116,19 @@ async def test_an_answer_during_a_drain_says_close() -> None:
         assert await client.closed()
 
 
-# ---------------------------------------------------------------- what the lane shares with the general path
+# ------------------------------------------------------------ what the fast path shares with the general path
 
 
-async def test_exchanges_of_the_lane_are_counted_and_seen() -> None:
+async def test_exchanges_of_the_fast_path_are_counted_and_seen() -> None:
     async with rig(one_after_the_other) as test:
-        client = await in_the_lane(test)
+        client = await on_the_fast_path(test)
         assert test.gateway.statistics().counters.exchanges == 3
         await client.send(get("/stall"))
         await until(lambda: test.gateway.statistics().in_flight == 1)
         assert test.gateway.statistics().counters.exchanges == 4
 
 
-async def test_an_instance_is_replaced_after_max_requests_in_the_lane(guest: Make) -> None:
+async def test_an_instance_is_replaced_after_max_requests_on_the_fast_path(guest: Make) -> None:
     plugin = guest(f"{REQUEST} (i32.const 0))", max_requests=3)
     async with rig(answering(OK), plugins=[plugin]) as test:
         client = await test.connect()
@@ -139,7 +139,7 @@ async def test_an_instance_is_replaced_after_max_requests_in_the_lane(guest: Mak
         assert (statistics.calls, statistics.made, statistics.live) == (10, 4, 1)
 
 
-async def test_a_plugin_that_answers_in_the_lane_spares_the_upstream(guest: Make) -> None:
+async def test_a_plugin_that_answers_on_the_fast_path_spares_the_upstream(guest: Make) -> None:
     imports = '(import "env" "set_status" (func $status (param i32)))'
     plugin = guest(f"{REQUEST} (call $status (i32.const 403)) (i32.const 1))", imports=imports)
     async with rig(answering(OK), plugins=[plugin]) as test:
@@ -152,14 +152,14 @@ async def test_a_plugin_that_answers_in_the_lane_spares_the_upstream(guest: Make
         assert not test.upstream.connections
 
 
-async def test_a_guest_that_loops_in_the_lane_is_cancelled_and_others_are_served(guest: Make) -> None:
+async def test_a_guest_that_loops_on_the_fast_path_is_cancelled_and_others_are_served(guest: Make) -> None:
     plugin = guest(f"{REQUEST} {LOOP}", timeout=0.2)
     routes = [
         Route(path_prefix="/loop", upstream="main", plugins=["guest"]),
         Route(path_prefix="/", upstream="main", plugins=[]),
     ]
     async with rig(answering(OK), plugins=[plugin], routes=routes) as test:
-        served = await in_the_lane(test)
+        served = await on_the_fast_path(test)
         loops = [await test.connect() for _ in range(8)]
         for client in loops:
             await client.send(get("/loop"))
@@ -192,7 +192,7 @@ async def test_hosts_and_clients_of_a_trusted_proxy_are_told_anew_for_each_reque
             assert f"x-forwarded-for: 192.0.2.{n}".encode() in fields
 
 
-async def test_a_connection_that_others_wait_for_goes_from_the_lane_to_them() -> None:
+async def test_a_connection_that_others_wait_for_goes_from_the_fast_path_to_them() -> None:
     release = trio.Event()
 
     async def script(served: Served) -> None:
@@ -202,7 +202,7 @@ async def test_a_connection_that_others_wait_for_goes_from_the_lane_to_them() ->
             await served.send(OK)
 
     async with rig(script, main={"max_connections": 1}) as test:
-        first = await in_the_lane(test)
+        first = await on_the_fast_path(test)
         second = await test.connect()
         await first.send(get("/slow"))
         await until(lambda: test.gateway.statistics().in_flight == 1)
@@ -213,9 +213,9 @@ async def test_a_connection_that_others_wait_for_goes_from_the_lane_to_them() ->
             assert (await first.answer())[0] == (await second.answer())[0] == 200
 
 
-async def test_waits_of_the_lane_end_at_their_deadlines() -> None:
+async def test_waits_of_the_fast_path_end_at_their_deadlines() -> None:
     async with rig(one_after_the_other, timeouts=Timeouts(keepalive=0.2, first_byte=0.3)) as test:
-        waiting, stalled = await in_the_lane(test), await in_the_lane(test)
+        waiting, stalled = await on_the_fast_path(test), await on_the_fast_path(test)
         await stalled.send(get("/stall"))
         with trio.fail_after(5):
             assert (await stalled.answer())[0] == 504
@@ -223,9 +223,9 @@ async def test_waits_of_the_lane_end_at_their_deadlines() -> None:
         assert test.gateway.statistics().counters.timeouts == 2
 
 
-async def test_a_reload_is_seen_by_the_next_request_of_a_connection_in_the_lane() -> None:
+async def test_a_reload_is_seen_by_the_next_request_of_a_connection_on_the_fast_path() -> None:
     async with rig(one_after_the_other) as test:
-        client = await in_the_lane(test)
+        client = await on_the_fast_path(test)
         moved = blitz.Config(routes=[Route(answer=Answer(410))], upstreams=test.config.upstreams)
         await test.gateway.reload(moved)
         await client.send(get("/"))
@@ -240,33 +240,33 @@ async def test_an_internal_error_ends_one_connection_and_not_the_lane(
             raise RuntimeError("broken")
         return find_route(router, request)
 
-    monkeypatch.setattr(lane_module, "find_route", broken)
+    monkeypatch.setattr(fast_path_module, "find_route", broken)
     routes = [Route(path_prefix="/other", upstream="main"), Route(path_prefix="/", upstream="main")]
     async with rig(answering(OK), routes=routes) as test:
-        others = await in_the_lane(test)
-        client = await in_the_lane(test)
+        others = await on_the_fast_path(test)
+        client = await on_the_fast_path(test)
         await client.send(get("/broken"))
         with trio.fail_after(5):
             assert await client.closed()
         await others.send(get("/"))
         assert (await others.answer())[0] == 200
         assert test.gateway.statistics().counters.internal_errors == 1
-    assert "internal error in the short lane" in caplog.text
+    assert "internal error on the fast path" in caplog.text
 
 
-async def test_idle_upstream_connections_end_when_only_the_lane_works(
+async def test_idle_upstream_connections_end_when_only_the_fast_path_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("blitz.gateway.HOUSEKEEPING_INTERVAL", 0.05)
     async with rig(one_after_the_other, main={"idle_timeout": 0.5}) as test:
-        await in_the_lane(test)
+        await on_the_fast_path(test)
         (endpoint,) = test.gateway._context.runtime.clusters["main"].endpoints
         assert (endpoint.live, endpoint.idle) == (1, 1)
         await until(lambda: (endpoint.live, endpoint.idle) == (0, 0))
 
 
 async def test_what_a_busy_moment_needed_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_module, "MAX_IDLE_SLOTS", 16)
+    monkeypatch.setattr(fast_path_module, "MAX_IDLE_SLOTS", 16)
     release = trio.Event()
 
     async def script(served: Served) -> None:
@@ -277,14 +277,14 @@ async def test_what_a_busy_moment_needed_is_given_back(monkeypatch: pytest.Monke
 
     async with rig(script) as test:
         clients = []
-        for _ in range(50):  # each on a connection of its own that the lane may use
-            clients.append(await in_the_lane(test))
+        for _ in range(50):  # each on a connection of its own that the fast path may use
+            clients.append(await on_the_fast_path(test))
             await clients[-1].send(get("/slow"))
             await until(lambda: test.gateway.statistics().in_flight == len(clients))
-        lane = test.gateway._context.lane
-        busy, in_use = lane.slots
+        fast_path = test.gateway._context.fast_path
+        busy, in_use = fast_path.slots
         release.set()
         for client in clients:
             assert (await client.answer())[0] == 200
-        await until(lambda: lane.slots == (16, 0))
+        await until(lambda: fast_path.slots == (16, 0))
         assert busy >= in_use > 16

@@ -11,17 +11,17 @@ from blitz._native import ffi, lib
 from blitz.errors import ClientError, ShortageError, UpstreamError
 from blitz.http.rules import part_size
 
+from .back_pressure import send_patiently
 from .heads import span_bytes
 from .proxy_protocol import write_header
-from .relay import DeadUpstream, read_answer, relay
-from .sending import send_patiently
+from .send_response import DeadUpstream, read_answer, relay
 from .stream import SocketStream
 from .tls_stream import TlsStream
 from .upload import Upload
 
 if TYPE_CHECKING:
     from .exchange import Exchange
-    from .lane import Handover
+    from .fast_path import Handover
     from .upstream import Cluster, UpstreamConnection
 
 __all__ = ["drop_untrusted", "forward", "go_on_with_answer", "set_host"]
@@ -70,7 +70,7 @@ NO_BODY = FirstPart(NULL, 0, True, _NONE, 0)
 async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None = None) -> bool:
     """Send the request to *cluster*, relay the answer; True when the client connection stays.
 
-    With *begun* the first try has been made in the short lane, as far as that says.
+    With *begun* the first try has been made on the fast path, as far as that says.
 
     A reused connection that turns out dead before a byte of the answer gets one more try on a fresh
     one, if the method allows it and the whole request is still here (RFC 9112 section 9.3.1).
@@ -111,7 +111,7 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
 
 
 async def go_on_with_answer(exchange: Exchange, begun: Handover) -> bool:
-    """The short lane has read the answer, and asked some of the plugins about it: as ``forward``."""
+    """The fast path has read the answer, and asked some of the plugins about it: as ``forward``."""
     upstream, buffer = begun.upstream, begun.answer
     assert upstream is not None
     assert buffer is not None
@@ -174,7 +174,9 @@ async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> Upst
     now = trio.current_time()
     failure: UpstreamError | None = None
     for endpoint in cluster.order(now):
-        connection = None if fresh else exchange.context.lane.resting.take_idle(endpoint, exchange.connection)
+        connection = (
+            None if fresh else exchange.context.fast_path.resting.take_idle(endpoint, exchange.connection)
+        )
         exchange.endpoint = endpoint
         exchange.tries += 1
         if exchange.story is not None:

@@ -1,6 +1,6 @@
-/* lane.h: what the files of the short lane share. lane.c says what it is. */
-#ifndef BLITZ_LANE_H
-#define BLITZ_LANE_H
+/* fast_path.h: what the files of the fast path share. fast_path.c says what it is. */
+#ifndef BLITZ_FAST_H
+#define BLITZ_FAST_H
 #include "guest.h"
 #include "head.h"
 
@@ -23,7 +23,7 @@ typedef struct { uint8_t *ptr; size_t size; } blitz_space;
 
 /* The plugins have changed path or host: do they still lead to what is protected as the route is? Where that
  * cannot be told here: no. */
-bool blitz_lane_stays(const blitz_lane_route *route, const blitz_head *request);
+bool blitz_fast_stays(const blitz_fast_route *route, const blitz_head *request);
 /* recv and scan. -> bytes of the head; 0: io->got bytes are there, and no head was found in them. Short: the
  * connection is kept, and a body is of known length, of max_body bytes at most (0: any), and all here. */
 int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,

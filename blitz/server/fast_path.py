@@ -1,17 +1,18 @@
-"""The short lane: most exchanges, without a line of Python.
+"""The fast path: most exchanges, without a line of Python.
 
 An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
 no plugin wants the body of the answer, all say "continue" (or one answers), and the answer came whole in one
 read too.
-``native/lane.c`` runs them: every turn of the event loop it does for all its connections what is ready. A
-connection's task sleeps in ``serve_short`` meanwhile.
+``native/fast_path.c`` runs them: every turn of the event loop it does for all its connections what is ready.
+A connection's task sleeps in ``serve_short`` meanwhile.
 
 Whatever is not short is handed over to the general path (``exchange.py``) at the step it has reached: a
-``Handover`` holds what is there, and ``Connection.run`` goes on with it. The lane decides nothing that the
-general path would decide otherwise: the same tests run over both; limits, rules, counters are the same.
+``Handover`` holds what is there, and ``Connection.run`` goes on with it. The fast path decides nothing
+that the general path would decide otherwise: the same tests run over both; limits, rules, counters are the
+same.
 
-trio waits for the lane's epoll; when its loop comes back from waiting, an instrument hook (``after_io_wait``)
-runs the lane's turn: no task switch, and no system call to arm a wait.
+trio waits for the fast path's epoll; when its loop comes back from waiting, an instrument hook
+(``after_io_wait``) runs the fast path's turn: no task switch, and no system call to arm a wait.
 """
 
 from __future__ import annotations
@@ -45,17 +46,17 @@ if TYPE_CHECKING:
     from .runtime import RouteEntry, Runtime
     from .upstream import Endpoint, UpstreamConnection
 
-__all__ = ["CANCELLED", "CLOSED", "HEAD_BYTES", "RELOADED", "Handover", "Lane", "serve_short"]
+__all__ = ["CANCELLED", "CLOSED", "HEAD_BYTES", "RELOADED", "FastPath", "Handover", "serve_short"]
 
 _log = logging.getLogger("blitz.server")
 
-_ASK = lib.BLITZ_LANE_ASK
-_HAND_OVER = lib.BLITZ_LANE_HAND_OVER
-_STAYS = (lib.BLITZ_LANE_RETURNED, lib.BLITZ_LANE_LOGGED)
+_ASK = lib.BLITZ_FAST_ASK
+_HAND_OVER = lib.BLITZ_FAST_HAND_OVER
+_STAYS = (lib.BLITZ_FAST_RETURNED, lib.BLITZ_FAST_LOGGED)
 
 CANCELLED = "cut off: the gateway was cancelled"
 CLOSED = "closed"  # the client has gone between two requests
-RELOADED = "reloaded"  # what runs now may have no short lane; the next request is there, unread
+RELOADED = "reloaded"  # what runs now may have no fast path; the next request is there, unread
 HEAD_BYTES = "head bytes"  # the first bytes of a request are in connection.buffer
 
 SCRATCH_SIZE = 256 * 1024
@@ -65,7 +66,7 @@ MAX_IDLE_SLOTS = 256  # kept for reuse: 4 MiB of head buffers
 
 @dataclass(slots=True)
 class Handover:
-    """Where the lane stopped with a complete request head in ``connection.buffer``.
+    """Where the fast path stopped with a complete request head in ``connection.buffer``.
 
     Attributes:
         cdata: the native exchange; its owner is whoever takes the handover.
@@ -102,22 +103,22 @@ async def serve_short(connection: Connection) -> Handover | str:
 
     The connection has no buffer and nothing unread. Raises trio.BrokenResourceError.
     """
-    lane = connection.context.lane
-    stay = lane.enter(connection)
+    fast_path = connection.context.fast_path
+    parked = fast_path.enter(connection)
 
     def abort(_: RaiseCancelT) -> Abort:
-        lane.leave(connection)
+        fast_path.leave(connection)
         return Abort.SUCCEEDED
 
     await wait_task_rescheduled(abort)
-    if stay.error:
-        raise trio.BrokenResourceError(f"socket connection broken: {os.strerror(stay.error)}")
-    return stay.stopped
+    if parked.error:
+        raise trio.BrokenResourceError(f"socket connection broken: {os.strerror(parked.error)}")
+    return parked.stopped
 
 
 @dataclass(slots=True)
-class _Stay:
-    """A connection in the lane.
+class _Parked:
+    """A connection on the fast path.
 
     Attributes:
         peer: the client of its present exchange.
@@ -131,7 +132,7 @@ class _Stay:
     error: int = 0
 
 
-class Lane(trio.abc.Instrument):
+class FastPath(trio.abc.Instrument):
     """One per gateway. Start ``run`` once in its nursery; nothing may enter before that.
 
     Attributes:
@@ -140,42 +141,42 @@ class Lane(trio.abc.Instrument):
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
-        lane = lib.blitz_lane_new()
-        if lane == ffi.NULL:
-            raise InternalError(f"no short lane: {os.strerror(ffi.errno)}")
-        self._lane = ffi.gc(lane, lib.blitz_lane_free)
-        self._face = lib.blitz_lane_face_of(lane)
+        fast_path = lib.blitz_fast_new()
+        if fast_path == ffi.NULL:
+            raise InternalError(f"no fast path: {os.strerror(ffi.errno)}")
+        self._native = ffi.gc(fast_path, lib.blitz_fast_free)
+        self._face = lib.blitz_fast_face_of(fast_path)
         self._face.date = context.date
         self._face.date_len = len(context.date)
-        self._report = ffi.new("blitz_lane_report *")
+        self._report = ffi.new("blitz_fast_report *")
         self._scratch = Buffer(SCRATCH_SIZE)
         self._answer = context.buffers.take()
         self._lend()
         self._slots: list[tuple[Buffer, Any]] = []  # what the native slots have been lent
-        self._stays: dict[int, _Stay] = {}  # by descriptor
+        self._parked: dict[int, _Parked] = {}  # by descriptor
         self._entries: dict[int, RouteEntry] = {}  # by the ids of their native routes
-        self.resting = Resting(self._lane)
+        self.resting = Resting(self._native)
         self._id_field = b""
         self._entered = trio.Event()
         self._again: Task | None = None
 
     @property
     def in_flight(self) -> int:
-        """Exchanges that run in the lane and wait for their upstream."""
+        """Exchanges that run on the fast path and wait for their upstream."""
         return int(self._face.in_flight)
 
     @property
     def slots(self) -> tuple[int, int]:
-        """How many buffers and exchanges the lane holds, and how many of them are in use."""
+        """How many buffers and exchanges the fast path holds, and how many of them are in use."""
         return len(self._slots), int(self._face.slots - self._face.free_slots)
 
     def in_hand(self, connection: Connection) -> tuple[bytes, bytes, str, float] | None:
         """The exchange of *connection* that runs here: method, target, route, when it began (trio's time).
         None: it has none here."""
-        if connection.exchange is not None or connection.stream.fileno() not in self._stays:
+        if connection.exchange is not None or connection.stream.fileno() not in self._parked:
             return None
-        report = ffi.new("blitz_lane_report *")
-        lib.blitz_lane_look(self._lane, connection.stream.fileno(), report)
+        report = ffi.new("blitz_fast_report *")
+        lib.blitz_fast_look(self._native, connection.stream.fileno(), report)
         found = report.line
         if not found.method.len:
             return None
@@ -184,7 +185,7 @@ class Lane(trio.abc.Instrument):
         return method, target, route, found.began
 
     def take_exchanges(self) -> int:
-        """Exchanges that have begun in the lane since the last time."""
+        """Exchanges that have begun on the fast path since the last time."""
         exchanges = int(self._face.exchanges)
         self._face.exchanges = 0
         return exchanges
@@ -218,9 +219,9 @@ class Lane(trio.abc.Instrument):
         Thousands may wait: they go a few at a time, and to the last of them even when this is cancelled.
         """
         self._face.draining = 1
-        report = ffi.new("blitz_lane_report *")
+        report = ffi.new("blitz_fast_report *")
         woken = 0
-        while lib.blitz_lane_next_idle(self._lane, report):
+        while lib.blitz_fast_next_idle(self._native, report):
             self._wake(report, RELOADED)
             woken += 1
             if woken % MAX_AT_ONCE == 0:
@@ -228,28 +229,28 @@ class Lane(trio.abc.Instrument):
 
     # -- coming and going
 
-    def enter(self, connection: Connection) -> _Stay:
-        """The present task sleeps from now on; the lane wakes it. Raises trio.BrokenResourceError."""
+    def enter(self, connection: Connection) -> _Parked:
+        """The present task sleeps from now on; the fast path wakes it. Raises trio.BrokenResourceError."""
         peer = connection.peer
         # An idle connection needs no options: they are made with its first request, or anew after a reload.
-        options = connection.lane_options_for(peer) if connection.served else ffi.NULL
-        stay = _Stay(current_task(), connection, peer)
+        options = connection.fast_path_options_for(peer) if connection.served else ffi.NULL
+        parked = _Parked(current_task(), connection, peer)
         fd = connection.stream.fileno()
-        failed = lib.blitz_lane_enter(
-            self._lane, fd, peer.struct, options, peer.trusted, connection.served > 0, trio.current_time()
+        failed = lib.blitz_fast_enter(
+            self._native, fd, peer.struct, options, peer.trusted, connection.served > 0, trio.current_time()
         )
         if failed:
-            raise trio.BrokenResourceError(f"the short lane cannot watch it: {os.strerror(failed)}")
+            raise trio.BrokenResourceError(f"the fast path cannot watch it: {os.strerror(failed)}")
         connection.timer.disarm()
-        self._stays[fd] = stay
+        self._parked[fd] = parked
         self._entered.set()
-        return stay
+        return parked
 
     def leave(self, connection: Connection) -> None:
         """Take a connection out, whatever it does."""
         fd = connection.stream.fileno()
-        report = ffi.new("blitz_lane_report *")
-        lib.blitz_lane_leave(self._lane, fd, report)
+        report = ffi.new("blitz_fast_report *")
+        lib.blitz_fast_leave(self._native, fd, report)
         if report.told:
             self._see_to_pools(report)
         if report.slot >= 0:
@@ -261,7 +262,7 @@ class Lane(trio.abc.Instrument):
             if begun.upstream is not None:
                 exchange.endpoint = begun.upstream.endpoint
                 exchange.tries = 1
-        del self._stays[fd]
+        del self._parked[fd]
 
     # -- the event loop
 
@@ -271,14 +272,14 @@ class Lane(trio.abc.Instrument):
         self._context.turns.start(self._keep_awake)
         try:
             async with trio.open_nursery() as nursery:
-                lost = "those in the short lane do not time out"
-                nursery.start_soon(keep_going, "deadlines of the short lane", lost, self._expire)
+                lost = "those on the fast path do not time out"
+                nursery.start_soon(keep_going, "deadlines of the fast path", lost, self._expire)
                 nursery.start_soon(keep_going, "turns", "what is more than one turn waits", self._go_round)
                 while True:
-                    await trio.lowlevel.wait_readable(lib.blitz_lane_fileno(self._lane))
+                    await trio.lowlevel.wait_readable(lib.blitz_fast_fileno(self._native))
         finally:
             trio.lowlevel.remove_instrument(self)
-            lib.blitz_lane_close(self._lane)
+            lib.blitz_fast_close(self._native)
             self._context.turns.stop()
 
     def after_io_wait(self, timeout: float) -> None:
@@ -290,27 +291,27 @@ class Lane(trio.abc.Instrument):
             self._turn()
         except Exception:
             self._context.counters.internal_errors += 1
-            _log.exception("internal error in the short lane")
-            stay = self._stays.get(self._report.fd)
-            if stay is not None:
-                stay.connection.nursery.cancel_scope.cancel()
+            _log.exception("internal error on the fast path")
+            parked = self._parked.get(self._report.fd)
+            if parked is not None:
+                parked.connection.nursery.cancel_scope.cancel()
 
     def _turn(self) -> None:
-        """Do what is ready, and what the lane reports of it."""
+        """Do what is ready, and what the fast path reports of it."""
         self._context.refresh_date()
-        lane, report, turns = self._lane, self._report, self._context.turns
+        fast_path, report, turns = self._native, self._report, self._context.turns
         self._face.held = turns.held
-        what = lib.blitz_lane_turn(lane, trio.current_time(), report)
+        what = lib.blitz_fast_turn(fast_path, trio.current_time(), report)
         while what:
             if what == _ASK:
                 what = self._route(report)
-            while what == lib.BLITZ_LANE_LOGS:
+            while what == lib.BLITZ_FAST_LOGS:
                 what = self._take_logs(report)
-            if what == lib.BLITZ_LANE_NO_SLOT:
+            if what == lib.BLITZ_FAST_NO_SLOT:
                 self._add_slots()
             elif what:
                 self._take(what, report)
-            what = lib.blitz_lane_go_on(lane, report)
+            what = lib.blitz_fast_go_on(fast_path, report)
         if turns.waiting:
             turns.next_pass(used_up=bool(self._face.used_up))
         if self._has_more:
@@ -341,8 +342,8 @@ class Lane(trio.abc.Instrument):
             await trio.lowlevel.checkpoint()
 
     async def _expire(self) -> None:
-        """Look at the deadlines of those in the lane."""
-        report = ffi.new("blitz_lane_report *")
+        """Look at the deadlines of those on the fast path."""
+        report = ffi.new("blitz_fast_report *")
         while True:
             if not self._face.clients and not self._drop_slots():
                 self._entered = trio.Event()
@@ -350,8 +351,8 @@ class Lane(trio.abc.Instrument):
             await trio.sleep(TICK)
             self._drop_slots()
             expired = 0
-            while lib.blitz_lane_expired(self._lane, trio.current_time(), report):
-                timer = self._stays[report.fd].connection.timer
+            while lib.blitz_fast_expired(self._native, trio.current_time(), report):
+                timer = self._parked[report.fd].connection.timer
                 waiting = "keepalive" if report.served else "first request"
                 if report.upstream >= 0:
                     waiting = "total" if report.is_total else "first byte"
@@ -365,9 +366,9 @@ class Lane(trio.abc.Instrument):
     # -- reports
 
     def _route(self, report: Any) -> int:
-        """A short request waits for its route: find it, go on. Returns what the lane reports of that."""
-        stay = self._stays[report.fd]
-        connection = stay.connection
+        """A short request waits for its route: find it, go on. Returns what the fast path reports of that."""
+        parked = self._parked[report.fd]
+        connection = parked.connection
         request = self._slots[report.slot][1].request
         peer = connection.peer
         native = options = ffi.NULL
@@ -381,15 +382,15 @@ class Lane(trio.abc.Instrument):
                 peer = connection.client_of(request)
             host = entry.cluster.host if entry.cluster is not None else b""
             told = span_bytes(request, request.host) if host else b""
-            options = connection.lane_options_for(peer, told, host)
-        stay.peer = peer
-        return int(lib.blitz_lane_route_it(self._lane, report.fd, native, peer.struct, options, report))
+            options = connection.fast_path_options_for(peer, told, host)
+        parked.peer = peer
+        return int(lib.blitz_fast_route_it(self._native, report.fd, native, peer.struct, options, report))
 
     def _take_logs(self, report: Any) -> int:
-        """A plugin has left log lines, and its exchange goes on. Returns what the lane reports of that."""
+        """A plugin has left log lines, and its exchange goes on. Returns what it reports of that."""
         pool = self._entries[report.route.id].chain.pools[report.index]
         emit_log_of(pool.instances[report.instance], self._slots[report.slot][1])
-        return int(lib.blitz_lane_accept(self._lane, report.fd, report))
+        return int(lib.blitz_fast_accept(self._native, report.fd, report))
 
     def _see_to_pools(self, report: Any) -> None:
         """Instances have come back that are worn, or that somebody waits for."""
@@ -397,7 +398,7 @@ class Lane(trio.abc.Instrument):
             pool.see_to_returned()
 
     def _take(self, what: int, report: Any) -> None:
-        if what == lib.BLITZ_LANE_STIRRED:
+        if what == lib.BLITZ_FAST_STIRRED:
             self.resting.stirred(report.fd)
             return
         if report.unfit >= 0:
@@ -410,27 +411,27 @@ class Lane(trio.abc.Instrument):
             self._end_line(what, report)
         if what == _HAND_OVER:
             self._wake(report, self._handover(report))
-        elif what == lib.BLITZ_LANE_UNSENT:
+        elif what == lib.BLITZ_FAST_UNSENT:
             unsent = ffi.buffer(report.unsent, report.n_unsent)[:]
             self._wake(report, Handover(unsent_answer=unsent))
-        elif what == lib.BLITZ_LANE_HEAD_BYTES:
-            stay = self._stays[report.fd]
-            stay.connection.buffer, cdata = self._take_slot(report)
+        elif what == lib.BLITZ_FAST_HEAD_BYTES:
+            parked = self._parked[report.fd]
+            parked.connection.buffer, cdata = self._take_slot(report)
             self._context.give_exchange(cdata)
             self._wake(report, HEAD_BYTES)
         elif what not in _STAYS:
-            self._wake(report, RELOADED if what == lib.BLITZ_LANE_RELOADED else CLOSED, report.error)
+            self._wake(report, RELOADED if what == lib.BLITZ_FAST_RELOADED else CLOSED, report.error)
 
     def _wake(self, report: Any, stopped: Handover | str, error: int = 0) -> None:
-        stay = self._stays.pop(report.fd)
-        stay.stopped = stopped
-        stay.error = error
-        stay.connection.served += report.served
-        reschedule(stay.task)
+        parked = self._parked.pop(report.fd)
+        parked.stopped = stopped
+        parked.error = error
+        parked.connection.served += report.served
+        reschedule(parked.task)
 
     def _handover(self, report: Any) -> Handover:
-        stay = self._stays[report.fd]
-        connection = stay.connection
+        parked = self._parked[report.fd]
+        connection = parked.connection
         connection.buffer, cdata = self._take_slot(report)
         connection.buffer.start = report.size
         connection.busy = True
@@ -452,7 +453,7 @@ class Lane(trio.abc.Instrument):
             method,
             target,
             self._entries[report.route.id],
-            stay.peer,
+            parked.peer,
             report.step,
             upstream,
             ffi.buffer(report.unsent, report.n_unsent)[:] if report.n_unsent else b"",
@@ -473,8 +474,8 @@ class Lane(trio.abc.Instrument):
         return line
 
     def _end_line(self, what: int, report: Any) -> None:
-        """The exchange in a report has ended in the lane, but for the rest of its answer: its line."""
-        stay, found = self._stays[report.fd], report.line
+        """The exchange in a report has ended on the fast path, but for the rest of its answer: its line."""
+        parked, found = self._parked[report.fd], report.line
         line = self._line(report, _bytes(found.method), _bytes(found.target))
         line.sent = found.sent
         entry = line.entry = self._entries[report.route.id]
@@ -486,33 +487,33 @@ class Lane(trio.abc.Instrument):
             line.upstream = entry.cluster.endpoints[report.endpoint].name
             line.tries = 1
         status = found.status
-        if what == lib.BLITZ_LANE_BROKEN:
+        if what == lib.BLITZ_FAST_BROKEN:
             note_broken(line)
             status = 0
-        line.known = (ffi.buffer(found.id)[:].decode(), stay.peer, status)
-        if what == lib.BLITZ_LANE_UNSENT:
-            stay.connection.line = line
+        line.known = (ffi.buffer(found.id)[:].decode(), parked.peer, status)
+        if what == lib.BLITZ_FAST_UNSENT:
+            parked.connection.line = line
         else:
             line.write(*line.known)
 
     def _upstream(self, report: Any, fd: int) -> UpstreamConnection:
-        """The connection behind a descriptor that the lane took from the endpoint of the report's route."""
+        """The connection behind a descriptor taken from the endpoint of the report's route."""
         cluster = self._entries[report.route.id].cluster
         assert cluster is not None
         endpoint: Endpoint = cluster.endpoints[report.endpoint]
         return endpoint.taken(fd)
 
-    # -- what the lane is lent
+    # -- what the fast path is lent
 
     def _lend(self) -> None:
         answer, scratch = self._answer, self._scratch
-        lib.blitz_lane_lend(self._lane, answer.ptr, answer.size, scratch.ptr, scratch.size)
+        lib.blitz_fast_lend(self._native, answer.ptr, answer.size, scratch.ptr, scratch.size)
 
     def _add_slots(self) -> None:
         for _ in range(MORE_SLOTS):
-            index = lib.blitz_lane_add_slot(self._lane)
+            index = lib.blitz_fast_add_slot(self._native)
             if index < 0:
-                raise InternalError("out of memory for the short lane")
+                raise InternalError("out of memory for the fast path")
             self._slots.append((self._context.buffers.take(), self._context.take_exchange()))
             self._fill_slot(index)
 
@@ -527,13 +528,13 @@ class Lane(trio.abc.Instrument):
 
     def _fill_slot(self, index: int) -> None:
         buffer, cdata = self._slots[index]
-        lib.blitz_lane_fill_slot(self._lane, index, buffer.ptr, buffer.size, cdata)
+        lib.blitz_fast_fill_slot(self._native, index, buffer.ptr, buffer.size, cdata)
 
     def _drop_slots(self) -> bool:
         """Give a few back if a busy moment has left many free; True: there may be more of them."""
         face = self._face
         for _ in range(MORE_SLOTS):
-            if face.free_slots <= MAX_IDLE_SLOTS or lib.blitz_lane_drop_slot(self._lane) < 0:
+            if face.free_slots <= MAX_IDLE_SLOTS or lib.blitz_fast_drop_slot(self._native) < 0:
                 return False
             self._slots.pop()
         return True

@@ -1,4 +1,4 @@
-/* reason.c: the standard reason phrases (RFC 9110 section 15, and the registry's later entries). */
+/* reason_phrase.c: the standard reason phrases (RFC 9110 section 15, and the registry's later entries). */
 #include "head.h"
 
 const char *blitz_reason(uint32_t status)

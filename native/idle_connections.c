@@ -1,4 +1,4 @@
-/* endpoint.c: the idle connections to one endpoint, and whose turn it is of several endpoints.
+/* idle_connections.c: the idle connections to one endpoint, and whose turn it is of several endpoints.
  *
  * The last used one goes first, so that those that are not needed age and are closed; but not before it has been
  * quiet for a moment. An upstream that sends a second answer behind the first (by its own fault, or because a
@@ -7,7 +7,7 @@
  *
  * None becomes older than max_age, however busy it is: a name that moved, or a balancer behind an address that did,
  * is followed by new connections. The age is looked at when one comes back and when it is taken. */
-#include "lane.h"
+#include "fast_path.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

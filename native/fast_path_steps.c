@@ -1,8 +1,8 @@
-/* lane_steps.c: the steps of a short exchange, each one system call and one pass over a head. See lane.h.
+/* fast_path_steps.c: the steps of a short exchange, each one system call and one pass over a head. See fast_path.h.
  *
  * Nothing here decides anything that the general path would decide otherwise.
  */
-#include "lane.h"
+#include "fast_path.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -46,7 +46,7 @@ static bool counts_hops(const blitz_head *head)
     return first == 'O' || first == 'T';
 }
 
-bool blitz_lane_stays(const blitz_lane_route *route, const blitz_head *request)
+bool blitz_fast_stays(const blitz_fast_route *route, const blitz_head *request)
 {
     if (route->alone || route->paths == NULL)
         return route->alone;

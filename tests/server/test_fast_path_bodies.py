@@ -1,6 +1,6 @@
-"""In the short lane: bodies that came whole, the request's id, the time of an exchange, several endpoints.
+"""In the fast path: bodies that came whole, the request's id, the time of an exchange, several endpoints.
 
-The lane and the general path must do the same for every sequence of requests on a connection.
+The fast path and the general path must do the same for every sequence of requests on a connection.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from blitz.config import Limits, Plugin, Timeouts, Upstream
 
 from .harness import FakeUpstream, Script, Served, answering, rig
-from .test_lane import OK, get, in_the_lane, one_after_the_other
+from .test_fast_path import OK, get, on_the_fast_path, one_after_the_other
 from .test_plugins import HEAD, REQUEST
 
 # The first letter of the path says what the plugin does: e edits the body, s answers, anything else passes.
@@ -150,7 +150,7 @@ def test_both_paths_do_the_same_with_bodies(
 
 async def test_a_body_over_the_limit_is_refused_also_where_it_came_whole() -> None:
     async with rig(answering(OK), limits=Limits(max_body_size=8)) as test:
-        client = await in_the_lane(test)
+        client = await on_the_fast_path(test)
         await client.send(post("/", b"12345678"))
         assert (await client.answer())[0] == 200
         await client.send(post("/", b"123456789"))
@@ -184,7 +184,7 @@ async def test_every_request_of_a_connection_has_an_id_of_its_own() -> None:
 async def test_an_exchange_ends_when_its_time_is_over_wherever_it_is(parser: str) -> None:
     timeouts = Timeouts(total=0.3, first_byte=60)
     async with rig(one_after_the_other, parser=parser, timeouts=timeouts) as test:
-        client = await in_the_lane(test)
+        client = await on_the_fast_path(test)
         began = trio.current_time()
         await client.send(get("/stall"))
         with trio.fail_after(10):
@@ -192,7 +192,7 @@ async def test_an_exchange_ends_when_its_time_is_over_wherever_it_is(parser: str
         assert trio.current_time() - began >= 0.3
 
 
-async def test_the_time_goes_on_where_the_lane_hands_over() -> None:
+async def test_the_time_goes_on_where_the_fast_path_hands_over() -> None:
     """The answer's head comes late and without its end: what is left is not a whole time again."""
 
     async def script(served: Served) -> None:
@@ -205,7 +205,7 @@ async def test_the_time_goes_on_where_the_lane_hands_over() -> None:
             await trio.sleep_forever()
 
     async with rig(script, timeouts=Timeouts(total=0.6)) as test:
-        client = await in_the_lane(test)
+        client = await on_the_fast_path(test)
         began = trio.current_time()
         await client.send(get("/drip"))
         with trio.fail_after(10):
@@ -214,7 +214,7 @@ async def test_the_time_goes_on_where_the_lane_hands_over() -> None:
         assert 0.5 <= trio.current_time() - began < 0.9
 
 
-async def test_endpoints_take_turns_in_the_lane_and_one_that_is_gone_is_passed_over() -> None:
+async def test_endpoints_take_turns_on_the_fast_path_and_one_that_is_gone_is_passed_over() -> None:
     served = {"first": 0, "second": 0}
 
     def counted(name: str) -> Script:
@@ -241,7 +241,7 @@ async def test_endpoints_take_turns_in_the_lane_and_one_that_is_gone_is_passed_o
         nursery.cancel_scope.cancel()
 
 
-async def test_an_endpoint_that_refuses_is_tried_last_in_the_lane_too() -> None:
+async def test_an_endpoint_that_refuses_is_tried_last_on_the_fast_path_too() -> None:
     gone = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = gone[0].socket.getsockname()[1]
     await gone[0].aclose()

@@ -1,4 +1,4 @@
-"""A notice board in memory that all processes of a service share: each writes on its own slot, anybody reads.
+"""A scoreboard in memory that all processes of a service share: each writes its own slot, anybody reads.
 
 Made before the fork (an anonymous shared mapping). A slot has two pages that its writer uses in turn, so that
 one that dies while it writes leaves its last notice readable; a checksum tells a page that is being written
@@ -11,7 +11,7 @@ import mmap
 import struct
 import zlib
 
-__all__ = ["PAGE_SIZE", "Board"]
+__all__ = ["PAGE_SIZE", "Scoreboard"]
 
 PAGE_SIZE = 128 * 1024  # more than 500 plugins and endpoints take
 _TURN = struct.Struct("=Q")  # of a slot: how often it was written; the page of the last time is turn % 2
@@ -20,7 +20,7 @@ _SLOT_SIZE = 4096 + 2 * PAGE_SIZE
 _READS = 20  # tries: a writer is in the way for microseconds
 
 
-class Board:
+class Scoreboard:
     """*slots* slots, numbered from 0; each has one writer at a time."""
 
     def __init__(self, slots: int) -> None:

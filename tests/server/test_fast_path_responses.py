@@ -1,4 +1,4 @@
-"""Response hooks in the short lane: whatever they do, the general path does the same with it."""
+"""Response hooks on the fast path: whatever they do, the general path does the same with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from blitz.config import Plugin, Timeouts
 
 from .harness import Rig, Served, rig, until
-from .test_lane import get
+from .test_fast_path import get
 
 # The response's x-act says what the guest does to it, on the plugin that x-who names ("a" or "b").
 GUEST = """(module
@@ -180,7 +180,7 @@ async def test_an_exchange_that_is_cut_gives_the_instance_back(tmp_path: Path) -
         assert (found.live, found.idle) == (1, 1)
 
 
-async def test_who_waits_for_an_instance_gets_the_one_that_the_lane_gives_back(tmp_path: Path) -> None:
+async def test_who_waits_for_an_instance_gets_the_one_that_the_fast_path_gives_back(tmp_path: Path) -> None:
     release = trio.Event()
 
     async def script(served: Served) -> None:

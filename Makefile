@@ -26,7 +26,7 @@ run: $(VENV)/.run $(EXTENSION)
 	$(VENV)/bin/blitz demo $(ARGS)
 
 test: $(VENV)/.dev $(EXTENSION)
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev lint-native
 	$(VENV)/bin/ruff check .

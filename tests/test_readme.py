@@ -12,6 +12,7 @@ import pytest
 
 from .cli.commands import PLUGINS, ROOT, blitz, curl, environment, serving
 from .plugins.toolchain import run_zig
+from .ports import free_port
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -102,9 +103,7 @@ def test_the_first_plugin_is_built_and_stands_in_front_of_something(tmp_path: Pa
     assert compile_it.startswith("pip install ziglang==")
     shutil.copy(ROOT / "README.md", tmp_path)
     words = upstream.partition("&")[0].split()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     server = subprocess.Popen(
         [sys.executable, *(port if word == "9000" else word for word in words[1:])],
         cwd=tmp_path,

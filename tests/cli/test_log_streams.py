@@ -21,6 +21,7 @@ import pytest
 
 from tests.conftest import compile_wat
 
+from ..ports import free_port
 from .commands import PATIENCE, blitz, curl, environment, serving
 
 FORGED = r"a\0d\0a2026-01-01T00:00:00.000Z error server: forged\0a{\"forged\":1}\1b[2J\ff\e2\80\ae"
@@ -248,9 +249,7 @@ Sink = Callable[[], tuple[int, list[int]]]
 @contextmanager
 def running_into(sink: Sink, site: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A gateway whose standard error is *sink*, and the port where it listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     text = CONFIG.replace("127.0.0.1:0", f"127.0.0.1:{port}").replace("workers = 2", "workers = 1")
     (site / "blitz.toml").write_text(text)
     fd, others = sink()

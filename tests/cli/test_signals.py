@@ -20,8 +20,9 @@ import pytest
 
 from tests.test_workers_compiling import compilers, put_bomb
 
+from ..ports import free_port
 from .commands import ROOT, environment
-from .test_streams import family, free_port, get
+from .test_streams import family, get
 
 SOON = 30.0  # seconds
 HUP, USR1, USR2, PIPE = signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE

@@ -13,13 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from ..ports import free_port
+
 CLOSED = [set(some) for count in (1, 2, 3) for some in itertools.combinations(range(3), count)]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def get(port: int) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ..ports import free_port
 from .origin import blob
 
 ROOT = Path(__file__).parents[2]
@@ -96,12 +97,6 @@ def _status(pid: int, key: str) -> int:
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024
     raise KeyError(key)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import trustme
 
-from .conftest import LARGE, ROOT, Process, free_port
+from ..ports import free_port
+from .conftest import LARGE, ROOT, Process
 from .origin import blob
 from .test_clients import (
     EXPECTED,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import trio
 
-from .conftest import Process, free_port
+from ..ports import free_port
+from .conftest import Process
 
 trio_websocket = pytest.importorskip("trio_websocket")
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import trio
 
-from ..e2e.conftest import Process, free_port
+from ..e2e.conftest import Process
+from ..ports import free_port
 from .faults import FAULTS, Fault, run_fault
 
 MAX_P99 = 3.0  # seconds: a client that was forgotten, on whatever machine; benchmarks/ has the speed

@@ -16,7 +16,8 @@ import pytest
 import trio
 import trustme
 
-from ..e2e.conftest import Process, free_port
+from ..e2e.conftest import Process
+from ..ports import free_port
 from .faults import Address, Attack, Fault, Seen, run_fault
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,8 @@ import trio
 
 from tests.conftest import compile_wat
 
-from ..e2e.conftest import Process, free_port
+from ..e2e.conftest import Process
+from ..ports import free_port
 
 KIB = 1024
 PART = 256 * KIB

@@ -23,6 +23,8 @@ from blitz.routing.match import Router, Rule
 from tests.server.harness import rig
 from tests.server.test_plugins import HEAD, REQUEST
 
+from ..ports import free_port
+
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/bin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,12 +55,6 @@ http {{
 }}
 """
 ROUTER = Router([Rule(b"", b"/", "root"), Rule(b"", b"/admin", "admin"), Rule(b"", b"/public", "public")])
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..ports import free_port
 from .link import certificate
 
 __all__ = ["TARGETS", "Target", "running"]
@@ -135,7 +136,7 @@ class running:
 
     def __init__(self, target: Target, upstream: int, profile: str = "plain") -> None:
         self.target, self.upstream, self.profile = target, upstream, profile
-        self.port = _free_port()
+        self.port = free_port()
         self.last_output = ""  # once it has ended
 
     def __enter__(self) -> tuple[str, int]:
@@ -148,7 +149,7 @@ class running:
                 if not attempt:
                     self._scratch.cleanup()
                     raise
-                self.port = _free_port()  # somebody was quicker
+                self.port = free_port()  # somebody was quicker
         return ("127.0.0.1", self.port)
 
     def __exit__(self, *_: object) -> None:
@@ -194,12 +195,6 @@ class running:
         raise RuntimeError(
             f"{self.target.name} does not listen on port {self.port}; its output:\n{self.output()}"
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,17 +15,12 @@ import trio
 
 from blitz.config import Certificate, Listener, Tls, Upstream, UpstreamTls
 
+from ..ports import free_port
 from .harness import Client, authority, localhost_certificate, rig
 from .test_trust import ask
 
 PROGRAM = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs haproxy")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 DEFAULTS = """

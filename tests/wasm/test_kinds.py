@@ -27,7 +27,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b
 
 FILES = [
     (LFS, "as a pointer of Git LFS does", "run `git lfs pull`"),
-    (gzip.compress(b"\0asm\1\0\0\0"), "as a gzip file does", "unpack it with gunzip"),
+    (gzip.compress(b"\0asm\1\0\0\0", mtime=0), "as a gzip file does", "unpack it with gunzip"),
     (b"PK\3\4" + bytes(30), "as a zip archive does", "unpack it"),
     (b"\n <!DOCTYPE html><title>404</title>", "as an HTML page does", "download the file itself"),
     (b"\xef\xbb\xbf<HTML>", "as an HTML page does", "download the file itself"),

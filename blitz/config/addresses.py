@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
+from itertools import product
 from urllib.parse import unquote
 
 import msgspec
@@ -37,6 +38,7 @@ _UNCLEAR = re.compile(
 )
 
 _ANY = frozenset(("0.0.0.0", "::"))  # every interface of one family; an empty host is that of both
+_LOCALHOST = {"localhost": ("127.0.0.1", "::1")}  # RFC 6761 section 6.3
 _LISTEN_HELP = 'write host:port, such as "127.0.0.1:8080" or "[::1]:8080", or ":8080" for every interface'
 _ENDPOINT_HELP = 'write such as "http://127.0.0.1:9000", "https://api.example.org" or "unix:/run/app.sock"'
 _MAX_SOCKET_PATH = 107  # unix(7): sun_path holds 108 bytes with the NUL
@@ -60,15 +62,13 @@ class Address(msgspec.Struct, frozen=True):
         return f"{_bracketed(self.host)}:{self.port}"
 
     def takes_port_of(self, other: Address) -> bool:
-        """Can the two not be listened on at once? What a name stands for is not known here."""
+        """Can the two not be listened on at once? Of names only localhost is known here."""
         if not self.port or self.port != other.port:
             return False
         if self.host == other.host or not self.host or not other.host:
             return True
-        if _ANY.isdisjoint((self.host, other.host)):
-            return False
-        families = {_family(self.host), _family(other.host)}
-        return len(families) == 1 and 0 not in families
+        pairs = product(_LOCALHOST.get(self.host, (self.host,)), _LOCALHOST.get(other.host, (other.host,)))
+        return any(_take_the_same(one, another) for one, another in pairs)
 
     @property
     def is_loopback(self) -> bool:
@@ -258,6 +258,13 @@ def _family(host: str) -> int:
         return ipaddress.ip_address(host).version
     except ValueError:
         return 0
+
+
+def _take_the_same(one: str, another: str) -> bool:
+    """Of two hosts, neither of them empty: the same, or one is every interface of the other's family."""
+    if one == another:
+        return True
+    return not _ANY.isdisjoint((one, another)) and _family(one) == _family(another) != 0
 
 
 def _host(text: str, whole: str, help_text: str) -> str:

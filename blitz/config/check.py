@@ -141,7 +141,7 @@ class _Checker:
         if isinstance(value, Given) and isinstance(_plain(wanted.item_type), inspect.LiteralType):
             value = [Given(name.strip()) for name in value.split(",")]  # grant=clock,random
         if not isinstance(value, list):
-            raise _Wrong(f"expected a list, such as {_example(wanted)}, got {_seen(value)}")
+            raise _Wrong(f"expected a list, such as {_example(wanted, path)}, got {_seen(value)}")
         if wanted.min_length and len(value) < wanted.min_length:
             raise _Wrong("the list is empty; write at least one element")
         items = []
@@ -157,7 +157,8 @@ class _Checker:
 
     def mapping(self, wanted: inspect.DictType, value: Any, path: Path) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise _Wrong(f"expected a table, got {_seen(value)}")
+            each = f", such as [{path[0]}.NAME] for each" if _of_tables(wanted) and not path[1:] else ""
+            raise _Wrong(f"expected a table{each}, got {_seen(value)}")
         made = {}
         for key, item in value.items():
             try:
@@ -333,9 +334,15 @@ def _close(value: Any, wanted: inspect.LiteralType) -> str:
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
-def _example(wanted: inspect.ListType) -> str:
+def _example(wanted: inspect.ListType, path: Path) -> str:
     item = _plain(wanted.item_type)
-    return "[{ ... }]" if isinstance(item, inspect.StructType) else '["a", "b"]'
+    if not isinstance(item, inspect.StructType):
+        return '["a", "b"]'
+    return "[{ ... }]" if path[1:] else f"one [[{path[0]}]] for each"
+
+
+def _of_tables(wanted: inspect.DictType) -> bool:
+    return isinstance(_plain(wanted.value_type), inspect.StructType)
 
 
 def _about(field: inspect.Field) -> str:

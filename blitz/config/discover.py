@@ -66,7 +66,8 @@ def discover(config: Config, document: Document) -> tuple[list[Found], bool]:
         _check_about(item)
         document.problems += item.document.problems
     _report_doubles(enabled, document)
-    return enabled, complete and not any(isinstance(plugin.name, Bad) for plugin in config.plugins)
+    all_named = not any(isinstance(plugin.name, Bad) for plugin in config.plugins)
+    return enabled, complete and all_named and not document.is_bad("plugins")
 
 
 def plugin_name(file: str) -> str:

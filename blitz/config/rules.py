@@ -325,7 +325,7 @@ def _route_upstream(config: Config, document: Document, route: Route, at: tuple[
         return
     elif is_address(name):
         _syntax(document, parse_endpoint, name, *at, "upstream")
-    elif name not in config.upstreams:
+    elif name not in config.upstreams and not document.is_bad("upstreams"):
         known = nearest(name, list(config.upstreams)) or "; there is no [upstreams] table to name one in"
         document.report((*at, "upstream"), f'no upstream is named "{name}"{known}')
 

@@ -78,6 +78,10 @@ class Document:
                 return self.file, self.lines[path[:end]]
         return self.file, 0
 
+    def is_bad(self, key: str) -> bool:
+        """The whole of a table or list at the top has been reported: what it would have held is not known."""
+        return any(problem.key == key for problem in self.problems)
+
     def report(self, path: Path, message: str, *, reveal: bool = False) -> None:
         """Note a problem at *path*. What a variable put there is shown as ``${NAME}``, unless *reveal*."""
         file, line = self.where(path)

@@ -238,3 +238,26 @@ def test_an_upstream_that_nobody_uses(tmp_path: Path, upstream: str, warned: boo
     assert (sentence in loaded.resolved.warnings) == warned
     assert bool(loaded.problems) != warned
     assert not any("upstream used" in warning for warning in loaded.resolved.warnings)
+
+
+# -- a table or list at the top that is something else
+
+ELSEWHERE = [
+    pytest.param(
+        '[plugins.guard]\nfile = "g.wasm"\n' + ROUTE + 'plugins = ["guard"]\n', 1, "plugins", "[[plugins]]"
+    ),
+    pytest.param("plugins = 3\n" + ROUTE + 'plugins = ["guard"]\n', 1, "plugins", "[[plugins]]"),
+    pytest.param('[routes]\nupstream = "http://127.0.0.1:1"\n', 1, "routes", "[[routes]]"),
+    pytest.param(
+        '[[upstreams]]\nname = "app"\n[[routes]]\nupstream = "app"\n', 1, "upstreams", "[upstreams.NAME]"
+    ),
+    pytest.param('upstreams = "app"\n[[routes]]\nupstream = "app"\n', 1, "upstreams", "[upstreams.NAME]"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "key", "advice"), ELSEWHERE)
+def test_names_in_what_is_not_read_are_not_missed(
+    tmp_path: Path, text: str, line: int, key: str, advice: str
+) -> None:
+    ((at, name, message),) = problems(tmp_path, text)
+    assert (at, name, advice in message) == (line, key, True)

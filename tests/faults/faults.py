@@ -27,7 +27,7 @@ Attack = Callable[[Address, Seen], Awaitable[None]]
 SHORT, LONG = 0.8, 1.8  # seconds; LONG outlasts the one-second timeouts of the gateway under test
 GOOD_CLIENTS = 4
 PAUSE = 0.004  # between two requests of a well-behaved client
-FEW, PATIENCE = 10, 10.0
+FEW, PATIENCE = 10, 40.0
 BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 

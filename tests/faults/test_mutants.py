@@ -19,7 +19,7 @@ from .mutants import mutants
 COUNT = int(os.environ.get("MUTANTS", "5000"))
 SEED = int(os.environ.get("MUTANTS_SEED", "20"))
 AT_ONCE = 16
-PATIENCE = 10.0
+PATIENCE = 30.0
 # What differs between two runs of the same: the time, and the name of the exchange.
 VARIABLE = re.compile(rb"Date: [^\r]*\r\n|request [0-9a-f]{32}\n")
 STATUS = re.compile(rb"HTTP/1\.1 [1-5][0-9][0-9] ")

@@ -26,7 +26,7 @@ SAME = f"... {KEPT - 2} more of the same"
 CUT = "... (the engine keeps the 20 innermost)"
 TRAPS = 50
 AS_DEEP_AS_FITS = 10_000  # calls, in half a megabyte
-PATIENCE = 3.0  # seconds for so many traps, of which each takes 30 µs
+PATIENCE = 8.0  # seconds for so many traps, of which each takes 30 µs
 UNREACHABLE = (
     "guest failed in process_request: unreachable code was executed (a panic or an abort of the guest)"
 )

@@ -409,7 +409,7 @@ async def test_a_client_that_has_said_all_gets_its_answer_and_the_end(parser: st
                 await client.stream.aclose()
                 continue
             assert (await client.answer())[0] == 200
-            with trio.fail_after(2):
+            with trio.fail_after(8):
                 assert await client.closed()
 
 

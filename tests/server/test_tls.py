@@ -498,7 +498,7 @@ async def test_a_handshake_has_a_deadline_of_its_own() -> None:
                     await slow.send_all(bytes([byte]))
                     await trio.sleep(0.05)
 
-        with trio.fail_after(3):
+        with trio.fail_after(8):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(drip)
                 assert await Client(silent).closed()

@@ -27,7 +27,7 @@ from blitz.errors import (
     ShortageError,
     UpstreamError,
 )
-from blitz.http.body import BodyReader, LengthBody, body_reader
+from blitz.http.body import body_reader, length_reader
 from blitz.http.rules import BODILESS, CONTENTLESS, HOP_COUNTED, field_value, take_hop
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
 
@@ -161,13 +161,13 @@ class Exchange:
         rate = MinRate(limits.min_body_rate, timeouts.body_grace) if owes else None
         connection = self.connection
         assert connection.buffer is not None
-        reader: BodyReader
         if found is not None:
-            reader = LengthBody(found.body_size, ClientError)
+            reader = length_reader(found.body_size, ClientError)
         else:
             reader = body_reader(
                 request,
                 ClientError,
+                limit=limits.max_body_size,
                 max_chunk_line=limits.max_chunk_line_size,
                 max_trailers=limits.max_trailer_size,
             )

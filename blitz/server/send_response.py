@@ -13,7 +13,7 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientGone, UpstreamError
-from blitz.http.body import BodyReader, LengthBody, body_reader
+from blitz.http.body import body_reader, length_reader
 from blitz.http.media import is_stream
 from blitz.http.rules import BODILESS, CONTENTLESS, field_value
 from blitz.wasm.chain import CONTINUE, ChainRun
@@ -164,9 +164,8 @@ async def relay(
     if asked is None and response.status == SWITCHING:
         return await _switch(exchange, upstream, buffer)
     runtime = exchange.runtime
-    reader: BodyReader
     if asked is not None:
-        reader = LengthBody(buffer.end - buffer.start, UpstreamError)
+        reader = length_reader(buffer.end - buffer.start, UpstreamError)
     else:
         reader = body_reader(
             response,

@@ -64,7 +64,7 @@ static int answer_of_plugin(blitz_fast_path *fast, int fd, blitz_fast_report *re
     place *client = &fast->places[fd];
     blitz_text date = {fast->face.date, fast->face.date_len};
     blitz_exchange *exchange = fast->slots[client->slot].exchange;
-    int64_t left = blitz_step_answer_of_plugin(fd, exchange, date, fast->scratch, &io);
+    int64_t left = blitz_step_answer_of_plugin(fast_link(fast, fd), exchange, date, fast->scratch, &io);
     report->line.sent = io.body;
     if (left == BLITZ_IO_ODD)
         return hand_over(fast, fd, report, BLITZ_CHAIN_ANSWER);
@@ -170,7 +170,7 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     int32_t index = fast->free_slots[--fast->face.free_slots];
     slot *at = &fast->slots[index];
     blitz_io io;
-    int64_t size = blitz_step_receive_request(fd, (blitz_space){at->buf, at->size}, at->exchange->request,
+    int64_t size = blitz_step_receive_request(fast_link(fast, fd), (blitz_space){at->buf, at->size}, at->exchange->request,
                                               fast->face.limits, fast->face.max_body, &io);
     client->slot = index;
     if (size == BLITZ_IO_AGAIN) {
@@ -237,7 +237,7 @@ static int send_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
     blitz_exchange *exchange = fast->slots[client->slot].exchange;
     int upstream = client->other;
     blitz_io io;
-    int64_t left = blitz_step_answer(fd, exchange, (blitz_text){fast->answer.ptr + size, got - size},
+    int64_t left = blitz_step_answer(fast_link(fast, fd), exchange, (blitz_text){fast->answer.ptr + size, got - size},
                                      (blitz_text){fast->face.date, fast->face.date_len}, fast->scratch, &io);
     if (left == BLITZ_IO_ODD)
         return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, begun ? size : 0, got);

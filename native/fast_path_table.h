@@ -38,6 +38,7 @@ typedef struct {                         /* what a descriptor is; one row per de
     uint32_t endpoint;                   /* of the route's cluster, of a busy client with an upstream connection */
     uint32_t generation;
     blitz_fast_route *route;
+    blitz_tls *tls;                      /* of a client whose link is encrypted; or NULL */
     const blitz_peer *peer;
     const blitz_write_options *options;
     double deadline, born;               /* born: of an upstream connection that the fast path has taken */
@@ -61,6 +62,11 @@ struct blitz_fast_path {
     uint64_t turn_ends;
     struct epoll_event events[EVENTS];
 };
+
+static inline blitz_link fast_link(const blitz_fast_path *fast, int fd)
+{
+    return (blitz_link){fd, fast->places[fd].tls};
+}
 
 /* ---------------------------------------------------------------- fast_path_table.c */
 void fast_give_slot(blitz_fast_path *fast, int32_t index);

@@ -40,7 +40,6 @@ from blitz.admin.status import (
 )
 from blitz.config import Address, Config, Resolved, Served, needs_restart, resolve
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, InternalError, ListenerDied, only_error
-from blitz.server.connection import serve_connection
 from blitz.server.context import Counters, ServerContext
 from blitz.server.drain import Drain
 from blitz.server.faults import Fault
@@ -54,6 +53,7 @@ from blitz.server.reading import read_apart
 from blitz.server.reload_again import ReloadAgain
 from blitz.server.room import too_few_descriptors
 from blitz.server.runtime import Runtime, assemble
+from blitz.server.serving import serve_connection
 from blitz.server.shortages import Shortages
 from blitz.server.space import engine_for
 from blitz.server.stream import AnyStream, SocketStream

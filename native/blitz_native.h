@@ -225,6 +225,47 @@ typedef struct {
  * After state 255 nothing is consumed. */
 int64_t blitz_chunks_decode(blitz_chunks *chunks, uint8_t *buf, size_t len, size_t *consumed);
 
+/* ---------------------------------------------------------------- bodies: see body_pipe.c
+ * Where a body ends (RFC 9112 section 6.3): bytes from the wire in, data bytes out. */
+typedef struct {
+    uint8_t kind;             /* BLITZ_BODY_*: how it comes in */
+    uint8_t done;             /* it is complete */
+    int64_t remaining;        /* data bytes still to come; -1: the sender did not say how many */
+    uint64_t received;        /* data bytes so far */
+    int64_t limit;            /* data bytes it may have; 0: any */
+    blitz_chunks chunks;
+} blitz_body;
+enum {
+    BLITZ_BODY_CUT = -210,    /* the sender closed its side before the end */
+    BLITZ_BODY_MALFORMED = -211, BLITZ_BODY_CODING_LIMIT = -212,   /* of chunked coding */
+    BLITZ_BODY_TOO_LONG = -213   /* over limit */
+};
+/* length: of BLITZ_BODY_LENGTH; max_line, max_trailers: as in blitz_chunks. */
+void blitz_body_begin(blitz_body *body, int kind, int64_t length, int64_t limit, uint32_t max_line,
+                      uint32_t max_trailers);
+/* len bytes arrived in buf. -> data bytes, which are now at its front; *consumed of the bytes were used: fewer than
+ * len only when the body is done. Or BLITZ_BODY_MALFORMED, _CODING_LIMIT, _TOO_LONG: the body ends here. */
+int64_t blitz_body_feed(blitz_body *body, uint8_t *buf, size_t len, size_t *consumed);
+/* size data bytes, at most remaining, of a body of known length went another way. */
+void blitz_body_pass_by(blitz_body *body, int64_t size);
+/* The sender closed its side: 0, or BLITZ_BODY_CUT. */
+int blitz_body_end(blitz_body *body);
+
+/* Put chunked coding around data: *before bytes in front of it and up to 7 behind it. last: end the body, too.
+ * -> bytes of it all. Needs BLITZ_PART_HEADROOM and BLITZ_PART_TAILROOM around data. */
+enum { BLITZ_PART_HEADROOM = 32, BLITZ_PART_TAILROOM = 32 };
+size_t blitz_chunk_frame(uint8_t *data, size_t len, int last, size_t *before);
+
+/* What the sender of a body owes: owed data bytes a second, after grace seconds that it was waited for. Time in
+ * which nobody would take its bytes does not count. Seconds. */
+typedef struct { double owed, grace, waited, since; uint8_t waits; } blitz_rate;
+/* A wait begins, or goes on when no data came meanwhile. -> seconds that it may last; 0 or less: it is too slow. */
+double blitz_rate_begin(blitz_rate *rate, double now, uint64_t received);
+void blitz_rate_end(blitz_rate *rate, double now);   /* data has come */
+/* The receiver has acknowledged some, by what the kernel had unsent before and has now; -1: it cannot tell. A
+ * socket turns writable only when a third of its buffer is free, so a slow receiver is told by this. */
+int blitz_took_some(int64_t unsent_before, int64_t unsent_now);
+
 /* UTF-8 (the fast path of this machine; blitz_utf8_path() names it: "avx2", "sse2", "neon", "portable"). */
 const char *blitz_utf8_path(void);
 /* Copy src to dst, stop before the first invalid sequence. -> bytes copied (== len: all valid).

@@ -204,6 +204,68 @@ def test_imports_fit_the_table(path: Path) -> None:
     assert not problems, "\n".join(problems)
 
 
+def circles(imported: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that import each other, however many steps it takes; each sorted.
+
+    Args:
+        imported: of each module, what it imports.
+    """
+    reached = {module: reachable(module, imported) for module in imported}
+    groups = {
+        tuple(sorted({module} | {other for other in reached[module] if module in reached.get(other, set())}))
+        for module in imported
+        if module in reached[module]
+    }
+    return sorted(map(list, groups))
+
+
+def reachable(module: str, imported: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    left = [module]
+    while left:
+        new = imported.get(left.pop(), set()) - found
+        found |= new
+        left += new
+    return found
+
+
+def test_no_circle_of_imports_in_the_server() -> None:
+    """Also not for types only: a file is understood with those below it, and no others."""
+    imported = {
+        module_name(path): {
+            target
+            for _, target in imports(
+                path.read_text(encoding="utf-8"), module_name(path), is_package=path.name == "__init__.py"
+            )
+        }
+        for path in FILES
+        if layer_of(module_name(path)) == "server"
+    }
+    found = circles(imported)
+    assert not found, "\n".join(f"these import each other: {', '.join(group)}" for group in found)
+
+
+# (id, what each module imports, the circles in it)
+CIRCLES = [
+    ("none", {"a": {"b", "c"}, "b": {"c", "trio"}, "c": set()}, []),
+    ("itself", {"a": {"a"}}, [["a"]]),
+    ("two", {"a": {"b"}, "b": {"a", "c"}, "c": set()}, [["a", "b"]]),
+    ("three_and_who_uses_them", {"x": {"a"}, "a": {"b"}, "b": {"c"}, "c": {"a", "y"}}, [["a", "b", "c"]]),
+    ("two_of_them", {"a": {"b"}, "b": {"a", "c"}, "c": {"d"}, "d": {"c"}}, [["a", "b"], ["c", "d"]]),
+]
+
+
+@pytest.mark.parametrize(("imported", "expected"), [pytest.param(*row[1:], id=row[0]) for row in CIRCLES])
+def test_circles_are_found(imported: dict[str, set[str]], expected: list[list[str]]) -> None:
+    assert circles(imported) == expected
+
+
+def test_imports_for_types_and_in_functions_count() -> None:
+    source = "if TYPE_CHECKING:\n    from .exchange import Exchange\ndef f():\n    from . import tunnel"
+    found = imports(source, "blitz.server.upload", is_package=False)
+    assert {target for _, target in found} == {"blitz.server.exchange", "blitz.server.tunnel"}
+
+
 SERVING = [path for path in FILES if layer_of(module_name(path)) not in OFF_THE_SERVING_PATH]
 
 

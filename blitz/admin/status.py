@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from blitz.server.context import Counters, ServerContext
+from blitz.server.endpoint import Endpoint
 from blitz.server.runtime import Runtime
-from blitz.server.upstream import Endpoint
 from blitz.wasm.pool import PoolStatistics
 
 __all__ = [

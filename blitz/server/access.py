@@ -24,7 +24,7 @@ from .heads import span_bytes
 
 if TYPE_CHECKING:
     from .body_stream import IncomingBody
-    from .exchange import Exchange
+    from .facts import ExchangeFacts
     from .peer import Peer
     from .request_line import RequestLine
     from .runtime import RouteEntry
@@ -99,7 +99,7 @@ class AccessLine:
         self.cause = cause
         self.error = one_line(message[:MAX_ERROR])
 
-    def end(self, exchange: Exchange) -> None:
+    def end(self, exchange: ExchangeFacts) -> None:
         """Write the line; *exchange* still has everything."""
         body = exchange.body
         if body is not None:
@@ -110,8 +110,6 @@ class AccessLine:
         self.tries = exchange.tries
         self.upstream = exchange.endpoint.name if exchange.endpoint is not None else b""
         self.write(exchange.request_id, exchange.peer, exchange.status)
-        if exchange.story is not None:
-            exchange.story.end(exchange.status, self)
 
     def write(self, request_id: str, peer: Peer, status: int) -> None:
         """The exchange is over: write the line. *status* 0: the client has gone."""
@@ -166,7 +164,7 @@ class AccessLog:
         self._prefix = ""
         self._limiter = trio.CapacityLimiter(1)
 
-    def begin(self, exchange: Exchange) -> AccessLine:
+    def begin(self, exchange: ExchangeFacts) -> AccessLine:
         """A request head is complete; plugins have not touched it."""
         request = exchange.request
         line = AccessLine(self, exchange.method, exchange.target, f"1.{request.minor}")

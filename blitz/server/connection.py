@@ -1,52 +1,40 @@
-"""One client connection: heads in, exchanges run, answers out, until one side has had enough.
+"""One client connection: heads in, exchanges run, until one side has had enough.
 
-``serve_connection`` opens the connection's nursery, which owns all that the connection starts. What
-goes wrong in here ends here: an error becomes one answer if no head was sent yet, then the
-connection closes; nothing reaches the accept loop or another connection.
+Who opens and ends it is ``serving.py``; how its exchanges reach the client is ``h1_downstream.py``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from typing import TYPE_CHECKING, Any
 
-import trio
 from trio.lowlevel import checkpoint
 
-from blitz._native import ffi, lib
-from blitz.errors import BlitzError, ClientError, ClientGone, CutOff, InternalError
-from blitz.http.buffer import Buffer
+from blitz.errors import ClientError, CutOff
 
-from .answers import error_answer
 from .back_pressure import send_patiently
 from .deadline import Timer
-from .ends import note_broken, note_cancelled, note_late
 from .exchange import Exchange
-from .fast_path import CANCELLED, CLOSED, RELOADED, Handover, serve_short
-from .send_request import drop_untrusted, set_host
+from .fast_path import CLOSED, RELOADED, Handover, serve_short
+from .forwarding import Forwarding
+from .h1_downstream import H1Downstream
+from .linger import linger
+from .run_exchange import run_exchange
 from .stream import SocketStream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import trio
+
+    from blitz.http.buffer import Buffer
 
     from .access import AccessLine
     from .context import ServerContext
     from .peer import Peer
     from .stream import ByteStream
 
-__all__ = ["Connection", "linger", "serve_connection"]
-
-_log = logging.getLogger("blitz.server")
+__all__ = ["Connection"]
 
 DRAIN_IDLE = 1.0  # seconds an idle client keeps at a drain: a request on its way must not be lost
 MAX_EMPTY_LINES = 64  # before a request; nginx ignores any number, Envoy and HAProxy one
-LINGER_TIME = 2.0  # seconds we go on reading after a last answer, so that a reset cannot destroy it
-LINGER_SIZE = 1024 * 1024  # and at most so many bytes
-CUT_GOODBYE_TIME = 1.0  # the same for one that a drain cuts off: its time is over
-GOODBYE_TIME = 5.0  # seconds for sending an error answer after a deadline
-CUT_OFF = 503  # the status in the line of an exchange that we ended without an answer
-_CLOSE = lib.BLITZ_BODY_CLOSE
 
 
 class Connection:
@@ -57,30 +45,24 @@ class Connection:
         buffer: receive buffer with the present head and what follows it; None while idle.
         timer: the deadline of the present wait; cancels the connection's nursery.
         busy: an exchange is running (drain lets it finish).
-        introduced_as: minor version of HTTP/1 that ``upstream_options`` name in Via; -1 when what they say
-            is true for the present exchange only.
+        served: exchanges that have ended.
         line: of the present exchange in the access log; None while that is off.
     """
 
     __slots__ = (
-        "_fast_path_introduction",
-        "_fast_path_options",
-        "_introduction",
+        "_downstream",
+        "_fast_path_forwarding",
         "buffer",
         "busy",
-        "client_options",
         "context",
         "cut",
         "exchange",
-        "introduced_as",
         "line",
         "nursery",
         "peer",
         "served",
         "stream",
-        "surplus",
         "timer",
-        "upstream_options",
     )
 
     def __init__(self, context: ServerContext, stream: ByteStream, peer: Peer, nursery: trio.Nursery) -> None:
@@ -91,17 +73,12 @@ class Connection:
         self.nursery = nursery
         self.timer = Timer(context.wheel, nursery.cancel_scope.cancel)
         self.buffer: Buffer | None = None
-        self.client_options: Any = None
-        self.upstream_options: Any = None
-        self._fast_path_options: Any = None
-        self._fast_path_introduction = b""
-        self.surplus = b""
+        self._downstream: H1Downstream | None = None
+        self._fast_path_forwarding: Forwarding | None = None
         self.exchange: Exchange | None = None
         self.busy = False
         self.cut: CutOff | None = None
         self.served = 0
-        self.introduced_as = 1
-        self._introduction = b""
 
     async def run(self) -> None:
         """Serve exchanges until the connection ends. Raises what the last exchange raised."""
@@ -111,7 +88,7 @@ class Connection:
             begun: Handover | None = None
             if self.buffer is None:
                 if self._may_be_short():
-                    stopped = await serve_short(self)
+                    stopped = await serve_short(context.fast_path, self)
                     if stopped == CLOSED:
                         return
                     if stopped == RELOADED:
@@ -119,8 +96,6 @@ class Connection:
                     begun = stopped if isinstance(stopped, Handover) else None
                 elif not await self._first_bytes():
                     return
-            if self.client_options is None:
-                self.make_options()
             if begun is not None:
                 keep = await self._finish_short(begun)
             else:
@@ -132,21 +107,43 @@ class Connection:
                     if not self.busy:
                         context.give_exchange(cdata)
                 context.counters.exchanges += 1
-                keep = await self._run_exchange(Exchange(self, cdata))
+                keep = await self._run_exchange(self._begin_exchange(cdata))
             if not keep:
                 return
             self._settle_buffer()
             if self.buffer is not None:
                 await checkpoint()  # pipelined requests may never wait for anything: others come first
 
+    @property
+    def downstream(self) -> H1Downstream:
+        """The door for its exchanges, made with the first one: an idle connection needs none."""
+        if self._downstream is None:
+            self._downstream = H1Downstream(
+                self.context, self.stream, self.peer, self.timer, self.nursery, self
+            )
+        return self._downstream
+
+    def _begin_exchange(self, cdata: Any, begun: Handover | None = None) -> Exchange:
+        """The exchange whose head is complete, and its access line."""
+        context, downstream = self.context, self.downstream
+        assert self.buffer is not None
+        downstream.next_request(cdata.request, self.buffer, self.served)
+        exchange = self.exchange = Exchange(context, downstream, cdata, begun)
+        if (
+            context.access is not None or context.stories
+        ) and self.line is None:  # the fast path may have begun it
+            self.line = context.access_log.begin(exchange)
+        exchange.line = self.line
+        return exchange
+
+    def take_back(self, begun: Handover) -> None:
+        """See ``ParkedConnection``."""
+        self._begin_exchange(begun.cdata, begun).take_over(begun)
+
     async def _run_exchange(self, exchange: Exchange, begun: Handover | None = None) -> bool:
         """Run one to its end; True when the connection goes on."""
         context = self.context
-        self.exchange = exchange
-        access = context.access
-        if (access is not None or context.stories) and self.line is None:  # the fast path may have begun it
-            self.line = context.access_log.begin(exchange)
-        keep = await exchange.run(begun)
+        keep = await run_exchange(exchange, begun)
         self.timer.bound(0, "")
         if self.line is not None:
             self.end_line(self.line, exchange)
@@ -155,15 +152,18 @@ class Connection:
         context.give_exchange(exchange.cdata)
         self.busy = False
         self.served += 1
-        if not keep and exchange.must_linger:
+        if not keep and self.downstream.must_linger:
             await linger(self.stream, context)
         return keep
 
     def end_line(self, line: AccessLine, exchange: Exchange) -> None:
+        """*exchange* is over, and still has everything: write its *line*."""
         self.line = None
         line.end(exchange)
+        if exchange.story is not None:
+            exchange.story.end(exchange.status, line)
 
-    def _end_known_line(self) -> None:
+    def end_known_line(self) -> None:
         """Write the line of an exchange of the fast path whose rest is not its business."""
         line = self.line
         if line is not None and line.known is not None:
@@ -173,9 +173,10 @@ class Connection:
     async def _finish_short(self, begun: Handover) -> bool:
         """Go on with what the fast path began."""
         if begun.unsent_answer is None:
-            return await self._run_exchange(Exchange(self, begun.cdata, begun), begun)
-        await self.send_rest(memoryview(begun.unsent_answer))
-        self._end_known_line()
+            return await self._run_exchange(self._begin_exchange(begun.cdata, begun), begun)
+        patience = self.context.runtime.timeouts.send_idle
+        await send_patiently(self.stream, memoryview(begun.unsent_answer), self.timer, patience, "send")
+        self.end_known_line()
         return True
 
     def _may_be_short(self) -> bool:
@@ -187,47 +188,24 @@ class Connection:
             and isinstance(self.stream, SocketStream)
         )
 
-    def make_options(self) -> None:
-        """Writer options, made with the first request: an idle connection needs none."""
-        self.client_options = ffi.new("blitz_write_options *")
-        options = self.upstream_options = ffi.new("blitz_write_options *")
-        drop_untrusted(options)
-        self.introduced_as = -1
-
     def client_of(self, request: Any) -> Peer:
         """Who a request from a trusted proxy is for."""
-        self.introduced_as = -1
         return self.context.runtime.trust.client_behind(self.peer, request)
-
-    def introduce(self, exchange: Exchange, minor: int, host: str = "") -> None:
-        """Say to upstreams who the client is, that its request came as HTTP/1.*minor*, and for which *host*
-        where they get another one."""
-        self.introduced_as = -1 if host or exchange.peer is not self.peer else minor
-        kind = exchange.runtime.resolved.http.forwarded
-        lines = self._introduction = exchange.peer.introduction(minor, kind, host)
-        self.upstream_options.extra = ffi.from_buffer("uint8_t[]", lines)
-        self.upstream_options.extra_len = len(lines)
 
     def fast_path_options_for(self, peer: Peer, told_host: bytes = b"", host: bytes = b"") -> Any:
         """Writer options for requests of *peer* on the fast path; most times nothing has changed.
 
         Args:
-            told_host: what upstreams are told that the client asked for, as in ``introduce``.
-            host: for ``set_host``.
+            told_host: what upstreams are told that the client asked for, as in ``Forwarding.tell``.
+            host: for ``Forwarding.set_host``.
         """
-        options = self._fast_path_options
-        if options is None:
-            options = self._fast_path_options = ffi.new("blitz_write_options *")
-            drop_untrusted(options)
-        lines = peer.introduction(
-            1, self.context.runtime.resolved.http.forwarded, told_host.decode("latin-1")
-        )
-        if lines is not self._fast_path_introduction:
-            self._fast_path_introduction = lines
-            options.extra = ffi.from_buffer("uint8_t[]", lines)
-            options.extra_len = len(lines)
-        set_host(options, host)
-        return options
+        forwarding = self._fast_path_forwarding
+        if forwarding is None:
+            forwarding = self._fast_path_forwarding = Forwarding()
+        kind = self.context.runtime.resolved.http.forwarded
+        forwarding.tell(peer, 1, kind, told_host.decode("latin-1"))
+        forwarding.set_host(host)
+        return forwarding.options
 
     async def _next_head(self, cdata: Any) -> bool:
         """Read a request head; its first bytes are there. False when the client closed instead."""
@@ -312,9 +290,9 @@ class Connection:
         buffer = self.buffer
         if buffer is None:
             return
-        surplus = self.surplus
+        surplus = self.downstream.surplus
         if surplus:
-            self.surplus = b""
+            self.downstream.surplus = b""
             buffer.compact()
             if len(surplus) > buffer.size - buffer.end:
                 buffer = buffer.grown(buffer.end + len(surplus) + 4096)
@@ -331,148 +309,7 @@ class Connection:
             self.timer.arm(DRAIN_IDLE, "keepalive")
 
     def cut_off(self, why: CutOff) -> None:
-        """End the exchange that runs: with an answer that says so, if none has begun."""
+        """End the exchange that runs: with a response that says so, if none has begun."""
         self.cut = why
         self.timer.expired = True
         self.timer.expire()
-
-    async def send(self, data: memoryview | bytes) -> None:
-        """Send all of *data*; it may be overwritten as soon as this waits."""
-        sent = self.stream.send_nowait(data)
-        if sent < len(data):
-            await self.send_rest(memoryview(bytes(data[sent:])))
-
-    async def send_rest(self, data: memoryview) -> None:
-        """Send *data*, which stays as it is; as long as the client takes some of it."""
-        await send_patiently(self.stream, data, self.timer, self.context.runtime.timeouts.send_idle, "send")
-
-
-async def linger(stream: ByteStream, context: ServerContext) -> None:
-    """Say that this was all and read for a while what the client is still sending."""
-    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        with trio.move_on_after(LINGER_TIME):
-            await stream.send_eof()
-            left = LINGER_SIZE
-            while left > 0:
-                got = await stream.receive_into(context.unread.view)
-                if not got:
-                    break
-                left -= got
-
-
-async def serve_connection(
-    context: ServerContext,
-    stream: ByteStream,
-    peer: Peer,
-    arrive: Callable[[Connection], Awaitable[None]] | None = None,
-) -> None:
-    """Serve one client connection and close it. Never raises but on cancellation from outside.
-
-    Args:
-        arrive: what comes before HTTP; may give the connection another stream and peer.
-    """
-    connection: Connection | None = None
-    error: BlitzError | None = None
-    context.counters.connections += 1
-    try:
-        async with trio.open_nursery() as nursery:
-            connection = Connection(context, stream, peer, nursery)
-            context.connections.add(connection)
-            try:
-                if arrive is not None:
-                    connection.timer.arm(context.runtime.timeouts.handshake, "handshake")
-                    await arrive(connection)
-                await connection.run()
-            except ClientGone as exc:
-                if connection.line is not None:
-                    connection.line.failed(exc)
-            except BlitzError as exc:
-                error = exc
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                note_broken(connection.line)
-            except Exception as exc:
-                context.counters.internal_errors += 1
-                _log.exception("internal error on a connection from %s", peer.address)
-                error = InternalError(str(exc))
-            nursery.cancel_scope.cancel()
-        assert connection is not None
-        if connection.timer.expired and error is None:
-            error = connection.cut or _late(connection)
-        if error is not None:
-            with trio.move_on_after(CUT_GOODBYE_TIME if connection.cut else GOODBYE_TIME):
-                await error_answer(connection, error)
-                if not _is_cut(connection):
-                    await linger(connection.stream, context)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
-    except Exception:
-        # A fault of ours in a task of the connection or while saying goodbye. It ends here: what one
-        # connection does must never reach the nursery that holds all of them.
-        context.counters.internal_errors += 1
-        _log.exception("internal error at the end of a connection from %s", peer.address)
-    except BaseException:  # cancelled from outside
-        if connection is not None:
-            _note_cancelled(connection)
-        raise
-    finally:
-        if connection is not None:
-            stream = connection.stream
-            if _is_cut(connection):
-                stream.reset()
-            elif connection.exchange is None:
-                stream.finish()
-            context.closed(connection)
-            connection.timer.disarm()
-            _release(connection)
-        stream.close()
-        # Its traceback knows this frame, and that all the buffers: a cycle, until the collector comes.
-        error = connection = None
-
-
-def _note_cancelled(connection: Connection) -> None:
-    """The line of an exchange that we end must not say that its client has gone."""
-    exchange = connection.exchange
-    if connection.line is None or exchange is None:
-        return
-    connection.line.failed(CutOff(CANCELLED))
-    exchange.status = exchange.status or CutOff.status_hint
-
-
-def _is_cut(connection: Connection) -> bool:
-    """An answer that ends with the connection was not finished: its end must not look like one."""
-    exchange = connection.exchange
-    return exchange is not None and exchange.head_sent and connection.client_options.body == _CLOSE
-
-
-def _late(connection: Connection) -> BlitzError | None:
-    """What a passed deadline means for the client; None: close without a word."""
-    connection.context.counters.timeouts += 1
-    what = connection.timer.what
-    if what in ("handshake", "keepalive", "first request", "send"):
-        note_late(connection.line, what)
-        return None
-    if what == "head":
-        return ClientError("request head took too long (timeouts.head)", status=408)
-    assert connection.exchange is not None
-    error = connection.exchange.late(what)
-    if error is None:
-        note_late(connection.line, what)
-    return error
-
-
-def _release(connection: Connection) -> None:
-    exchange = connection.exchange
-    if connection.line is not None and connection.line.known is not None:
-        note_cancelled(connection.line)
-        connection._end_known_line()
-    if exchange is not None:
-        if connection.line is not None:
-            if note_cancelled(connection.line) and not exchange.status:
-                exchange.status = CUT_OFF
-            connection.end_line(connection.line, exchange)
-        exchange.close()
-        connection.context.give_exchange(exchange.cdata)
-        connection.exchange = None
-    if connection.buffer is not None:
-        connection.context.buffers.give(connection.buffer)
-        connection.buffer = None

@@ -132,7 +132,7 @@ class DeadlineWheel:
                 await self._wanted.wait()
             await trio.sleep_until((self._tick + 1) * TICK)
             self.now = trio.current_time()
-            target = int(self.now / TICK)
+            target = max(int(self.now / TICK), self._tick + 1)  # 0.35 / 0.05 is less than 7
             if target - self._tick > len(self._slots):
                 due = sorted(tick for tick in self._slots if tick <= target)
             else:

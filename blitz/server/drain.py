@@ -21,9 +21,9 @@ from .deadline import MAX_AT_ONCE
 from .heads import span_bytes
 
 if TYPE_CHECKING:
-    from .connection import Connection
     from .context import ServerContext
     from .listeners import Listeners
+    from .open_connection import OpenConnection
 
 __all__ = ["Drain"]
 
@@ -117,10 +117,10 @@ class Drain:
         """End what is left; those that have a line each."""
         named: list[InFlight] = []
         for number, connection in enumerate(list(self._context.connections), 1):
-            if _is_busy(connection):
+            if self._is_busy(connection):
                 self.cut += 1
                 if len(named) < MAX_NAMED:
-                    named.append(_describe(connection))
+                    named.append(self._describe(connection))
                 connection.cut_off(
                     CutOff("cut off at the end of the drain (timeouts.drain, or told to hurry)")
                 )
@@ -130,24 +130,22 @@ class Drain:
                 await trio.lowlevel.cancel_shielded_checkpoint()
         return named
 
+    def _is_busy(self, connection: OpenConnection) -> bool:
+        return connection.busy or self._context.fast_path.in_hand(connection) is not None
 
-def _is_busy(connection: Connection) -> bool:
-    return connection.busy or connection.context.fast_path.in_hand(connection) is not None
-
-
-def _describe(connection: Connection) -> InFlight:
-    now = trio.current_time()
-    exchange = connection.exchange
-    if exchange is None:
-        line = connection.context.fast_path.in_hand(connection)
-        if line is None:
-            return InFlight(b"-", b"-", "", connection.peer.address, 0.0)
-        method, target, route, began = line
-        return InFlight(method, _path(target), route, connection.peer.address, now - began)
-    request = exchange.request
-    route = exchange.entry.name.decode() if exchange.entry is not None else ""
-    path = _path(span_bytes(request, request.target))
-    return InFlight(exchange.method, path, route, exchange.peer.address, now - exchange.began)
+    def _describe(self, connection: OpenConnection) -> InFlight:
+        now = trio.current_time()
+        exchange = connection.exchange
+        if exchange is None:
+            line = self._context.fast_path.in_hand(connection)
+            if line is None:
+                return InFlight(b"-", b"-", "", connection.peer.address, 0.0)
+            method, target, route, began = line
+            return InFlight(method, _path(target), route, connection.peer.address, now - began)
+        request = exchange.request
+        route = exchange.entry.name.decode() if exchange.entry is not None else ""
+        path = _path(span_bytes(request, request.target))
+        return InFlight(exchange.method, path, route, exchange.peer.address, now - exchange.began)
 
 
 def _path(target: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The line of the gateway's log for each error answer of ours: the id that a client tells leads to why."""
+"""The line of the gateway's log for each error response of ours: the id that a client tells leads to why."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from .access_format import MAX_ERROR, MAX_SMALL, shown
 if TYPE_CHECKING:
     from blitz.errors import BlitzError
 
-    from .context import ServerContext
-    from .exchange import Exchange
+    from .access import AccessLog
+    from .facts import ExchangeFacts
     from .peer import Peer
     from .request_line import RequestLine
 
-__all__ = ["log_error_answer", "log_refusal", "path_of"]
+__all__ = ["log_error_response", "log_refusal", "path_of"]
 
 _log = logging.getLogger("blitz.server")
 
 SENTENCE = "%s %s from %s answered %d, %s: %s (request %s, route %s, upstream %s)"
 
 
-def log_error_answer(exchange: Exchange, status: int, error: BlitzError) -> None:
-    """*exchange* is answered with *status* and a body of ours, which names the request's id."""
-    if _is_in_access_log(exchange.context, status):
+def log_error_response(
+    exchange: ExchangeFacts, access: AccessLog | None, status: int, error: BlitzError
+) -> None:
+    """*exchange* is answered with *status* and a body of ours, which names the request's id.
+
+    Args:
+        access: the access log, unless it is off.
+    """
+    if _is_in_access_log(access, status):
         return
     entry, endpoint = exchange.entry, exchange.endpoint
     _write(
@@ -43,10 +49,15 @@ def log_error_answer(exchange: Exchange, status: int, error: BlitzError) -> None
 
 
 def log_refusal(
-    context: ServerContext, peer: Peer, asked: RequestLine, status: int, error: BlitzError, request_id: str
+    access: AccessLog | None,
+    peer: Peer,
+    asked: RequestLine,
+    status: int,
+    error: BlitzError,
+    request_id: str,
 ) -> None:
     """The same for what did not become an exchange."""
-    if not _is_in_access_log(context, status):
+    if not _is_in_access_log(access, status):
         _write(peer, asked.method, asked.target, status, error.cause, error.message, request_id)
 
 
@@ -56,9 +67,9 @@ def path_of(target: bytes) -> str:
     return shown(path, MAX_ERROR) + ("?..." if query else "")
 
 
-def _is_in_access_log(context: ServerContext, status: int) -> bool:
+def _is_in_access_log(access: AccessLog | None, status: int) -> bool:
     # What clients do wrong is said once. What is wrong with us or behind us is said here in any case.
-    return status < 500 and context.access is not None
+    return status < 500 and access is not None
 
 
 def _write(

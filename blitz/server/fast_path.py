@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
@@ -33,18 +33,17 @@ from blitz.wasm.chain import ANSWER, CONTINUE, emit_log_of
 from .access import AccessLine
 from .deadline import MAX_AT_ONCE, TICK
 from .ends import note_broken
-from .exchange import Exchange
 from .heads import span_bytes
 from .helper import keep_going
+from .open_connection import OpenConnection
 from .resting import Resting
 from .route import find_route
 
 if TYPE_CHECKING:
-    from .connection import Connection
-    from .context import ServerContext
+    from .endpoint import Endpoint, UpstreamConnection
     from .peer import Peer
+    from .resources import Resources
     from .runtime import RouteEntry, Runtime
-    from .upstream import Endpoint, UpstreamConnection
 
 __all__ = ["CANCELLED", "CLOSED", "HEAD_BYTES", "RELOADED", "FastPath", "Handover", "serve_short"]
 
@@ -98,12 +97,37 @@ class Handover:
     began: float = 0.0
 
 
-async def serve_short(connection: Connection) -> Handover | str:
+class ParkedConnection(OpenConnection, Protocol):
+    """A client connection as the fast path sees it (``connection.py``).
+
+    Attributes:
+        buffer: a head with what follows it; the fast path puts it there when it stops.
+        line: of the exchange that it stops in, or whose response it has nearly sent.
+        served: exchanges that have ended.
+    """
+
+    buffer: Buffer | None
+    line: AccessLine | None
+    served: int
+
+    def fast_path_options_for(self, peer: Peer, told_host: bytes = b"", host: bytes = b"") -> Any:
+        """cffi ``blitz_write_options *`` for requests of *peer*; alive until the next call."""
+        ...
+
+    def client_of(self, request: Any) -> Peer:
+        """Who a request from a trusted proxy is for."""
+        ...
+
+    def take_back(self, begun: Handover) -> None:
+        """The exchange of *begun* is the connection's: it ends as any other does, and goes no further."""
+        ...
+
+
+async def serve_short(fast_path: FastPath, connection: ParkedConnection) -> Handover | str:
     """Serve short exchanges until something else comes: a Handover, CLOSED, RELOADED or HEAD_BYTES.
 
     The connection has no buffer and nothing unread. Raises trio.BrokenResourceError.
     """
-    fast_path = connection.context.fast_path
     parked = fast_path.enter(connection)
 
     def abort(_: RaiseCancelT) -> Abort:
@@ -126,7 +150,7 @@ class _Parked:
     """
 
     task: Task
-    connection: Connection
+    connection: ParkedConnection
     peer: Peer
     stopped: Handover | str = CLOSED
     error: int = 0
@@ -139,7 +163,7 @@ class FastPath(trio.abc.Instrument):
         resting: the upstream connections that nobody uses now.
     """
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: Resources) -> None:
         self._context = context
         fast_path = lib.blitz_fast_new()
         if fast_path == ffi.NULL:
@@ -170,7 +194,7 @@ class FastPath(trio.abc.Instrument):
         """How many buffers and exchanges the fast path holds, and how many of them are in use."""
         return len(self._slots), int(self._face.slots - self._face.free_slots)
 
-    def in_hand(self, connection: Connection) -> tuple[bytes, bytes, str, float] | None:
+    def in_hand(self, connection: OpenConnection) -> tuple[bytes, bytes, str, float] | None:
         """The exchange of *connection* that runs here: method, target, route, when it began (trio's time).
         None: it has none here."""
         if connection.exchange is not None or connection.stream.fileno() not in self._parked:
@@ -229,7 +253,7 @@ class FastPath(trio.abc.Instrument):
 
     # -- coming and going
 
-    def enter(self, connection: Connection) -> _Parked:
+    def enter(self, connection: ParkedConnection) -> _Parked:
         """The present task sleeps from now on; the fast path wakes it. Raises trio.BrokenResourceError."""
         peer = connection.peer
         # An idle connection needs no options: they are made with its first request, or anew after a reload.
@@ -246,7 +270,7 @@ class FastPath(trio.abc.Instrument):
         self._entered.set()
         return parked
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: ParkedConnection) -> None:
         """Take a connection out, whatever it does."""
         fd = connection.stream.fileno()
         report = ffi.new("blitz_fast_report *")
@@ -255,13 +279,7 @@ class FastPath(trio.abc.Instrument):
             self._see_to_pools(report)
         if report.slot >= 0:
             # It has an exchange, which ends as any other does: with an answer, if its deadline has passed.
-            begun = self._handover(report)
-            exchange = connection.exchange = Exchange(connection, begun.cdata, begun)
-            exchange.take_over(begun)
-            exchange.upstream = begun.upstream
-            if begun.upstream is not None:
-                exchange.endpoint = begun.upstream.endpoint
-                exchange.tries = 1
+            connection.take_back(self._handover(report))
         del self._parked[fd]
 
     # -- the event loop

@@ -8,7 +8,7 @@ The deadline of a call is looked at after each slice.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import trio
 
@@ -22,9 +22,6 @@ from blitz.wasm.pool import PluginPool
 
 from .turns import GuestTurns
 
-if TYPE_CHECKING:
-    from .stream import ByteStream
-
 __all__ = ["drive", "finish_leaving", "probe", "smoke", "wait_for_instance"]
 
 # Slices that a call gets before its deadline counts. On a busy machine a call of microseconds may lose the
@@ -32,7 +29,15 @@ __all__ = ["drive", "finish_leaving", "probe", "smoke", "wait_for_instance"]
 MIN_SLICES = 2
 
 
-async def drive(run: ChainRun, turns: GuestTurns, client: ByteStream | None = None) -> int:
+class Client(Protocol):
+    """Whoever waits for what a guest makes: a stream, or the downstream door."""
+
+    def is_reset(self) -> bool:
+        """Nobody waits any more. Does not wait itself."""
+        ...
+
+
+async def drive(run: ChainRun, turns: GuestTurns, client: Client | None = None) -> int:
     """Resume the pending guest until its hook is done or its deadline has passed.
 
     Args:

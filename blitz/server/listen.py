@@ -15,11 +15,12 @@ import trio
 from blitz.config import Address
 from blitz.errors import ClientGone
 
-from .connection import Connection, serve_connection
+from .connection import Connection
 from .context import ServerContext
 from .peer import Peer
 from .preface import read_proxy_header, shake_hands
 from .room import is_crowded, last_of_clients, make_room
+from .serving import serve_connection
 from .shortages import shortage
 from .stream import SocketStream, set_nodelay
 
@@ -226,7 +227,7 @@ def _revive(listener: socket.socket, spoken: Address, why: str) -> bool:
 def _has_descriptor(context: ServerContext) -> bool:
     """There was none, and now there is one for a connection that must be answered."""
     reserve = context.reserve
-    return reserve is not None and (reserve.lend() or make_room(context))
+    return reserve is not None and (reserve.lend() or make_room(context.connections))
 
 
 def close_listener(listener: socket.socket) -> None:
@@ -248,7 +249,7 @@ def take_connection(
     limits = context.runtime.limits
     full = limits.max_connections and context.accepted >= limits.max_connections
     if full and context.reserve is not None:
-        full = not make_room(context)
+        full = not make_room(context.connections)
     if full or not _admitted(context, host):
         context.counters.refused += 1
         sock.close()

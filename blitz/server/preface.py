@@ -12,7 +12,8 @@ import trio
 
 from blitz.errors import ClientGone
 
-from .connection import Connection, linger
+from .connection import Connection
+from .linger import linger
 from .peer import Peer
 from .proxy_protocol import ProxyHeader, ProxyProtocolError, missing, parse_header
 from .stream import SocketStream

@@ -13,8 +13,7 @@ import trio
 from blitz._native import lib
 
 if TYPE_CHECKING:
-    from .connection import Connection
-    from .upstream import Endpoint, UpstreamConnection
+    from .endpoint import Endpoint, UpstreamConnection
 
 __all__ = ["Resting"]
 
@@ -45,7 +44,7 @@ class Resting:
         lib.blitz_fast_rest(self._fast_path, upstream.fd, 1)
         endpoint.give(upstream, trio.current_time())
 
-    def take_idle(self, endpoint: Endpoint, client: Connection) -> UpstreamConnection | None:
+    def take_idle(self, endpoint: Endpoint, client: object) -> UpstreamConnection | None:
         """As ``Endpoint.take_idle``, for an exchange outside of the fast path."""
         upstream = endpoint.take_idle(trio.current_time(), client)
         if upstream is not None:

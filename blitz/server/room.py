@@ -16,13 +16,13 @@ import contextlib
 import os
 import resource
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from blitz.config import Resolved
 
-    from .connection import Connection
-    from .context import ServerContext
+    from .open_connection import OpenConnection
 
 __all__ = ["Reserve", "is_crowded", "last_of_clients", "make_room", "too_few_descriptors"]
 
@@ -61,14 +61,14 @@ class Reserve:
             pass
 
 
-def make_room(context: ServerContext) -> bool:
-    """Close the connection that has waited for longest, one without a request before one whose client does
-    not read the answer. False: there is none."""
+def make_room(connections: Iterable[OpenConnection]) -> bool:
+    """Close the one of *connections* that has waited for longest, one without a request before one whose
+    client does not read the response. False: there is none."""
     # Every wait of a kind lasts as long as any other, so the deadline tells which began first.
-    open_ones = [one for one in context.connections if one.stream.fileno() >= 0]
+    open_ones = [one for one in connections if one.stream.fileno() >= 0]
     if not open_ones:
         return False
-    victim: Connection = min(open_ones, key=lambda one: (one.busy, one.timer.deadline))
+    victim = min(open_ones, key=lambda one: (one.busy, one.timer.deadline))
     victim.stream.close()
     return True
 

@@ -15,10 +15,10 @@ from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
 from blitz.wasm.pool import PluginPool
 
-from .answers import Handler, Reply
+from .endpoint import Cluster, Endpoint, EndpointAddress
+from .local_response import Handler, Reply
 from .peer import Trust
 from .tls import ClientTls, TlsSettings
-from .upstream import Cluster, Endpoint, EndpointAddress
 
 __all__ = ["RouteEntry", "Runtime", "assemble"]
 

@@ -1,4 +1,4 @@
-"""The request on its way to an upstream: a connection, the head with the first part, the rest behind it."""
+"""The request on its way to an upstream: tries, the head with the first part, the rest behind it."""
 
 from __future__ import annotations
 
@@ -10,40 +10,27 @@ import trio
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, ShortageError, UpstreamError
 from blitz.http.rules import part_size
+from blitz.routing.balance import Tries
 
-from .back_pressure import send_patiently
 from .heads import span_bytes
 from .proxy_protocol import write_header
-from .send_response import DeadUpstream, read_answer, relay
-from .stream import SocketStream
-from .tls_stream import TlsStream
+from .send_response import read_response_head, relay
 from .upload import Upload
 
 if TYPE_CHECKING:
+    from .endpoint import Cluster, Endpoint
     from .exchange import Exchange
     from .fast_path import Handover
-    from .upstream import Cluster, UpstreamConnection
+    from .upstream import Upstream
 
-__all__ = ["drop_untrusted", "forward", "go_on_with_answer", "set_host"]
+__all__ = ["forward", "go_on_with_response"]
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
 _LENGTH = lib.BLITZ_BODY_LENGTH
-_CHUNKED = lib.BLITZ_BODY_CHUNKED
 _UPGRADE = lib.BLITZ_HEAD_UPGRADE
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110 section 9.2.2
-# Forwarding information that a client sent is not believed: it is dropped and written anew.
-UNTRUSTED = (
-    lib.BLITZ_F_X_FORWARDED_FOR,
-    lib.BLITZ_F_X_FORWARDED_PROTO,
-    lib.BLITZ_F_X_FORWARDED_HOST,
-    lib.BLITZ_F_FORWARDED,
-)
-# Dropped as well where plugins change answers: of a part they would see a part, and what they made of it
-# would be none any more. A server may ignore Range (RFC 9110 section 14.2), so the client gets the whole.
-RANGES = (lib.BLITZ_F_RANGE, lib.BLITZ_F_IF_RANGE)
-DROPPED_FIELDS = ffi.new("uint8_t[]", [*UNTRUSTED, *RANGES])
 
 
 @dataclass(slots=True)
@@ -68,77 +55,42 @@ NO_BODY = FirstPart(NULL, 0, True, _NONE, 0)
 
 
 async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None = None) -> bool:
-    """Send the request to *cluster*, relay the answer; True when the client connection stays.
+    """Send the request to *cluster*, relay the response; True when the client's connection stays.
 
     With *begun* the first try has been made on the fast path, as far as that says.
 
-    A reused connection that turns out dead before a byte of the answer gets one more try on a fresh
-    one, if the method allows it and the whole request is still here (RFC 9112 section 9.3.1).
-
     Raises: UpstreamError; what the client's body raises.
     """
-    context = exchange.context
     first = _first_part(exchange)
-    fresh = False
+    tries: Tries[Endpoint] = Tries(cluster.order, repeatable=first.is_all and exchange.method in IDEMPOTENT)
+    unsent = begun.unsent if begun is not None else None
     while True:
-        if begun is not None and begun.upstream is not None:
-            upstream = exchange.upstream = begun.upstream
-            exchange.endpoint = upstream.endpoint
-            exchange.tries = 1
-            answer, unsent = begun.answer, begun.unsent
-            begun = None
+        if unsent is None:
+            upstream = exchange.upstream = await _begin_try(exchange, tries)
         else:
-            upstream = exchange.upstream = await _acquire(exchange, cluster, fresh=fresh)
-            answer, unsent = None, None
+            assert exchange.upstream is not None
+            upstream = exchange.upstream
         try:
             if unsent is None:
                 await _send_request(exchange, cluster, upstream, first)
             elif unsent:
-                await _send_unsent(exchange, upstream, unsent)
-            buffer = await read_answer(exchange, upstream, answer)
+                await upstream.send_rest(unsent, exchange.downstream.timer)
+            await read_response_head(exchange, upstream)
             break
-        except DeadUpstream as exc:
-            exchange.drop_upstream()
-            if fresh or not upstream.used or not first.is_all or exchange.method not in IDEMPOTENT:
+        except UpstreamError as error:
+            if not tries.again_after(error, used=upstream.used > 0):
                 raise
-            fresh = True
+            exchange.drop_upstream()
+            unsent = None
             if exchange.story is not None:
-                exchange.story.again(exc)
-    try:
-        return await relay(exchange, upstream, buffer)
-    finally:
-        context.buffers.give(buffer)
+                exchange.story.again(error)
+    return await relay(exchange, upstream)
 
 
-async def go_on_with_answer(exchange: Exchange, begun: Handover) -> bool:
-    """The fast path has read the answer, and asked some of the plugins about it: as ``forward``."""
-    upstream, buffer = begun.upstream, begun.answer
-    assert upstream is not None
-    assert buffer is not None
-    exchange.upstream = upstream
-    exchange.endpoint = upstream.endpoint
-    exchange.tries = 1
-    buffer.start = begun.answer_size
-    try:
-        return await relay(exchange, upstream, buffer, begun)
-    finally:
-        exchange.context.buffers.give(buffer)
-
-
-def drop_untrusted(options: Any) -> None:
-    """Let the writer leave out what clients say about themselves."""
-    options.drop_ids = DROPPED_FIELDS
-    options.n_drop_ids = len(UNTRUSTED)
-
-
-def set_host(options: Any, host: bytes) -> None:
-    """Let the writer replace Host by *host*; b"" keeps the client's. *host* must stay alive."""
-    if host:
-        options.host = ffi.from_buffer("uint8_t[]", host)
-        options.host_len = len(host)
-    elif options.host_len:
-        options.host = NULL
-        options.host_len = 0
+async def go_on_with_response(exchange: Exchange, begun: Handover) -> bool:
+    """The fast path has read the response's head, and asked some of the plugins about it: as ``forward``."""
+    assert exchange.upstream is not None
+    return await relay(exchange, exchange.upstream, begun.step)
 
 
 def _first_part(exchange: Exchange) -> FirstPart:
@@ -169,29 +121,33 @@ def _whole(data: bytes) -> FirstPart:
     return FirstPart(ffi.from_buffer("uint8_t[]", data), len(data), True, _LENGTH, len(data), data)
 
 
-async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> UpstreamConnection:
-    """A connection to one of the cluster's endpoints, tried in turn."""
-    now = trio.current_time()
+async def _begin_try(exchange: Exchange, tries: Tries[Endpoint]) -> Upstream:
+    """A connection to the first endpoint that has one.
+
+    Raises:
+        UpstreamError: of the last one that was tried.
+    """
+    upstreams, owner = exchange.resources.upstreams, exchange.downstream.owner
     failure: UpstreamError | None = None
-    for endpoint in cluster.order(now):
-        connection = (
-            None if fresh else exchange.context.fast_path.resting.take_idle(endpoint, exchange.connection)
-        )
+    while (endpoint := tries.next(trio.current_time())) is not None:
+        upstream = None if tries.fresh else upstreams.take_idle(endpoint, owner)
         exchange.endpoint = endpoint
         exchange.tries += 1
         if exchange.story is not None:
-            exchange.story.trying(endpoint, exchange.tries, connection)
-        if connection is not None:
-            return connection
+            exchange.story.trying(endpoint, exchange.tries, upstream)
+        if upstream is not None:
+            return upstream
         try:
             preface = _proxy_header(exchange) if endpoint.proxy_protocol else b""
-            return await endpoint.connect(exchange.runtime.timeouts.connect, exchange.connection, preface)
-        except UpstreamError as exc:
-            failure = exc
+            return await upstreams.connect(endpoint, exchange.runtime.timeouts.connect, owner, preface)
+        except UpstreamError as error:
+            if not error.retryable:
+                raise
+            failure = error
             if exchange.story is not None:
-                exchange.story.not_connected(exc)
-        except ShortageError as exc:
-            exchange.context.shortages.meet(exc.number)
+                exchange.story.not_connected(error)
+        except ShortageError as error:
+            exchange.resources.shortages.meet(error.number)
             raise
     assert failure is not None
     raise failure
@@ -200,68 +156,47 @@ async def _acquire(exchange: Exchange, cluster: Cluster, *, fresh: bool) -> Upst
 def _proxy_header(exchange: Exchange) -> bytes:
     """A PROXY header for the client and the address at which it reached us."""
     peer = exchange.peer
-    stream = exchange.connection.stream
-    if isinstance(stream, TlsStream):
-        stream = stream.stream
-    here: tuple[Any, ...] = stream.socket.getsockname() if isinstance(stream, SocketStream) else ()
-    # An embedder's own transport has no address of ours: none, of the client's family.
-    there = (str(here[0]), int(here[1])) if len(here) > 1 else ("::" if ":" in peer.address else "0.0.0.0", 0)
+    here = exchange.downstream.local_address()
+    # A program's own stream has no address of ours: none, of the client's family.
+    there = here or ("::" if ":" in peer.address else "0.0.0.0", 0)
     return write_header((peer.address, peer.port), there)
 
 
-async def _send_unsent(exchange: Exchange, upstream: UpstreamConnection, unsent: bytes) -> None:
-    timer, patience = exchange.connection.timer, exchange.runtime.timeouts.send_idle
-    try:
-        await send_patiently(upstream.stream, memoryview(unsent), timer, patience, "send to upstream")
-    except trio.BrokenResourceError:
-        return  # it may have answered before it closed: reading will tell
-
-
-async def _send_request(
-    exchange: Exchange, cluster: Cluster, upstream: UpstreamConnection, first: FirstPart
-) -> None:
-    connection = exchange.connection
-    context = exchange.context
-    request = exchange.request
-    cdata = exchange.cdata
-    name = upstream.endpoint.name
-    cdata.upstream.ptr = upstream.endpoint.name_ptr
-    cdata.upstream.len = len(name)
-    options = connection.upstream_options
-    options.body = first.kind
-    options.content_length = first.content_length
-    options.first_is_last = first.is_all
-    options.close = not upstream.endpoint.reuse
+async def _send_request(exchange: Exchange, cluster: Cluster, upstream: Upstream, first: FirstPart) -> None:
+    request, cdata = exchange.request, exchange.cdata
+    endpoint, downstream = upstream.endpoint, exchange.downstream
+    cdata.upstream.ptr = endpoint.name_ptr
+    cdata.upstream.len = len(endpoint.name)
+    forwarding = downstream.forwarding
+    options = forwarding.options
     options.strip_expect = exchange.expects_continue
     run = exchange.chain_run
-    options.n_drop_ids = len(DROPPED_FIELDS if run is not None and run.edits_answers else UNTRUSTED)
-    if request.flags & _UPGRADE and exchange.permit_upgrade():
-        options.upgrade = 1
-        options.body = _NONE  # a length of 0 is not told: some servers take any for content
-    else:
-        options.upgrade = 0
-    if connection.introduced_as != (request.minor and 1):
-        connection.introduce(exchange, request.minor and 1)
+    forwarding.drop_ranges(drop=run is not None and run.edits_answers)
+    kind = first.kind
+    options.upgrade = bool(request.flags & _UPGRADE) and exchange.permit_upgrade()
+    if options.upgrade:
+        kind = _NONE  # a length of 0 is not told: some servers take any for content
     host = cluster.host
-    if host and request.host.len:
-        asked = span_bytes(request, request.host).decode("latin-1")
-        connection.introduce(exchange, request.minor and 1, asked)
+    asked = span_bytes(request, request.host).decode("latin-1") if host and request.host.len else ""
+    forwarding.tell(exchange.peer, request.minor and 1, exchange.runtime.resolved.http.forwarded, asked)
     if not host and not request.host.len:
         # HTTP/1.0 without Host: ours must have one (RFC 9112 section 3.2); the endpoint's, as nginx does.
-        host = b"localhost" if upstream.endpoint.address.path else name
-    set_host(options, host)
-    size = context.write_head(request, options, first.ptr, first.size)
-    data = context.scratch.view[:size]
+        host = b"localhost" if endpoint.address.path else endpoint.name
+    forwarding.set_host(host)
+    size = await upstream.send_head(
+        request,
+        forwarding,
+        kind,
+        first.content_length,
+        first.ptr,
+        first.size,
+        last=first.is_all,
+        timer=downstream.timer,
+    )
     if exchange.story is not None:
         exchange.story.sent_head(size, first.size, whole=first.is_all)
-    stream = upstream.stream
-    try:
-        sent = stream.send_nowait(data)
-        if sent < size:
-            await _send_unsent(exchange, upstream, bytes(data[sent:]))
-    except trio.BrokenResourceError:
-        return  # it may have answered before it closed: reading will tell
     if not first.is_all:
         await exchange.say_continue()
-        exchange.upload = Upload(exchange, upstream, chunked=first.kind == _CHUNKED)
-        connection.nursery.start_soon(exchange.upload.run)
+        assert exchange.body is not None
+        exchange.upload = Upload(exchange.resources.wheel, exchange.body, upstream, exchange.upload_finished)
+        downstream.start_soon(exchange.upload.run)

@@ -17,15 +17,16 @@ from blitz.text import one_line
 from .access_format import MAX_ERROR, MAX_SMALL, shown
 from .error_line import path_of
 from .heads import span_bytes
-from .stream import SocketStream
 
 if TYPE_CHECKING:
     from blitz.errors import BlitzError, PluginError
 
     from .access import AccessLine
-    from .exchange import Exchange
+    from .downstream import Downstream
+    from .endpoint import Endpoint
+    from .facts import ExchangeFacts
     from .runtime import RouteEntry
-    from .upstream import Endpoint, UpstreamConnection
+    from .upstream import Upstream
 
 __all__ = ["Story", "is_wanted"]
 
@@ -43,7 +44,7 @@ class Story:
 
     __slots__ = ("_began", "_id", "_mark", "_trace")
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: ExchangeFacts, downstream: Downstream) -> None:
         self._id = exchange.request_id
         self._began = self._mark = time.perf_counter()
         self._trace = _log.isEnabledFor(TRACE)
@@ -62,11 +63,11 @@ class Story:
             _head_size(request),
             request.n_fields,
             request.minor,
-            exchange.connection.served + 1,
+            downstream.served + 1,
             exchange.peer.scheme,
         )
         if self._trace:
-            why = _why_not_short(exchange)
+            why = _why_not_short(exchange, downstream)
             self._detail("fast path: %s", f"no, {why}" if why else "off while debug or trace is on")
 
     def _detail(self, sentence: str, *values: object) -> None:
@@ -107,7 +108,7 @@ class Story:
             why = _why_never_on(entry)
             self._detail("fast path: %s", f"not for this route, {why}" if why else "this route may take it")
 
-    def trying(self, endpoint: Endpoint, tries: int, kept: UpstreamConnection | None) -> None:
+    def trying(self, endpoint: Endpoint, tries: int, kept: Upstream | None) -> None:
         how = "a new connection" if kept is None else "a kept connection"
         _log.debug("%s: upstream %s, try %d, on %s", self._id, endpoint.address, tries, how)
         if kept is not None:
@@ -160,10 +161,10 @@ def _head_size(head: Any) -> int:
     )
 
 
-def _why_not_short(exchange: Exchange) -> str:
+def _why_not_short(exchange: ExchangeFacts, downstream: Downstream) -> str:
     """Why the fast path could not have served it, as far as its beginning tells; "" if it could."""
     request, runtime = exchange.request, exchange.runtime
-    if not isinstance(exchange.connection.stream, SocketStream):
+    if not downstream.may_be_fast:
         return "the connection is encrypted"
     if not runtime.short:
         parser = runtime.resolved.http.parser

@@ -8,6 +8,7 @@ ends the tunnel; an end of stream is passed on as one and the other direction go
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,32 +18,49 @@ from .deadline import Timer
 from .ends import note_late
 
 if TYPE_CHECKING:
-    from .exchange import Exchange
+    from blitz.config.model import Timeouts
+
+    from .access import AccessLine
+    from .resources import Resources
     from .stream import ByteStream
 
 __all__ = ["tunnel"]
 
 
-async def tunnel(exchange: Exchange, upstream: ByteStream, ahead_up: bytes, ahead_down: bytes) -> None:
+async def tunnel(
+    resources: Resources,
+    timeouts: Timeouts,
+    timer: Timer,
+    line: AccessLine | None,
+    client: tuple[ByteStream, bytes],
+    upstream: tuple[ByteStream, bytes],
+) -> None:
     """Carry bytes until both directions are done.
 
     Args:
-        ahead_up, ahead_down: bytes that arrived behind the heads already.
+        timer: the deadline for both sides together.
+        client, upstream: each with the bytes that came from it behind its head already.
     """
-    client = exchange.connection.stream
-    exchange.connection.timer.arm(exchange.runtime.timeouts.tunnel_idle, "tunnel")
+    timer.arm(timeouts.tunnel_idle, "tunnel")
+
+    def moved(received: int, sent: int) -> None:
+        timer.arm(timeouts.tunnel_idle, "tunnel")
+        if line is not None:
+            line.received += received
+            line.sent += sent
+
     async with trio.open_nursery() as nursery:
-        up = _Direction(exchange, client, upstream, nursery.cancel_scope)
-        down = _Direction(exchange, upstream, client, nursery.cancel_scope)
-        nursery.start_soon(up.run, ahead_up)
-        nursery.start_soon(down.run, ahead_down)
-    line = exchange.connection.line
+        scope = nursery.cancel_scope
+        up = _Direction(resources, timeouts, client[0], upstream[0], scope, lambda size: moved(size, 0))
+        down = _Direction(resources, timeouts, upstream[0], client[0], scope, lambda size: moved(0, size))
+        nursery.start_soon(up.run, client[1])
+        nursery.start_soon(down.run, upstream[1])
     if up.timer.expired or down.timer.expired:
-        exchange.context.counters.timeouts += 1
+        resources.counters.timeouts += 1
         note_late(line, "tunnel")
     broken = up.broken or down.broken
     if line is not None and broken is not None:
-        side = "client" if broken is client else "upstream"
+        side = "client" if broken is client[0] else "upstream"
         line.cut(f"{side}_reset", f"{side} connection broke in the tunnel")
 
 
@@ -54,19 +72,27 @@ class _Direction:
     """
 
     def __init__(
-        self, exchange: Exchange, source: ByteStream, sink: ByteStream, scope: trio.CancelScope
+        self,
+        resources: Resources,
+        timeouts: Timeouts,
+        source: ByteStream,
+        sink: ByteStream,
+        scope: trio.CancelScope,
+        moved: Callable[[int], object],
     ) -> None:
-        self.exchange = exchange
+        """*moved* is called with the size of each piece that came."""
+        self._parts = resources.parts
+        self._timeouts = timeouts
+        self._moved = moved
         self.source = source
         self.sink = sink
         self.scope = scope
         self.broken: ByteStream | None = None
         self._in_use = source
-        self.timer = Timer(exchange.context.wheel, scope.cancel)
+        self.timer = Timer(resources.wheel, scope.cancel)
 
     async def run(self, ahead: bytes) -> None:
-        parts = self.exchange.context.parts
-        part = parts.take()
+        part = self._parts.take()
         try:
             if ahead:
                 await self._send(memoryview(ahead))
@@ -80,30 +106,22 @@ class _Direction:
             self.scope.cancel()
         finally:
             self.timer.disarm()
-            parts.give(part)
+            self._parts.give(part)
 
     async def _carry(self, view: memoryview) -> None:
         """Until *source* ends."""
-        connection = self.exchange.connection
-        timeouts = self.exchange.runtime.timeouts
-        line = connection.line
-        from_client = self.source is connection.stream
         while True:
-            self.timer.arm(timeouts.tunnel_silence, "tunnel")
+            self.timer.arm(self._timeouts.tunnel_silence, "tunnel")
             self._in_use = self.source
             got = await self.source.receive_into(view)
             if not got:
                 return
-            connection.timer.arm(timeouts.tunnel_idle, "tunnel")
-            if line is not None and from_client:
-                line.received += got
-            elif line is not None:
-                line.sent += got
+            self._moved(got)
             await self._send(view[:got])
 
     async def _send(self, data: memoryview) -> None:
         self._in_use = self.sink
         sent = self.sink.send_nowait(data)
         if sent < len(data):
-            patience = self.exchange.runtime.timeouts.send_idle
+            patience = self._timeouts.send_idle
             await send_patiently(self.sink, data[sent:], self.timer, patience, "tunnel")

@@ -1,4 +1,4 @@
-"""The rest of a request body on its way to the upstream, while the answer may already be coming."""
+"""The rest of a request body on its way to the upstream, while the response may already be coming."""
 
 from __future__ import annotations
 
@@ -8,36 +8,33 @@ import trio
 
 from blitz.errors import BlitzError, ClientError, ClientGone, UpstreamError
 
-from .back_pressure import await_taker, send_patiently
-from .body_stream import frame_chunk
 from .deadline import Timer
-from .splice import SinkBroken, can_splice, splice_body
+from .upstream import SENDING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .body_stream import IncomingBody
-    from .exchange import Exchange
-    from .upstream import UpstreamConnection
+    from .deadline import DeadlineWheel
+    from .upstream import Upstream
 
 __all__ = ["Upload"]
 
-SENDING = "send to upstream"
-
 
 class Upload:
-    """Runs as a task of the connection's nursery; never raises.
+    """Runs as a task beside the exchange (``Downstream.start_soon``); never raises.
 
     Attributes:
         finished: the whole body was sent.
-        error: what ended it early; the upstream connection is closed then, so that whoever waits for
-            the answer wakes up and finds this.
+        error: what ended it early; the upstream was aborted then, so that whoever waits for the response
+            wakes up and finds this.
     """
 
     __slots__ = (
         "_body",
-        "_chunked",
         "_closes_body",
         "_ended",
-        "_exchange",
+        "_on_finished",
         "_scope",
         "_timer",
         "_upstream",
@@ -45,14 +42,18 @@ class Upload:
         "finished",
     )
 
-    def __init__(self, exchange: Exchange, upstream: UpstreamConnection, *, chunked: bool) -> None:
-        self._exchange = exchange
+    def __init__(
+        self,
+        wheel: DeadlineWheel,
+        body: IncomingBody,
+        upstream: Upstream,
+        on_finished: Callable[[], object],
+    ) -> None:
+        self._body = body
         self._upstream = upstream
-        self._chunked = chunked
+        self._on_finished = on_finished
         self._scope = trio.CancelScope()
-        self._timer = Timer(exchange.context.wheel, self._scope.cancel)
-        assert exchange.body is not None
-        self._body = exchange.body
+        self._timer = Timer(wheel, self._scope.cancel)
         self._closes_body = False
         self._ended = False
         self.finished = False
@@ -64,7 +65,6 @@ class Upload:
         return self._closes_body
 
     async def run(self) -> None:
-        exchange = self._exchange
         try:
             with self._scope:
                 try:
@@ -82,7 +82,7 @@ class Upload:
         if self._scope.cancelled_caught and self._timer.expired:
             self._fail(self._late())
         if self.finished:
-            exchange.upload_finished()
+            self._on_finished()
 
     def _late(self) -> BlitzError:
         if self._timer.what == SENDING:
@@ -91,55 +91,22 @@ class Upload:
         return ClientError("request body stalled", status=408)
 
     def stop(self) -> None:
-        """The answer is over or failed: nobody needs the rest."""
+        """The response is over or failed: nobody needs the rest."""
         self._scope.cancel()
 
     async def _pump(self) -> None:
-        exchange = self._exchange
-        body = self._body
+        body, upstream = self._body, self._upstream
         body.use_timer(self._timer)
-        stream = self._upstream.stream
-        limit = exchange.runtime.limits.max_body_size
-        if not self._chunked and can_splice(body, stream):
-            await self._splice(body)
-        while not body.done:
+        takes = await upstream.splice(body, self._timer)
+        while takes and not body.done:
             start, end = await body.next_part()
-            if limit and body.received > limit:
-                raise ClientError(f"request body is over {limit} bytes (limits.max_body_size)", status=413)
-            part = body.part
-            assert part is not None
-            if self._chunked:
-                data = frame_chunk(part, start, end, last=body.done)
-            else:
-                data = part.view[start:end]
-            if not data:
-                continue
-            try:
-                sent = stream.send_nowait(data)
-                if sent < len(data):
-                    patience = exchange.runtime.timeouts.send_idle
-                    await send_patiently(stream, data[sent:], self._timer, patience, SENDING)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._wait_for_the_reader()
-
-    async def _splice(self, body: IncomingBody) -> None:
-        exchange = self._exchange
-        send_idle = exchange.runtime.timeouts.send_idle
-        try:
-            await splice_body(
-                body,
-                self._upstream.stream,
-                exchange.context.pipes,
-                lambda: await_taker(self._upstream.stream, self._timer, send_idle, SENDING),
-            )
-        except SinkBroken:
-            await self._wait_for_the_reader()
-
-    async def _wait_for_the_reader(self) -> None:
-        # The upstream takes no more. It may have answered early: whoever reads its answer will tell.
-        self._timer.disarm()
-        await trio.sleep_forever()
+            assert body.part is not None
+            takes = await upstream.send_part(body.part, start, end, last=body.done, timer=self._timer)
+        if not takes:
+            # It may have responded early: whoever reads its response will tell.
+            self._timer.disarm()
+            await trio.sleep_forever()
 
     def _fail(self, error: BlitzError) -> None:
         self.error = error
-        self._upstream.stream.close()
+        self._upstream.abort()

@@ -295,25 +295,25 @@ STAGES = {
         ("_next_head", "receive_into"), sending(GET + b"GET / HT"), script=answering(OK)
     ),
     "request body, for a plugin": Stage(
-        ("_collect_request_body", "collect", "next_part", "receive_into"),
+        ("_collect_request", "collect", "next_part", "receive_into"),
         sending(POST),
         plugin=f"{REQUEST} (i32.const 0))",
         imports=READ,
     ),
     "request body, for the upstream": Stage(("_pump", "next_part", "receive_into"), sending(POST)),
-    "request body, spliced": Stage(("_pump", "_splice", "splice_body", "_fill"), sending(LARGE)),
+    "request body, spliced": Stage(("_pump", "splice", "splice_body", "_fill"), sending(LARGE)),
     "place in the pool": Stage(
-        ("_acquire", "connect"),
+        ("_begin_try", "connect"),
         twice(GET),
         upstream={"max_connections": 1},
     ),
-    "connect": Stage(("_acquire", "_connect"), sending(GET), upstream={"endpoints": UNREACHABLE}),
+    "connect": Stage(("_begin_try", "_connect"), sending(GET), upstream={"endpoints": UNREACHABLE}),
     "send to upstream": Stage(
         ("_pump", "send_rest"), flooding(CHUNKED, b"10000\r\n" + bytes(65536) + b"\r\n")
     ),
-    "send to upstream, spliced": Stage(("_splice", "_drain"), flooding(LARGE)),
+    "send to upstream, spliced": Stage(("_pump", "splice", "_drain"), flooding(LARGE)),
     "send to upstream, collected": Stage(
-        ("_send_request", "_send_unsent", "send_rest"),
+        ("_send_request", "send_head", "send_rest"),
         sending(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 30000000\r\n\r\n" + bytes(30_000_000)),
         plugin=f"{REQUEST} (i32.const 0))",
         imports=READ,
@@ -322,18 +322,18 @@ STAGES = {
     "first byte, the fast path": Stage(
         ("serve_short",), sending(STALL, after=3), script=stalling, in_flight=1
     ),
-    "first byte": Stage(("read_answer", "receive_into"), sending(STALL, after=3), stalling, H11),
+    "first byte": Stage(("read_response_head", "receive_into"), sending(STALL, after=3), stalling, H11),
     "answer head": Stage(
-        ("read_answer", "receive_into"), sending(GET), script=saying(b"HTTP/1.1 200 OK\r\nA: ")
+        ("read_response_head", "receive_into"), sending(GET), script=saying(b"HTTP/1.1 200 OK\r\nA: ")
     ),
     "answer body": Stage(
         ("_send_parts", "next_part", "receive_into"),
         sending(GET),
         script=saying(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
     ),
-    "answer body, spliced": Stage(("_splice_parts", "_fill"), sending(GET), script=saying(LENGTH)),
+    "answer body, spliced": Stage(("_send_parts", "splice", "_fill"), sending(GET), script=saying(LENGTH)),
     "answer body, for a plugin": Stage(
-        ("_ask_plugins", "collect_answer", "next_part", "receive_into"),
+        ("ask_about_response", "_collect_response", "next_part", "receive_into"),
         sending(GET),
         script=saying(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
         plugin=f"{RESPONSE} (i32.const 0))",
@@ -341,10 +341,10 @@ STAGES = {
     ),
     "send to client": Stage(("_send_parts", "send_rest"), sending(GET), script=saying(CHUNKS, CHUNK)),
     "send to client, spliced": Stage(
-        ("_splice_parts", "_drain"), sending(GET), script=saying(LENGTH, bytes(MIB))
+        ("_send_parts", "splice", "_drain"), sending(GET), script=saying(LENGTH, bytes(MIB))
     ),
     "send to client, own answer": Stage(
-        ("send_whole", "begin_answer", "send_rest"),
+        ("send_whole", "flush", "send_rest"),
         sending(GET),
         config={"routes": [Route(answer=Answer(200, "x" * 30_000_000))]},
     ),

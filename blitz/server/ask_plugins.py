@@ -1,0 +1,164 @@
+"""The plugins of one exchange asked about its request and its response, with what they wait for.
+
+``ChainRun`` says what it needs next and waits for nothing; this waits: for the guest's next slice, for an
+instance, for a body that has to be collected first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from blitz._native import ffi, lib
+from blitz.errors import ClientError, UpstreamError
+from blitz.http.media import is_stream
+from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
+
+from .body_stream import collect
+from .guests import drive, wait_for_instance
+from .heads import field_values
+
+if TYPE_CHECKING:
+    from .body_stream import IncomingBody
+    from .exchange import Exchange
+
+__all__ = ["ask_about_local_response", "ask_about_request", "ask_about_response"]
+
+NULL = ffi.NULL
+PARTIAL = 206
+
+
+async def ask_about_request(exchange: Exchange, run: ChainRun, begun_step: int | None = None) -> int:
+    """Run the request hooks that are left; CONTINUE or ANSWER.
+
+    Args:
+        begun_step: what the fast path has come to.
+    Raises: PluginError, ClientError.
+    """
+    if run is not exchange.chain_run:
+        exchange.take_run(run)
+    if exchange.story is not None:
+        exchange.story.mark()
+    step = run.request() if begun_step is None else run.see_to(begun_step)
+    if step <= ANSWER:
+        return step
+    return await _go_on(exchange, run, step, run.request, lambda: _collect_request(exchange, run))
+
+
+async def ask_about_response(
+    exchange: Exchange, run: ChainRun, body: IncomingBody | None, begun_step: int | None = None
+) -> bytes | None:
+    """Run the response hooks that are left; returns the body as far as it had to be collected for them.
+
+    Args:
+        body: of the upstream's response in ``cdata.response``; None: it has none (101).
+        begun_step: as above.
+    Raises: PluginError, UpstreamError.
+    """
+    cdata = exchange.cdata
+    if begun_step is None:
+        run.begin_response()
+        cdata.body.ptr = NULL
+        cdata.body.len = 0
+        cdata.body_truncated = 0
+    collected: bytes | None = None
+
+    async def collect_it() -> None:
+        nonlocal collected
+        if body is not None and not body.done:
+            collected = await _collect_response(exchange, run, body)
+
+    if run.edits_answers and body is not None:
+        _refuse_parts(cdata.response)
+    if exchange.story is not None:
+        exchange.story.mark()
+    step = run.response() if begun_step is None else run.see_to(begun_step)
+    if step != CONTINUE:
+        await _go_on(exchange, run, step, run.response, collect_it)
+    return collected
+
+
+async def ask_about_local_response(exchange: Exchange, run: ChainRun) -> None:
+    """Run the response hooks that are left on ``cdata.response`` and ``local_body``. Raises PluginError."""
+    run.begin_response()
+    run.body_ready = True
+    exchange.lend_body(exchange.local_body, len(exchange.local_body), complete=True)
+    if exchange.story is not None:
+        exchange.story.mark()
+    step = run.response()
+    if step != CONTINUE:
+        await _go_on(exchange, run, step, run.response, _nothing)
+
+
+async def _go_on(
+    exchange: Exchange,
+    run: ChainRun,
+    step: int,
+    again: Callable[[], int],
+    collect_it: Callable[[], Awaitable[None]],
+) -> int:
+    """Do what the chain waits for until it has come to an end; returns CONTINUE or ANSWER."""
+    while step > ANSWER:
+        if step == PENDING:
+            step = await drive(run, exchange.resources.turns, exchange.downstream)
+        else:
+            if step == NEED_BODY:
+                await collect_it()
+                run.body_ready = True
+            else:
+                assert step == NEED_INSTANCE
+                await wait_for_instance(run)
+            if exchange.story is not None:
+                exchange.story.mark()
+            step = again()
+    return step
+
+
+async def _collect_request(exchange: Exchange, run: ChainRun) -> None:
+    body = exchange.body
+    if body is None:
+        return
+    limit, must_have_all = run.wanted_body_size(response=False)
+    if exchange.collected is None:
+        await exchange.say_continue()
+        exchange.collected = await collect(body, limit)
+        if exchange.story is not None:
+            exchange.story.collected("request body", len(exchange.collected), whole=body.done)
+    exchange.lend_body(exchange.collected, limit, complete=body.done)
+    if exchange.cdata.body_truncated and must_have_all:
+        raise ClientError(f"request body is over the plugin's max_body of {limit} bytes", status=413)
+
+
+async def _collect_response(exchange: Exchange, run: ChainRun, body: IncomingBody) -> bytes | None:
+    """None: nothing was collected, it may never end."""
+    cdata = exchange.cdata
+    if any(map(is_stream, field_values(cdata.response, b"content-type"))):
+        cdata.body_truncated = 1
+        return None
+    limit, must_have_all = run.wanted_body_size(response=True)
+    patience = exchange.runtime.timeouts.collect
+    collected = await collect(body, limit, patience or math.inf)
+    if exchange.story is not None:
+        exchange.story.collected("response body", len(collected), whole=body.done)
+    exchange.lend_body(collected, limit, complete=body.done)
+    if cdata.body_truncated and must_have_all:
+        if len(collected) > limit:
+            raise UpstreamError(f"answer is over the plugin's max_body of {limit} bytes", cause="limit")
+        late = f"answer's body took longer than timeouts.collect, {patience:g} s"
+        raise UpstreamError(f"{late}, and a plugin that changes it must have all of it", status=504)
+    return collected
+
+
+def _refuse_parts(response: Any) -> None:
+    """No plugin is asked to change a part as if it were the whole: none was asked for (``drop_ranges``).
+
+    Raises: UpstreamError.
+    """
+    if response.status == PARTIAL:
+        raise UpstreamError("answer is a part (206), and a plugin that changes it must have the whole")
+    lib.blitz_head_remove(response, b"accept-ranges", 13)
+
+
+async def _nothing() -> None:
+    return

@@ -1,0 +1,147 @@
+"""The way of one exchange: plugins and routes, then an upstream or a response of our own.
+
+Reads as the request travels. A part of a body never waits for the next one: head and first part leave
+together, then each part as it comes. A second task exists only while a request body is still coming in
+(``upload.py``): the response may arrive before it has all been sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from blitz._native import lib
+from blitz.errors import ClientError, PluginError, PluginReroute, ShortageError, UpstreamError
+from blitz.http.rules import HOP_COUNTED, take_hop
+from blitz.wasm.chain import ANSWER, ChainRun
+
+from .ask_plugins import ask_about_request
+from .deadline import TICK
+from .route import find_route, moved_to
+from .send_local import send_as_last_hop, send_error, send_from_plugin, send_reply
+from .send_request import forward, go_on_with_response
+from .story import Story
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+    from .fast_path import Handover
+    from .runtime import RouteEntry
+
+__all__ = ["run_exchange"]
+
+
+async def run_exchange(exchange: Exchange, begun: Handover | None = None) -> bool:
+    """Serve the exchange. True when the client's connection can carry another one.
+
+    Args:
+        begun: what the fast path has done of it already.
+    Raises:
+        ClientError: the client's message is bad: answer and close.
+        BlitzError: something failed after the response had begun: close.
+    """
+    entry = begun.entry if begun is not None else None
+    _bound_time(exchange)
+    field = exchange.runtime.request_id_header
+    if field and entry is None:  # else the fast path has told it, before plugins ran
+        lib.blitz_exchange_tell_id(exchange.cdata, field, len(field))
+    if exchange.resources.stories:
+        exchange.story = Story(exchange, exchange.downstream)
+    try:
+        if begun is None or entry is None:
+            return await _from_start(exchange)
+        return await _from_handover(exchange, begun, entry)
+    except (UpstreamError, PluginError, ShortageError) as error:
+        if exchange.head_sent:
+            raise
+        return await send_error(exchange, error)
+
+
+def _bound_time(exchange: Exchange) -> None:
+    """The time of the whole exchange counts from the end of its head, wherever that was read."""
+    total = exchange.runtime.timeouts.total
+    if total:
+        total = max(total - (trio.current_time() - exchange.began), TICK)
+    exchange.downstream.timer.bound(total, "total")
+
+
+async def _from_start(exchange: Exchange) -> bool:
+    _check_size(exchange)
+    before, only = exchange.runtime.before, exchange.runtime.router.only
+    if before.pools:
+        if only is not None:
+            exchange.take_route(only)  # there is nothing to choose
+        first = ChainRun(before, exchange.cdata, trio.current_time)
+        if await ask_about_request(exchange, first) == ANSWER:
+            return await send_from_plugin(exchange)
+    entry = _find_route(exchange)
+    run = exchange.chain_run
+    if run is not None:
+        run.extend(entry.chain)
+    elif entry.chain.pools:
+        run = ChainRun(entry.chain, exchange.cdata, trio.current_time)
+    return await _through(exchange, entry, run)
+
+
+async def _from_handover(exchange: Exchange, begun: Handover, entry: RouteEntry) -> bool:
+    """The fast path has run some plugins, and perhaps sent the request."""
+    exchange.take_over(begun)
+    if begun.answer_size:
+        return await go_on_with_response(exchange, begun)
+    if begun.upstream is not None:
+        assert entry.cluster is not None
+        return await forward(exchange, entry.cluster, begun)
+    return await _through(exchange, entry, exchange.chain_run, begun.step)
+
+
+async def _through(
+    exchange: Exchange, entry: RouteEntry, run: ChainRun | None, begun_step: int | None = None
+) -> bool:
+    """Ask the plugins of *entry*, and of the routes that they lead to; then do what the last one says."""
+    while run is not None:
+        if await ask_about_request(exchange, run, begun_step) == ANSWER:
+            return await send_from_plugin(exchange)
+        moved = _moved_to(exchange, entry)
+        if moved is None:
+            break
+        # An end is certain: only plugins that have not run yet run now, and only they can move it again.
+        entry, begun_step = moved, None
+        run.join(entry.chain)
+    return await _serve(exchange, entry)
+
+
+async def _serve(exchange: Exchange, entry: RouteEntry) -> bool:
+    """The plugins have let the request pass: what the route says."""
+    if entry.cluster is None:
+        assert entry.answer is not None
+        return await send_reply(exchange, entry.answer(exchange.request))
+    if exchange.method in HOP_COUNTED and not take_hop(exchange.request):
+        return await send_as_last_hop(exchange)
+    return await forward(exchange, entry.cluster)
+
+
+def _check_size(exchange: Exchange) -> None:
+    limit = exchange.runtime.limits.max_body_size
+    length = exchange.request.content_length
+    if limit and length > limit:
+        raise ClientError(f"request body is {length} bytes, limit {limit} (limits.max_body_size)", status=413)
+
+
+def _find_route(exchange: Exchange) -> RouteEntry:
+    entry = find_route(exchange.runtime.router, exchange.request)
+    if entry is None:
+        raise UpstreamError("no route matches the request", status=404)
+    exchange.cdata.moved = 0  # until now plugins could lead it anywhere
+    exchange.take_route(entry)
+    return entry
+
+
+def _moved_to(exchange: Exchange, entry: RouteEntry) -> RouteEntry | None:
+    try:
+        moved = moved_to(exchange.runtime.router, exchange.cdata, entry)
+    except PluginReroute as error:
+        exchange.note_fault(error)
+        raise
+    if moved is not None:
+        exchange.take_route(moved, moved=True)
+    return moved

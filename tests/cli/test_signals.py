@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_workers_compiling import compilers, put_bomb
+from tests.process.test_workers_compiling import compilers, put_bomb
 
 from .commands import ROOT, environment
 from .test_streams import family, free_port, get

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blitz.signals import hold
+from blitz.process.signals import hold
 
 __all__ = ["main"]
 

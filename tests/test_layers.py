@@ -75,30 +75,14 @@ LAYERS = {
         TRIO,
         native=True,
     ),
-    "workers": Layer(
-        (
-            "blitz.workers",
-            "blitz.worker",
-            "blitz.child",
-            "blitz.heartbeat",
-            "blitz.obey",
-            "blitz.orders",
-            "blitz.queues",
-            "blitz.reports",
-            "blitz.restarts",
-            "blitz.signals",
-            "blitz.systemd",
-            "blitz.takers",
-        ),
-        ("foundation", "config", "gateway"),
-        TRIO | {"msgspec"},
-        native=True,
+    "process": Layer(
+        ("blitz.process",), ("foundation", "config", "gateway"), TRIO | {"msgspec"}, native=True
     ),
-    "public": Layer(("blitz",), (*CORES, "gateway", "workers")),
+    "public": Layer(("blitz",), (*CORES, "gateway", "process")),
     "testing": Layer(("blitz.testing",), ("public", *CORES, "gateway"), TRIO),
     "demo": Layer(("blitz.demo", "blitz.sdk"), ("public", "foundation", "config", "gateway"), TRIO | {"h11"}),
     "cli": Layer(
-        ("blitz.cli", "blitz.__main__"), ("public", "workers", "testing", "demo"), TRIO | {"click", "rich"}
+        ("blitz.cli", "blitz.__main__"), ("public", "process", "testing", "demo"), TRIO | {"click", "rich"}
     ),
 }
 # The command line may use what these export, not what they are made of.
@@ -112,11 +96,11 @@ CLI_MAY_IMPORT = {
     "blitz.files",
     "blitz.flood",
     "blitz.gateway",
+    "blitz.process.signals",
+    "blitz.process.workers",
     "blitz.sdk",
-    "blitz.signals",
     "blitz.testing",
     "blitz.text",
-    "blitz.workers",
 }
 OFF_THE_SERVING_PATH = {"testing", "cli", "demo"}
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from blitz.cli.streams import occupy_standard_streams
-from blitz.signals import for_command
+from blitz.process.signals import for_command
 
 __all__ = ["main"]
 

@@ -125,7 +125,7 @@ def _serve(read: Callable[[], Loaded], *, reloads: bool = False) -> None:
             raise ConfigError(again.problems)
         return again.resolved
 
-    from blitz.workers import run as run_workers  # loads the engine
+    from blitz.process.workers import run as run_workers  # loads the engine
 
     def greet(gateway: Gateway) -> None:
         _greet(resolved, gateway)

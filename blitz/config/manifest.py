@@ -15,10 +15,10 @@ from msgspec import Meta, field
 
 from blitz.config.check import build
 from blitz.config.document import read_document
-from blitz.config.model import Body, CallTime, Failure, Instances, Memory, Model, PluginType, Several, Size
 from blitz.config.rules import SHA256
 from blitz.config.settings import ConfigKey, check_keys
 from blitz.config.source import Document
+from blitz.config.values import Body, CallTime, Failure, Instances, Memory, Model, PluginType, Several, Size
 from blitz.files import MANIFEST
 
 __all__ = ["SCHEMA", "Manifest", "find_manifest", "read_manifest"]

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, field
 
+from blitz.config.plugin_keys import Plugin, PluginDefaults
+from blitz.config.upstream_keys import Upstream, UpstreamTls
+from blitz.config.values import KIB, Count, FilePath, Level, Model, Seconds, Size, TrustedField
+
 __all__ = [
-    "PLUGIN_TYPES",
     "Admin",
     "Answer",
     "Certificate",
@@ -26,55 +28,12 @@ __all__ = [
     "Log",
     "Plugin",
     "PluginDefaults",
-    "PluginType",
     "Route",
     "Timeouts",
     "Tls",
     "Upstream",
     "UpstreamTls",
 ]
-
-KIB = 1024
-MIB = 1024 * KIB
-
-PLUGIN_TYPES = (
-    # The default order of a chain: the seed document's list.
-    "request_preprocessing",
-    "authentication",
-    "request_transformation",
-    "response_transformation",
-    "observability",
-)
-PluginType = Literal[
-    "request_preprocessing",
-    "authentication",
-    "request_transformation",
-    "response_transformation",
-    "observability",
-]
-Level = Literal["trace", "debug", "info", "warn", "error"]
-Failure = Literal["closed", "open"]
-Body = Literal["full", "none"]
-Instances = Literal["pooled", "per-request", "single"]
-Capability = Literal["clock", "random", "gc", "fine_clock"]
-TrustedField = Literal["x-forwarded-for", "forwarded"]
-
-# "unit" tells check.py which strings it may read as a number, and that none of these is negative.
-_DURATION: dict[str, Any] = {"extra": {"unit": "duration"}, "extra_json_schema": {"unit": "duration"}}
-_SIZE: dict[str, Any] = {"extra": {"unit": "size"}, "extra_json_schema": {"unit": "size"}}
-_COUNT: dict[str, Any] = {"extra": {"unit": "count"}}
-Seconds = Annotated[float, Meta(**_DURATION)]
-CallTime = Annotated[float, Meta(gt=0, le=3600, **_DURATION)]  # a guest without a deadline is not offered
-Size = Annotated[int, Meta(**_SIZE)]
-Memory = Annotated[int, Meta(ge=64 * KIB, le=4096 * MIB, **_SIZE)]  # one page to all that 32 bits reach
-Count = Annotated[int, Meta(**_COUNT)]
-Several = Annotated[int, Meta(ge=1, **_COUNT)]
-# A relative path in a file counts from that file's directory.
-FilePath = Annotated[str, Meta(extra={"unit": "path"})]
-
-
-class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
 
 
 class Timeouts(Model, frozen=True):
@@ -217,7 +176,7 @@ class Certificate(Model, frozen=True):
 class Tls(Model, frozen=True):
     """TLS to clients, on the listeners that say `tls = true`."""
 
-    certs: list[Certificate] = []
+    certs: list[Certificate] = field(default_factory=list)
     client_auth: Annotated[
         Literal["none", "optional", "require"],
         Meta(
@@ -306,212 +265,6 @@ class Admin(Model, frozen=True):
         return f"Admin(listen={self.listen!r})"
 
 
-class UpstreamTls(Model, frozen=True):
-    """How `https://` endpoints are spoken to."""
-
-    ca: Annotated[
-        FilePath, Meta(description="PEM: the authorities to believe; empty: those of the system")
-    ] = ""
-    server_name: Annotated[
-        str,
-        Meta(description="the name to find in its certificate; empty: the endpoint's host"),
-    ] = ""
-    verify: Annotated[
-        bool, Meta(description="`false` accepts any certificate: anybody on the way can read and change all")
-    ] = True
-    cert: Annotated[FilePath, Meta(description="PEM: our own certificate, for upstreams that want one")] = ""
-    key: Annotated[FilePath, Meta(description="PEM: its key; empty: it is in the same file")] = ""
-
-
-class Upstream(Model, frozen=True):
-    """A cluster: a named group of endpoints that are interchangeable, tried in turn."""
-
-    endpoints: Annotated[
-        list[str],
-        Meta(
-            min_length=1,
-            description='addresses such as `"http://10.0.0.5:9000"`, `"https://api.example.org"` or '
-            '`"unix:/run/app.sock"`',
-        ),
-    ]
-    max_connections: Annotated[
-        Count,
-        Meta(ge=1, description="per endpoint and worker; waiting for one is bounded by `timeouts.connect`"),
-    ] = 1024
-    max_idle: Annotated[Count, Meta(description="idle connections kept per endpoint and worker")] = 64
-    idle_timeout: Annotated[
-        Seconds, Meta(description="shorter than the 60 s that many servers keep an idle connection")
-    ] = 55.0
-    max_age: Annotated[
-        Seconds,
-        Meta(
-            description="one that is older is not used again, so that a name that moved is followed; an "
-            "exchange or tunnel on it ends first; five minutes, as long as many names may be remembered; "
-            "`0`: no limit"
-        ),
-    ] = 300.0
-    host: Annotated[str, Meta(description="the Host field to send; empty: the client's")] = ""
-    tls: UpstreamTls = UpstreamTls()
-    reuse: Annotated[
-        bool | Literal["client"],
-        Meta(
-            description="who may use a connection again after an exchange: everybody, nobody (`false`), or "
-            'only the client connection that it was opened for (`"client"`); on a shared one, an upstream '
-            "that sends more than it was asked for answers whoever is next"
-        ),
-    ] = True
-    proxy_protocol: Annotated[
-        Literal["off", "v2"],
-        Meta(
-            description="begin each connection with a PROXY protocol header that names the client; "
-            "connections are then used for one exchange only, because the next one may be another client's"
-        ),
-    ] = "off"
-
-
-class PluginDefaults(Model, frozen=True):
-    """What a plugin may use where its `[[plugins]]` entry says nothing. A manifest may ask for less;
-    for more, the operator writes it in `[[plugins]]`."""
-
-    memory: Annotated[
-        Memory, Meta(description="linear memory of one instance; `PLUGIN_MEMORY_LIMIT` overrides it")
-    ] = 16 * MIB
-    timeout: Annotated[CallTime, Meta(description="one call of one hook; `PLUGIN_TIMEOUT` overrides it")] = (
-        1.0
-    )
-    max_body: Annotated[Size, Meta(description="what is collected for `get_body` and `process_response`")] = (
-        MIB
-    )
-    max_requests: Annotated[
-        Several, Meta(description="calls before a pooled instance is replaced: bounds slow leaks in guests")
-    ] = 10_000
-    max_instances: Annotated[Several, Meta(description="per worker; a further exchange waits for one")] = 256
-    warm: Annotated[
-        Count,
-        Meta(
-            description="instances that each worker starts before the first request and keeps when idle; "
-            "further ones end after 10 s without a call"
-        ),
-    ] = 1
-    grant: Annotated[
-        list[Capability],
-        Meta(
-            description="what a plugin may use beyond the message in hand and what all have, a clock of "
-            "milliseconds (`clock`) and random bytes (`random`): Wasm GC, exceptions and typed function "
-            "references (`gc`), whose values live in a second heap that may be as large as `memory`; a clock "
-            "of nanoseconds (`fine_clock`). One that uses more does not load. Variables and other plugins' "
-            "shared state are only granted one by one. `PLUGIN_GRANT` overrides it"
-        ),
-    ] = field(default_factory=list)
-    deny: Annotated[
-        list[Capability],
-        Meta(
-            description='what a plugin may not use though all have it: `["clock"]`, `["clock", "random"]`; '
-            "one that needs it does not load; what a plugin's own entry grants, it has. `PLUGIN_DENY` "
-            "overrides it"
-        ),
-    ] = field(default_factory=list)
-    rollback: Annotated[
-        bool,
-        Meta(
-            description="when a plugin that a reload brought is put in quarantine for failing, the version "
-            "before it returns by itself; off: an older version may have the hole that the newer one closed"
-        ),
-    ] = False
-
-
-class Plugin(Model, frozen=True):
-    """What the operator says of one plugin: a file of its own, or an entry for a plugin that
-    `plugin_dir` holds. A key that is left out comes from the manifest beside the file, else from
-    `[plugin_defaults]`."""
-
-    name: Annotated[
-        str,
-        Meta(
-            description="as routes, logs and metrics call it; empty: the name in the manifest of `file`, "
-            "else its file name without `.wasm`"
-        ),
-    ] = ""
-    file: Annotated[
-        FilePath, Meta(description="the `.wasm`; empty: the one of that name in `plugin_dir`")
-    ] = ""
-    enabled: Annotated[bool, Meta(description="`false` leaves a discovered plugin out")] = True
-    type: Annotated[
-        PluginType | None,
-        Meta(
-            description="its place in the default order of a chain: request_preprocessing, authentication, "
-            "request_transformation, response_transformation, observability; where nobody says, it stands "
-            "first, and runs behind routing. See `before_routing` for request_preprocessing"
-        ),
-    ] = None
-    order: Annotated[
-        int | None,
-        Meta(
-            description="a place of its own, smaller runs earlier, on the scale where the types stand at "
-            "0, 100, 200, 300 and 400; equal places go by name"
-        ),
-    ] = None
-    memory: Annotated[Memory | None, Meta(description="see `plugin_defaults.memory`")] = None
-    timeout: Annotated[CallTime | None, Meta(description="see `plugin_defaults.timeout`")] = None
-    max_body: Annotated[Size | None, Meta(description="see `plugin_defaults.max_body`")] = None
-    max_requests: Annotated[Several | None, Meta(description="see `plugin_defaults.max_requests`")] = None
-    max_instances: Annotated[Several | None, Meta(description="see `plugin_defaults.max_instances`")] = None
-    warm: Annotated[Count | None, Meta(description="see `plugin_defaults.warm`")] = None
-    rollback: Annotated[bool | None, Meta(description="see `plugin_defaults.rollback`")] = None
-    grant: Annotated[list[Capability] | None, Meta(description="see `plugin_defaults.grant`")] = None
-    deny: Annotated[list[Capability] | None, Meta(description="see `plugin_defaults.deny`")] = None
-    reroute: Annotated[
-        bool,
-        Meta(
-            description="it may change a request's path or host so that another route serves it, once that "
-            "route's plugins have run too; else such a request ends with 500. A manifest cannot say this"
-        ),
-    ] = False
-    namespace: Annotated[
-        str,
-        Meta(
-            description="where its shared state (rates, values) is kept: plugins that name the same one "
-            "share it; empty: its own, which nobody else gets at unless a `namespace` says so"
-        ),
-    ] = ""
-    response_body: Annotated[
-        Body | None,
-        Meta(
-            description="`none`: `process_response` gets an empty body and nothing is collected; else `full`"
-        ),
-    ] = None
-    instances: Annotated[
-        Instances | None,
-        Meta(description="one per exchange from a pool (`pooled`), a fresh one each, or one per worker"),
-    ] = None
-    failure: Annotated[
-        Failure | None,
-        Meta(description="an error of the plugin answers 500 (`closed`), or the plugin is skipped (`open`)"),
-    ] = None
-    config: Annotated[
-        dict[str, Any] | str,
-        Meta(
-            description="what `get_config` gives: JSON for a table, a string as it is; "
-            '`get_property("config.<key>")` gives one value'
-        ),
-    ] = ""
-    env: Annotated[
-        list[str], Meta(description="the environment variables that the plugin may read: its grant")
-    ] = []
-    sha256: Annotated[
-        str,
-        Meta(
-            description="pin: refuse any other module or manifest. The digest of both, as `blitz plugin "
-            "inspect` prints it: the module's own where no manifest lies beside it, else that of "
-            "`{ sha256sum < NAME.wasm; sha256sum < NAME.toml; } | sha256sum`",
-            extra_json_schema={"pattern": "^([0-9a-fA-F]{64})?$"},
-        ),
-    ] = ""
-
-    def __repr__(self) -> str:  # config may hold secrets
-        return f"Plugin(name={self.name!r}, file={self.file!r})"
-
-
 class Answer(Model, frozen=True):
     """What a route without an upstream answers."""
 
@@ -580,7 +333,7 @@ class Config(Model, frozen=True):
             description='addresses and networks, such as `"10.0.0.0/8"`, whose word about the client is '
             "taken; anybody else's is dropped"
         ),
-    ] = []
+    ] = field(default_factory=list)
     trusted_field: Annotated[
         TrustedField,
         Meta(
@@ -610,10 +363,10 @@ class Config(Model, frozen=True):
     http: Http = Http()
     log: Log = Log()
     admin: Admin = Admin()
-    upstreams: dict[str, Upstream] = {}
+    upstreams: dict[str, Upstream] = field(default_factory=dict)
     plugin_defaults: PluginDefaults = PluginDefaults()
-    plugins: list[Plugin] = []
-    routes: list[Route] = []
+    plugins: list[Plugin] = field(default_factory=list)
+    routes: list[Route] = field(default_factory=list)
 
     @classmethod
     def load(

@@ -19,7 +19,7 @@ from blitz.config.check import build, nearest
 from blitz.config.discover import Found, discover
 from blitz.config.flatten import encode, flatten, merge
 from blitz.config.manifest import SCHEMA, Manifest
-from blitz.config.model import PLUGIN_TYPES, Config, Listener, Plugin, Route, Upstream
+from blitz.config.model import Config, Listener, Plugin, Route, Upstream
 from blitz.config.origin import limit_origin
 from blitz.config.positions import Path
 from blitz.config.resolved import Resolved, ResolvedAdmin, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
@@ -27,6 +27,7 @@ from blitz.config.rules import check_rules, is_address
 from blitz.config.settings import read_settings
 from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
+from blitz.config.values import PLUGIN_TYPES
 from blitz.errors import ConfigError, ConfigProblem
 from blitz.files import shown
 from blitz.grants import BY_DEFAULT, CAPABILITIES, how_to_allow, how_to_grant, in_force

@@ -13,18 +13,14 @@ import msgspec
 from blitz.config.addresses import Address, Endpoint
 from blitz.config.model import (
     Answer,
-    Body,
-    Failure,
     Http,
-    Instances,
     Limits,
     Log,
-    PluginType,
     Timeouts,
     Tls,
-    TrustedField,
     UpstreamTls,
 )
+from blitz.config.values import Body, Failure, Instances, PluginType, TrustedField
 
 __all__ = ["Resolved", "ResolvedAdmin", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream", "Served"]
 

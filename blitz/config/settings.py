@@ -18,10 +18,10 @@ from typing import Annotated, Any, Literal, TypeGuard
 from msgspec import Meta, field, inspect
 
 from blitz.config.check import nearest, read_value
-from blitz.config.model import Model
 from blitz.config.positions import Path, path_text
 from blitz.config.source import Document
 from blitz.config.units import parse_duration, parse_size
+from blitz.config.values import Model
 from blitz.text import one_line
 
 __all__ = ["ConfigKey", "check_keys", "read_settings"]

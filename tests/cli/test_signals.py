@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_workers_compiling import compilers, put_bomb
+from tests.process.test_workers_compiling import compilers, put_bomb
 
 from ..ports import free_port
 from .commands import ROOT, environment

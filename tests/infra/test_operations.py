@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blitz import restarts, workers
 from blitz.admin.status import EndpointStatus, PluginStatus, Reload, Status
+from blitz.process import restarts, workers
+from blitz.process.workers import START_TIMEOUT
 from blitz.server import access, connection, drain, reading
 from blitz.server.access import Record
 from blitz.server.context import Counters
 from blitz.wasm import pool
-from blitz.workers import START_TIMEOUT
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

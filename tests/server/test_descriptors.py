@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from blitz.server.room import last_of_clients
-from tests.test_workers import serving
+from tests.process.test_workers import serving
 
 from .harness import Client, FakeUpstream, answering
 

@@ -53,16 +53,16 @@ OTHERWISE: dict[tuple[str, str], str] = {
     ("server/loading.py", "_stop_when_cancelled"): "waits for its cancellation, and kills a process then",
     ("gateway.py", "context.fast_path.run"): "the traffic itself: nothing is served without it",
     ("gateway.py", "_serve_with"): "the gateway itself, for an embedder",
-    ("worker.py", "_serve"): "the gateway itself",
-    ("obey.py", "_reload"): "Gateway.reload raises nothing but BlitzError, which is expected there",
-    ("obey.py", "self._lose_patience"): "waits, and begins the drain",
-    ("obey.py", "self._gateway.drain"): "the end of the worker",
+    ("process/worker.py", "_serve"): "the gateway itself",
+    ("process/obey.py", "_reload"): "Gateway.reload raises nothing but BlitzError, which is expected there",
+    ("process/obey.py", "self._lose_patience"): "waits, and begins the drain",
+    ("process/obey.py", "self._gateway.drain"): "the end of the worker",
     (
-        "obey.py",
+        "process/obey.py",
         "partial(listeners.give_up, sockets, alone=order.alone)",
     ): "closes sockets, whatever is raised",
     ("cli/log_handler.py", "threading.Thread"): "the log's writer, which must not log",
-    ("worker.py", "obey"): "waits for signals while the worker starts",
+    ("process/worker.py", "obey"): "waits for signals while the worker starts",
     ("cli/demo.py", "serve_upstream"): "the demo",
     ("cli/demo.py", "serve"): "the demo",
     ("cli/stderr.py", "threading.Thread"): "the log's writer, which must not log",
@@ -94,7 +94,7 @@ def test_every_task_is_kept_going_or_has_a_reason_not_to_be() -> None:
     assert OTHERWISE.keys() - others == set(), "there is no such task any more"
     assert {file for file, what in tasks if what == "keep_going"} >= {
         "gateway.py",
-        "worker.py",
+        "process/worker.py",
         "admin/api.py",
     }
 

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 
 from blitz.config import Served
-from blitz.orders import Orders
+from blitz.process.orders import Orders
 
 __all__ = ["ChildProcess"]
 

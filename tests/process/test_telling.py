@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from blitz import systemd
 from blitz.config import Answer, Config, Route, Served, resolve
-from blitz.reports import Reports
+from blitz.process import systemd
+from blitz.process.reports import Reports
 
 from .test_workers import ANSWER, serving, wait_until
 

@@ -40,8 +40,6 @@ from collections.abc import Callable, Mapping
 import msgspec
 import trio
 
-from blitz import systemd
-from blitz.child import ChildProcess
 from blitz.config import Config, Resolved, Served, needs_restart, resolve
 from blitz.errors import BlitzError, ConfigError, ConfigProblem, ListenerDied, only_error
 from blitz.gateway import (
@@ -55,15 +53,17 @@ from blitz.gateway import (
     bind_admin,
     too_few_descriptors,
 )
-from blitz.heartbeat import MIN_PATIENCE, Pulse
-from blitz.orders import Orders
-from blitz.queues import Queues
-from blitz.reports import Reports
-from blitz.restarts import STABLE, Restarts
-from blitz.signals import ENDING, SIGNALS, SignalQueue, ignore_in_worker
-from blitz.takers import Takers
+from blitz.process import systemd
+from blitz.process.child import ChildProcess
+from blitz.process.heartbeat import MIN_PATIENCE, Pulse
+from blitz.process.orders import Orders
+from blitz.process.queues import Queues
+from blitz.process.reports import Reports
+from blitz.process.restarts import STABLE, Restarts
+from blitz.process.signals import ENDING, SIGNALS, SignalQueue, ignore_in_worker
+from blitz.process.takers import Takers
+from blitz.process.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, Reader, WorkerStart, work
 from blitz.text import one_line
-from blitz.worker import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, Reader, WorkerStart, work
 
 __all__ = ["run"]
 

@@ -18,10 +18,10 @@ import trio
 
 from blitz.config import Config, Resolved
 from blitz.gateway import Gateway, PlaceOnScoreboard, Shared, keep_going, serve
-from blitz.heartbeat import BEAT
-from blitz.obey import Obedience
-from blitz.orders import Orders
-from blitz.signals import ENDING, SIGNALS
+from blitz.process.heartbeat import BEAT
+from blitz.process.obey import Obedience
+from blitz.process.orders import Orders
+from blitz.process.signals import ENDING, SIGNALS
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_OK", "Reader", "WorkerStart", "work"]
 

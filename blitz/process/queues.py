@@ -12,9 +12,9 @@ import socket
 
 import msgspec
 
-from blitz import systemd
 from blitz.config import Resolved
 from blitz.gateway import bind_all, spoken_on
+from blitz.process import systemd
 
 __all__ = ["Queues"]
 

@@ -16,7 +16,7 @@ import struct
 import time
 from collections.abc import Mapping
 
-from blitz.child import ChildProcess
+from blitz.process.child import ChildProcess
 
 __all__ = ["BEAT", "Heartbeat", "Pulse"]
 

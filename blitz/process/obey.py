@@ -18,8 +18,8 @@ import trio
 
 from blitz.errors import BlitzError
 from blitz.gateway import Gateway, as_bound
-from blitz.orders import Order, Orders
-from blitz.signals import ENDING
+from blitz.process.orders import Order, Orders
+from blitz.process.signals import ENDING
 
 __all__ = ["Obedience"]
 

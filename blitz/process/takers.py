@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from blitz.child import ChildProcess
-from blitz.queues import Queues
+from blitz.process.child import ChildProcess
+from blitz.process.queues import Queues
 
 __all__ = ["Takers"]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from blitz.child import ChildProcess
-from blitz.heartbeat import LATE, MAX_STEP, MIN_PATIENCE, Pulse
-from blitz.orders import Orders
+from blitz.process.child import ChildProcess
+from blitz.process.heartbeat import LATE, MAX_STEP, MIN_PATIENCE, Pulse
+from blitz.process.orders import Orders
 
 from .test_workers import ANSWER, Server, serving, serving_workers, wait_until
 from .test_workers_recovering import ADMIN
@@ -144,7 +144,7 @@ SPINNING = """
 import sys, trio
 from blitz.cli.log import set_up_logging
 from blitz.config import read_config
-from blitz.workers import run
+from blitz.process.workers import run
 
 def spin_soon(gateway):
     print("http://127.0.0.1:%d, listening on" % gateway.addresses[0][1], file=sys.stderr, flush=True)

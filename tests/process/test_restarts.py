@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blitz.restarts import FIRST_PAUSE, JITTER, MAX_PAUSE, SAY_AGAIN, STABLE, Restarts
+from blitz.process.restarts import FIRST_PAUSE, JITTER, MAX_PAUSE, SAY_AGAIN, STABLE, Restarts
 
 
 def test_pauses_double_to_their_most_and_never_end() -> None:

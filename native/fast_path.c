@@ -344,6 +344,7 @@ static int leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int w
         report->size = at->head_size;
         report->got = report->size + at->body.len;
         report->index = (uint32_t)at->exchange->chain.index;
+        at->exchange->chain.lines = NULL;        /* nobody takes them in the general path */
     }
     report->served = client->served;
     if (client->other >= 0) {
@@ -530,6 +531,7 @@ static int ask(blitz_fast_path *fast, int fd, blitz_fast_report *report)
         leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
         return BLITZ_FAST_HAND_OVER;
     }
+    exchange->chain.lines = fast->face.lines;
     if (at->body.len <= route->body_limit) {
         exchange->body = at->body;
         exchange->chain.body_ready = 1;

@@ -278,6 +278,10 @@ int64_t blitz_utf8_copy_with(const char *path, uint8_t *dst, const uint8_t *src,
  * -> bytes needed (at most 3 * len); whole sequences are written as far as they fit into cap. */
 size_t blitz_utf8_lossy(uint8_t *dst, size_t cap, const uint8_t *src, size_t len);
 
+/* UTF-8 as it stands between the quotes of a JSON string (RFC 8259 section 7), in ASCII; each byte that is ill-formed as U+FFFD.
+ * -> bytes written, at most six times len; or BLITZ_E_SPACE. */
+int64_t blitz_text_json(uint8_t *dst, size_t cap, const uint8_t *src, size_t len);
+
 /* Text of others as it may stand in a line of a log or on a terminal: src copied to dst, what
  * native/text_tables.py does not show escaped (\n, \r, \t, \x1b, \u202e, \U000e0041), ill-formed UTF-8 as
  * U+FFFD. No byte becomes more than four. Stops before what does not fit whole. -> bytes written;
@@ -346,6 +350,15 @@ int blitz_pool_give(blitz_pool *pool, blitz_instance *instance);
 uint32_t blitz_pool_take(blitz_pool *pool);
 uint32_t blitz_pool_take_worn(blitz_pool *pool);
 
+/* ---------------------------------------------------------------- finished lines of plugins: see log_lines.c */
+typedef struct blitz_log_lines blitz_log_lines;
+enum { BLITZ_LOG_TIME = 1, BLITZ_LOG_TEXT, BLITZ_LOG_ID };   /* RFC 3339; what the plugin said; the request's id */
+/* size: bytes that may wait to be taken. Owned: blitz_log_lines_free. NULL when out of memory. */
+blitz_log_lines *blitz_log_lines_new(size_t size);
+void blitz_log_lines_free(blitz_log_lines *lines);
+/* Whole lines, all that wait. Borrowed until the next hook that has lines as its chain's runs. */
+blitz_text blitz_log_lines_take(blitz_log_lines *lines);
+
 /* ---------------------------------------------------------------- plugins run over one exchange: see chain.c */
 typedef struct {
     blitz_pool **pools;       /* borrowed */
@@ -356,6 +369,7 @@ typedef struct {
     uint8_t starting;         /* the pending call starts the instance */
     uint8_t told;             /* Python has to see to the pools */
     uint8_t watched;          /* it wants to see every call that came to an end */
+    blitz_log_lines *lines;   /* take what hooks say, as far as they can; NULL: Python does */
     int32_t rc;               /* what the last call returned */
     blitz_instance *at;       /* the instance in hand: its call is pending, or came to an end as rc says */
     blitz_instance **held;    /* by index: those that have seen the request and wait for the response; owned */
@@ -581,6 +595,11 @@ blitz_fault blitz_instance_fault(const blitz_instance *instance);
 /* Log lines that calls left behind: records of (u8 level, u8 flags (1 truncated), u16 zero, u32 length, bytes).
  * Borrowed until the next call on this instance; taking empties it. */
 blitz_text blitz_instance_take_log(blitz_instance *instance);
+/* How a line is spelt that the plugin says at this level in its request or response hook, for lines: bytes as they
+ * stand in the log, with one BLITZ_LOG_* where that is told; without the line's end. json: the text stands in a JSON
+ * string. Copied. 0, BLITZ_E_STATE (there is no such level), BLITZ_E_NOMEM. */
+int blitz_plugin_spell(blitz_plugin *plugin, const blitz_log_lines *lines, int is_response, int level,
+                       int json, const uint8_t *spelling, size_t len);
 /* How many lines the bounds of the plugin have swallowed, and for how many seconds, if the first of them is at
  * least min_age seconds old; else 0. Taking begins anew. */
 uint64_t blitz_plugin_take_log_dropped(blitz_plugin *plugin, double min_age, double *seconds);
@@ -672,6 +691,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     int64_t max_body;         /* bytes of a request's body; 0: no limit */
     blitz_text id_field;      /* the field that tells the request's id; len 0: none */
     const uint8_t *date; size_t date_len;   /* of the present second */
+    blitz_log_lines *lines;   /* where plugins' lines go; NULL: all are reported (BLITZ_FAST_LOGS) */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_FAST_RELOADED */
     uint8_t draining, logged; /* logged: every exchange is reported */
     uint8_t held;             /* calls of guests wait in line: no other may begin before them */

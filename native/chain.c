@@ -34,6 +34,7 @@ int blitz_chain_begin(blitz_exchange *exchange, blitz_pool **pools, uint32_t n)
     chain->index = 0;
     chain->is_response = chain->body_ready = chain->starting = chain->told = chain->watched = 0;
     chain->at = NULL;
+    chain->lines = NULL;
     return blitz_chain_extend(exchange, pools, n);
 }
 
@@ -107,6 +108,8 @@ static int settle(blitz_exchange *exchange, int rc)
     if (rc < 0)
         return BLITZ_CHAIN_RETURNED;
     pool_in_hand(chain)->calls++;
+    if ((rc & BLITZ_R_LOGS) && chain->lines != NULL && blitz_log_lines_collect(chain->lines, chain->at, exchange))
+        chain->rc = rc &= ~BLITZ_R_LOGS;
     if (chain->watched || (rc & BLITZ_R_LOGS) || (rc & VERDICT) == BLITZ_V_ERROR)
         return BLITZ_CHAIN_RETURNED;
     return take_verdict(exchange);

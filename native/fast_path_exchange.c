@@ -151,6 +151,7 @@ int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_report *report)
         fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
         return BLITZ_FAST_HAND_OVER;
     }
+    exchange->chain.lines = fast->face.lines;
     if (at->body.len <= route->body_limit) {
         exchange->body = at->body;
         exchange->chain.body_ready = 1;

@@ -72,6 +72,7 @@ int fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int wha
         report->size = at->head_size;
         report->got = report->size + at->body.len;
         report->index = (uint32_t)at->exchange->chain.index;
+        at->exchange->chain.lines = NULL;        /* nobody takes them in the general path */
     }
     report->served = client->served;
     if (client->other >= 0) {

@@ -49,6 +49,10 @@ typedef struct {                         /* env of a linked host function */
     const blitz_host_function *function; /* NULL for BLITZ_BIND_TRAP and the externref table */
 } blitz_binding;
 
+/* How lines of one plugin, hook and level are spelt; bytes NULL: not known. */
+typedef struct { const blitz_log_lines *lines; uint8_t *bytes; size_t len; bool json; } blitz_spelling;
+enum { BLITZ_LOG_LEVELS = 5 };
+
 typedef struct { uint32_t index; bool used; uint8_t parameters; } blitz_part;   /* of an export */
 typedef struct { uint8_t *key; size_t key_len; uint8_t *value; size_t value_len; } blitz_pair;
 typedef struct { blitz_pair *items; size_t n; } blitz_pairs;
@@ -68,6 +72,7 @@ struct blitz_plugin {
     uint64_t log_tat_ns;                 /* rate limit of log lines: theoretical arrival time */
     uint64_t log_dropped;                /* lines dropped since somebody asked */
     uint64_t log_dropped_ns;             /* when the first of them was */
+    blitz_spelling spellings[2][BLITZ_LOG_LEVELS];   /* of request and response hooks: log_lines.c */
     uint32_t made, freed;                /* instances, and those of them that have ended */
     bool may_reroute;                    /* see blitz_plugin_allow_reroute */
     bool fine_clock;                     /* see blitz_plugin_allow_fine_clock */
@@ -148,6 +153,8 @@ wasm_trap_t *blitz_call_externref_table(void *env, wasmtime_caller_t *caller, wa
 void blitz_log_line(blitz_instance *instance, int level, const uint8_t *text, size_t len);
 void blitz_log_stdio(blitz_instance *instance, int stream, const uint8_t *text, size_t len);
 void blitz_log_end_call(blitz_instance *instance);     /* unfinished lines */
+/* log_lines.c: take what the hook that came to its end has said for exchange. false: nothing was taken. */
+bool blitz_log_lines_collect(blitz_log_lines *lines, blitz_instance *instance, blitz_exchange *exchange);
 
 /* SipHash-2-4 of bytes under a secret. */
 uint64_t blitz_siphash(const uint64_t secret[2], const uint8_t *bytes, size_t len);

@@ -40,6 +40,8 @@ void blitz_plugin_free(blitz_plugin *plugin)
         blitz_wt.wasmtime_instance_pre_delete(plugin->pre);
     free_pairs(&plugin->env);
     free_pairs(&plugin->config);
+    for (size_t i = 0; i < 2 * BLITZ_LOG_LEVELS; i++)
+        free(plugin->spellings[i / BLITZ_LOG_LEVELS][i % BLITZ_LOG_LEVELS].bytes);
     free(plugin->bindings);
     free(plugin->name);
     free(plugin->namespace);

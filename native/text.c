@@ -87,6 +87,65 @@ size_t blitz_text_escape(uint8_t *dst, size_t cap, const uint8_t *src, size_t le
     return out;
 }
 
+/* ---------------------------------------------------------------- JSON */
+
+enum { LONGEST_JSON = 12 };                      /* two surrogates */
+
+static size_t put_unit(uint8_t *dst, uint32_t unit)
+{
+    static const char digits[] = "0123456789abcdef";
+    dst[0] = '\\';
+    dst[1] = 'u';
+    for (int i = 0; i < 4; i++)
+        dst[2 + i] = (uint8_t)digits[unit >> (12 - 4 * i) & 15];
+    return 6;
+}
+
+/* The first character of src as it stands in a JSON string. -> its bytes; *used: of src. */
+static size_t put_character(uint8_t out[LONGEST_JSON], const uint8_t *src, size_t len, size_t *used)
+{
+    size_t n = blitz_utf8_sequence(src, len);
+    uint32_t code = n > 0 ? decode(src, n) : 0xfffd;
+    *used = n > 0 ? n : 1;
+    if (code == '"' || code == '\\') {
+        out[0] = '\\';
+        out[1] = (uint8_t)code;
+        return 2;
+    }
+    if (code < 0x10000)
+        return put_unit(out, code);
+    size_t first = put_unit(out, 0xd7c0 + (code >> 10));
+    return first + put_unit(out + first, 0xdc00 | (code & 0x3ff));
+}
+
+static size_t json_prefix(const uint8_t *src, size_t len)
+{
+    size_t i = 0;
+    while (i < len && src[i] >= 0x20 && src[i] < 0x7f && src[i] != '"' && src[i] != '\\')
+        i++;
+    return i;
+}
+
+int64_t blitz_text_json(uint8_t *dst, size_t cap, const uint8_t *src, size_t len)
+{
+    size_t out = 0, in = 0;
+    while (in < len) {
+        uint8_t character[LONGEST_JSON];
+        const uint8_t *piece = src + in;
+        size_t used = json_prefix(piece, len - in), n = used;
+        if (n == 0) {
+            n = put_character(character, src + in, len - in, &used);
+            piece = character;
+        }
+        if (n > cap - out)
+            return BLITZ_E_SPACE;
+        memcpy(dst + out, piece, n);
+        out += n;
+        in += used;
+    }
+    return (int64_t)out;
+}
+
 static bool is_break(char c) { return c == '\n' || c == '\r'; }
 static bool is_blank(char c) { return c == ' ' || c == '\t' || is_break(c); }
 

@@ -64,6 +64,15 @@ class LogHandler(logging.Handler):
         except Exception:
             self.handleError(record)
 
+    def write_lines(self, lines: bytes) -> None:
+        """Write *lines*, whole ones as the formatter spells them. Here, too, no flood is counted."""
+        self.acquire()
+        try:
+            if not self._closing.is_set():
+                self._writer.write(lines)
+        finally:
+            self.release()
+
     def handleError(self, record: logging.LogRecord) -> None:
         """A fault of ours in a call of the log: it is said in a line, as everything is."""
         said = f"a message of the log does not fit its values: {str(record.msg)[:MAX_SAMPLE]}"

@@ -34,6 +34,7 @@ MAX_KEPT = 1 << 20  # bytes
 PIECE = select.PIPE_BUF  # a pipe that can be written to takes so many at once, without blocking
 LOOK = 1.0  # seconds between looks whether somebody reads again, should no event tell
 LINGER = 1.0  # seconds a thread waits for more lines before it ends
+GATHER = 0.01  # seconds of lines that a busy thread writes at once: the event loop waits whenever it runs
 LAST_PATIENCE = 0.5  # seconds that the end of the process waits for what is kept
 
 Write = Callable[[bytes], int]  # returns how many bytes were taken, 0 when none can be
@@ -261,6 +262,7 @@ class FileWriter(_Account):
                 self._settle(said, first, data, taken, error)
                 self._size -= len(data)
                 self._changed.notify_all()
+            time.sleep(GATHER)
 
 
 class _StreamWriter:

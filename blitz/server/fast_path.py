@@ -29,6 +29,7 @@ from blitz._native import ffi, lib
 from blitz.errors import ClientError, InternalError
 from blitz.http.buffer import Buffer
 from blitz.wasm.chain import ANSWER, CONTINUE, emit_log_of
+from blitz.wasm.logs import finished_lines
 
 from .access import AccessLine
 from .deadline import MAX_AT_ONCE, TICK
@@ -40,6 +41,8 @@ from .resting import Resting
 from .route import find_route
 
 if TYPE_CHECKING:
+    from blitz.wasm.log_lines import FinishedLines
+
     from .endpoint import Endpoint, UpstreamConnection
     from .peer import Peer
     from .resources import Resources
@@ -181,6 +184,7 @@ class FastPath(trio.abc.Instrument):
         self._entries: dict[int, RouteEntry] = {}  # by the ids of their native routes
         self.resting = Resting(self._native)
         self._id_field = b""
+        self._lines: FinishedLines | None = None
         self._entered = trio.Event()
         self._again: Task | None = None
 
@@ -235,7 +239,13 @@ class FastPath(trio.abc.Instrument):
         self._entries = {key: entry for key, entry in self._entries.items() if entry.short_route.in_flight}
         self._entries |= {entry.short_route.id: entry for entry in runtime.short_entries}
         self.resting.forget_old()
+        self._collect_lines()
         face.route = _route_of_all(runtime) or ffi.NULL
+
+    def _collect_lines(self) -> None:
+        """Have lines of plugins finished without Python, if the log takes them so."""
+        self._lines = finished_lines()
+        self._face.lines = self._lines.native if self._lines is not None else ffi.NULL
 
     async def drain(self) -> None:
         """From now on nobody enters; whoever waits for a request does so in the general path.
@@ -330,6 +340,8 @@ class FastPath(trio.abc.Instrument):
             elif what:
                 self._take(what, report)
             what = lib.blitz_fast_go_on(fast_path, report)
+        if self._lines is not None and self._lines.flush():
+            self._collect_lines()  # somebody may have changed the log
         if turns.waiting:
             turns.next_pass(used_up=bool(self._face.used_up))
         if self._has_more:

@@ -3,6 +3,7 @@ characters, and text that shows is left as it is."""
 
 from __future__ import annotations
 
+import json
 import sys
 import unicodedata
 from pathlib import Path
@@ -108,3 +109,32 @@ def test_any_str_becomes_one_printable_line(text: str) -> None:
     """Also one of a file name with odd octets in it, and one with lone surrogates."""
     assert one_line(text).isprintable()
     assert one_line(one_line(text)) == one_line(text)
+
+
+@given(st.text() | TRICKY)
+@example('"\\/\b\f')
+def test_text_becomes_a_json_string(text: str) -> None:
+    data = text.encode("utf-8", "replace")
+    wanted = json.dumps(data.decode())[1:-1].encode()
+    out = as_json(data, 6 * len(data))
+    assert json.loads(b'"' + out + b'"') == data.decode()
+    assert out == wanted or any(one < " " for one in text)  # control characters have short names, too
+    if out:
+        assert as_json(data, len(out)) == out
+        assert as_json(data, len(out) - 1) == b"no room"
+
+
+@given(LINES)
+def test_any_bytes_become_a_json_string(data: bytes) -> None:
+    out = as_json(data, 6 * len(data))
+    assert out.isascii()
+    assert json.loads(b'"' + out + b'"').isprintable() or escape(data, 4 * len(data))[0] != data
+
+
+def as_json(data: bytes, cap: int) -> bytes:
+    buffer = bytearray([CANARY]) * (cap + MARGIN)
+    dst = ffi.from_buffer("uint8_t[]", buffer)
+    written = lib.blitz_text_json(dst, cap, data, len(data))
+    assert written <= cap
+    assert set(buffer[cap:]) <= {CANARY}
+    return bytes(buffer[:written]) if written >= 0 else b"no room"

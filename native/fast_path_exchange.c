@@ -22,6 +22,7 @@ static int finish(blitz_fast_path *fast, int fd, blitz_fast_report *report)
     client->busy = 0;
     client->served = 1;
     client->route = NULL;
+    blitz_link_rest(fast_link(fast, fd));
     fast_set_idle_deadline(fast, client);
     if (client->look) {
         client->look = 0;
@@ -173,9 +174,12 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     int64_t size = blitz_step_receive_request(fast_link(fast, fd), (blitz_space){at->buf, at->size}, at->exchange->request,
                                               fast->face.limits, fast->face.max_body, &io);
     client->slot = index;
+    bool more = blitz_link_holds_more(fast_link(fast, fd));
     if (size == BLITZ_IO_AGAIN) {
         client->slot = -1;
         fast_give_slot(fast, index);
+        if (more)
+            fast_watch_again(fast, fd);
         return BLITZ_FAST_QUIET;
     }
     if (size < 0) {
@@ -192,7 +196,7 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         at->head_size = (size_t)size;
         client->busy = 1;
         client->ends = fast->face.total > 0 ? fast->now + fast->face.total : INFINITY;
-        client->look |= io.got == at->size;      /* there may be more, and its edge is used up */
+        client->look |= io.got == at->size || more;      /* there may be more, and its edge is used up */
         fast->face.exchanges++;
     }
     if (size > 0 && io.is_short && fast->face.id_field.len > 0)

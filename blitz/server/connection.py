@@ -25,7 +25,6 @@ from .ends import note_broken, note_cancelled, note_late
 from .exchange import Exchange
 from .fast_path import CANCELLED, CLOSED, RELOADED, Handover, serve_short
 from .send_request import drop_untrusted, set_host
-from .stream import SocketStream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -184,7 +183,7 @@ class Connection:
             context.runtime.short
             and not context.stories
             and not context.draining
-            and isinstance(self.stream, SocketStream)
+            and self.stream.lend() is not None
         )
 
     def make_options(self) -> None:

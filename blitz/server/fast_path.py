@@ -173,10 +173,11 @@ class FastPath(trio.abc.Instrument):
     def in_hand(self, connection: Connection) -> tuple[bytes, bytes, str, float] | None:
         """The exchange of *connection* that runs here: method, target, route, when it began (trio's time).
         None: it has none here."""
-        if connection.exchange is not None or connection.stream.fileno() not in self._parked:
+        fd = connection.stream.descriptor()
+        if connection.exchange is not None or fd not in self._parked:
             return None
         report = ffi.new("blitz_fast_report *")
-        lib.blitz_fast_look(self._native, connection.stream.fileno(), report)
+        lib.blitz_fast_look(self._native, fd, report)
         found = report.line
         if not found.method.len:
             return None
@@ -235,10 +236,9 @@ class FastPath(trio.abc.Instrument):
         # An idle connection needs no options: they are made with its first request, or anew after a reload.
         options = connection.fast_path_options_for(peer) if connection.served else ffi.NULL
         parked = _Parked(current_task(), connection, peer)
-        fd = connection.stream.fileno()
-        failed = lib.blitz_fast_enter(
-            self._native, fd, peer.struct, options, peer.trusted, connection.served > 0, trio.current_time()
-        )
+        fd, tls = connection.stream.descriptor(), connection.stream.lend()
+        served, now = connection.served > 0, trio.current_time()
+        failed = lib.blitz_fast_enter(self._native, fd, tls, peer.struct, options, peer.trusted, served, now)
         if failed:
             raise trio.BrokenResourceError(f"the fast path cannot watch it: {os.strerror(failed)}")
         connection.timer.disarm()
@@ -248,7 +248,7 @@ class FastPath(trio.abc.Instrument):
 
     def leave(self, connection: Connection) -> None:
         """Take a connection out, whatever it does."""
-        fd = connection.stream.fileno()
+        fd = connection.stream.descriptor()
         report = ffi.new("blitz_fast_report *")
         lib.blitz_fast_leave(self._native, fd, report)
         if report.told:

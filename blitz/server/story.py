@@ -17,7 +17,6 @@ from blitz.text import one_line
 from .access_format import MAX_ERROR, MAX_SMALL, shown
 from .error_line import path_of
 from .heads import span_bytes
-from .stream import SocketStream
 
 if TYPE_CHECKING:
     from blitz.errors import BlitzError, PluginError
@@ -163,8 +162,8 @@ def _head_size(head: Any) -> int:
 def _why_not_short(exchange: Exchange) -> str:
     """Why the fast path could not have served it, as far as its beginning tells; "" if it could."""
     request, runtime = exchange.request, exchange.runtime
-    if not isinstance(exchange.connection.stream, SocketStream):
-        return "the connection is encrypted"
+    if exchange.connection.stream.lend() is None:
+        return "C cannot read this connection: TLS that only Python drives, or no socket"
     if not runtime.short:
         parser = runtime.resolved.http.parser
         return "http.parser is h11" if parser == "h11" else "no route can be served by it"

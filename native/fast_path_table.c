@@ -136,7 +136,10 @@ int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_
     *client = (place){.kind = PLACE_CLIENT, .ask = ask != 0, .served = served != 0, .other = -1, .slot = -1,
                       .at = client->at, .generation = fast->face.generation, .tls = tls, .peer = peer, .options = options};
     fast->now = now;
-    fast_set_idle_deadline(fast, client);
+    if (tls == NULL || tls->shaken)
+        fast_set_idle_deadline(fast, client);
+    else
+        fast_set_deadline(fast, client, 0);
     blitz_link_rest(fast_link(fast, fd));
     int failed = watch(fast, fd);
     if (failed != 0)

@@ -66,10 +66,17 @@ static int make_place(blitz_fast_path *fast, int fd)
     return 0;
 }
 
+/* What the link itself holds has no edge; that there is room to send has one at once. */
+static struct epoll_event wanted(const blitz_fast_path *fast, int fd)
+{
+    uint32_t more = blitz_link_holds_more(fast_link(fast, fd)) ? EPOLLOUT : 0;
+    return (struct epoll_event){.events = WATCHED | more, .data.fd = fd};
+}
+
 /* Have an event for fd at once if it is readable, and for every later edge. 0, or errno. */
 static int watch(blitz_fast_path *fast, int fd)
 {
-    struct epoll_event event = {.events = WATCHED, .data.fd = fd};
+    struct epoll_event event = wanted(fast, fd);
     if (epoll_ctl(fast->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
         return 0;
     return errno == EEXIST && epoll_ctl(fast->epoll, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : errno;
@@ -77,9 +84,7 @@ static int watch(blitz_fast_path *fast, int fd)
 
 void fast_watch_again(blitz_fast_path *fast, int fd)
 {
-    /* What the link itself holds has no edge; that there is room to send has one at once. */
-    uint32_t more = blitz_link_holds_more(fast_link(fast, fd)) ? EPOLLOUT : 0;
-    struct epoll_event event = {.events = WATCHED | more, .data.fd = fd};
+    struct epoll_event event = wanted(fast, fd);
     epoll_ctl(fast->epoll, EPOLL_CTL_MOD, fd, &event);   /* fails for one that was closed: then nobody waits */
 }
 
@@ -122,16 +127,20 @@ void fast_remove_client(blitz_fast_path *fast, place *client)
         fast->earliest = fast->places[last].deadline;
 }
 
-int blitz_fast_enter(blitz_fast_path *fast, int fd, const blitz_peer *peer, const blitz_write_options *options, int ask,
-                     int served, double now)
+int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_peer *peer,
+                     const blitz_write_options *options, int ask, int served, double now)
 {
     if (make_place(fast, fd) != 0 || add_client(fast, fd) != 0)
         return ENOMEM;
     place *client = &fast->places[fd];
     *client = (place){.kind = PLACE_CLIENT, .ask = ask != 0, .served = served != 0, .other = -1, .slot = -1,
-                      .at = client->at, .generation = fast->face.generation, .peer = peer, .options = options};
+                      .at = client->at, .generation = fast->face.generation, .tls = tls, .peer = peer, .options = options};
     fast->now = now;
-    fast_set_idle_deadline(fast, client);
+    if (tls == NULL || tls->shaken)
+        fast_set_idle_deadline(fast, client);
+    else
+        fast_set_deadline(fast, client, 0);
+    blitz_link_rest(fast_link(fast, fd));
     int failed = watch(fast, fd);
     if (failed != 0)
         fast_remove_client(fast, client);

@@ -92,6 +92,7 @@ int fast_unsent_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
 
 /* ---------------------------------------------------------------- fast_path_exchange.c
  * Each returns what it reports. */
+int fast_shake(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report *report);
 /* The plugins of the route, then the upstream. */

@@ -1,11 +1,10 @@
-/* link.h: a client connection as the fast path reads and writes it. Plain: recv and send on its descriptor. */
+/* link.h: a client connection as the fast path reads and writes it. Plain: recv and send on its descriptor; else
+ * tls.c does it. */
 #ifndef BLITZ_LINK_H
 #define BLITZ_LINK_H
+#include "blitz_native.h"
 #include <stdbool.h>
-#include <stdint.h>
 #include <sys/types.h>
-
-typedef struct blitz_tls blitz_tls;
 
 typedef struct {
     int fd;
@@ -19,6 +18,8 @@ typedef struct {
  * taken: TLS may have encrypted them already. */
 ssize_t blitz_link_receive(blitz_link link, uint8_t *bytes, size_t size);
 ssize_t blitz_link_send(blitz_link link, const uint8_t *bytes, size_t size);
-/* Bytes may be left in the link itself, of which the descriptor will not tell: receive before waiting. */
+/* Bytes may be left in the link itself, of which no edge will tell, even after a short count: receive before waiting. */
 bool blitz_link_holds_more(blitz_link link);
+/* It waits for a request: keep no more memory for it than that needs. */
+void blitz_link_rest(blitz_link link);
 #endif

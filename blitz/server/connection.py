@@ -19,7 +19,6 @@ from .forwarding import Forwarding
 from .h1_downstream import H1Downstream
 from .linger import linger
 from .run_exchange import run_exchange
-from .stream import SocketStream
 
 if TYPE_CHECKING:
     import trio
@@ -185,7 +184,7 @@ class Connection:
             context.runtime.short
             and not context.stories
             and not context.draining
-            and isinstance(self.stream, SocketStream)
+            and self.stream.lend() is not None
         )
 
     def client_of(self, request: Any) -> Peer:

@@ -48,7 +48,16 @@ if TYPE_CHECKING:
     from .resources import Resources
     from .runtime import RouteEntry, Runtime
 
-__all__ = ["CANCELLED", "CLOSED", "HEAD_BYTES", "RELOADED", "FastPath", "Handover", "serve_short"]
+__all__ = [
+    "CANCELLED",
+    "CLOSED",
+    "HEAD_BYTES",
+    "RELOADED",
+    "FastPath",
+    "Handover",
+    "serve_short",
+    "shake_hands",
+]
 
 _log = logging.getLogger("blitz.server")
 
@@ -59,6 +68,7 @@ _STAYS = (lib.BLITZ_FAST_RETURNED, lib.BLITZ_FAST_LOGGED)
 CANCELLED = "cut off: the gateway was cancelled"
 CLOSED = "closed"  # the client has gone between two requests
 RELOADED = "reloaded"  # what runs now may have no fast path; the next request is there, unread
+SHAKEN = "shaken"  # its TLS handshake is done
 HEAD_BYTES = "head bytes"  # the first bytes of a request are in connection.buffer
 
 SCRATCH_SIZE = 256 * 1024
@@ -143,6 +153,24 @@ async def serve_short(fast_path: FastPath, connection: ParkedConnection) -> Hand
     return parked.stopped
 
 
+async def shake_hands(fast_path: FastPath, connection: ParkedConnection, tls: Any) -> bool:
+    """Have the handshake of *connection* done by C; *tls*: ``TlsStream.lend()``. False: whoever called has to
+    go on with it, as it stands.
+
+    Raises: trio.BrokenResourceError; ``tls.error`` says whether it was the handshake that failed.
+    """
+    parked = fast_path.enter_shaking(connection, tls)
+
+    def abort(_: RaiseCancelT) -> Abort:
+        fast_path.leave(connection)
+        return Abort.SUCCEEDED
+
+    await wait_task_rescheduled(abort)
+    if parked.error:
+        raise trio.BrokenResourceError(f"socket connection broken: {os.strerror(parked.error)}")
+    return bool(parked.stopped == SHAKEN)
+
+
 @dataclass(slots=True)
 class _Parked:
     """A connection on the fast path.
@@ -201,10 +229,11 @@ class FastPath(trio.abc.Instrument):
     def in_hand(self, connection: OpenConnection) -> tuple[bytes, bytes, str, float] | None:
         """The exchange of *connection* that runs here: method, target, route, when it began (trio's time).
         None: it has none here."""
-        if connection.exchange is not None or connection.stream.fileno() not in self._parked:
+        fd = connection.stream.descriptor()
+        if connection.exchange is not None or fd not in self._parked:
             return None
         report = ffi.new("blitz_fast_report *")
-        lib.blitz_fast_look(self._native, connection.stream.fileno(), report)
+        lib.blitz_fast_look(self._native, fd, report)
         found = report.line
         if not found.method.len:
             return None
@@ -266,13 +295,14 @@ class FastPath(trio.abc.Instrument):
     def enter(self, connection: ParkedConnection) -> _Parked:
         """The present task sleeps from now on; the fast path wakes it. Raises trio.BrokenResourceError."""
         peer = connection.peer
+        fd, tls = connection.stream.descriptor(), connection.stream.lend()
         # An idle connection needs no options: they are made with its first request, or anew after a reload.
-        options = connection.fast_path_options_for(peer) if connection.served else ffi.NULL
+        # Whoever has shaken hands is about to send one.
+        likely = connection.served or tls != ffi.NULL
+        options = connection.fast_path_options_for(peer) if likely else ffi.NULL
         parked = _Parked(current_task(), connection, peer)
-        fd = connection.stream.fileno()
-        failed = lib.blitz_fast_enter(
-            self._native, fd, peer.struct, options, peer.trusted, connection.served > 0, trio.current_time()
-        )
+        served, now = connection.served > 0, trio.current_time()
+        failed = lib.blitz_fast_enter(self._native, fd, tls, peer.struct, options, peer.trusted, served, now)
         if failed:
             raise trio.BrokenResourceError(f"the fast path cannot watch it: {os.strerror(failed)}")
         connection.timer.disarm()
@@ -280,9 +310,20 @@ class FastPath(trio.abc.Instrument):
         self._entered.set()
         return parked
 
+    def enter_shaking(self, connection: ParkedConnection, tls: Any) -> _Parked:
+        """The same for a connection whose TLS handshake has to be done; its timer goes on."""
+        peer = connection.peer
+        parked = _Parked(current_task(), connection, peer)
+        fd = connection.stream.descriptor()
+        failed = lib.blitz_fast_enter(self._native, fd, tls, ffi.NULL, ffi.NULL, 0, 0, trio.current_time())
+        if failed:
+            raise trio.BrokenResourceError(f"the fast path cannot watch it: {os.strerror(failed)}")
+        self._parked[fd] = parked
+        return parked
+
     def leave(self, connection: ParkedConnection) -> None:
         """Take a connection out, whatever it does."""
-        fd = connection.stream.fileno()
+        fd = connection.stream.descriptor()
         report = ffi.new("blitz_fast_report *")
         lib.blitz_fast_leave(self._native, fd, report)
         if report.told:
@@ -449,6 +490,8 @@ class FastPath(trio.abc.Instrument):
             parked.connection.buffer, cdata = self._take_slot(report)
             self._context.give_exchange(cdata)
             self._wake(report, HEAD_BYTES)
+        elif what == lib.BLITZ_FAST_SHAKEN:
+            self._wake(report, SHAKEN)
         elif what not in _STAYS:
             self._wake(report, RELOADED if what == lib.BLITZ_FAST_RELOADED else CLOSED, report.error)
 

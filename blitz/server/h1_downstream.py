@@ -109,7 +109,7 @@ class H1Downstream:
 
     @property
     def may_be_fast(self) -> bool:
-        return isinstance(self._stream, SocketStream)
+        return self._stream.lend() is not None
 
     def client_of(self, request: Any) -> Peer:
         peer = self.peer

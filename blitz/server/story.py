@@ -165,7 +165,7 @@ def _why_not_short(exchange: ExchangeFacts, downstream: Downstream) -> str:
     """Why the fast path could not have served it, as far as its beginning tells; "" if it could."""
     request, runtime = exchange.request, exchange.runtime
     if not downstream.may_be_fast:
-        return "the connection is encrypted"
+        return "C cannot read this connection: TLS that only Python drives, or no socket"
     if not runtime.short:
         parser = runtime.resolved.http.parser
         return "http.parser is h11" if parser == "h11" else "no route can be served by it"

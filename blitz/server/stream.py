@@ -20,10 +20,12 @@ import struct
 import sys
 import termios
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+
+from blitz._native import ffi
 
 __all__ = ["AnyStream", "ByteStream", "SocketStream"]
 
@@ -86,6 +88,15 @@ class ByteStream(Protocol):
 
     def fileno(self) -> int:
         """The socket's descriptor, or -1: splice and readiness checks need one."""
+        ...
+
+    def descriptor(self) -> int:
+        """Of the socket below, whatever is made of its bytes; -1: there is none."""
+        ...
+
+    def lend(self) -> Any:
+        """For the fast path: what encrypts the socket's bytes (cffi ``blitz_tls *``; NULL: nothing does).
+        None: C cannot go on with this stream as it stands now."""
         ...
 
     def is_reset(self) -> bool:
@@ -164,6 +175,12 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     def fileno(self) -> int:
         return self.socket.fileno()
+
+    def descriptor(self) -> int:
+        return self.socket.fileno()
+
+    def lend(self) -> Any:
+        return ffi.NULL
 
     def finish(self) -> None:
         return  # closing says it
@@ -317,6 +334,12 @@ class AnyStream:
 
     def fileno(self) -> int:
         return -1
+
+    def descriptor(self) -> int:
+        return -1
+
+    def lend(self) -> Any:
+        return None
 
     def is_reset(self) -> bool:
         transport = self.stream

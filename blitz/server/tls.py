@@ -20,6 +20,7 @@ from blitz.config.positions import Path, path_text
 from blitz.errors import ConfigError, ConfigProblem
 from blitz.files import shown
 
+from . import tls_native
 from .pem import PemRefused, load_authorities, load_own
 from .stream import SocketStream
 from .tls_stream import RAW_SIZE, TlsStream
@@ -94,6 +95,7 @@ class ServerTls:
         if found:
             raise TlsFilesError(list(found.items()))
         self._index()
+        tls_native.why_not()  # not with the first connection
 
     def wrap(self, stream: SocketStream) -> TlsStream:
         """The server's side of a connection; ``do_handshake`` comes next."""

@@ -7,6 +7,10 @@ Between two waits ciphertext only lies in ``_unsent``: what the library wrote an
 Whatever puts bytes there keeps their order, so the reader's answers (KeyUpdate, alerts) and the sender's
 records may be mixed freely.
 
+While a connection is on the fast path, ``native/tls.c`` drives the same SSL object. What neither the object
+nor its BIOs know stands in ``_state`` (``blitz_tls``), for both: ``encrypted``, plaintext whose records were
+written and not all sent, and which no send has reported; ``broken``; ``ended``.
+
 An end of the socket without close_notify is ``trio.BrokenResourceError``, never an end of stream: a body that
 ends with its connection must not look complete when somebody cut it (RFC 8446 section 6.1).
 """
@@ -21,7 +25,10 @@ from typing import Any
 import trio
 from trio.lowlevel import wait_readable, wait_writable
 
+from blitz._native import ffi, lib
+
 from .stream import SocketStream
+from .tls_native import wrap
 
 __all__ = ["TlsError", "TlsStream"]
 
@@ -48,13 +55,12 @@ class TlsStream:
     """
 
     __slots__ = (
-        "_broken",
-        "_encrypted",
         "_ended",
         "_from_peer",
         "_object",
         "_raw",
         "_stash",
+        "_state",
         "_to_peer",
         "_unsent",
         "stream",
@@ -74,14 +80,17 @@ class TlsStream:
         self._from_peer = ssl.MemoryBIO()
         self._to_peer = ssl.MemoryBIO()
         # Any: typeshed knows the form of read that fills a buffer for bytearray only.
-        self._object: Any = context.wrap_bio(
-            self._from_peer, self._to_peer, server_side=server_side, server_hostname=server_hostname
+        self._object: Any
+        self._object, self._state = wrap(
+            context,
+            self._from_peer,
+            self._to_peer,
+            server_side=server_side,
+            server_hostname=server_hostname,
         )
         self._unsent = bytearray()
-        self._encrypted = 0  # plaintext that is in _unsent, and that send_nowait did not report
         self._stash = b""  # plaintext that was read before our end was said
         self._ended = False
-        self._broken = False
 
     @property
     def ssl_object(self) -> ssl.SSLObject:
@@ -113,15 +122,30 @@ class TlsStream:
                 raise TlsError(f"TLS handshake failed: {reason.lower().replace('_', ' ')}", reason) from exc
             else:
                 await self._flush()
+                self._state.shaken = 1
                 return
             await wait_readable(self.stream.socket)
             self._take()
 
+    def why_refused(self) -> TlsError:
+        """What C found wrong in a handshake, as ``do_handshake`` raises it."""
+        reason, refusal = (
+            ffi.string(text(self._state)).decode() for text in (lib.blitz_ssl_reason, lib.blitz_ssl_refusal)
+        )
+        word = reason.upper().replace(" ", "_")
+        if refusal:
+            return TlsError(f"certificate refused: {refusal}", word)
+        return TlsError(f"TLS handshake failed: {reason}", word)
+
     # -- receiving
 
     async def wait_readable(self) -> None:
-        if not self._from_peer.pending and not self._object.pending() and not self._stash:
+        if not self._holds_more() and not self._stash:
             await wait_readable(self.stream.socket)
+
+    def _holds_more(self) -> bool:
+        """Something to read has left the socket, and be it the end."""
+        return bool(self._from_peer.pending or self._object.pending() or self._state.ended)
 
     async def receive_into(self, view: memoryview) -> int:
         while True:
@@ -158,19 +182,20 @@ class TlsStream:
         try:
             got = self._object.read(len(view), view)
             # A read gives one record, 16 KiB at most: take what came with it.
-            while got and got < len(view) and self._from_peer.pending:
+            more = got
+            while more and got < len(view) and self._from_peer.pending:
                 more = self._object.read(len(view) - got, view[got:])
-                if not more:
-                    break
                 got += more
+            if not more:
+                self._state.ended = 1  # close_notify; behind data it is seen again by the next read
         except ssl.SSLWantReadError:
             if not got:
                 got = -1
         except ssl.SSLZeroReturnError:
-            pass  # close_notify; behind data it is seen again by the next read
+            self._state.ended = 1  # the same, where our own was sent
         except ssl.SSLError as exc:
             if not got:
-                self._broken = True
+                self._state.broken = 1
                 self._push()
                 raise trio.BrokenResourceError(_sentence(exc)) from exc
         if self._to_peer.pending:
@@ -203,14 +228,14 @@ class TlsStream:
                 size = self._encrypt(view[sent : sent + SEND_SLICE])
                 self._push()
                 if self._unsent:
-                    self._encrypted = size
+                    self._state.encrypted = size
                 else:
                     sent += size
         return sent
 
     async def send_rest(self, data: memoryview, moved: Callable[[], object] | None = None) -> None:
         self._check()
-        at, self._encrypted = self._encrypted, 0
+        at, self._state.encrypted = self._state.encrypted, 0
         try:
             while True:
                 await self._flush(moved)
@@ -220,7 +245,7 @@ class TlsStream:
                 self._push()
         except trio.Cancelled:
             # Half a message is on its way: nothing that makes sense can follow.
-            self._broken = True
+            self._state.broken = 1
             raise
 
     def _encrypt(self, data: memoryview) -> int:
@@ -229,7 +254,7 @@ class TlsStream:
             while done < len(data):
                 done += self._object.write(data[done:])
         except ssl.SSLError as exc:
-            self._broken = True
+            self._state.broken = 1
             raise trio.BrokenResourceError(_sentence(exc)) from exc
         return done
 
@@ -259,19 +284,20 @@ class TlsStream:
     def _check(self) -> None:
         if self._ended:
             raise trio.ClosedResourceError("the end of this stream was already sent")
-        if self._broken:
+        if self._state.broken:
             raise trio.BrokenResourceError("this TLS connection is broken")
 
     # -- ends
 
     def finish(self) -> None:
         """Say, without waiting, that what was sent is all (close_notify). Before ``close``, if it is true."""
-        if self._ended or self._broken or self.stream.fileno() < 0:
+        if self._ended or self._state.broken or self.stream.fileno() < 0:
             return
         self._ended = True
         with contextlib.suppress(ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError):
             # The library looks for the peer's answer, and fails if it finds data: take those out first.
-            self._save_plaintext()
+            if self._from_peer.pending or self._object.pending():
+                self._save_plaintext()
             self._object.unwrap()
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             self._push()
@@ -317,6 +343,17 @@ class TlsStream:
 
     def fileno(self) -> int:
         return -1  # what is readable at the socket is not what is readable here
+
+    def descriptor(self) -> int:
+        return self.stream.fileno()
+
+    def lend(self) -> Any:
+        state = self._state
+        if state.ssl == ffi.NULL or self._unsent or self._stash or self._ended:
+            return None
+        state.holds_more = self._holds_more()
+        state.large = 1
+        return state
 
     def is_reset(self) -> bool:
         return self.stream.is_reset()

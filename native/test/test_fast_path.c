@@ -78,7 +78,7 @@ static void begin(int ask)
     t.upstream = connect_pair();
     MUST(blitz_fast_watch_upstream(t.fast, t.upstream.ours) == 0, "watch");
     MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 0, 0) == 0, "give");
-    MUST(blitz_fast_enter(t.fast, t.client.ours, &t.peer, &t.options, 0, 0, 0) == 0, "enter");
+    MUST(blitz_fast_enter(t.fast, t.client.ours, NULL, &t.peer, &t.options, 0, 0, 0) == 0, "enter");
     MUST(turn(0) == BLITZ_FAST_QUIET, "nothing happened yet");
 }
 
@@ -197,12 +197,12 @@ static void what_is_not_short_is_handed_over(void)
         MUST(turn(1) == BLITZ_FAST_HAND_OVER && t.report.route == NULL && t.report.upstream == -1, "body %zu", i);
         MUST(t.report.got == strlen(bodies[i]) && t.report.size < t.report.got, "head and body");
         refill();
-        MUST(blitz_fast_enter(t.fast, t.client.ours, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
+        MUST(blitz_fast_enter(t.fast, t.client.ours, NULL, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
     }
     say(t.client.theirs, "GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     MUST(turn(2) == BLITZ_FAST_HEAD_BYTES, "HTTP/1.0");
     refill();
-    MUST(blitz_fast_enter(t.fast, t.client.ours, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
+    MUST(blitz_fast_enter(t.fast, t.client.ours, NULL, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
     say(t.client.theirs, "GET /a HT");
     MUST(turn(2) == BLITZ_FAST_HEAD_BYTES && t.report.got == 9, "a part of a head");
     refill();
@@ -226,7 +226,7 @@ static void a_body_that_came_with_its_head_goes_on_with_it(void)
     MUST(t.report.size == strlen(GET) && t.report.got == t.report.size, "the head only");
     refill();
     MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 4, 4) == 0, "give");
-    MUST(blitz_fast_enter(t.fast, t.client.ours, &t.peer, &t.options, 0, 0, 4) == 0, "enter");
+    MUST(blitz_fast_enter(t.fast, t.client.ours, NULL, &t.peer, &t.options, 0, 0, 4) == 0, "enter");
     say(t.client.theirs, "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
     MUST(turn(4) == BLITZ_FAST_QUIET, "sent");
     heard(t.upstream.theirs);
@@ -263,7 +263,7 @@ static void the_whole_exchange_has_a_time(void)
     MUST(blitz_fast_expired(t.fast, 3.1, &t.report) == BLITZ_FAST_QUIET, "nobody else");
     t.face->total = 9;
     MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 4, 4) == 0, "give");
-    MUST(blitz_fast_enter(t.fast, t.client.ours, &t.peer, &t.options, 0, 0, 4) == 0, "enter");
+    MUST(blitz_fast_enter(t.fast, t.client.ours, NULL, &t.peer, &t.options, 0, 0, 4) == 0, "enter");
     ask_upstream();
     MUST(blitz_fast_expired(t.fast, 5, &t.report) == BLITZ_FAST_EXPIRED && !t.report.is_total, "first byte");
     blitz_fast_leave(t.fast, t.client.ours, &t.report);
@@ -463,7 +463,7 @@ static void a_reload_takes_waiting_clients_at_their_next_request(void)
     MUST(turn(1) == BLITZ_FAST_QUIET, "nothing happened");
     say(t.client.theirs, GET);
     MUST(turn(1) == BLITZ_FAST_RELOADED && t.report.slot == -1, "reloaded");
-    MUST(blitz_fast_enter(t.fast, t.client.ours, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
+    MUST(blitz_fast_enter(t.fast, t.client.ours, NULL, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
     MUST(turn(2) == BLITZ_FAST_QUIET && strncmp(heard(t.upstream.theirs), "GET /a", 6) == 0, "the same request");
     t.face->draining = 1;
     MUST(blitz_fast_next_idle(t.fast, &t.report) == BLITZ_FAST_QUIET, "it is busy");
@@ -477,7 +477,7 @@ static void what_is_put_off_comes_again(void)
 {
     begin(0);
     pair other = connect_pair();
-    MUST(blitz_fast_enter(t.fast, other.ours, &t.peer, &t.options, 0, 0, 0) == 0, "enter");
+    MUST(blitz_fast_enter(t.fast, other.ours, NULL, &t.peer, &t.options, 0, 0, 0) == 0, "enter");
     say(t.client.theirs, "x");
     say(other.theirs, "x");
     MUST(turn(1) == BLITZ_FAST_HEAD_BYTES, "one");

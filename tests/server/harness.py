@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import h11
+import pytest
 import trio
 import trustme
 
@@ -27,6 +28,7 @@ from blitz.config import (
     Upstream,
     UpstreamTls,
 )
+from blitz.server import tls_native
 
 Script = Callable[["Served"], Awaitable[None]]
 
@@ -335,12 +337,16 @@ async def rig(
     main: dict[str, Any] | None = None,
     **config: Any,
 ) -> AsyncIterator[Rig]:
-    """A gateway in front of one fake upstream; TLS on both sides where *parser* ends in "+tls".
+    """A gateway in front of one fake upstream. Where *parser* ends in "+tls" there is TLS on both sides, in
+    "+tls-in" to clients only, in "+tls-in-python" the same without C.
 
     *main*: settings of that upstream.
     """
     parser, _, encrypted = parser.partition("+")
-    upstream = FakeUpstream(script, authority().server_context("127.0.0.1") if encrypted else None)
+    driven_by_c = pytest.MonkeyPatch()
+    driven_by_c.setattr(tls_native, "enabled", encrypted != "tls-in-python")
+    onward = encrypted == "tls"
+    upstream = FakeUpstream(script, authority().server_context("127.0.0.1") if onward else None)
     if encrypted:
         config.setdefault("listen", [Listener(address="127.0.0.1:0", tls=True)])
         config.setdefault("tls", Tls(certs=[Certificate(cert=localhost_certificate())]))
@@ -348,7 +354,7 @@ async def rig(
         await nursery.start(upstream.run)
         config.setdefault("listen", ["127.0.0.1:0"])
         config.setdefault("routes", [Route(upstream="main")])
-        tls = UpstreamTls(ca=authority().file) if encrypted else UpstreamTls()
+        tls = UpstreamTls(ca=authority().file) if onward else UpstreamTls()
         config.setdefault(
             "upstreams", {"main": Upstream(endpoints=[upstream.endpoint], tls=tls, **(main or {}))}
         )
@@ -368,6 +374,7 @@ async def rig(
             try:
                 yield test
             finally:
+                driven_by_c.undo()
                 with trio.CancelScope(shield=True):
                     await test.close()
         nursery.cancel_scope.cancel()

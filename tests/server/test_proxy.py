@@ -11,7 +11,16 @@ from blitz.config import Limits, Timeouts, Upstream
 
 from .harness import Served, answering, rig
 
-pytestmark = pytest.mark.parametrize("parser", ["auto", "h11", "auto+tls"])
+pytestmark = pytest.mark.parametrize(
+    "parser",
+    [
+        "auto",
+        "h11",
+        "auto+tls",
+        "auto+tls-in",
+        pytest.param("auto+tls-in-python", marks=pytest.mark.slow),
+    ],
+)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 POST = b"POST / HTTP/1.1\r\nHost: test\r\n"

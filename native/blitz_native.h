@@ -208,6 +208,14 @@ int64_t blitz_head_write(const blitz_head *head, const blitz_write_options *opti
 /* Upper bound of what blitz_head_write needs without the first part. */
 size_t blitz_head_write_bound(const blitz_head *head, const blitz_write_options *options);
 
+/* How a response goes to the client that sent request, into options; see framing.c. stays: the request has been
+ * read whole, and there is no drain.
+ * Of one that is passed on, with the framing that it has. -> 1: its body follows, 0: nothing of it is sent. */
+int blitz_frame_response(blitz_write_options *options, const blitz_head *request, const blitz_head *response, int stays);
+/* Of a local one with a body of size bytes. -> bytes of it that go out. */
+size_t blitz_frame_local_response(blitz_write_options *options, const blitz_head *request, const blitz_head *response,
+                                  size_t size, int stays);
+
 /* Chunked coding, decoded in place (RFC 9112 section 7.1), strict: CRLF only, sizes of at most 15
  * hex digits, extensions and trailers well-formed, bounded and dropped. Zero it, set the bounds, go. */
 typedef struct {
@@ -577,6 +585,7 @@ typedef struct {
     uint8_t wanted;           /* somebody waits for a connection: the fast path gives none back by itself */
     uint8_t shut;             /* the fast path may neither take nor give: TLS, a PROXY header, not for everybody, retired */
     blitz_text name;          /* its address, for plugins */
+    blitz_text host;          /* its own, for requests that bring none */
     double fails_until;       /* a connection could not be made: it is tried last until then */
     blitz_idle *idle;         /* in the order in which they came back */
 } blitz_endpoint;
@@ -598,9 +607,13 @@ typedef struct {
     uint32_t n;
     uint32_t next;            /* whose turn it is; whoever sends a request to one moves it behind that one */
     blitz_endpoint **endpoints;
+    blitz_text host;          /* that its endpoints are told instead of the client's; len 0: none */
 } blitz_cluster;
 /* The index of the one whose turn it is; one that just failed is passed over, unless all have. n > 0. */
 uint32_t blitz_cluster_turn(const blitz_cluster *cluster, double now);
+/* Let the writer say the right Host to one of its endpoints: the cluster's, the client's, or the endpoint's own. */
+void blitz_write_host(blitz_write_options *options, const blitz_head *request, const blitz_cluster *cluster,
+                      const blitz_endpoint *endpoint);
 
 /* ---------------------------------------------------------------- the fast path: see fast_path.c
  * Client connections that are served without Python as long as their exchanges are short. Times are
@@ -649,7 +662,8 @@ enum {
     BLITZ_FAST_HAND_OVER,     /* with a request head in slot, and whatever else is there */
     BLITZ_FAST_UNSENT,        /* the answer is written but for unsent */
     BLITZ_FAST_HEAD_BYTES,    /* what is in slot is not a whole, plain head */
-    BLITZ_FAST_CLOSED, BLITZ_FAST_BROKEN, BLITZ_FAST_RELOADED,
+    BLITZ_FAST_CLOSED,        /* its end has come, or that of the connection with its answer */
+    BLITZ_FAST_BROKEN, BLITZ_FAST_RELOADED,
     /* It is still there: */
     BLITZ_FAST_RETURNED,      /* only returned and told have to be seen to */
     BLITZ_FAST_LOGGED,        /* it was answered, as line says */
@@ -660,6 +674,7 @@ enum {
 typedef struct {              /* what is known of the exchange so far, for the access log */
     blitz_text method, target;   /* as the client sent them; valid until the next call; len 0: no exchange */
     double began;
+    uint8_t minor;            /* of its version, HTTP/1.minor */
     size_t sent, received;    /* bytes of the bodies */
     blitz_text host, user_agent, referrer;   /* this and the rest if face.logged */
     uint32_t status;
@@ -685,6 +700,7 @@ typedef struct {
     size_t answer_got;
     size_t answer_size;       /* of its head, where response hooks have begun; else 0 */
     const uint8_t *unsent; size_t n_unsent;   /* valid until the next call */
+    uint8_t closes;           /* UNSENT: the connection ends with this answer */
     int32_t unfit;            /* an upstream connection to close; -1: none */
     int32_t returned;         /* an upstream connection to give back to its endpoint; -1: none */
     int32_t error;            /* errno of BROKEN */
@@ -703,7 +719,7 @@ void blitz_fast_fill_slot(blitz_fast_path *fast, int32_t index, uint8_t *buf, si
 /* Give the slot with the largest number back if it is free. -> its number, or -1. */
 int32_t blitz_fast_drop_slot(blitz_fast_path *fast);
 /* A client connection with nothing unread but in the kernel. options: for what it sends upstream, NULL: ASK;
- * ask: every request's route is found in Python; served: it has been answered before. 0, or errno. */
+ * made for HTTP/1.1; ask: every request's route is found in Python; served: it has been answered before. 0, or errno. */
 int blitz_fast_enter(blitz_fast_path *fast, int fd, const blitz_peer *peer, const blitz_write_options *options, int ask,
                      int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */
@@ -715,7 +731,7 @@ void blitz_fast_rest(blitz_fast_path *fast, int fd, int resting);
  * to come soon. */
 int blitz_fast_turn(blitz_fast_path *fast, double now, blitz_fast_report *report);
 int blitz_fast_go_on(blitz_fast_path *fast, blitz_fast_report *report);
-/* After ASK, with its report. route NULL: hand the request over. */
+/* After ASK, with its report. options: made for the version of the request. route NULL: hand the request over. */
 int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, const blitz_peer *peer,
                         const blitz_write_options *options, blitz_fast_report *report);
 /* After LOGS, with its report. */

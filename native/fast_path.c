@@ -1,8 +1,8 @@
 /* fast_path.c: the fast path: most exchanges, from the first byte to the last, without a line of Python.
  *
- * An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
- * no plugin wants the body of the answer, all say "continue" (or one answers), and the upstream's answer came whole
- * in one read too. A client connection that may send such requests is on the fast path: the fast path's epoll watches it,
+ * An exchange is short when the request came whole in one read, no plugin wants the body of the answer, all say
+ * "continue" (or one answers), and the upstream's answer came whole in one read too. A client connection that may
+ * send such requests is on the fast path: the fast path's epoll watches it,
  * and each turn of the event loop does what is ready. Whatever is not short takes its connection out of the fast path with
  * a report of how far it came, and Python's general path goes on there: nothing here decides anything that it
  * would decide otherwise.
@@ -133,6 +133,7 @@ int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, 
     client->route = route;
     client->peer = peer;
     client->options = options;
+    client->told_minor = fast->slots[client->slot].exchange->request->minor;
     int what = route != NULL ? fast_ask(fast, fd, report) : fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
     report->size = size;
     report->got = got;

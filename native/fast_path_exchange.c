@@ -4,9 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-/* The answer has gone out: the client waits again. */
-static int finish(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+/* The answer has gone out: the client waits again, or its connection ends. */
+static int finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool closes)
 {
+    if (closes)
+        return fast_leave_empty(fast, fd, report, BLITZ_FAST_CLOSED);
     place *client = &fast->places[fd];
     blitz_exchange *exchange = fast->slots[client->slot].exchange;
     if (fast->face.logged)
@@ -64,11 +66,12 @@ static int answer_of_plugin(blitz_fast_path *fast, int fd, blitz_fast_report *re
     place *client = &fast->places[fd];
     blitz_text date = {fast->face.date, fast->face.date_len};
     blitz_exchange *exchange = fast->slots[client->slot].exchange;
-    int64_t left = blitz_step_answer_of_plugin(fast_link(fast, fd), exchange, date, fast->scratch, &io);
+    int64_t left = blitz_step_answer_locally(fast_link(fast, fd), exchange, exchange->new_body, date,
+                                             !fast->face.draining, fast->scratch, &io);
     report->line.sent = io.body;
     if (left == BLITZ_IO_ODD)
         return hand_over(fast, fd, report, BLITZ_CHAIN_ANSWER);
-    int what = left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : finish(fast, fd, report);
+    int what = left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : finish(fast, fd, report, io.closes);
     report->step = BLITZ_CHAIN_ANSWER;
     return what;
 }
@@ -90,8 +93,11 @@ static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
         fast->places[upstream].resting = 0;
         fast->places[upstream].born = taken.born;
     }
-    if (upstream >= 0 && !taken.stale)
-        left = blitz_step_send_request(upstream, exchange->request, body, client->options, fast->scratch, &io);
+    if (upstream >= 0 && !taken.stale) {
+        blitz_write_options options = *client->options;
+        blitz_write_host(&options, exchange->request, cluster, endpoint);
+        left = blitz_step_send_request(upstream, exchange->request, body, &options, fast->scratch, &io);
+    }
     if (left < 0) {
         report->unfit = upstream;
         return hand_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
@@ -197,9 +203,10 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     }
     if (size > 0 && io.is_short && fast->face.id_field.len > 0)
         blitz_exchange_tell_id(at->exchange, fast->face.id_field.ptr, fast->face.id_field.len);
-    if (size == 0 || !io.is_short || fast->face.draining) {
+    if (size == 0 || !io.is_short) {
         fast_leave(fast, fd, report, size == 0 ? BLITZ_FAST_HEAD_BYTES : BLITZ_FAST_HAND_OVER);
-    } else if (client->ask || client->options == NULL || fast->face.route == NULL) {
+    } else if (client->ask || client->options == NULL || client->told_minor != at->exchange->request->minor ||
+               fast->face.route == NULL) {
         fast_begin_report(report, BLITZ_FAST_ASK, fd);
         report->slot = index;
     } else {
@@ -238,15 +245,16 @@ static int send_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
     int upstream = client->other;
     blitz_io io;
     int64_t left = blitz_step_answer(fast_link(fast, fd), exchange, (blitz_text){fast->answer.ptr + size, got - size},
-                                     (blitz_text){fast->face.date, fast->face.date_len}, fast->scratch, &io);
+                                     (blitz_text){fast->face.date, fast->face.date_len},
+                                     !fast->face.draining, fast->scratch, &io);
     if (left == BLITZ_IO_ODD)
         return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, begun ? size : 0, got);
     client->other = -1;
     client->route->in_flight--;
     fast->face.in_flight--;
     give_upstream(fast, client->route->cluster->endpoints[client->endpoint], upstream, report);
-    report->line.sent = got - size;
-    return left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : finish(fast, fd, report);
+    report->line.sent = io.body;
+    return left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : finish(fast, fd, report, io.closes);
 }
 
 /* The response hooks have come to a step. */
@@ -273,7 +281,7 @@ int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report
     int64_t size = blitz_step_receive_response(upstream, fast->answer, exchange, fast->face.limits, &io);
     if (size == BLITZ_IO_AGAIN)
         return BLITZ_FAST_QUIET;
-    if (size <= 0 || !io.is_short || fast->face.draining)
+    if (size <= 0 || !io.is_short)
         return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, 0, io.got);
     if (!client->route->has_response)
         return send_answer(fast, fd, report, (size_t)size, io.got, false);

@@ -14,6 +14,7 @@ void fast_describe(const blitz_fast_path *fast, const place *client, blitz_fast_
     line->method = at->method;
     line->target = at->target;
     line->began = at->began;
+    line->minor = at->exchange->request->minor;
     line->received = at->body.len;
     if (!fast->face.logged)
         return;
@@ -106,5 +107,6 @@ int fast_unsent_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
     fast_leave_empty(fast, fd, report, BLITZ_FAST_UNSENT);
     report->unsent = fast->scratch.ptr + io->size - left;
     report->n_unsent = (size_t)left;
+    report->closes = io->closes;
     return BLITZ_FAST_UNSENT;
 }

@@ -31,6 +31,7 @@ typedef struct {
 typedef struct {                         /* what a descriptor is; one row per descriptor */
     uint8_t kind;                        /* PLACE_* */
     uint8_t busy, look, ask, served;     /* of a client */
+    uint8_t told_minor;                  /* of a client: options say to upstreams that it speaks HTTP/1.told_minor */
     uint8_t resting;                     /* of an upstream connection: it is idle, and nothing may come on it */
     int32_t other;                       /* the upstream connection of a busy client, and the way back; or -1 */
     int32_t slot;                        /* of a busy client; or -1 */

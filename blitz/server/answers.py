@@ -94,18 +94,11 @@ async def error_answer(connection: Connection, error: BlitzError) -> None:
     if connection.client_options is None:
         connection.make_options()
     options = connection.client_options
-    options.body = lib.BLITZ_BODY_LENGTH
-    options.content_length = len(body)
-    options.close = 1
-    options.keep_alive_10 = options.keep_length = options.upgrade = 0
-    options.first_is_last = 1
-    if exchange is not None and exchange.method == b"HEAD":
-        body = b""  # Content-Length says what GET would get (RFC 9110 section 9.3.2)
-        options.first_is_last = 0
+    sent = lib.blitz_frame_local_response(options, cdata.request, cdata.response, len(body), 0)
     if connection.line is not None:
-        connection.line.sent = len(body)
+        connection.line.sent = sent
     context.tell_date(options)
-    size = context.write_head(cdata.response, options, ffi.from_buffer("uint8_t[]", body), len(body))
+    size = context.write_head(cdata.response, options, ffi.from_buffer("uint8_t[]", body), sent)
     if exchange is None:
         context.give_exchange(cdata)
     data = bytes(context.scratch.view[:size])

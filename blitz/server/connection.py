@@ -24,7 +24,7 @@ from .deadline import Timer
 from .ends import note_broken, note_cancelled, note_late
 from .exchange import Exchange
 from .fast_path import CANCELLED, CLOSED, RELOADED, Handover, serve_short
-from .send_request import drop_untrusted, set_host
+from .send_request import drop_untrusted
 from .stream import SocketStream
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Connection:
             return await self._run_exchange(Exchange(self, begun.cdata, begun), begun)
         await self.send_rest(memoryview(begun.unsent_answer))
         self._end_known_line()
-        return True
+        return not begun.closes
 
     def _may_be_short(self) -> bool:
         context = self.context
@@ -208,25 +208,24 @@ class Connection:
         self.upstream_options.extra = ffi.from_buffer("uint8_t[]", lines)
         self.upstream_options.extra_len = len(lines)
 
-    def fast_path_options_for(self, peer: Peer, told_host: bytes = b"", host: bytes = b"") -> Any:
+    def fast_path_options_for(self, peer: Peer, told_host: bytes = b"", minor: int = 1) -> Any:
         """Writer options for requests of *peer* on the fast path; most times nothing has changed.
 
         Args:
             told_host: what upstreams are told that the client asked for, as in ``introduce``.
-            host: for ``set_host``.
+            minor: of the version of the requests, HTTP/1.minor.
         """
         options = self._fast_path_options
         if options is None:
             options = self._fast_path_options = ffi.new("blitz_write_options *")
             drop_untrusted(options)
         lines = peer.introduction(
-            1, self.context.runtime.resolved.http.forwarded, told_host.decode("latin-1")
+            minor, self.context.runtime.resolved.http.forwarded, told_host.decode("latin-1")
         )
         if lines is not self._fast_path_introduction:
             self._fast_path_introduction = lines
             options.extra = ffi.from_buffer("uint8_t[]", lines)
             options.extra_len = len(lines)
-        set_host(options, host)
         return options
 
     async def _next_head(self, cdata: Any) -> bool:

@@ -28,7 +28,7 @@ from blitz.errors import (
     UpstreamError,
 )
 from blitz.http.body import BodyReader, LengthBody, body_reader
-from blitz.http.rules import BODILESS, CONTENTLESS, HOP_COUNTED, field_value, take_hop
+from blitz.http.rules import HOP_COUNTED, field_value, take_hop
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
 
 from .answers import build_answer, build_reply
@@ -53,10 +53,6 @@ __all__ = ["Exchange"]
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
-_LENGTH = lib.BLITZ_BODY_LENGTH
-_CHUNKED = lib.BLITZ_BODY_CHUNKED
-_CLOSE = lib.BLITZ_BODY_CLOSE
-_KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
 _EXPECT = lib.BLITZ_HEAD_EXPECT_CONTINUE
 
 CONTINUE_HEAD = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -388,25 +384,16 @@ class Exchange:
 
     # -- the answer
 
-    def answer_options(self, kind: int, content_length: int) -> Any:
-        """Options for the answer's head: framing for this client, and whether the connection stays."""
-        request = self.request
-        options = self.connection.client_options
-        if kind in (_CHUNKED, _CLOSE):
-            kind = _CHUNKED if request.minor else _CLOSE
+    def answer_options(self) -> tuple[Any, bool]:
+        """Writer options for the head of the response, still to be framed (``native/framing.c``), and whether
+        the connection can stay."""
         if self.body is not None and not self.body.done and self.upload is None:
             self.body.buffered()  # what came along may complete it
         read = self.request_read()
-        close = not read or kind == _CLOSE or not request.flags & _KEEP_ALIVE or self.context.draining
         self.must_linger = not read
-        options.body = kind
-        options.content_length = content_length
-        options.close = close
-        options.keep_alive_10 = not close and not request.minor
-        options.keep_length = kind == _NONE
-        options.first_is_last = 0
+        options = self.connection.client_options
         self.context.tell_date(options)
-        return options
+        return options, read and not self.context.draining
 
     def permit_upgrade(self) -> bool:
         """May the client switch to what its Upgrade names? If not, it is a request like any other."""
@@ -494,17 +481,13 @@ class Exchange:
         data = self._answer_body
         if cdata.body_edited:
             data = ffi.buffer(cdata.new_body.ptr, cdata.new_body.len)[:] if cdata.new_body.len else b""
-        status = response.status
-        if status in CONTENTLESS:
-            data = b""
-        options = self.answer_options(_NONE if status in BODILESS else _LENGTH, len(data))
+        options, stays = self.answer_options()
+        sent = lib.blitz_frame_local_response(options, self.request, response, len(data), stays)
         close = options.close
-        first = b"" if self.method == b"HEAD" else data
-        options.first_is_last = len(first) == len(data)
-        size = self.context.write_head(response, options, ffi.from_buffer("uint8_t[]", first), len(first))
+        size = self.context.write_head(response, options, ffi.from_buffer("uint8_t[]", data), sent)
         if self.connection.line is not None:
-            self.connection.line.sent = len(first)
-        await self.begin_answer(status, size)
+            self.connection.line.sent = sent
+        await self.begin_answer(response.status, size)
         return not close
 
     async def begin_answer(self, status: int, size: int) -> None:

@@ -1,8 +1,7 @@
 """The fast path: most exchanges, without a line of Python.
 
-An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
-no plugin wants the body of the answer, all say "continue" (or one answers), and the answer came whole in one
-read too.
+An exchange is short when the request came whole in one read, no plugin wants the body of the answer, all
+say "continue" (or one answers), and the answer came whole in one read too.
 ``native/fast_path.c`` runs them: every turn of the event loop it does for all its connections what is ready.
 A connection's task sleeps in ``serve_short`` meanwhile.
 
@@ -55,7 +54,7 @@ _HAND_OVER = lib.BLITZ_FAST_HAND_OVER
 _STAYS = (lib.BLITZ_FAST_RETURNED, lib.BLITZ_FAST_LOGGED)
 
 CANCELLED = "cut off: the gateway was cancelled"
-CLOSED = "closed"  # the client has gone between two requests
+CLOSED = "closed"  # the client has gone between two requests, or its last one has been answered
 RELOADED = "reloaded"  # what runs now may have no fast path; the next request is there, unread
 HEAD_BYTES = "head bytes"  # the first bytes of a request are in connection.buffer
 
@@ -78,6 +77,7 @@ class Handover:
         answer: holds what came of the answer; None: nothing was read yet.
         answer_size: bytes of its head, if plugins have been asked about it; the rest is the whole body.
         unsent_answer: the answer was written to the client but for this; nothing else is left to do.
+        closes: and the connection ends with it.
         body_size: of the request, as the client sent it, and all of it is in the buffer; -1: it has none.
             Known with entry.
         began: when the head was complete, on trio's clock.
@@ -94,6 +94,7 @@ class Handover:
     answer: Buffer | None = None
     answer_size: int = 0
     unsent_answer: bytes | None = None
+    closes: bool = False
     body_size: int = -1
     began: float = 0.0
 
@@ -380,9 +381,9 @@ class FastPath(trio.abc.Instrument):
             native = entry.short_route
             if peer.trusted:
                 peer = connection.client_of(request)
-            host = entry.cluster.host if entry.cluster is not None else b""
-            told = span_bytes(request, request.host) if host else b""
-            options = connection.fast_path_options_for(peer, told, host)
+            tells = entry.cluster is not None and entry.cluster.host
+            told = span_bytes(request, request.host) if tells else b""
+            options = connection.fast_path_options_for(peer, told, request.minor)
         parked.peer = peer
         return int(lib.blitz_fast_route_it(self._native, report.fd, native, peer.struct, options, report))
 
@@ -413,7 +414,7 @@ class FastPath(trio.abc.Instrument):
             self._wake(report, self._handover(report))
         elif what == lib.BLITZ_FAST_UNSENT:
             unsent = ffi.buffer(report.unsent, report.n_unsent)[:]
-            self._wake(report, Handover(unsent_answer=unsent))
+            self._wake(report, Handover(unsent_answer=unsent, closes=bool(report.closes)))
         elif what == lib.BLITZ_FAST_HEAD_BYTES:
             parked = self._parked[report.fd]
             parked.connection.buffer, cdata = self._take_slot(report)
@@ -467,7 +468,7 @@ class FastPath(trio.abc.Instrument):
         """The access line of the exchange in a report, begun."""
         found = report.line
         age = trio.current_time() - found.began
-        line = AccessLine(self._context.access_log, method, target, "1.1", age=age)
+        line = AccessLine(self._context.access_log, method, target, f"1.{found.minor}", age=age)
         line.host, line.user_agent, line.referrer = map(
             _bytes, (found.host, found.user_agent, found.referrer)
         )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .fast_path import Handover
     from .upstream import Cluster, UpstreamConnection
 
-__all__ = ["drop_untrusted", "forward", "go_on_with_answer", "set_host"]
+__all__ = ["drop_untrusted", "forward", "go_on_with_answer"]
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
@@ -131,16 +131,6 @@ def drop_untrusted(options: Any) -> None:
     options.n_drop_ids = len(UNTRUSTED)
 
 
-def set_host(options: Any, host: bytes) -> None:
-    """Let the writer replace Host by *host*; b"" keeps the client's. *host* must stay alive."""
-    if host:
-        options.host = ffi.from_buffer("uint8_t[]", host)
-        options.host_len = len(host)
-    elif options.host_len:
-        options.host = NULL
-        options.host_len = 0
-
-
 def _first_part(exchange: Exchange) -> FirstPart:
     request = exchange.request
     cdata = exchange.cdata
@@ -242,14 +232,10 @@ async def _send_request(
         options.upgrade = 0
     if connection.introduced_as != (request.minor and 1):
         connection.introduce(exchange, request.minor and 1)
-    host = cluster.host
-    if host and request.host.len:
+    if cluster.host and request.host.len:
         asked = span_bytes(request, request.host).decode("latin-1")
         connection.introduce(exchange, request.minor and 1, asked)
-    if not host and not request.host.len:
-        # HTTP/1.0 without Host: ours must have one (RFC 9112 section 3.2); the endpoint's, as nginx does.
-        host = b"localhost" if upstream.endpoint.address.path else name
-    set_host(options, host)
+    lib.blitz_write_host(options, request, cluster.native, upstream.endpoint.native)
     size = context.write_head(request, options, first.ptr, first.size)
     data = context.scratch.view[:size]
     if exchange.story is not None:

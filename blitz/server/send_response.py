@@ -15,7 +15,7 @@ from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientGone, UpstreamError
 from blitz.http.body import BodyReader, LengthBody, body_reader
 from blitz.http.media import is_stream
-from blitz.http.rules import BODILESS, CONTENTLESS, field_value
+from blitz.http.rules import field_value
 from blitz.wasm.chain import CONTINUE, ChainRun
 
 from .back_pressure import await_taker, send_patiently
@@ -35,7 +35,6 @@ __all__ = ["DeadUpstream", "read_answer", "relay"]
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
-_LENGTH = lib.BLITZ_BODY_LENGTH
 _CHUNKED = lib.BLITZ_BODY_CHUNKED
 _KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
 _RESPONSE = lib.BLITZ_RESPONSE
@@ -257,15 +256,10 @@ async def _send_answer(exchange: Exchange, body: IncomingBody, collected: bytes 
     """Head and first part in one send, then part by part as they come."""
     context = exchange.context
     response = exchange.cdata.response
-    # A plugin may have made this an answer without a body; the upstream's is then not sent. Or one that could
-    # have a body of an upstream's 204 or 304, which has none: the client must know that it is empty.
-    kind, length = response.body, response.content_length
-    has_content = kind != _NONE and response.status not in CONTENTLESS
-    if response.status in BODILESS:
-        kind = _NONE
-    elif not has_content and exchange.method != b"HEAD":
-        kind, length = _LENGTH, 0
-    options = exchange.answer_options(kind, length)
+    options, stays = exchange.answer_options()
+    has_content = lib.blitz_frame_response(options, exchange.request, response, stays)
+    if not has_content and exchange.connection.line is not None:
+        exchange.connection.line.answer = None  # what the upstream sent stays here
     close = options.close
     chunked = options.body == _CHUNKED
     if not has_content:

@@ -211,7 +211,8 @@ size_t blitz_head_write_bound(const blitz_head *head, const blitz_write_options 
 /* How a response goes to the client that sent request, into options; see framing.c. stays: the request has been
  * read whole, and there is no drain.
  * Of one that is passed on, with the framing that it has. -> 1: its body follows, 0: nothing of it is sent. */
-int blitz_frame_response(blitz_write_options *options, const blitz_head *request, const blitz_head *response, int stays);
+int blitz_frame_response(blitz_write_options *options, const blitz_head *request, const blitz_head *response,
+                         int stays);
 /* Of a local one with a body of size bytes. -> bytes of it that go out. */
 size_t blitz_frame_local_response(blitz_write_options *options, const blitz_head *request, const blitz_head *response,
                                   size_t size, int stays);
@@ -361,6 +362,10 @@ typedef struct {
 blitz_exchange *blitz_exchange_new(void);
 void blitz_exchange_free(blitz_exchange *exchange);
 void blitz_exchange_reset(blitz_exchange *exchange);
+/* Put a response of our own into response and new_body. kind: its Content-Type; body is copied. 0, BLITZ_E_NOMEM or
+ * what blitz_head_add returns. */
+int blitz_local_response(blitz_exchange *exchange, int status, const uint8_t *kind, size_t kind_len,
+                         const uint8_t *body, size_t len);
 /* Make (once) and return the request id: 32 lower-case hex digits, unique, in exchange->id. */
 const uint8_t *blitz_exchange_id(blitz_exchange *exchange);
 /* Tell plugins and the upstream the request's id in this field; what a client sent in it, however spelt, is not
@@ -561,6 +566,8 @@ int blitz_chain_extend(blitz_exchange *exchange, blitz_pool **pools, uint32_t n)
 /* The response is in the exchange: the plugins that saw the request see it now, in reverse, but for the one that
  * answered or failed. */
 void blitz_chain_begin_response(blitz_exchange *exchange);
+/* The same for a response of our own, with its body in new_body: a plugin's that answered, which it does not see. */
+void blitz_chain_begin_local_response(blitz_exchange *exchange);
 /* -> the next step that is not "continue", or CONTINUE at the end. */
 int blitz_chain_go(blitz_exchange *exchange);
 /* After PENDING: another slice for the guest in hand. */
@@ -624,7 +631,9 @@ typedef struct {
     blitz_pool **pools;       /* of the plugins, in order */
     uint8_t has_response;     /* one of them has a response hook; none wants a response's body */
     uint64_t body_limit;      /* of a request's body that they may see whole */
-    blitz_cluster *cluster;
+    blitz_cluster *cluster;   /* NULL: the route gives the response itself */
+    uint32_t status;          /* of that response, with kind (Content-Type) and body; 0: BLITZ_FAST_REPLY */
+    blitz_text kind, body;
     blitz_text name;
     double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
     uint8_t alone;            /* it serves every request, whatever path and host are */
@@ -657,6 +666,7 @@ enum {
     BLITZ_FAST_QUIET = 0,     /* nothing for Python to do */
     BLITZ_FAST_NO_SLOT,       /* fill some, then go on */
     BLITZ_FAST_ASK,           /* a short request is in slot: find its route, then blitz_fast_route_it */
+    BLITZ_FAST_REPLY,         /* route gives the response to the request in slot: make it, then blitz_fast_respond */
     BLITZ_FAST_LOGS,          /* instance has left log lines, for the exchange in slot: take them, then blitz_fast_accept */
     /* The client has left the fast path: */
     BLITZ_FAST_HAND_OVER,     /* with a request head in slot, and whatever else is there */
@@ -683,7 +693,7 @@ typedef struct {              /* what is known of the exchange so far, for the a
 typedef struct {
     int32_t what;             /* BLITZ_FAST_* */
     int32_t fd;               /* the client connection */
-    int32_t slot;             /* Python's until blitz_fast_fill_slot (ASK, LOGS: still the fast path's); -1: none */
+    int32_t slot;             /* Python's until blitz_fast_fill_slot (ASK, REPLY, LOGS: still the fast path's); -1: none */
     size_t size, got;         /* bytes in the slot's buffer: of the head, and in all */
     int64_t body;             /* with route: bytes of the request's body, all of them behind the head; -1: it has none */
     double began;             /* when the head was complete */
@@ -696,6 +706,8 @@ typedef struct {
     int32_t upstream;         /* the request was written to it but for unsent; -1: not written */
     uint32_t endpoint;        /* of the route's cluster: whose upstream, unfit or returned is */
     uint8_t is_total;         /* EXPIRED: the time of the whole exchange is over */
+    uint8_t is_local;         /* HAND_OVER: the exchange has a response of our own, and its response hooks have begun */
+    int32_t answered;         /* index of the plugin that gave the response; -1: none did */
     uint8_t answer_read;      /* answer_got bytes of its answer are in the answer buffer */
     size_t answer_got;
     size_t answer_size;       /* of its head, where response hooks have begun; else 0 */
@@ -734,6 +746,8 @@ int blitz_fast_go_on(blitz_fast_path *fast, blitz_fast_report *report);
 /* After ASK, with its report. options: made for the version of the request. route NULL: hand the request over. */
 int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, const blitz_peer *peer,
                         const blitz_write_options *options, blitz_fast_report *report);
+/* After ASK (no route matches) or REPLY, with its report: a response of our own is in the exchange. */
+int blitz_fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* After LOGS, with its report. */
 int blitz_fast_accept(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. An exchange that

@@ -10,7 +10,7 @@
  * States of a client connection on the fast path:
  *
  *   waiting --request--> [asked] --sent--> busy --answered--> waiting
- *                           |  answered by a plugin ------------^
+ *                           |  answered by a plugin or here -----^
  *
  * "asked" is within one call, unless a route has to be found in Python (BLITZ_FAST_ASK). While busy, the
  * request lies in a slot (buffer and exchange), since the general path may have to go on with it or send it again.

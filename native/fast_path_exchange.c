@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* The answer has gone out: the client waits again, or its connection ends. */
-static int finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool closes)
+int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool closes)
 {
     if (closes)
         return fast_leave_empty(fast, fd, report, BLITZ_FAST_CLOSED);
@@ -58,22 +58,6 @@ static int let_logs_be_taken(blitz_fast_path *fast, int fd, blitz_fast_report *r
     report->instance = chain->at->id;
     report->slot = client->slot;
     return report->what = BLITZ_FAST_LOGS;
-}
-
-static int answer_of_plugin(blitz_fast_path *fast, int fd, blitz_fast_report *report)
-{
-    blitz_io io;
-    place *client = &fast->places[fd];
-    blitz_text date = {fast->face.date, fast->face.date_len};
-    blitz_exchange *exchange = fast->slots[client->slot].exchange;
-    int64_t left = blitz_step_answer_locally(fast_link(fast, fd), exchange, exchange->new_body, date,
-                                             !fast->face.draining, fast->scratch, &io);
-    report->line.sent = io.body;
-    if (left == BLITZ_IO_ODD)
-        return hand_over(fast, fd, report, BLITZ_CHAIN_ANSWER);
-    int what = left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : finish(fast, fd, report, io.closes);
-    report->step = BLITZ_CHAIN_ANSWER;
-    return what;
 }
 
 static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report)
@@ -135,12 +119,12 @@ int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, in
         fast->turn_ends = blitz_monotonic_ns() + TURN_NS;    /* a guest took the turn of all others */
     if (only_logs(&exchange->chain, step))
         return let_logs_be_taken(fast, fd, report);
-    if (step == BLITZ_CHAIN_ANSWER && !route->has_response)
-        return answer_of_plugin(fast, fd, report);
+    if (step == BLITZ_CHAIN_ANSWER)
+        return fast_respond_locally(fast, fd, report, exchange->chain.index);
     bool stays = !exchange->moved || blitz_fast_stays(route, exchange->request);
     if (step != BLITZ_CHAIN_CONTINUE || !stays || is_part(exchange))
         return hand_over(fast, fd, report, step);
-    return send_request(fast, fd, report);
+    return route->cluster != NULL ? send_request(fast, fd, report) : fast_reply(fast, fd, report);
 }
 
 /* The plugins of the route, then the upstream. */
@@ -196,6 +180,7 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         fast_remember(at, fast->now, fast->face.logged);
         at->body = has_body ? (blitz_text){at->buf + size, io.body} : (blitz_text){NULL, 0};
         at->head_size = (size_t)size;
+        at->is_local = 0;
         client->busy = 1;
         client->ends = fast->face.total > 0 ? fast->now + fast->face.total : INFINITY;
         client->look |= io.got == at->size;      /* there may be more, and its edge is used up */
@@ -254,7 +239,7 @@ static int send_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
     fast->face.in_flight--;
     give_upstream(fast, client->route->cluster->endpoints[client->endpoint], upstream, report);
     report->line.sent = io.body;
-    return left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : finish(fast, fd, report, io.closes);
+    return left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : fast_finish(fast, fd, report, io.closes);
 }
 
 /* The response hooks have come to a step. */
@@ -266,6 +251,8 @@ int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int s
         fast->turn_ends = blitz_monotonic_ns() + TURN_NS;
     if (only_logs(chain, step))
         return let_logs_be_taken(fast, fd, report);
+    if (at->is_local)
+        return fast_responded_locally(fast, fd, report, step);
     if (step != BLITZ_CHAIN_CONTINUE || at->exchange->body_edited)
         return hand_answer_over(fast, fd, report, step, at->answer_size, at->answer_got);
     return send_answer(fast, fd, report, at->answer_size, at->answer_got, true);

@@ -62,7 +62,8 @@ int64_t blitz_step_receive_request(blitz_link link, blitz_space buf, blitz_head 
         return 0;
     int64_t body = head->body == BLITZ_BODY_LENGTH ? head->content_length : 0;
     bool plain = (head->flags & ~BLITZ_HEAD_KEEP_ALIVE) == 0 && !counts_hops(head);
-    io->is_short = plain && body == got - size && head->body <= BLITZ_BODY_LENGTH && (max_body == 0 || body <= max_body);
+    io->is_short = plain && body == got - size && head->body <= BLITZ_BODY_LENGTH &&
+                   (max_body == 0 || body <= max_body);
     if (io->is_short)
         io->body = (size_t)body;
     return size;

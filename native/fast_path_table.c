@@ -128,7 +128,8 @@ int blitz_fast_enter(blitz_fast_path *fast, int fd, const blitz_peer *peer, cons
     if (make_place(fast, fd) != 0 || add_client(fast, fd) != 0)
         return ENOMEM;
     place *client = &fast->places[fd];
-    *client = (place){.kind = PLACE_CLIENT, .ask = ask != 0, .told_minor = 1, .served = served != 0, .other = -1, .slot = -1,
+    *client = (place){.kind = PLACE_CLIENT, .ask = ask != 0, .told_minor = 1, .served = served != 0, .other = -1,
+                      .slot = -1,
                       .at = client->at, .generation = fast->face.generation, .peer = peer, .options = options};
     fast->now = now;
     fast_set_idle_deadline(fast, client);

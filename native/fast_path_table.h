@@ -3,6 +3,7 @@
  *   fast_path_table.c     slots, places (a row per descriptor), what is watched, deadlines
  *   fast_path_report.c    what Python is told
  *   fast_path_exchange.c  the steps of an exchange
+ *   fast_path_local.c     responses of our own
  *   fast_path.c           the turn of the event loop
  */
 #ifndef BLITZ_FAST_PATH_TABLE_H
@@ -26,6 +27,8 @@ typedef struct {
     size_t head_size;
     double began;
     size_t answer_size, answer_got;      /* bytes in the answer buffer, while response hooks are run */
+    uint8_t is_local;                    /* the response is our own: of the plugin of index answered, or (-1) of none */
+    int32_t answered;
 } slot;
 
 typedef struct {                         /* what a descriptor is; one row per descriptor */
@@ -100,4 +103,16 @@ int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* The request hooks, or the response hooks, have come to a step. */
 int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
+/* The response has gone out: the client waits again, or its connection ends. */
+int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool closes);
+
+/* ---------------------------------------------------------------- fast_path_local.c */
+/* The route gives the response itself. */
+int fast_reply(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+/* The exchange has a response of our own, which the plugin of index answered gave, or (-1) none: the response hooks,
+ * then the client. */
+int fast_respond_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report, int32_t answered);
+/* Its response hooks have come to a step that is not log lines. */
+int fast_responded_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
+int fast_hand_local_over(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 #endif

@@ -14,9 +14,9 @@
 #include "head.h"
 #include <string.h>
 
-static bool ends_with_head(uint32_t status) { return status == 204 || status == 304; }
+bool blitz_ends_with_head(uint32_t status) { return status < 200 || status == 204 || status == 304; }
 
-static bool may_have_content(uint32_t status) { return !ends_with_head(status) && status != 205; }
+bool blitz_may_have_content(uint32_t status) { return !blitz_ends_with_head(status) && status != 205; }
 
 static bool is_to_head(const blitz_head *request)
 {
@@ -37,12 +37,13 @@ static void frame(blitz_write_options *options, const blitz_head *request, uint8
     options->upgrade = 0;
 }
 
-int blitz_frame_response(blitz_write_options *options, const blitz_head *request, const blitz_head *response, int stays)
+int blitz_frame_response(blitz_write_options *options, const blitz_head *request, const blitz_head *response,
+                         int stays)
 {
-    bool has_content = response->body != BLITZ_BODY_NONE && may_have_content(response->status);
+    bool has_content = response->body != BLITZ_BODY_NONE && blitz_may_have_content(response->status);
     uint8_t body = response->body;
     int64_t length = response->content_length;
-    if (ends_with_head(response->status)) {
+    if (blitz_ends_with_head(response->status)) {
         body = BLITZ_BODY_NONE;
     } else if (!has_content && !is_to_head(request)) {
         body = BLITZ_BODY_LENGTH;
@@ -55,9 +56,10 @@ int blitz_frame_response(blitz_write_options *options, const blitz_head *request
 size_t blitz_frame_local_response(blitz_write_options *options, const blitz_head *request, const blitz_head *response,
                                   size_t size, int stays)
 {
-    if (!may_have_content(response->status))
+    if (!blitz_may_have_content(response->status))
         size = 0;
-    frame(options, request, ends_with_head(response->status) ? BLITZ_BODY_NONE : BLITZ_BODY_LENGTH, (int64_t)size, stays);
+    uint8_t body = blitz_ends_with_head(response->status) ? BLITZ_BODY_NONE : BLITZ_BODY_LENGTH;
+    frame(options, request, body, (int64_t)size, stays);
     options->first_is_last = 1;
     return is_to_head(request) ? 0 : size;
 }

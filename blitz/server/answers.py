@@ -47,24 +47,24 @@ def error_body(status: int, request_id: bytes) -> bytes:
     return b"%d %b\nrequest %b\n" % (status, reason(status), request_id)
 
 
-def build_answer(cdata: Any, status: int, body: bytes | None) -> bytes:
-    """Put an answer of ours into ``cdata.response``; returns its body (None: the error text)."""
-    response = cdata.response
+def build_answer(cdata: Any, status: int, body: bytes | None) -> None:
+    """Put an answer of ours into the exchange *cdata*; None: the error text."""
     if body is None:
         body = error_body(status, ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:])
-    lib.blitz_head_start_response(response, status, ffi.NULL, 0, 1)
-    lib.blitz_head_add(response, b"content-type", 12, TEXT, len(TEXT))
-    return body
+    _build(cdata, status, TEXT, body)
 
 
-def build_reply(cdata: Any, reply: Reply) -> bytes:
-    """Put *reply* into ``cdata.response``; returns its body."""
-    response = cdata.response
-    lib.blitz_head_start_response(response, reply.status, ffi.NULL, 0, 1)
-    for name, value in ((b"content-type", reply.kind), *reply.fields):
-        if lib.blitz_head_add(response, name, len(name), value, len(value)) < 0:
+def build_reply(cdata: Any, reply: Reply) -> None:
+    """Put *reply* into the exchange *cdata*."""
+    _build(cdata, reply.status, reply.kind, reply.body)
+    for name, value in reply.fields:
+        if lib.blitz_head_add(cdata.response, name, len(name), value, len(value)) < 0:
             raise InternalError(f"field {name!r} of an answer is not valid HTTP")
-    return reply.body
+
+
+def _build(cdata: Any, status: int, kind: bytes, body: bytes) -> None:
+    if failed := lib.blitz_local_response(cdata, status, kind, len(kind), body, len(body)):
+        raise InternalError(f"an answer cannot be made (code {failed})")
 
 
 async def error_answer(connection: Connection, error: BlitzError) -> None:
@@ -85,20 +85,21 @@ async def error_answer(connection: Connection, error: BlitzError) -> None:
     status = error.status_hint
     if not status:
         return
-    body = build_answer(cdata, status, None)
+    build_answer(cdata, status, None)
+    body = cdata.new_body
     if exchange is not None:
         exchange.status = status
         log_error_answer(exchange, status, error)
     else:
-        _log_refused(connection, cdata, status, len(body), error)
+        _log_refused(connection, cdata, status, body.len, error)
     if connection.client_options is None:
         connection.make_options()
     options = connection.client_options
-    sent = lib.blitz_frame_local_response(options, cdata.request, cdata.response, len(body), 0)
+    sent = lib.blitz_frame_local_response(options, cdata.request, cdata.response, body.len, 0)
     if connection.line is not None:
         connection.line.sent = sent
     context.tell_date(options)
-    size = context.write_head(cdata.response, options, ffi.from_buffer("uint8_t[]", body), sent)
+    size = context.write_head(cdata.response, options, body.ptr, sent)
     if exchange is None:
         context.give_exchange(cdata)
     data = bytes(context.scratch.view[:size])

@@ -182,6 +182,7 @@ class Connection:
         context = self.context
         return (
             context.runtime.short
+            and context.fast_path.runs
             and not context.stories
             and not context.draining
             and isinstance(self.stream, SocketStream)

@@ -81,7 +81,6 @@ class Exchange:
     """
 
     __slots__ = (
-        "_answer_body",
         "_continue_sent",
         "awaiting_answer",
         "began",
@@ -132,7 +131,6 @@ class Exchange:
         self.expects_continue = bool(request.flags & _EXPECT)
         self._continue_sent = False
         self.collected: bytes | None = None
-        self._answer_body = b""
         self.body = self._incoming(request, begun)
         self.chain_run: ChainRun | None = None
         self.entry: RouteEntry | None = None
@@ -149,7 +147,7 @@ class Exchange:
 
     def _incoming(self, request: Any, begun: Handover | None) -> IncomingBody | None:
         """The request's body as the client sent it, whatever plugins have set since; None: it has none."""
-        found = begun if begun is not None and begun.entry is not None else None
+        found = begun if begun is not None and begun.decided else None
         if (found is not None and found.body_size < 0) or (found is None and request.body == _NONE):
             return None
         limits, timeouts = self.runtime.limits, self.runtime.timeouts
@@ -192,15 +190,15 @@ class Exchange:
         self._bound_time()
         field = self.runtime.request_id_header
         if field and (
-            begun is None or begun.entry is None
+            begun is None or not begun.decided
         ):  # else the fast path has told it, before plugins ran
             lib.blitz_exchange_tell_id(self.cdata, field, len(field))
         if self.context.stories:
             self.story = Story(self)
         try:
-            if begun is None or begun.entry is None:
+            if begun is None or not begun.decided:
                 return await self._run_from_start()
-            return await self._go_on_from(begun, begun.entry)
+            return await self._go_on_from(begun)
         except (UpstreamError, PluginError, ShortageError) as error:
             if self.head_sent:
                 raise
@@ -221,11 +219,15 @@ class Exchange:
             run = ChainRun(entry.chain, self.cdata, trio.current_time)
         return await self._go_through(entry, run)
 
-    async def _go_on_from(self, begun: Handover, entry: RouteEntry) -> bool:
-        """The fast path has run some plugins, and perhaps sent the request."""
+    async def _go_on_from(self, begun: Handover) -> bool:
+        """The fast path has run some plugins, and perhaps sent the request, or made a response."""
         self.take_over(begun)
+        if begun.is_local:
+            return await self._answer(begun.failed, begun)
         if begun.answer_size:
             return await go_on_with_answer(self, begun)
+        entry = begun.entry
+        assert entry is not None
         if begun.upstream is not None:
             assert entry.cluster is not None
             return await forward(self, entry.cluster, begun)
@@ -250,7 +252,7 @@ class Exchange:
         """The plugins have let the request pass: what the route says."""
         if entry.cluster is None:
             assert entry.answer is not None
-            self._answer_body = build_reply(self.cdata, entry.answer(self.request))
+            build_reply(self.cdata, entry.answer(self.request))
             return await self._answer(None)
         if self.method in HOP_COUNTED and not take_hop(self.request):
             return await self._answer_as_last_hop()
@@ -273,8 +275,6 @@ class Exchange:
 
     def _find_route(self) -> RouteEntry:
         entry = find_route(self.runtime.router, self.request)
-        if entry is None:
-            raise UpstreamError("no route matches the request", status=404)
         self.cdata.moved = 0  # until now plugins could lead it anywhere
         self._take_route(entry)
         return entry
@@ -427,7 +427,7 @@ class Exchange:
             self.context.counters.upstream_errors += 1
         self.drop_upstream()
         log_error_answer(self, error.status_hint, error)
-        self._answer_body = build_answer(self.cdata, error.status_hint, None)
+        build_answer(self.cdata, error.status_hint, None)
         return await self._answer(error)
 
     async def _answer_as_last_hop(self) -> bool:
@@ -438,7 +438,7 @@ class Exchange:
             if self.connection.line is not None:
                 self.connection.line.failed(error)
             log_error_answer(self, status, error)
-        self._answer_body = build_answer(self.cdata, status, b"" if status == 200 else None)
+        build_answer(self.cdata, status, b"" if status == 200 else None)
         lib.blitz_head_add(self.cdata.response, b"allow", 5, ALLOW, len(ALLOW))
         return await self._answer(None)
 
@@ -446,45 +446,41 @@ class Exchange:
         line, run = self.connection.line, self.chain_run
         if line is not None and run is not None:
             line.plugin = run.pending_plugin
-        text = self.cdata.new_body
-        self._answer_body = ffi.buffer(text.ptr, text.len)[:] if text.len else b""
-        self.cdata.body_edited = 0
         return await self._answer(None)
 
-    async def _answer(self, error: BlitzError | None) -> bool:
-        """Send the answer that is in ``cdata.response`` and ``_answer_body``, plugins asked first."""
+    async def _answer(self, error: BlitzError | None, begun: Handover | None = None) -> bool:
+        """Send the answer that is in ``cdata``, plugins asked first.
+
+        Args:
+            error: that the answer tells of.
+            begun: the fast path has asked some of them.
+        """
         if self.chain_run is not None and self.chain_run.left > 0:
             try:
-                await self._ask_about_own_answer(self.chain_run)
+                await self._ask_about_own_answer(self.chain_run, begun)
             except PluginError as exc:
                 if error is not None:
                     raise InternalError("a plugin failed on an error answer") from exc
-                self.cdata.body_edited = 0
                 log_error_answer(self, exc.status_hint, exc)
-                self._answer_body = build_answer(self.cdata, exc.status_hint, None)
+                build_answer(self.cdata, exc.status_hint, None)
         return await self.send_whole()
 
-    async def _ask_about_own_answer(self, run: ChainRun) -> None:
-        run.begin_response()
-        run.body_ready = True
-        self.lend_body(self._answer_body, len(self._answer_body), complete=True)
+    async def _ask_about_own_answer(self, run: ChainRun, begun: Handover | None) -> None:
+        if begun is None:
+            run.begin_local_response()
         if self.story is not None:
             self.story.mark()
-        step = run.response()
+        step = run.response() if begun is None else run.see_to(begun.step)
         if step != CONTINUE:
             await self.go_on(step, run.response, _nothing)
 
     async def send_whole(self) -> bool:
-        """Send ``cdata.response`` with a body that we hold whole; True when the connection stays."""
-        cdata = self.cdata
-        response = cdata.response
-        data = self._answer_body
-        if cdata.body_edited:
-            data = ffi.buffer(cdata.new_body.ptr, cdata.new_body.len)[:] if cdata.new_body.len else b""
+        """Send ``cdata.response`` with the body in ``cdata.new_body``; True when the connection stays."""
+        response, body = self.cdata.response, self.cdata.new_body
         options, stays = self.answer_options()
-        sent = lib.blitz_frame_local_response(options, self.request, response, len(data), stays)
+        sent = lib.blitz_frame_local_response(options, self.request, response, body.len, stays)
         close = options.close
-        size = self.context.write_head(response, options, ffi.from_buffer("uint8_t[]", data), sent)
+        size = self.context.write_head(response, options, body.ptr, sent)
         if self.connection.line is not None:
             self.connection.line.sent = sent
         await self.begin_answer(response.status, size)

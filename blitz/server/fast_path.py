@@ -25,20 +25,25 @@ import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
 from blitz._native import ffi, lib
-from blitz.errors import ClientError, InternalError
+from blitz.errors import BlitzError, ClientError, InternalError, UpstreamError
 from blitz.http.buffer import Buffer
-from blitz.wasm.chain import ANSWER, CONTINUE, emit_log_of
+from blitz.wasm.chain import CONTINUE, emit_log_of
 
 from .access import AccessLine
+from .answers import build_answer, build_reply
 from .deadline import MAX_AT_ONCE, TICK
 from .ends import note_broken
+from .error_line import log_refusal
 from .exchange import Exchange
 from .heads import span_bytes
 from .helper import keep_going
+from .request_line import RequestLine
 from .resting import Resting
 from .route import find_route
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .connection import Connection
     from .context import ServerContext
     from .peer import Peer
@@ -49,7 +54,6 @@ __all__ = ["CANCELLED", "CLOSED", "HEAD_BYTES", "RELOADED", "FastPath", "Handove
 
 _log = logging.getLogger("blitz.server")
 
-_ASK = lib.BLITZ_FAST_ASK
 _HAND_OVER = lib.BLITZ_FAST_HAND_OVER
 _STAYS = (lib.BLITZ_FAST_RETURNED, lib.BLITZ_FAST_LOGGED)
 
@@ -76,10 +80,12 @@ class Handover:
         upstream: the request was written to it; unsent is what is left of it.
         answer: holds what came of the answer; None: nothing was read yet.
         answer_size: bytes of its head, if plugins have been asked about it; the rest is the whole body.
+        is_local: a response of our own is in cdata, and plugins have been asked about it.
+        failed: what that response tells of.
         unsent_answer: the answer was written to the client but for this; nothing else is left to do.
         closes: and the connection ends with it.
         body_size: of the request, as the client sent it, and all of it is in the buffer; -1: it has none.
-            Known with entry.
+            Known if decided.
         began: when the head was complete, on trio's clock.
     """
 
@@ -93,10 +99,17 @@ class Handover:
     unsent: bytes = b""
     answer: Buffer | None = None
     answer_size: int = 0
+    is_local: bool = False
+    failed: BlitzError | None = None
     unsent_answer: bytes | None = None
     closes: bool = False
     body_size: int = -1
     began: float = 0.0
+
+    @property
+    def decided(self) -> bool:
+        """There is more than a request: the fast path knows where it goes."""
+        return self.entry is not None or self.is_local
 
 
 async def serve_short(connection: Connection) -> Handover | str:
@@ -122,13 +135,14 @@ class _Parked:
     """A connection on the fast path.
 
     Attributes:
-        peer: the client of its present exchange.
+        peer: the client of its present exchange; failed: what its response tells of.
         stopped, error: why it left; error is an errno.
     """
 
     task: Task
     connection: Connection
     peer: Peer
+    failed: BlitzError | None = None
     stopped: Handover | str = CLOSED
     error: int = 0
 
@@ -138,6 +152,7 @@ class FastPath(trio.abc.Instrument):
 
     Attributes:
         resting: the upstream connections that nobody uses now.
+        runs: somebody runs it; else no connection may enter.
     """
 
     def __init__(self, context: ServerContext) -> None:
@@ -157,7 +172,14 @@ class FastPath(trio.abc.Instrument):
         self._parked: dict[int, _Parked] = {}  # by descriptor
         self._entries: dict[int, RouteEntry] = {}  # by the ids of their native routes
         self.resting = Resting(self._native)
+        # What an exchange that goes on here needs of Python; each returns what the fast path reports next.
+        self._see_to: dict[int, Callable[[Any], int]] = {
+            lib.BLITZ_FAST_ASK: self._route,
+            lib.BLITZ_FAST_REPLY: self._reply,
+            lib.BLITZ_FAST_LOGS: self._take_logs,
+        }
         self._id_field = b""
+        self.runs = False
         self._entered = trio.Event()
         self._again: Task | None = None
 
@@ -270,6 +292,7 @@ class FastPath(trio.abc.Instrument):
     async def run(self) -> None:
         """Take part in the loop for as long as the gateway runs."""
         trio.lowlevel.add_instrument(self)
+        self.runs = True
         self._context.turns.start(self._keep_awake)
         try:
             async with trio.open_nursery() as nursery:
@@ -279,6 +302,7 @@ class FastPath(trio.abc.Instrument):
                 while True:
                     await trio.lowlevel.wait_readable(lib.blitz_fast_fileno(self._native))
         finally:
+            self.runs = False
             trio.lowlevel.remove_instrument(self)
             lib.blitz_fast_close(self._native)
             self._context.turns.stop()
@@ -304,10 +328,8 @@ class FastPath(trio.abc.Instrument):
         self._face.held = turns.held
         what = lib.blitz_fast_turn(fast_path, trio.current_time(), report)
         while what:
-            if what == _ASK:
-                what = self._route(report)
-            while what == lib.BLITZ_FAST_LOGS:
-                what = self._take_logs(report)
+            while (see_to := self._see_to.get(what)) is not None:
+                what = see_to(report)
             if what == lib.BLITZ_FAST_NO_SLOT:
                 self._add_slots()
             elif what:
@@ -367,31 +389,54 @@ class FastPath(trio.abc.Instrument):
     # -- reports
 
     def _route(self, report: Any) -> int:
-        """A short request waits for its route: find it, go on. Returns what the fast path reports of that."""
+        """A short request waits for its route."""
         parked = self._parked[report.fd]
         connection = parked.connection
         request = self._slots[report.slot][1].request
         peer = connection.peer
+        if peer.trusted:
+            peer = connection.client_of(request)
+        parked.peer, parked.failed = peer, None
         native = options = ffi.NULL
+        entry = None
         try:
             entry = find_route(self._context.runtime.router, request)
+        except UpstreamError as error:
+            return self._answer_without_route(report, parked, error)
         except ClientError:
-            entry = None  # the general path finds it again, and says it
+            pass  # the general path finds it again, and says it
         if entry is not None and entry.short_route is not None:
             native = entry.short_route
-            if peer.trusted:
-                peer = connection.client_of(request)
             tells = entry.cluster is not None and entry.cluster.host
             told = span_bytes(request, request.host) if tells else b""
             options = connection.fast_path_options_for(peer, told, request.minor)
-        parked.peer = peer
         return int(lib.blitz_fast_route_it(self._native, report.fd, native, peer.struct, options, report))
 
+    def _answer_without_route(self, report: Any, parked: _Parked, error: UpstreamError) -> int:
+        """No route matches a short request."""
+        cdata = self._slots[report.slot][1]
+        asked = self.in_hand(parked.connection)
+        assert asked is not None
+        parked.failed = error
+        self._context.counters.upstream_errors += 1
+        request_id = ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:].decode()
+        line = RequestLine(asked[0], asked[1])
+        log_refusal(self._context, parked.peer, line, error.status_hint, error, request_id)
+        build_answer(cdata, error.status_hint, None)
+        return int(lib.blitz_fast_respond(self._native, report.fd, report))
+
     def _take_logs(self, report: Any) -> int:
-        """A plugin has left log lines, and its exchange goes on. Returns what it reports of that."""
+        """A plugin has left log lines, and its exchange goes on."""
         pool = self._entries[report.route.id].chain.pools[report.index]
         emit_log_of(pool.instances[report.instance], self._slots[report.slot][1])
         return int(lib.blitz_fast_accept(self._native, report.fd, report))
+
+    def _reply(self, report: Any) -> int:
+        """The route of a short request gives the response."""
+        entry, cdata = self._entries[report.route.id], self._slots[report.slot][1]
+        assert entry.answer is not None
+        build_reply(cdata, entry.answer(cdata.request))
+        return int(lib.blitz_fast_respond(self._native, report.fd, report))
 
     def _see_to_pools(self, report: Any) -> None:
         """Instances have come back that are worn, or that somebody waits for."""
@@ -440,7 +485,8 @@ class FastPath(trio.abc.Instrument):
         method, target = _bytes(asked.method), _bytes(asked.target)
         if self._face.logged:
             connection.line = self._line(report, method, target)
-        if report.route == ffi.NULL:
+            self._tell_answer(connection.line, report)
+        if report.route == ffi.NULL and not report.is_local:
             return Handover(cdata, method, target, body_size=report.body, began=report.began)
         answer = upstream = None
         if report.upstream >= 0:
@@ -453,13 +499,15 @@ class FastPath(trio.abc.Instrument):
             cdata,
             method,
             target,
-            self._entries[report.route.id],
+            self._entries[report.route.id] if report.route != ffi.NULL else None,
             parked.peer,
             report.step,
             upstream,
             ffi.buffer(report.unsent, report.n_unsent)[:] if report.n_unsent else b"",
             answer,
             report.answer_size,
+            is_local=bool(report.is_local),
+            failed=parked.failed,
             body_size=report.body,
             began=report.began,
         )
@@ -479,12 +527,10 @@ class FastPath(trio.abc.Instrument):
         parked, found = self._parked[report.fd], report.line
         line = self._line(report, _bytes(found.method), _bytes(found.target))
         line.sent = found.sent
-        entry = line.entry = self._entries[report.route.id]
+        entry = line.entry = self._entries[report.route.id] if report.route != ffi.NULL else None
         line.received = found.received
-        if report.step == ANSWER:
-            line.plugin = entry.chain.pools[report.index].name
-        else:
-            assert entry.cluster is not None
+        self._tell_answer(line, report)
+        if entry is not None and entry.cluster is not None and report.answered < 0:
             line.upstream = entry.cluster.endpoints[report.endpoint].name
             line.tries = 1
         status = found.status
@@ -496,6 +542,14 @@ class FastPath(trio.abc.Instrument):
             parked.connection.line = line
         else:
             line.write(*line.known)
+
+    def _tell_answer(self, line: AccessLine, report: Any) -> None:
+        """Where a response of our own comes from."""
+        if report.answered >= 0:
+            line.plugin = self._entries[report.route.id].chain.pools[report.answered].name
+        failed = self._parked[report.fd].failed
+        if failed is not None:
+            line.failed(failed)
 
     def _upstream(self, report: Any, fd: int) -> UpstreamConnection:
         """The connection behind a descriptor taken from the endpoint of the report's route."""

@@ -116,12 +116,18 @@ class Runtime:
             cluster.retire()
 
 
-def assemble(resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings) -> Runtime:
-    """Put what was loaded and a configuration together. Quick; does not start anything."""
+def assemble(
+    resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings, handler: Handler | None = None
+) -> Runtime:
+    """Put what was loaded and a configuration together. Quick; does not start anything.
+
+    Args:
+        handler: gives the responses of routes without an upstream instead of the configuration.
+    """
     clusters = {name: _cluster(resolved, name, tls.clients.get(name)) for name in resolved.upstreams}
     rules = []
     for route in resolved.routes:
-        entry = _entry(resolved, route, pools, clusters)
+        entry = _entry(resolved, route, pools, clusters, handler)
         # What stands in front of a path is the plugins and where the route leads: one to another upstream, or
         # with an answer of its own, hides what the upstream of its neighbour has there.
         protection = (route.plugins, route.upstream, route.answer)
@@ -139,6 +145,7 @@ def _entry(
     route: ResolvedRoute,
     pools: dict[str, PluginPool],
     clusters: dict[str, Cluster],
+    handler: Handler | None,
 ) -> RouteEntry:
     name = route.name.encode()
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
@@ -149,26 +156,38 @@ def _entry(
     short = not any(plugin.needs_response_body for plugin in plugins) and (
         not resolved.before_routing or alone
     )
-    if route.answer is not None:
-        reply = Reply(route.answer.status, route.answer.body.encode())
-        return RouteEntry(name, text[0], chain, None, lambda request: reply)
-    cluster = clusters[route.upstream]
+    cluster = clusters[route.upstream] if route.answer is None else None
     short_route = _short_route(text[0], chain, cluster, resolved.timeouts.first_byte) if short else None
-    return RouteEntry(name, text[0], chain, cluster, short_route=short_route)
+    if route.answer is None:
+        return RouteEntry(name, text[0], chain, cluster, short_route=short_route)
+    reply = Reply(route.answer.status, route.answer.body.encode())
+    if short_route is not None and handler is None:
+        _tell_reply(short_route, reply)
+    return RouteEntry(name, text[0], chain, None, handler or (lambda request: reply), short_route)
 
 
-def _short_route(name: Any, chain: Chain, cluster: Cluster, first_byte: float) -> Any:
+def _short_route(name: Any, chain: Chain, cluster: Cluster | None, first_byte: float) -> Any:
     route = ffi.new("blitz_fast_route *")
     route.id = next(_ids)
     route.pools = chain.native
     route.n_pools = len(chain.pools)
     route.has_response = chain.has_response
     route.body_limit = max((p.plugin.spec.max_body for p in chain.pools if p.plugin.reads_body), default=0)
-    route.cluster = cluster.native
+    if cluster is not None:
+        route.cluster = cluster.native
     route.name = name
     route.first_byte = first_byte
     _kept_for[route] = (chain, cluster)
     return route
+
+
+def _tell_reply(route: Any, reply: Reply) -> None:
+    """The route gives *reply* to every request: that needs no Python."""
+    route.status = reply.status
+    kind, body = (ffi.from_buffer("uint8_t[]", text) for text in (reply.kind, reply.body))
+    route.kind = {"ptr": kind, "len": len(reply.kind)}
+    route.body = {"ptr": body, "len": len(reply.body)}
+    _kept_for[route] = (_kept_for[route], kind, body)
 
 
 def _tell_fast_path(entry: RouteEntry, router: Router[RouteEntry]) -> None:

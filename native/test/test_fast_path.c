@@ -551,6 +551,54 @@ static void what_is_unsent_of_a_last_answer_is_told_with_it(void)
     }
 }
 
+static void a_route_may_give_the_response_itself(void)
+{
+    static const char text[] = "text/plain";
+    begin(0);
+    t.face->logged = 1;
+    t.route.cluster = NULL;
+    t.route.kind = (blitz_text){(const uint8_t *)text, sizeof text - 1};
+    t.route.body = (blitz_text){(const uint8_t *)"no", 2};
+    t.route.status = 403;
+    say(t.client.theirs, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
+    MUST(turn(1) == BLITZ_FAST_LOGGED && t.report.line.status == 403 && t.report.line.sent == 2, "its line");
+    MUST(t.report.answered == -1 && t.endpoint->n == 1, "nobody else was asked");
+    MUST(strcmp(heard(t.client.theirs), "HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\n"
+                                        "Content-Length: 2\r\n\r\nno") == 0, "the response");
+    t.route.status = 204;
+    say(t.client.theirs, "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    MUST(turn(2) == BLITZ_FAST_CLOSED && t.report.line.status == 204 && t.report.line.sent == 0, "no content");
+    const char *last = heard(t.client.theirs);
+    MUST(strstr(last, "\r\nConnection: close\r\n\r\n") && !strstr(last, "Length") && !strstr(last, "no"), "%s", last);
+    end();
+}
+
+static void python_may_give_the_response(void)
+{
+    static uint8_t large[8192];
+    const uint8_t *kind = (const uint8_t *)"a/b";
+    begin(1);
+    t.route.cluster = NULL;
+    for (int i = 0; i < 2; i++) {                   /* of a route, and where none is */
+        say(t.client.theirs, "HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        MUST(turn(1) == BLITZ_FAST_ASK && t.report.slot >= 0, "ask");
+        blitz_exchange *exchange = t.exchanges[t.report.slot];
+        if (i == 0)
+            MUST(blitz_fast_route_it(t.fast, t.client.ours, &t.route, &t.peer, &t.options, &t.report) == BLITZ_FAST_REPLY &&
+                 t.exchanges[t.report.slot] == exchange && t.report.route == &t.route, "reply");
+        MUST(blitz_local_response(exchange, 200, kind, 3, (const uint8_t *)"hello", 5) == 0, "made");
+        MUST(blitz_fast_respond(t.fast, t.client.ours, &t.report) == BLITZ_FAST_QUIET, "sent");
+        MUST(strcmp(heard(t.client.theirs), "HTTP/1.1 200 OK\r\ncontent-type: a/b\r\nContent-Length: 5\r\n\r\n") == 0, "head");
+    }
+    say(t.client.theirs, GET);
+    MUST(turn(2) == BLITZ_FAST_ASK, "ask");
+    MUST(blitz_local_response(t.exchanges[t.report.slot], 200, kind, 3, large, sizeof large) == 0, "made");
+    MUST(blitz_fast_respond(t.fast, t.client.ours, &t.report) == BLITZ_FAST_HAND_OVER, "more than fits");
+    MUST(t.report.is_local && t.report.route == NULL && t.report.step == BLITZ_CHAIN_CONTINUE, "as it is");
+    refill();
+    end();
+}
+
 int main(void)
 {
     exchanges_need_nobody();
@@ -579,6 +627,8 @@ int main(void)
     an_http_1_0_client_stays_where_it_asks_for_that();
     what_asks_for_its_end_gets_it_with_the_answer();
     what_is_unsent_of_a_last_answer_is_told_with_it();
+    a_route_may_give_the_response_itself();
+    python_may_give_the_response();
     puts("fast: short exchanges, and all that is handed over");
     return 0;
 }

@@ -629,6 +629,7 @@ typedef struct {
     uint32_t id;              /* Python's */
     uint32_t n_pools;
     blitz_pool **pools;       /* of the plugins, in order */
+    uint8_t before;           /* they run before a route is chosen: BLITZ_FAST_ASK comes behind them */
     uint8_t has_response;     /* one of them has a response hook; none wants a response's body */
     uint64_t body_limit;      /* of a request's body that they may see whole */
     blitz_cluster *cluster;   /* NULL: the route gives the response itself */
@@ -665,7 +666,7 @@ typedef struct {              /* first what Python sets, then what it reads */
 enum {
     BLITZ_FAST_QUIET = 0,     /* nothing for Python to do */
     BLITZ_FAST_NO_SLOT,       /* fill some, then go on */
-    BLITZ_FAST_ASK,           /* a short request is in slot: find its route, then blitz_fast_route_it */
+    BLITZ_FAST_ASK,           /* a short request is in slot: find its route, then blitz_fast_route_it or _respond */
     BLITZ_FAST_REPLY,         /* route gives the response to the request in slot: make it, then blitz_fast_respond */
     BLITZ_FAST_LOGS,          /* instance has left log lines, for the exchange in slot: take them, then blitz_fast_accept */
     /* The client has left the fast path: */
@@ -681,6 +682,7 @@ enum {
     /* There is no client: */
     BLITZ_FAST_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
 };
+enum { BLITZ_ANSWERED_BY_NONE = -1, BLITZ_ANSWERED_WITH_ERROR = -2 };   /* an error that Python knows */
 typedef struct {              /* what is known of the exchange so far, for the access log */
     blitz_text method, target;   /* as the client sent them; valid until the next call; len 0: no exchange */
     double began;
@@ -707,7 +709,7 @@ typedef struct {
     uint32_t endpoint;        /* of the route's cluster: whose upstream, unfit or returned is */
     uint8_t is_total;         /* EXPIRED: the time of the whole exchange is over */
     uint8_t is_local;         /* HAND_OVER: the exchange has a response of our own, and its response hooks have begun */
-    int32_t answered;         /* index of the plugin that gave the response; -1: none did */
+    int32_t answered;         /* index of the plugin that gave the response, or BLITZ_ANSWERED_* */
     uint8_t answer_read;      /* answer_got bytes of its answer are in the answer buffer */
     size_t answer_got;
     size_t answer_size;       /* of its head, where response hooks have begun; else 0 */
@@ -743,11 +745,12 @@ void blitz_fast_rest(blitz_fast_path *fast, int fd, int resting);
  * to come soon. */
 int blitz_fast_turn(blitz_fast_path *fast, double now, blitz_fast_report *report);
 int blitz_fast_go_on(blitz_fast_path *fast, blitz_fast_report *report);
-/* After ASK, with its report. options: made for the version of the request. route NULL: hand the request over. */
+/* After ASK, with its report; if that has a route, behind that route's plugins, with which those of the new one begin.
+ * options: made for the version of the request. route NULL: hand the request over. */
 int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, const blitz_peer *peer,
                         const blitz_write_options *options, blitz_fast_report *report);
-/* After ASK (no route matches) or REPLY, with its report: a response of our own is in the exchange. */
-int blitz_fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+/* After ASK or REPLY, with its report: a response of our own is in the exchange. answered: BLITZ_ANSWERED_*. */
+int blitz_fast_respond(blitz_fast_path *fast, int fd, int32_t answered, blitz_fast_report *report);
 /* After LOGS, with its report. */
 int blitz_fast_accept(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. An exchange that

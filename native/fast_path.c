@@ -130,11 +130,15 @@ int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, 
     place *client = &fast->places[fd];
     size_t size = report->size, got = report->got;
     fast_begin_report(report, BLITZ_FAST_QUIET, fd);
-    client->route = route;
-    client->peer = peer;
-    client->options = options;
-    client->told_minor = fast->slots[client->slot].exchange->request->minor;
-    int what = route != NULL ? fast_ask(fast, fd, report) : fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    int what;
+    if (route == NULL) {
+        what = fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    } else {
+        client->peer = peer;
+        client->options = options;
+        client->told_minor = fast->slots[client->slot].exchange->request->minor;
+        what = fast_ask(fast, fd, route, report);
+    }
     report->size = size;
     report->got = got;
     return what;

@@ -48,6 +48,14 @@ static bool only_logs(const blitz_chain *chain, int step)
     return step == BLITZ_CHAIN_RETURNED && chain->rc >= 0 && (chain->rc & 3) <= BLITZ_V_STOP;
 }
 
+static int ask_for_route(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+{
+    report->fd = fd;
+    report->route = fast->places[fd].route;
+    report->slot = fast->places[fd].slot;
+    return report->what = BLITZ_FAST_ASK;
+}
+
 static int let_logs_be_taken(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     const place *client = &fast->places[fd];
@@ -121,30 +129,40 @@ int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, in
         return let_logs_be_taken(fast, fd, report);
     if (step == BLITZ_CHAIN_ANSWER)
         return fast_respond_locally(fast, fd, report, exchange->chain.index);
+    if (step == BLITZ_CHAIN_CONTINUE && route->before)
+        return ask_for_route(fast, fd, report);
     bool stays = !exchange->moved || blitz_fast_stays(route, exchange->request);
     if (step != BLITZ_CHAIN_CONTINUE || !stays || is_part(exchange))
         return hand_over(fast, fd, report, step);
     return route->cluster != NULL ? send_request(fast, fd, report) : fast_reply(fast, fd, report);
 }
 
-/* The plugins of the route, then the upstream. */
-int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+static int begin_chain(blitz_exchange *exchange, const blitz_fast_route *route, bool begun)
+{
+    exchange->moved = 0;                         /* until now plugins could lead it anywhere */
+    return begun ? blitz_chain_extend(exchange, route->pools, route->n_pools)
+                 : blitz_chain_begin(exchange, route->pools, route->n_pools);
+}
+
+/* What plugins made of the body goes on; else they see it as it came, if it is no larger than they want. */
+static void lend_body(blitz_exchange *exchange, const slot *at, uint64_t limit)
+{
+    exchange->chain.body_ready = exchange->body_edited || at->body.len <= limit;
+    if (!exchange->body_edited && exchange->chain.body_ready)
+        exchange->body = at->body;
+}
+
+int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
-    const blitz_fast_route *route = client->route;
     const slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     exchange->peer = client->peer;
+    if (begin_chain(exchange, route, client->route != NULL) != 0)
+        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);   /* Python finds out that there is no memory */
     exchange->route = route->name;
-    if (blitz_chain_begin(exchange, route->pools, route->n_pools) != 0) {
-        client->route = NULL;                    /* Python finds out that there is no memory */
-        fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
-        return BLITZ_FAST_HAND_OVER;
-    }
-    if (at->body.len <= route->body_limit) {
-        exchange->body = at->body;
-        exchange->chain.body_ready = 1;
-    }
+    client->route = route;
+    lend_body(exchange, at, route->body_limit);
     return fast_go_through(fast, fd, report, route->n_pools > 0 ? blitz_chain_go(exchange) : BLITZ_CHAIN_CONTINUE);
 }
 
@@ -192,11 +210,9 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         fast_leave(fast, fd, report, size == 0 ? BLITZ_FAST_HEAD_BYTES : BLITZ_FAST_HAND_OVER);
     } else if (client->ask || client->options == NULL || client->told_minor != at->exchange->request->minor ||
                fast->face.route == NULL) {
-        fast_begin_report(report, BLITZ_FAST_ASK, fd);
-        report->slot = index;
+        ask_for_route(fast, fd, report);
     } else {
-        client->route = fast->face.route;
-        if (fast_ask(fast, fd, report) == BLITZ_FAST_QUIET)
+        if (fast_ask(fast, fd, fast->face.route, report) == BLITZ_FAST_QUIET)
             return BLITZ_FAST_QUIET;
     }
     report->size = (size_t)size;

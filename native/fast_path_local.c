@@ -60,11 +60,11 @@ int fast_reply(blitz_fast_path *fast, int fd, blitz_fast_report *report)
         fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);     /* Python finds out that there is no memory */
         return report->what;
     }
-    return fast_respond_locally(fast, fd, report, -1);
+    return fast_respond_locally(fast, fd, report, BLITZ_ANSWERED_BY_NONE);
 }
 
-int blitz_fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+int blitz_fast_respond(blitz_fast_path *fast, int fd, int32_t answered, blitz_fast_report *report)
 {
     fast_begin_report(report, BLITZ_FAST_QUIET, fd);
-    return fast_respond_locally(fast, fd, report, -1);
+    return fast_respond_locally(fast, fd, report, answered);
 }

@@ -5,7 +5,7 @@
 void fast_begin_report(blitz_fast_report *report, int what, int fd)
 {
     *report = (blitz_fast_report){.what = what, .fd = fd, .slot = -1, .upstream = -1, .unfit = -1, .returned = -1,
-                                  .answered = -1};
+                                  .answered = BLITZ_ANSWERED_BY_NONE};
 }
 
 /* What was asked, and what the access log says of it; sent has been set by whoever sent it. */

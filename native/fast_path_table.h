@@ -27,8 +27,8 @@ typedef struct {
     size_t head_size;
     double began;
     size_t answer_size, answer_got;      /* bytes in the answer buffer, while response hooks are run */
-    uint8_t is_local;                    /* the response is our own: of the plugin of index answered, or (-1) of none */
-    int32_t answered;
+    uint8_t is_local;                    /* the response is our own */
+    int32_t answered;                    /* as in reports */
 } slot;
 
 typedef struct {                         /* what a descriptor is; one row per descriptor */
@@ -98,8 +98,8 @@ int fast_unsent_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
  * Each returns what it reports. */
 int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report *report);
-/* The plugins of the route, then the upstream. */
-int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+/* The plugins of the route, behind those that ran before it was chosen, then what it says. */
+int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report);
 /* The request hooks, or the response hooks, have come to a step. */
 int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
@@ -109,8 +109,7 @@ int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool c
 /* ---------------------------------------------------------------- fast_path_local.c */
 /* The route gives the response itself. */
 int fast_reply(blitz_fast_path *fast, int fd, blitz_fast_report *report);
-/* The exchange has a response of our own, which the plugin of index answered gave, or (-1) none: the response hooks,
- * then the client. */
+/* The exchange has a response of our own; answered as in reports: the response hooks, then the client. */
 int fast_respond_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report, int32_t answered);
 /* Its response hooks have come to a step that is not log lines. */
 int fast_responded_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);

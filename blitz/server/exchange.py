@@ -112,7 +112,8 @@ class Exchange:
         self.connection = connection
         self.began = begun.began if begun is not None and begun.began else trio.current_time()
         self.context = context = connection.context
-        self.runtime = runtime = context.runtime
+        begun_on = begun.runtime if begun is not None else None
+        self.runtime = runtime = begun_on or context.runtime
         runtime.users += 1
         self.cdata = cdata
         self.request = request = cdata.request
@@ -211,6 +212,10 @@ class Exchange:
             self._take_route(only)  # there is nothing to choose
         if before.pools and await self._ask(ChainRun(before, self.cdata, trio.current_time)) == ANSWER:
             return await self._answer_from_plugin()
+        return await self._choose_route()
+
+    async def _choose_route(self) -> bool:
+        """The plugins that may lead the request anywhere have run."""
         entry = self._find_route()
         run = self.chain_run
         if run is not None:
@@ -228,6 +233,11 @@ class Exchange:
             return await go_on_with_answer(self, begun)
         entry = begun.entry
         assert entry is not None
+        if entry.is_before:
+            assert self.chain_run is not None
+            if await self._ask(self.chain_run, begun) == ANSWER:
+                return await self._answer_from_plugin()
+            return await self._choose_route()
         if begun.upstream is not None:
             assert entry.cluster is not None
             return await forward(self, entry.cluster, begun)
@@ -306,9 +316,12 @@ class Exchange:
 
     def take_over(self, begun: Handover) -> None:
         """What the fast path has decided, and the plugins that it has asked, are this exchange's."""
-        self.entry = begun.entry
-        if begun.entry is not None and begun.entry.chain.pools:
-            self._take_run(ChainRun(begun.entry.chain, self.cdata, trio.current_time, begun=True))
+        entry = begun.entry
+        if entry is None:
+            return
+        self.entry = entry if not entry.is_before else None
+        if entry.chain.pools:
+            self._take_run(ChainRun(entry.chain, self.cdata, trio.current_time, begun=True))
 
     def _take_run(self, run: ChainRun) -> None:
         self.chain_run = run

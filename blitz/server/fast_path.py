@@ -87,6 +87,7 @@ class Handover:
         body_size: of the request, as the client sent it, and all of it is in the buffer; -1: it has none.
             Known if decided.
         began: when the head was complete, on trio's clock.
+        runtime: that it began on.
     """
 
     cdata: Any = None
@@ -105,6 +106,7 @@ class Handover:
     closes: bool = False
     body_size: int = -1
     began: float = 0.0
+    runtime: Runtime | None = None
 
     @property
     def decided(self) -> bool:
@@ -135,7 +137,8 @@ class _Parked:
     """A connection on the fast path.
 
     Attributes:
-        peer: the client of its present exchange; failed: what its response tells of.
+        peer: the client of its present exchange.
+        failed: what the last response of our own that is an error told of.
         stopped, error: why it left; error is an errno.
     """
 
@@ -391,20 +394,21 @@ class FastPath(trio.abc.Instrument):
     def _route(self, report: Any) -> int:
         """A short request waits for its route."""
         parked = self._parked[report.fd]
-        connection = parked.connection
+        connection, runtime = parked.connection, self._context.runtime
         request = self._slots[report.slot][1].request
-        peer = connection.peer
-        if peer.trusted:
-            peer = connection.client_of(request)
-        parked.peer, parked.failed = peer, None
         native = options = ffi.NULL
         entry = None
         try:
-            entry = find_route(self._context.runtime.router, request)
+            if report.route != ffi.NULL:  # the plugins that run before a route is chosen have run
+                entry = find_route(runtime.router, request)
+            else:
+                parked.peer = connection.client_of(request) if connection.peer.trusted else connection.peer
+                entry = runtime.before_entry or find_route(runtime.router, request)
         except UpstreamError as error:
             return self._answer_without_route(report, parked, error)
         except ClientError:
             pass  # the general path finds it again, and says it
+        peer = parked.peer
         if entry is not None and entry.short_route is not None:
             native = entry.short_route
             tells = entry.cluster is not None and entry.cluster.host
@@ -423,7 +427,7 @@ class FastPath(trio.abc.Instrument):
         line = RequestLine(asked[0], asked[1])
         log_refusal(self._context, parked.peer, line, error.status_hint, error, request_id)
         build_answer(cdata, error.status_hint, None)
-        return int(lib.blitz_fast_respond(self._native, report.fd, report))
+        return int(lib.blitz_fast_respond(self._native, report.fd, lib.BLITZ_ANSWERED_WITH_ERROR, report))
 
     def _take_logs(self, report: Any) -> int:
         """A plugin has left log lines, and its exchange goes on."""
@@ -436,7 +440,7 @@ class FastPath(trio.abc.Instrument):
         entry, cdata = self._entries[report.route.id], self._slots[report.slot][1]
         assert entry.answer is not None
         build_reply(cdata, entry.answer(cdata.request))
-        return int(lib.blitz_fast_respond(self._native, report.fd, report))
+        return int(lib.blitz_fast_respond(self._native, report.fd, lib.BLITZ_ANSWERED_BY_NONE, report))
 
     def _see_to_pools(self, report: Any) -> None:
         """Instances have come back that are worn, or that somebody waits for."""
@@ -507,9 +511,10 @@ class FastPath(trio.abc.Instrument):
             answer,
             report.answer_size,
             is_local=bool(report.is_local),
-            failed=parked.failed,
+            failed=self._failed(report),
             body_size=report.body,
             began=report.began,
+            runtime=self._context.runtime,
         )
 
     def _line(self, report: Any, method: bytes, target: bytes) -> AccessLine:
@@ -547,9 +552,14 @@ class FastPath(trio.abc.Instrument):
         """Where a response of our own comes from."""
         if report.answered >= 0:
             line.plugin = self._entries[report.route.id].chain.pools[report.answered].name
-        failed = self._parked[report.fd].failed
+        failed = self._failed(report)
         if failed is not None:
             line.failed(failed)
+
+    def _failed(self, report: Any) -> BlitzError | None:
+        """What a response of our own tells of."""
+        told = report.answered == lib.BLITZ_ANSWERED_WITH_ERROR
+        return self._parked[report.fd].failed if told else None
 
     def _upstream(self, report: Any, fd: int) -> UpstreamConnection:
         """The connection behind a descriptor taken from the endpoint of the report's route."""
@@ -604,6 +614,8 @@ def _bytes(text: Any) -> bytes:
 def _route_of_all(runtime: Runtime) -> Any:
     """The native route of every request, or None: Python has to look at each."""
     only = runtime.router.only
+    if runtime.before_entry is not None:
+        return runtime.before_entry.short_route
     if only is None or (only.cluster is not None and only.cluster.host):
         return None  # what upstreams are told about the client names the host it asked for
     return only.short_route

@@ -37,6 +37,7 @@ class RouteEntry:
         chain: begins with the plugins that run before routing.
         cluster: None when ``answer`` gives the answer at once.
         short_route: cffi ``blitz_fast_route *`` if its exchanges may take the fast path (``fast_path.py``).
+        is_before: no route, but what runs before one is chosen, for the fast path.
     """
 
     name: bytes
@@ -45,6 +46,7 @@ class RouteEntry:
     cluster: Cluster | None
     answer: Handler | None = None
     short_route: Any = None
+    is_before: bool = False
 
 
 class Runtime:
@@ -55,9 +57,10 @@ class Runtime:
         request_id_header: the field that tells the request's id, or b"".
         short: exchanges may go through the fast path: those of ``short_entries``.
         before: plugins that run before a route is chosen, and may change what it is chosen by.
+        before_entry: the same for the fast path, if there is something to choose.
         trust: the proxies whose word about the client is taken.
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
-        short_entries: those of its routes that have a short_route.
+        short_entries: those of its routes that have a short_route, and before_entry.
         endpoints_by_client: those whose connections are only used again for the same client.
         users: exchanges that run on it now.
     """
@@ -73,7 +76,8 @@ class Runtime:
         short_entries: list[RouteEntry],
     ) -> None:
         self.resolved = resolved
-        self.short_entries = short_entries
+        self.before_entry = None if router.only is not None else _before_entry(before)
+        self.short_entries = [*short_entries, *([self.before_entry] if self.before_entry is not None else [])]
         self.tls = tls
         self.trust = Trust(resolved.trusted_proxies, resolved.trusted_field)
         self.timeouts = resolved.timeouts
@@ -150,12 +154,7 @@ def _entry(
     name = route.name.encode()
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
-    # Plugins that see bodies of answers, or that may change what the route is chosen by, are not short.
-    plugins = [pool.plugin for pool in chain.pools]
-    alone = len(resolved.routes) == 1 and not route.host and route.path_prefix == "/"
-    short = not any(plugin.needs_response_body for plugin in plugins) and (
-        not resolved.before_routing or alone
-    )
+    short = _is_short(chain)
     cluster = clusters[route.upstream] if route.answer is None else None
     short_route = _short_route(text[0], chain, cluster, resolved.timeouts.first_byte) if short else None
     if route.answer is None:
@@ -164,6 +163,20 @@ def _entry(
     if short_route is not None and handler is None:
         _tell_reply(short_route, reply)
     return RouteEntry(name, text[0], chain, None, handler or (lambda request: reply), short_route)
+
+
+def _is_short(chain: Chain) -> bool:
+    """No plugin of it sees bodies of answers."""
+    return not any(pool.plugin.needs_response_body for pool in chain.pools)
+
+
+def _before_entry(before: Chain) -> RouteEntry | None:
+    if not before.pools or not _is_short(before):
+        return None
+    text = ffi.new("blitz_text *")
+    route = _short_route(text[0], before, None, 0.0)
+    route.before = 1
+    return RouteEntry(b"", text[0], before, None, short_route=route, is_before=True)
 
 
 def _short_route(name: Any, chain: Chain, cluster: Cluster | None, first_byte: float) -> Any:

@@ -587,14 +587,35 @@ static void python_may_give_the_response(void)
             MUST(blitz_fast_route_it(t.fast, t.client.ours, &t.route, &t.peer, &t.options, &t.report) == BLITZ_FAST_REPLY &&
                  t.exchanges[t.report.slot] == exchange && t.report.route == &t.route, "reply");
         MUST(blitz_local_response(exchange, 200, kind, 3, (const uint8_t *)"hello", 5) == 0, "made");
-        MUST(blitz_fast_respond(t.fast, t.client.ours, &t.report) == BLITZ_FAST_QUIET, "sent");
+        MUST(blitz_fast_respond(t.fast, t.client.ours, BLITZ_ANSWERED_BY_NONE, &t.report) == BLITZ_FAST_QUIET, "sent");
         MUST(strcmp(heard(t.client.theirs), "HTTP/1.1 200 OK\r\ncontent-type: a/b\r\nContent-Length: 5\r\n\r\n") == 0, "head");
     }
     say(t.client.theirs, GET);
     MUST(turn(2) == BLITZ_FAST_ASK, "ask");
     MUST(blitz_local_response(t.exchanges[t.report.slot], 200, kind, 3, large, sizeof large) == 0, "made");
-    MUST(blitz_fast_respond(t.fast, t.client.ours, &t.report) == BLITZ_FAST_HAND_OVER, "more than fits");
+    MUST(blitz_fast_respond(t.fast, t.client.ours, BLITZ_ANSWERED_BY_NONE, &t.report) == BLITZ_FAST_HAND_OVER, "more than fits");
     MUST(t.report.is_local && t.report.route == NULL && t.report.step == BLITZ_CHAIN_CONTINUE, "as it is");
+    refill();
+    end();
+}
+
+static void what_runs_before_routing_comes_before_the_route(void)
+{
+    static blitz_fast_route before = {.id = 9, .before = 1};
+    begin(0);
+    t.face->route = &before;
+    for (int i = 0; i < 2; i++) {
+        say(t.client.theirs, GET);
+        MUST(turn(1) == BLITZ_FAST_ASK && t.report.route == &before && t.report.slot >= 0, "ask behind them");
+        MUST(blitz_fast_route_it(t.fast, t.client.ours, &t.route, &t.peer, &t.options, &t.report) == BLITZ_FAST_QUIET, "sent");
+        heard(t.upstream.theirs);
+        say(t.upstream.theirs, OK);
+        MUST(turn(2) == BLITZ_FAST_QUIET && strstr(heard(t.client.theirs), "\r\n\r\nhi"), "answered");
+    }
+    say(t.client.theirs, GET);
+    MUST(turn(3) == BLITZ_FAST_ASK, "ask");
+    MUST(blitz_fast_route_it(t.fast, t.client.ours, NULL, &t.peer, NULL, &t.report) == BLITZ_FAST_HAND_OVER, "no route here");
+    MUST(t.report.route == &before && t.report.step == BLITZ_CHAIN_CONTINUE && t.report.upstream == -1, "they have run");
     refill();
     end();
 }
@@ -629,6 +650,7 @@ int main(void)
     what_is_unsent_of_a_last_answer_is_told_with_it();
     a_route_may_give_the_response_itself();
     python_may_give_the_response();
+    what_runs_before_routing_comes_before_the_route();
     puts("fast: short exchanges, and all that is handed over");
     return 0;
 }

@@ -208,6 +208,15 @@ int64_t blitz_head_write(const blitz_head *head, const blitz_write_options *opti
 /* Upper bound of what blitz_head_write needs without the first part. */
 size_t blitz_head_write_bound(const blitz_head *head, const blitz_write_options *options);
 
+/* How a response goes to the client that sent request, into options; see framing.c. stays: the request has been
+ * read whole, and there is no drain.
+ * Of one that is passed on, with the framing that it has. -> 1: its body follows, 0: nothing of it is sent. */
+int blitz_frame_response(blitz_write_options *options, const blitz_head *request, const blitz_head *response,
+                         int stays);
+/* Of a local one with a body of size bytes. -> bytes of it that go out. */
+size_t blitz_frame_local_response(blitz_write_options *options, const blitz_head *request, const blitz_head *response,
+                                  size_t size, int stays);
+
 /* Chunked coding, decoded in place (RFC 9112 section 7.1), strict: CRLF only, sizes of at most 15
  * hex digits, extensions and trailers well-formed, bounded and dropped. Zero it, set the bounds, go. */
 typedef struct {
@@ -408,6 +417,10 @@ typedef struct {
 blitz_exchange *blitz_exchange_new(void);
 void blitz_exchange_free(blitz_exchange *exchange);
 void blitz_exchange_reset(blitz_exchange *exchange);
+/* Put a response of our own into response and new_body. kind: its Content-Type; body is copied. 0, BLITZ_E_NOMEM or
+ * what blitz_head_add returns. */
+int blitz_local_response(blitz_exchange *exchange, int status, const uint8_t *kind, size_t kind_len,
+                         const uint8_t *body, size_t len);
 /* Make (once) and return the request id: 32 lower-case hex digits, unique, in exchange->id. */
 const uint8_t *blitz_exchange_id(blitz_exchange *exchange);
 /* Tell plugins and the upstream the request's id in this field; what a client sent in it, however spelt, is not
@@ -613,6 +626,8 @@ int blitz_chain_extend(blitz_exchange *exchange, blitz_pool **pools, uint32_t n)
 /* The response is in the exchange: the plugins that saw the request see it now, in reverse, but for the one that
  * answered or failed. */
 void blitz_chain_begin_response(blitz_exchange *exchange);
+/* The same for a response of our own, with its body in new_body: a plugin's that answered, which it does not see. */
+void blitz_chain_begin_local_response(blitz_exchange *exchange);
 /* -> the next step that is not "continue", or CONTINUE at the end. */
 int blitz_chain_go(blitz_exchange *exchange);
 /* After PENDING: another slice for the guest in hand. */
@@ -637,6 +652,7 @@ typedef struct {
     uint8_t wanted;           /* somebody waits for a connection: the fast path gives none back by itself */
     uint8_t shut;             /* the fast path may neither take nor give: TLS, a PROXY header, not for everybody, retired */
     blitz_text name;          /* its address, for plugins */
+    blitz_text host;          /* its own, for requests that bring none */
     double fails_until;       /* a connection could not be made: it is tried last until then */
     blitz_idle *idle;         /* in the order in which they came back */
 } blitz_endpoint;
@@ -658,9 +674,13 @@ typedef struct {
     uint32_t n;
     uint32_t next;            /* whose turn it is; whoever sends a request to one moves it behind that one */
     blitz_endpoint **endpoints;
+    blitz_text host;          /* that its endpoints are told instead of the client's; len 0: none */
 } blitz_cluster;
 /* The index of the one whose turn it is; one that just failed is passed over, unless all have. n > 0. */
 uint32_t blitz_cluster_turn(const blitz_cluster *cluster, double now);
+/* Let the writer say the right Host to one of its endpoints: the cluster's, the client's, or the endpoint's own. */
+void blitz_write_host(blitz_write_options *options, const blitz_head *request, const blitz_cluster *cluster,
+                      const blitz_endpoint *endpoint);
 
 /* ---------------------------------------------------------------- TLS: C drives the SSL objects of Python's ssl
  * What the SSL object and its two memory BIOs do not know themselves; Python and C keep it for each other. */
@@ -696,9 +716,12 @@ typedef struct {
     uint32_t id;              /* Python's */
     uint32_t n_pools;
     blitz_pool **pools;       /* of the plugins, in order */
+    uint8_t before;           /* they run before a route is chosen: BLITZ_FAST_ASK comes behind them */
     uint8_t has_response;     /* one of them has a response hook; none wants a response's body */
     uint64_t body_limit;      /* of a request's body that they may see whole */
-    blitz_cluster *cluster;
+    blitz_cluster *cluster;   /* NULL: the route gives the response itself */
+    uint32_t status;          /* of that response, with kind (Content-Type) and body; 0: BLITZ_FAST_REPLY */
+    blitz_text kind, body;
     blitz_text name;
     double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
     uint8_t alone;            /* it serves every request, whatever path and host are */
@@ -731,13 +754,15 @@ typedef struct {              /* first what Python sets, then what it reads */
 enum {
     BLITZ_FAST_QUIET = 0,     /* nothing for Python to do */
     BLITZ_FAST_NO_SLOT,       /* fill some, then go on */
-    BLITZ_FAST_ASK,           /* a short request is in slot: find its route, then blitz_fast_route_it */
+    BLITZ_FAST_ASK,           /* a short request is in slot: find its route, then blitz_fast_route_it or _respond */
+    BLITZ_FAST_REPLY,         /* route gives the response to the request in slot: make it, then blitz_fast_respond */
     BLITZ_FAST_LOGS,          /* instance has left log lines, for the exchange in slot: take them, then blitz_fast_accept */
     /* The client has left the fast path: */
     BLITZ_FAST_HAND_OVER,     /* with a request head in slot, and whatever else is there */
     BLITZ_FAST_UNSENT,        /* the answer is written but for unsent */
     BLITZ_FAST_HEAD_BYTES,    /* what is in slot is not a whole, plain head */
-    BLITZ_FAST_CLOSED, BLITZ_FAST_BROKEN, BLITZ_FAST_RELOADED,
+    BLITZ_FAST_CLOSED,        /* its end has come, or that of the connection with its answer */
+    BLITZ_FAST_BROKEN, BLITZ_FAST_RELOADED,
     BLITZ_FAST_SHAKEN,        /* its TLS handshake is done */
     /* It is still there: */
     BLITZ_FAST_RETURNED,      /* only returned and told have to be seen to */
@@ -746,9 +771,11 @@ enum {
     /* There is no client: */
     BLITZ_FAST_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
 };
+enum { BLITZ_ANSWERED_BY_NONE = -1, BLITZ_ANSWERED_WITH_ERROR = -2 };   /* an error that Python knows */
 typedef struct {              /* what is known of the exchange so far, for the access log */
     blitz_text method, target;   /* as the client sent them; valid until the next call; len 0: no exchange */
     double began;
+    uint8_t minor;            /* of its version, HTTP/1.minor */
     size_t sent, received;    /* bytes of the bodies */
     blitz_text host, user_agent, referrer;   /* this and the rest if face.logged */
     uint32_t status;
@@ -757,7 +784,7 @@ typedef struct {              /* what is known of the exchange so far, for the a
 typedef struct {
     int32_t what;             /* BLITZ_FAST_* */
     int32_t fd;               /* the client connection */
-    int32_t slot;             /* Python's until blitz_fast_fill_slot (ASK, LOGS: still the fast path's); -1: none */
+    int32_t slot;             /* Python's until blitz_fast_fill_slot (ASK, REPLY, LOGS: still the fast path's); -1: none */
     size_t size, got;         /* bytes in the slot's buffer: of the head, and in all */
     int64_t body;             /* with route: bytes of the request's body, all of them behind the head; -1: it has none */
     double began;             /* when the head was complete */
@@ -770,10 +797,13 @@ typedef struct {
     int32_t upstream;         /* the request was written to it but for unsent; -1: not written */
     uint32_t endpoint;        /* of the route's cluster: whose upstream, unfit or returned is */
     uint8_t is_total;         /* EXPIRED: the time of the whole exchange is over */
+    uint8_t is_local;         /* HAND_OVER: the exchange has a response of our own, and its response hooks have begun */
+    int32_t answered;         /* index of the plugin that gave the response, or BLITZ_ANSWERED_* */
     uint8_t answer_read;      /* answer_got bytes of its answer are in the answer buffer */
     size_t answer_got;
     size_t answer_size;       /* of its head, where response hooks have begun; else 0 */
     const uint8_t *unsent; size_t n_unsent;   /* valid until the next call */
+    uint8_t closes;           /* UNSENT: the connection ends with this answer */
     int32_t unfit;            /* an upstream connection to close; -1: none */
     int32_t returned;         /* an upstream connection to give back to its endpoint; -1: none */
     int32_t error;            /* errno of BROKEN */
@@ -792,8 +822,9 @@ void blitz_fast_fill_slot(blitz_fast_path *fast, int32_t index, uint8_t *buf, si
 /* Give the slot with the largest number back if it is free. -> its number, or -1. */
 int32_t blitz_fast_drop_slot(blitz_fast_path *fast);
 /* A client connection with nothing unread but in the kernel and in tls, which encrypts it (NULL: plain). One that is
- * not shaken has its handshake there, without a deadline, and leaves: BLITZ_FAST_SHAKEN, or BROKEN. options: for what it sends upstream, NULL: ASK; ask: every request's route is found in Python; served: it has been answered
- * before. 0, or errno. */
+ * not shaken has its handshake there, without a deadline, and leaves: BLITZ_FAST_SHAKEN, or BROKEN. options: for what
+ * it sends upstream, made for HTTP/1.1, NULL: ASK; ask: every request's route is found in Python; served: it has been
+ * answered before. 0, or errno. */
 int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_peer *peer,
                      const blitz_write_options *options, int ask, int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */
@@ -805,9 +836,12 @@ void blitz_fast_rest(blitz_fast_path *fast, int fd, int resting);
  * to come soon. */
 int blitz_fast_turn(blitz_fast_path *fast, double now, blitz_fast_report *report);
 int blitz_fast_go_on(blitz_fast_path *fast, blitz_fast_report *report);
-/* After ASK, with its report. route NULL: hand the request over. */
+/* After ASK, with its report; if that has a route, behind that route's plugins, with which those of the new one begin.
+ * options: made for the version of the request. route NULL: hand the request over. */
 int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, const blitz_peer *peer,
                         const blitz_write_options *options, blitz_fast_report *report);
+/* After ASK or REPLY, with its report: a response of our own is in the exchange. answered: BLITZ_ANSWERED_*. */
+int blitz_fast_respond(blitz_fast_path *fast, int fd, int32_t answered, blitz_fast_report *report);
 /* After LOGS, with its report. */
 int blitz_fast_accept(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. An exchange that

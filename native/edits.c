@@ -417,8 +417,7 @@ static int commit_answer(blitz_exchange *exchange, char *why, size_t why_cap)
 {
     blitz_edits *edits = exchange->edits;
     int status = edits->status != 0 ? (int)edits->status : 200;
-    bool bodiless = status == 204 || status == 304;       /* 205 has no content either, but says so in its length */
-    if ((bodiless || status == 205) && edits->body_len > 0) {
+    if (!blitz_may_have_content((uint32_t)status) && edits->body_len > 0) {
         snprintf(why, why_cap, "the answer has status %d, which has no body, and a body of %u bytes", status,
                  edits->body_len);
         return BLITZ_E_SYNTAX;
@@ -430,7 +429,7 @@ static int commit_answer(blitz_exchange *exchange, char *why, size_t why_cap)
         sentence(why, why_cap, code, "response");
         return code;
     }
-    code = edit_head(response, edits, !bodiless, why, why_cap);
+    code = edit_head(response, edits, !blitz_ends_with_head((uint32_t)status), why, why_cap);
     if (code < 0)
         return code;
     move_body(exchange);

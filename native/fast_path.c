@@ -1,8 +1,8 @@
 /* fast_path.c: the fast path: most exchanges, from the first byte to the last, without a line of Python.
  *
- * An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
- * no plugin wants the body of the answer, all say "continue" (or one answers), and the upstream's answer came whole
- * in one read too. A client connection that may send such requests is on the fast path: the fast path's epoll watches it,
+ * An exchange is short when the request came whole in one read, no plugin wants the body of the answer, all say
+ * "continue" (or one answers), and the upstream's answer came whole in one read too. A client connection that may
+ * send such requests is on the fast path: the fast path's epoll watches it,
  * and each turn of the event loop does what is ready. Whatever is not short takes its connection out of the fast path with
  * a report of how far it came, and Python's general path goes on there: nothing here decides anything that it
  * would decide otherwise.
@@ -10,7 +10,7 @@
  * States of a client connection on the fast path:
  *
  *   waiting --request--> [asked] --sent--> busy --answered--> waiting
- *                           |  answered by a plugin ------------^
+ *                           |  answered by a plugin or here -----^
  *
  * "asked" is within one call, unless a route has to be found in Python (BLITZ_FAST_ASK). While busy, the
  * request lies in a slot (buffer and exchange), since the general path may have to go on with it or send it again.
@@ -132,10 +132,15 @@ int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, 
     place *client = &fast->places[fd];
     size_t size = report->size, got = report->got;
     fast_begin_report(report, BLITZ_FAST_QUIET, fd);
-    client->route = route;
-    client->peer = peer;
-    client->options = options;
-    int what = route != NULL ? fast_ask(fast, fd, report) : fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    int what;
+    if (route == NULL) {
+        what = fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    } else {
+        client->peer = peer;
+        client->options = options;
+        client->told_minor = fast->slots[client->slot].exchange->request->minor;
+        what = fast_ask(fast, fd, route, report);
+    }
     report->size = size;
     report->got = got;
     return what;

@@ -6,9 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-/* The answer has gone out: the client waits again. */
-static int finish(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+/* The answer has gone out: the client waits again, or its connection ends. */
+int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool closes)
 {
+    if (closes)
+        return fast_leave_empty(fast, fd, report, BLITZ_FAST_CLOSED);
     place *client = &fast->places[fd];
     blitz_exchange *exchange = fast->slots[client->slot].exchange;
     if (fast->face.logged)
@@ -49,6 +51,14 @@ static bool only_logs(const blitz_chain *chain, int step)
     return step == BLITZ_CHAIN_RETURNED && chain->rc >= 0 && (chain->rc & 3) <= BLITZ_V_STOP;
 }
 
+static int ask_for_route(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+{
+    report->fd = fd;
+    report->route = fast->places[fd].route;
+    report->slot = fast->places[fd].slot;
+    return report->what = BLITZ_FAST_ASK;
+}
+
 static int let_logs_be_taken(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     const place *client = &fast->places[fd];
@@ -59,21 +69,6 @@ static int let_logs_be_taken(blitz_fast_path *fast, int fd, blitz_fast_report *r
     report->instance = chain->at->id;
     report->slot = client->slot;
     return report->what = BLITZ_FAST_LOGS;
-}
-
-static int answer_of_plugin(blitz_fast_path *fast, int fd, blitz_fast_report *report)
-{
-    blitz_io io;
-    place *client = &fast->places[fd];
-    blitz_text date = {fast->face.date, fast->face.date_len};
-    blitz_exchange *exchange = fast->slots[client->slot].exchange;
-    int64_t left = blitz_step_answer_of_plugin(fast_link(fast, fd), exchange, date, fast->scratch, &io);
-    report->line.sent = io.body;
-    if (left == BLITZ_IO_ODD)
-        return hand_over(fast, fd, report, BLITZ_CHAIN_ANSWER);
-    int what = left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : finish(fast, fd, report);
-    report->step = BLITZ_CHAIN_ANSWER;
-    return what;
 }
 
 static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report)
@@ -93,8 +88,11 @@ static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
         fast->places[upstream].resting = 0;
         fast->places[upstream].born = taken.born;
     }
-    if (upstream >= 0 && !taken.stale)
-        left = blitz_step_send_request(upstream, exchange->request, body, client->options, fast->scratch, &io);
+    if (upstream >= 0 && !taken.stale) {
+        blitz_write_options options = *client->options;
+        blitz_write_host(&options, exchange->request, cluster, endpoint);
+        left = blitz_step_send_request(upstream, exchange->request, body, &options, fast->scratch, &io);
+    }
     if (left < 0) {
         report->unfit = upstream;
         return hand_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
@@ -132,33 +130,43 @@ int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, in
         fast->turn_ends = blitz_monotonic_ns() + TURN_NS;    /* a guest took the turn of all others */
     if (only_logs(&exchange->chain, step))
         return let_logs_be_taken(fast, fd, report);
-    if (step == BLITZ_CHAIN_ANSWER && !route->has_response)
-        return answer_of_plugin(fast, fd, report);
+    if (step == BLITZ_CHAIN_ANSWER)
+        return fast_respond_locally(fast, fd, report, exchange->chain.index);
+    if (step == BLITZ_CHAIN_CONTINUE && route->before)
+        return ask_for_route(fast, fd, report);
     bool stays = !exchange->moved || blitz_fast_stays(route, exchange->request);
     if (step != BLITZ_CHAIN_CONTINUE || !stays || is_part(exchange))
         return hand_over(fast, fd, report, step);
-    return send_request(fast, fd, report);
+    return route->cluster != NULL ? send_request(fast, fd, report) : fast_reply(fast, fd, report);
 }
 
-/* The plugins of the route, then the upstream. */
-int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+static int begin_chain(blitz_exchange *exchange, const blitz_fast_route *route, bool begun)
+{
+    exchange->moved = 0;                         /* until now plugins could lead it anywhere */
+    return begun ? blitz_chain_extend(exchange, route->pools, route->n_pools)
+                 : blitz_chain_begin(exchange, route->pools, route->n_pools);
+}
+
+/* What plugins made of the body goes on; else they see it as it came, if it is no larger than they want. */
+static void lend_body(blitz_exchange *exchange, const slot *at, uint64_t limit)
+{
+    exchange->chain.body_ready = exchange->body_edited || at->body.len <= limit;
+    if (!exchange->body_edited && exchange->chain.body_ready)
+        exchange->body = at->body;
+}
+
+int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
-    const blitz_fast_route *route = client->route;
     const slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     exchange->peer = client->peer;
+    if (begin_chain(exchange, route, client->route != NULL) != 0)
+        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);   /* Python finds out that there is no memory */
     exchange->route = route->name;
-    if (blitz_chain_begin(exchange, route->pools, route->n_pools) != 0) {
-        client->route = NULL;                    /* Python finds out that there is no memory */
-        fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
-        return BLITZ_FAST_HAND_OVER;
-    }
     exchange->chain.lines = fast->face.lines;
-    if (at->body.len <= route->body_limit) {
-        exchange->body = at->body;
-        exchange->chain.body_ready = 1;
-    }
+    client->route = route;
+    lend_body(exchange, at, route->body_limit);
     return fast_go_through(fast, fd, report, route->n_pools > 0 ? blitz_chain_go(exchange) : BLITZ_CHAIN_CONTINUE);
 }
 
@@ -216,6 +224,7 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         fast_remember(at, fast->now, fast->face.logged);
         at->body = has_body ? (blitz_text){at->buf + size, io.body} : (blitz_text){NULL, 0};
         at->head_size = (size_t)size;
+        at->is_local = 0;
         client->busy = 1;
         client->ends = fast->face.total > 0 ? fast->now + fast->face.total : INFINITY;
         client->look |= io.got == at->size || blitz_link_holds_more(fast_link(fast, fd));   /* there may be more, and its edge is used up */
@@ -223,14 +232,13 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     }
     if (size > 0 && io.is_short && fast->face.id_field.len > 0)
         blitz_exchange_tell_id(at->exchange, fast->face.id_field.ptr, fast->face.id_field.len);
-    if (size == 0 || !io.is_short || fast->face.draining) {
+    if (size == 0 || !io.is_short) {
         fast_leave(fast, fd, report, size == 0 ? BLITZ_FAST_HEAD_BYTES : BLITZ_FAST_HAND_OVER);
-    } else if (client->ask || client->options == NULL || fast->face.route == NULL) {
-        fast_begin_report(report, BLITZ_FAST_ASK, fd);
-        report->slot = index;
+    } else if (client->ask || client->options == NULL || client->told_minor != at->exchange->request->minor ||
+               fast->face.route == NULL) {
+        ask_for_route(fast, fd, report);
     } else {
-        client->route = fast->face.route;
-        if (fast_ask(fast, fd, report) == BLITZ_FAST_QUIET)
+        if (fast_ask(fast, fd, fast->face.route, report) == BLITZ_FAST_QUIET)
             return BLITZ_FAST_QUIET;
     }
     report->size = (size_t)size;
@@ -264,15 +272,16 @@ static int send_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
     int upstream = client->other;
     blitz_io io;
     int64_t left = blitz_step_answer(fast_link(fast, fd), exchange, (blitz_text){fast->answer.ptr + size, got - size},
-                                     (blitz_text){fast->face.date, fast->face.date_len}, fast->scratch, &io);
+                                     (blitz_text){fast->face.date, fast->face.date_len},
+                                     !fast->face.draining, fast->scratch, &io);
     if (left == BLITZ_IO_ODD)
         return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, begun ? size : 0, got);
     client->other = -1;
     client->route->in_flight--;
     fast->face.in_flight--;
     give_upstream(fast, client->route->cluster->endpoints[client->endpoint], upstream, report);
-    report->line.sent = got - size;
-    return left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : finish(fast, fd, report);
+    report->line.sent = io.body;
+    return left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : fast_finish(fast, fd, report, io.closes);
 }
 
 /* The response hooks have come to a step. */
@@ -284,6 +293,8 @@ int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int s
         fast->turn_ends = blitz_monotonic_ns() + TURN_NS;
     if (only_logs(chain, step))
         return let_logs_be_taken(fast, fd, report);
+    if (at->is_local)
+        return fast_responded_locally(fast, fd, report, step);
     if (step != BLITZ_CHAIN_CONTINUE || at->exchange->body_edited)
         return hand_answer_over(fast, fd, report, step, at->answer_size, at->answer_got);
     return send_answer(fast, fd, report, at->answer_size, at->answer_got, true);
@@ -299,7 +310,7 @@ int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report
     int64_t size = blitz_step_receive_response(upstream, fast->answer, exchange, fast->face.limits, &io);
     if (size == BLITZ_IO_AGAIN)
         return BLITZ_FAST_QUIET;
-    if (size <= 0 || !io.is_short || fast->face.draining)
+    if (size <= 0 || !io.is_short)
         return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, 0, io.got);
     if (!client->route->has_response)
         return send_answer(fast, fd, report, (size_t)size, io.got, false);

@@ -4,7 +4,8 @@
 
 void fast_begin_report(blitz_fast_report *report, int what, int fd)
 {
-    *report = (blitz_fast_report){.what = what, .fd = fd, .slot = -1, .upstream = -1, .unfit = -1, .returned = -1};
+    *report = (blitz_fast_report){.what = what, .fd = fd, .slot = -1, .upstream = -1, .unfit = -1, .returned = -1,
+                                  .answered = BLITZ_ANSWERED_BY_NONE};
 }
 
 /* What was asked, and what the access log says of it; sent has been set by whoever sent it. */
@@ -14,6 +15,7 @@ void fast_describe(const blitz_fast_path *fast, const place *client, blitz_fast_
     line->method = at->method;
     line->target = at->target;
     line->began = at->began;
+    line->minor = at->exchange->request->minor;
     line->received = at->body.len;
     if (!fast->face.logged)
         return;
@@ -107,5 +109,6 @@ int fast_unsent_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
     fast_leave_empty(fast, fd, report, BLITZ_FAST_UNSENT);
     report->unsent = fast->scratch.ptr + io->size - left;
     report->n_unsent = (size_t)left;
+    report->closes = io->closes;
     return BLITZ_FAST_UNSENT;
 }

@@ -61,8 +61,9 @@ int64_t blitz_step_receive_request(blitz_link link, blitz_space buf, blitz_head 
     if (size <= 0)
         return 0;
     int64_t body = head->body == BLITZ_BODY_LENGTH ? head->content_length : 0;
-    io->is_short = body == got - size && head->minor == 1 && head->body <= BLITZ_BODY_LENGTH &&
-                   head->flags == BLITZ_HEAD_KEEP_ALIVE && !counts_hops(head) && (max_body == 0 || body <= max_body);
+    bool plain = (head->flags & ~BLITZ_HEAD_KEEP_ALIVE) == 0 && !counts_hops(head);
+    io->is_short = plain && body == got - size && head->body <= BLITZ_BODY_LENGTH &&
+                   (max_body == 0 || body <= max_body);
     if (io->is_short)
         io->body = (size_t)body;
     return size;
@@ -111,41 +112,29 @@ int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exc
     return size;
 }
 
-int64_t blitz_step_answer(blitz_link link, const blitz_exchange *exchange, blitz_text body, blitz_text date,
-                          blitz_space scratch, blitz_io *io)
+static int64_t send_response(blitz_link link, const blitz_head *response, const blitz_write_options *options,
+                             blitz_text body, blitz_space scratch, blitz_io *io)
 {
-    const blitz_head *response = exchange->response;
-    /* Plugins may have made it a response without content, or one that could have some of one that has none. */
-    bool contentless = response->status == 204 || response->status == 205 || response->status == 304;
-    if (exchange->chain.is_response && (response->body == BLITZ_BODY_NONE || contentless))
-        return BLITZ_IO_ODD;
-    blitz_write_options options = {
-        .body = response->body,
-        .content_length = response->content_length,
-        .keep_length = response->body == BLITZ_BODY_NONE,
-        .first_is_last = 1,
-        .date = date.ptr,
-        .date_len = date.len,
-    };
-    int64_t size = blitz_head_write(response, &options, body.ptr, body.len, scratch.ptr, scratch.size);
+    io->body = body.len;
+    io->closes = options->close;
+    int64_t size = blitz_head_write(response, options, body.ptr, body.len, scratch.ptr, scratch.size);
     return size < 0 ? BLITZ_IO_ODD : send_all(link, scratch.ptr, (size_t)size, io);
 }
 
-int64_t blitz_step_answer_of_plugin(blitz_link link, const blitz_exchange *exchange, blitz_text date, blitz_space scratch,
-                                    blitz_io *io)
+int64_t blitz_step_answer(blitz_link link, const blitz_exchange *exchange, blitz_text body, blitz_text date, bool stays,
+                          blitz_space scratch, blitz_io *io)
 {
-    const blitz_head *response = exchange->response, *request = exchange->request;
-    bool bodiless = response->status == 204 || response->status == 304;
-    bool head_only = request->method.len == 4 && memcmp(blitz_at(request, request->method), "HEAD", 4) == 0;
-    size_t len = bodiless ? 0 : exchange->new_body.len;
-    blitz_write_options options = {
-        .body = bodiless ? BLITZ_BODY_NONE : BLITZ_BODY_LENGTH,
-        .content_length = (int64_t)len,
-        .first_is_last = 1,
-        .date = date.ptr,
-        .date_len = date.len,
-    };
-    io->body = head_only ? 0 : len;
-    int64_t size = blitz_head_write(response, &options, exchange->new_body.ptr, io->body, scratch.ptr, scratch.size);
-    return size < 0 ? BLITZ_IO_ODD : send_all(link, scratch.ptr, (size_t)size, io);
+    blitz_write_options options = {.date = date.ptr, .date_len = date.len};
+    if (!blitz_frame_response(&options, exchange->request, exchange->response, stays))
+        body.len = 0;
+    options.first_is_last = 1;
+    return send_response(link, exchange->response, &options, body, scratch, io);
+}
+
+int64_t blitz_step_answer_locally(blitz_link link, const blitz_exchange *exchange, blitz_text body, blitz_text date,
+                                  bool stays, blitz_space scratch, blitz_io *io)
+{
+    blitz_write_options options = {.date = date.ptr, .date_len = date.len};
+    body.len = blitz_frame_local_response(&options, exchange->request, exchange->response, body.len, stays);
+    return send_response(link, exchange->response, &options, body, scratch, io);
 }

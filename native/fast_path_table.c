@@ -133,8 +133,9 @@ int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_
     if (make_place(fast, fd) != 0 || add_client(fast, fd) != 0)
         return ENOMEM;
     place *client = &fast->places[fd];
-    *client = (place){.kind = PLACE_CLIENT, .ask = ask != 0, .served = served != 0, .other = -1, .slot = -1,
-                      .at = client->at, .generation = fast->face.generation, .tls = tls, .peer = peer, .options = options};
+    *client = (place){.kind = PLACE_CLIENT, .ask = ask != 0, .told_minor = 1, .served = served != 0, .other = -1,
+                      .slot = -1, .at = client->at, .generation = fast->face.generation, .tls = tls, .peer = peer,
+                      .options = options};
     fast->now = now;
     if (tls == NULL || tls->shaken)
         fast_set_idle_deadline(fast, client);

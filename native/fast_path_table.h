@@ -3,6 +3,7 @@
  *   fast_path_table.c     slots, places (a row per descriptor), what is watched, deadlines
  *   fast_path_report.c    what Python is told
  *   fast_path_exchange.c  the steps of an exchange
+ *   fast_path_local.c     responses of our own
  *   fast_path.c           the turn of the event loop
  */
 #ifndef BLITZ_FAST_PATH_TABLE_H
@@ -26,11 +27,14 @@ typedef struct {
     size_t head_size;
     double began;
     size_t answer_size, answer_got;      /* bytes in the answer buffer, while response hooks are run */
+    uint8_t is_local;                    /* the response is our own */
+    int32_t answered;                    /* as in reports */
 } slot;
 
 typedef struct {                         /* what a descriptor is; one row per descriptor */
     uint8_t kind;                        /* PLACE_* */
     uint8_t busy, look, ask, served;     /* of a client */
+    uint8_t told_minor;                  /* of a client: options say to upstreams that it speaks HTTP/1.told_minor */
     uint8_t resting;                     /* of an upstream connection: it is idle, and nothing may come on it */
     int32_t other;                       /* the upstream connection of a busy client, and the way back; or -1 */
     int32_t slot;                        /* of a busy client; or -1 */
@@ -95,9 +99,20 @@ int fast_unsent_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
 int fast_shake(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report *report);
-/* The plugins of the route, then the upstream. */
-int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+/* The plugins of the route, behind those that ran before it was chosen, then what it says. */
+int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report);
 /* The request hooks, or the response hooks, have come to a step. */
 int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
+/* The response has gone out: the client waits again, or its connection ends. */
+int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool closes);
+
+/* ---------------------------------------------------------------- fast_path_local.c */
+/* The route gives the response itself. */
+int fast_reply(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+/* The exchange has a response of our own; answered as in reports: the response hooks, then the client. */
+int fast_respond_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report, int32_t answered);
+/* Its response hooks have come to a step that is not log lines. */
+int fast_responded_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
+int fast_hand_local_over(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 #endif

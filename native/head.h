@@ -44,4 +44,7 @@ int blitz_head_store(blitz_head *head, const uint8_t *bytes, size_t len, blitz_s
 
 /* blitz_head_check for a producer that knows whether any name has a byte of class ODD. */
 int blitz_head_rules(blitz_head *head, const uint8_t *request_method, size_t method_len, bool odd_names);
+/* framing.c: this status ends with its head, whatever that says; it may have content. */
+bool blitz_ends_with_head(uint32_t status);
+bool blitz_may_have_content(uint32_t status);
 #endif

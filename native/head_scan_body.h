@@ -3,7 +3,7 @@
  *   find_content_end, find_visible_end (at, end, low)    find_token_end (at, end, low, odd)
  *
  * It accepts a strict subset of RFC 9112 and nothing else: one space between the parts of the start
- * line, HTTP/1.1, origin-form targets, CRLF, tokens and field-content exactly, no obs-fold, and nothing
+ * line, HTTP/1.1 or HTTP/1.0, origin-form targets, CRLF, tokens and field-content exactly, no obs-fold, and nothing
  * that the rules had to rewrite, so that the table says what the bytes say. Whatever it accepts h11
  * accepts with the same meaning; whatever it declines h11 gets.
  *
@@ -66,6 +66,20 @@ SCAN_TARGET static inline const uint8_t *expect(scan *s, const uint8_t *at, cons
     return n == len ? at + len : at;
 }
 
+/* "HTTP/1.0" or "HTTP/1.1", as far as it has arrived. -> behind it; at itself when not all is there. */
+SCAN_TARGET static inline const uint8_t *version(scan *s, const uint8_t *at)
+{
+    const uint8_t *minor = expect(s, at, "HTTP/1.", 7);
+    if (!minor || minor == at)
+        return minor;
+    if (minor == s->end)
+        return at;
+    if (*minor != '0' && *minor != '1')
+        return decline(s);
+    s->head->minor = (uint8_t)(*minor - '0');
+    return minor + 1;
+}
+
 SCAN_TARGET static inline blitz_span between(const scan *s, const uint8_t *from, const uint8_t *to)
 {
     return (blitz_span){(uint32_t)(from - s->buf), (uint32_t)(to - from)};
@@ -90,7 +104,7 @@ SCAN_TARGET static inline const uint8_t *request_line(scan *s)
         return unfinished(s, line, bound);
     if (*target_end != ' ')
         return decline(s);
-    const uint8_t *at = expect(s, target_end + 1, "HTTP/1.1", 8);
+    const uint8_t *at = version(s, target_end + 1);
     if (!at)
         return NULL;
     if (at == target_end + 1)
@@ -105,11 +119,13 @@ SCAN_TARGET static inline const uint8_t *status_line(scan *s)
 {
     const uint8_t *line = s->buf;
     size_t bound = s->bounds->line;
-    const uint8_t *at = expect(s, line, "HTTP/1.1 ", 9);
+    const uint8_t *at = version(s, line);
     if (!at)
         return NULL;
-    if (at == line)
+    if (at == line || at == s->end)
         return unfinished(s, line, bound);
+    if (*at++ != ' ')
+        return decline(s);
     uint32_t status = 0;
     for (int digit = 0; digit < 3; digit++, at++) {
         if (at == s->end)

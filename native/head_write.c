@@ -115,10 +115,9 @@ static bool are_field_lines(const uint8_t *at, size_t len)
     return true;
 }
 
-/* RFC 9112 section 6.3: these end with their head, whatever it says. */
 static bool never_has_body(const blitz_head *head)
 {
-    return head->kind == BLITZ_RESPONSE && (head->status < 200 || head->status == 204 || head->status == 304);
+    return head->kind == BLITZ_RESPONSE && blitz_ends_with_head(head->status);
 }
 
 static int check_options(const blitz_head *head, const blitz_write_options *options, size_t first_len)

@@ -25,7 +25,6 @@ import trio
 
 from blitz.config import Address, Answer, Config, Limits, Route, Timeouts, resolve
 from blitz.errors import ConfigError, only_error
-from blitz.routing.match import Router, Rule
 from blitz.server.context import ServerContext
 from blitz.server.heads import field_values, span_bytes
 from blitz.server.helper import keep_going
@@ -197,8 +196,4 @@ def _runtime(handler: Handler) -> Runtime:
     """A runtime that gives every request to *handler*."""
     routes = [Route(name="admin", answer=Answer())]
     resolved = resolve(Config(routes=routes, limits=LIMITS, timeouts=TIMEOUTS), {})
-    runtime = assemble(resolved, {}, TlsSettings(None, {}))
-    entry = runtime.router.only
-    assert entry is not None
-    runtime.router = Router([Rule(b"", b"/", replace(entry, answer=handler))])
-    return runtime
+    return assemble(resolved, {}, TlsSettings(None, {}), handler)

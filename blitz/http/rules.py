@@ -13,8 +13,6 @@ from blitz._native import ffi, lib
 from blitz.errors import ClientError, UpstreamError
 
 __all__ = [
-    "BODILESS",
-    "CONTENTLESS",
     "HOP_COUNTED",
     "REFUSALS",
     "client_refusal",
@@ -90,11 +88,6 @@ def _refusal(code: int, limits: Any) -> tuple[int, str]:
         max_fields=limits.max_fields,
     )
 
-
-# Final statuses whose messages end with their head (RFC 9112 section 6.3), and those that have no content:
-# 205 as well, which says so in its length (RFC 9110 section 15.3.6).
-BODILESS = (204, 304)
-CONTENTLESS = (*BODILESS, 205)
 
 _BYTE_RANGE = re.compile(rb"bytes[ \t]+([0-9]{1,18})-([0-9]{1,18})/(?:[0-9]{1,18}|\*)", re.IGNORECASE)
 

@@ -79,14 +79,17 @@ async def ask_about_response(
     return collected
 
 
-async def ask_about_local_response(exchange: Exchange, run: ChainRun) -> None:
-    """Run the response hooks that are left on ``cdata.response`` and ``local_body``. Raises PluginError."""
-    run.begin_response()
-    run.body_ready = True
-    exchange.lend_body(exchange.local_body, len(exchange.local_body), complete=True)
+async def ask_about_local_response(exchange: Exchange, run: ChainRun, begun_step: int | None = None) -> None:
+    """Run the response hooks that are left on ``cdata.response`` and ``new_body``. Raises PluginError.
+
+    Args:
+        begun_step: as above.
+    """
+    if begun_step is None:
+        run.begin_local_response()
     if exchange.story is not None:
         exchange.story.mark()
-    step = run.response()
+    step = run.response() if begun_step is None else run.see_to(begun_step)
     if step != CONTINUE:
         await _go_on(exchange, run, step, run.response, _nothing)
 

@@ -176,12 +176,13 @@ class Connection:
         patience = self.context.runtime.timeouts.send_idle
         await send_patiently(self.stream, memoryview(begun.unsent_answer), self.timer, patience, "send")
         self.end_known_line()
-        return True
+        return not begun.closes
 
     def _may_be_short(self) -> bool:
         context = self.context
         return (
             context.runtime.short
+            and context.fast_path.runs
             and not context.stories
             and not context.draining
             and self.stream.lend() is not None
@@ -191,19 +192,18 @@ class Connection:
         """Who a request from a trusted proxy is for."""
         return self.context.runtime.trust.client_behind(self.peer, request)
 
-    def fast_path_options_for(self, peer: Peer, told_host: bytes = b"", host: bytes = b"") -> Any:
+    def fast_path_options_for(self, peer: Peer, told_host: bytes = b"", minor: int = 1) -> Any:
         """Writer options for requests of *peer* on the fast path; most times nothing has changed.
 
         Args:
             told_host: what upstreams are told that the client asked for, as in ``Forwarding.tell``.
-            host: for ``Forwarding.set_host``.
+            minor: of the version of the requests, HTTP/1.minor.
         """
         forwarding = self._fast_path_forwarding
         if forwarding is None:
             forwarding = self._fast_path_forwarding = Forwarding()
         kind = self.context.runtime.resolved.http.forwarded
-        forwarding.tell(peer, 1, kind, told_host.decode("latin-1"))
-        forwarding.set_host(host)
+        forwarding.tell(peer, minor, kind, told_host.decode("latin-1"))
         return forwarding.options
 
     async def _next_head(self, cdata: Any) -> bool:

@@ -113,26 +113,26 @@ class Downstream(Protocol):
         """Send a 1xx head; a client that knows none does not get it (RFC 9110 section 15.2)."""
         ...
 
-    def send_head_nowait(
-        self,
-        response: Any,
-        kind: int,
-        content_length: int,
-        first: Any,
-        size: int,
-        *,
-        last: bool,
-        request_read: bool,
-    ) -> bool:
-        """Begin the final response. True when the client has taken it all; else ``flush`` sends the rest.
+    def frame(self, response: Any, *, request_read: bool) -> bool:
+        """Settle how the final response, which is passed on, goes to this client. True: its body follows;
+        False: nothing of it is sent.
 
         Args:
-            kind: BLITZ_BODY_*: what framing the body has. CHUNKED and CLOSE both say that its length is not
-                known; which of them it becomes is the door's.
-            content_length: bytes, for LENGTH.
+            request_read: nothing of the request will come any more; else the connection cannot go on.
+        """
+        ...
+
+    def frame_local(self, response: Any, size: int, *, request_read: bool) -> int:
+        """The same for a local response with a body of *size* bytes. Returns how many of them go out."""
+        ...
+
+    def send_head_nowait(self, response: Any, first: Any, size: int, *, last: bool) -> bool:
+        """Begin the final response, which has been framed. True when the client has taken it all; else
+        ``flush`` sends the rest.
+
+        Args:
             first, size: (cffi ``uint8_t *``) the first part of the body, which leaves with the head.
             last: that is all of it.
-            request_read: nothing of the request will come any more; else the connection cannot go on.
         Raises:
             trio.BrokenResourceError: the client has been told nothing.
         """

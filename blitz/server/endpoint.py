@@ -129,6 +129,7 @@ class Endpoint:
 
     __slots__ = (
         "_connections",
+        "_host",
         "_last_good",
         "_look_up",
         "_lot",
@@ -183,6 +184,8 @@ class Endpoint:
         self.health = EndpointHealth(str(address), upstream)
         self.native.fails_until = -math.inf
         self.native.name = {"ptr": self.name_ptr, "len": len(self.name)}
+        self._host = b"localhost" if address.path else self.name
+        self.native.host = {"ptr": ffi.from_buffer("uint8_t[]", self._host), "len": len(self._host)}
         self._max_live = max_live
         self._lot = ParkingLot()
 
@@ -418,6 +421,8 @@ class Cluster:
         self.host = host.encode()
         self._natives = ffi.new("blitz_endpoint *[]", [endpoint.native for endpoint in endpoints])
         self.native = ffi.new("blitz_cluster *", {"n": len(endpoints), "endpoints": self._natives})
+        if self.host:
+            self.native.host = {"ptr": ffi.from_buffer("uint8_t[]", self.host), "len": len(self.host)}
 
     def order(self, now: float) -> list[Endpoint]:
         """Endpoints in the order in which this exchange should try them."""

@@ -56,7 +56,7 @@ def log_refusal(
     error: BlitzError,
     request_id: str,
 ) -> None:
-    """The same for what did not become an exchange."""
+    """The same where there is no ``Exchange``: what did not become one, or ended on the fast path."""
     if not _is_in_access_log(access, status):
         _write(peer, asked.method, asked.target, status, error.cause, error.message, request_id)
 

@@ -59,7 +59,6 @@ class Exchange:
         line: in the access log; None while that is off.
         story: tells the log what happens; None: nobody reads it.
         protocol: that the client asked to switch to, if it may; lower case.
-        local_body: of the local response that is in ``cdata.response``.
     """
 
     __slots__ = (
@@ -76,7 +75,6 @@ class Exchange:
         "expects_continue",
         "head_sent",
         "line",
-        "local_body",
         "method",
         "peer",
         "protocol",
@@ -97,7 +95,8 @@ class Exchange:
         self.downstream = downstream
         self.began = begun.began if begun is not None and begun.began else trio.current_time()
         self.resources = resources
-        self.runtime = runtime = resources.runtime
+        begun_on = begun.runtime if begun is not None else None
+        self.runtime = runtime = begun_on or resources.runtime
         runtime.users += 1
         self.cdata = cdata
         self.request = request = cdata.request
@@ -112,7 +111,6 @@ class Exchange:
         self.expects_continue = bool(request.flags & _EXPECT)
         self._continue_sent = False
         self.collected: bytes | None = None
-        self.local_body = b""
         self.body = self._incoming(request, begun)
         self.chain_run: ChainRun | None = None
         self.entry: RouteEntry | None = None
@@ -129,7 +127,7 @@ class Exchange:
 
     def _incoming(self, request: Any, begun: Handover | None) -> IncomingBody | None:
         """The request's body as the client sent it, whatever plugins have set since; None: it has none."""
-        found = begun if begun is not None and begun.entry is not None else None
+        found = begun if begun is not None and begun.decided else None
         if (found is not None and found.body_size < 0) or (found is None and request.body == _NONE):
             return None
         limits, timeouts = self.runtime.limits, self.runtime.timeouts
@@ -157,9 +155,12 @@ class Exchange:
     def take_over(self, begun: Handover) -> None:
         """What the fast path has decided, and the plugins and the endpoint that it has asked, are this
         exchange's."""
-        self.entry = begun.entry
-        if begun.entry is not None and begun.entry.chain.pools:
-            self.take_run(ChainRun(begun.entry.chain, self.cdata, trio.current_time, begun=True))
+        entry = begun.entry
+        if entry is None:
+            return
+        self.entry = entry if not entry.is_before else None
+        if entry.chain.pools:
+            self.take_run(ChainRun(entry.chain, self.cdata, trio.current_time, begun=True))
         if begun.upstream is not None:
             upstreams = self.resources.upstreams
             self.upstream = upstreams.adopt(begun.upstream, begun.answer, begun.answer_size)
@@ -222,19 +223,27 @@ class Exchange:
         if self.awaiting_response:
             self.downstream.timer.arm(self.runtime.timeouts.first_byte, "first byte")
 
-    async def send_head(self, kind: int, content_length: int, first: Any, size: int, *, last: bool) -> None:
+    def frame(self) -> bool:
+        """``Downstream.frame`` for the response in ``cdata``."""
+        return self.downstream.frame(self.cdata.response, request_read=self._is_request_over())
+
+    def frame_local(self, size: int) -> int:
+        """``Downstream.frame_local`` for the response in ``cdata``."""
+        return self.downstream.frame_local(self.cdata.response, size, request_read=self._is_request_over())
+
+    def _is_request_over(self) -> bool:
+        if self.body is not None and not self.body.done and self.upload is None:
+            self.body.buffered()  # what came along may complete it
+        return self.is_request_read()
+
+    async def send_head(self, first: Any, size: int, *, last: bool) -> None:
         """Begin the final response, which is in ``cdata.response``, as ``Downstream.send_head_nowait``.
 
         Raises trio.BrokenResourceError; ``status`` says whether the client has been told anything.
         """
         response = self.cdata.response
-        if self.body is not None and not self.body.done and self.upload is None:
-            self.body.buffered()  # what came along may complete it
         self.head_sent = True
-        read = self.is_request_read()
-        sent = self.downstream.send_head_nowait(
-            response, kind, content_length, first, size, last=last, request_read=read
-        )
+        sent = self.downstream.send_head_nowait(response, first, size, last=last)
         self.status = response.status
         if not sent:
             await self.downstream.flush()

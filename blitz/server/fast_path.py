@@ -1,8 +1,7 @@
 """The fast path: most exchanges, without a line of Python.
 
-An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
-no plugin wants the body of the answer, all say "continue" (or one answers), and the answer came whole in one
-read too.
+An exchange is short when the request came whole in one read, no plugin wants the body of the answer, all
+say "continue" (or one answers), and the answer came whole in one read too.
 ``native/fast_path.c`` runs them: every turn of the event loop it does for all its connections what is ready.
 A connection's task sleeps in ``serve_short`` meanwhile.
 
@@ -26,21 +25,26 @@ import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
 from blitz._native import ffi, lib
-from blitz.errors import ClientError, InternalError
+from blitz.errors import BlitzError, ClientError, InternalError, UpstreamError
 from blitz.http.buffer import Buffer
-from blitz.wasm.chain import ANSWER, CONTINUE, emit_log_of
+from blitz.wasm.chain import CONTINUE, emit_log_of
 from blitz.wasm.logs import finished_lines
 
 from .access import AccessLine
 from .deadline import MAX_AT_ONCE, TICK
 from .ends import note_broken
+from .error_line import log_refusal
 from .heads import span_bytes
 from .helper import keep_going
+from .local_response import build_local, build_reply
 from .open_connection import OpenConnection
+from .request_line import RequestLine
 from .resting import Resting
 from .route import find_route
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from blitz.wasm.log_lines import FinishedLines
 
     from .endpoint import Endpoint, UpstreamConnection
@@ -61,12 +65,11 @@ __all__ = [
 
 _log = logging.getLogger("blitz.server")
 
-_ASK = lib.BLITZ_FAST_ASK
 _HAND_OVER = lib.BLITZ_FAST_HAND_OVER
 _STAYS = (lib.BLITZ_FAST_RETURNED, lib.BLITZ_FAST_LOGGED)
 
 CANCELLED = "cut off: the gateway was cancelled"
-CLOSED = "closed"  # the client has gone between two requests
+CLOSED = "closed"  # the client has gone between two requests, or its last one has been answered
 RELOADED = "reloaded"  # what runs now may have no fast path; the next request is there, unread
 SHAKEN = "shaken"  # its TLS handshake is done
 HEAD_BYTES = "head bytes"  # the first bytes of a request are in connection.buffer
@@ -89,10 +92,14 @@ class Handover:
         upstream: the request was written to it; unsent is what is left of it.
         answer: holds what came of the answer; None: nothing was read yet.
         answer_size: bytes of its head, if plugins have been asked about it; the rest is the whole body.
+        is_local: a response of our own is in cdata, and plugins have been asked about it.
+        failed: what that response tells of.
         unsent_answer: the answer was written to the client but for this; nothing else is left to do.
+        closes: and the connection ends with it.
         body_size: of the request, as the client sent it, and all of it is in the buffer; -1: it has none.
-            Known with entry.
+            Known if decided.
         began: when the head was complete, on trio's clock.
+        runtime: that it began on.
     """
 
     cdata: Any = None
@@ -105,9 +112,18 @@ class Handover:
     unsent: bytes = b""
     answer: Buffer | None = None
     answer_size: int = 0
+    is_local: bool = False
+    failed: BlitzError | None = None
     unsent_answer: bytes | None = None
+    closes: bool = False
     body_size: int = -1
     began: float = 0.0
+    runtime: Runtime | None = None
+
+    @property
+    def decided(self) -> bool:
+        """There is more than a request: the fast path knows where it goes."""
+        return self.entry is not None or self.is_local
 
 
 class ParkedConnection(OpenConnection, Protocol):
@@ -123,7 +139,7 @@ class ParkedConnection(OpenConnection, Protocol):
     line: AccessLine | None
     served: int
 
-    def fast_path_options_for(self, peer: Peer, told_host: bytes = b"", host: bytes = b"") -> Any:
+    def fast_path_options_for(self, peer: Peer, told_host: bytes = b"", minor: int = 1) -> Any:
         """cffi ``blitz_write_options *`` for requests of *peer*; alive until the next call."""
         ...
 
@@ -177,12 +193,14 @@ class _Parked:
 
     Attributes:
         peer: the client of its present exchange.
+        failed: what the last response of our own that is an error told of.
         stopped, error: why it left; error is an errno.
     """
 
     task: Task
     connection: ParkedConnection
     peer: Peer
+    failed: BlitzError | None = None
     stopped: Handover | str = CLOSED
     error: int = 0
 
@@ -192,6 +210,7 @@ class FastPath(trio.abc.Instrument):
 
     Attributes:
         resting: the upstream connections that nobody uses now.
+        runs: somebody runs it; else no connection may enter.
     """
 
     def __init__(self, context: Resources) -> None:
@@ -211,8 +230,15 @@ class FastPath(trio.abc.Instrument):
         self._parked: dict[int, _Parked] = {}  # by descriptor
         self._entries: dict[int, RouteEntry] = {}  # by the ids of their native routes
         self.resting = Resting(self._native)
+        # What an exchange that goes on here needs of Python; each returns what the fast path reports next.
+        self._see_to: dict[int, Callable[[Any], int]] = {
+            lib.BLITZ_FAST_ASK: self._route,
+            lib.BLITZ_FAST_REPLY: self._reply,
+            lib.BLITZ_FAST_LOGS: self._take_logs,
+        }
         self._id_field = b""
         self._lines: FinishedLines | None = None
+        self.runs = False
         self._entered = trio.Event()
         self._again: Task | None = None
 
@@ -338,6 +364,7 @@ class FastPath(trio.abc.Instrument):
     async def run(self) -> None:
         """Take part in the loop for as long as the gateway runs."""
         trio.lowlevel.add_instrument(self)
+        self.runs = True
         self._context.turns.start(self._keep_awake)
         try:
             async with trio.open_nursery() as nursery:
@@ -347,6 +374,7 @@ class FastPath(trio.abc.Instrument):
                 while True:
                     await trio.lowlevel.wait_readable(lib.blitz_fast_fileno(self._native))
         finally:
+            self.runs = False
             trio.lowlevel.remove_instrument(self)
             lib.blitz_fast_close(self._native)
             self._context.turns.stop()
@@ -372,10 +400,8 @@ class FastPath(trio.abc.Instrument):
         self._face.held = turns.held
         what = lib.blitz_fast_turn(fast_path, trio.current_time(), report)
         while what:
-            if what == _ASK:
-                what = self._route(report)
-            while what == lib.BLITZ_FAST_LOGS:
-                what = self._take_logs(report)
+            while (see_to := self._see_to.get(what)) is not None:
+                what = see_to(report)
             if what == lib.BLITZ_FAST_NO_SLOT:
                 self._add_slots()
             elif what:
@@ -437,31 +463,55 @@ class FastPath(trio.abc.Instrument):
     # -- reports
 
     def _route(self, report: Any) -> int:
-        """A short request waits for its route: find it, go on. Returns what the fast path reports of that."""
+        """A short request waits for its route."""
         parked = self._parked[report.fd]
-        connection = parked.connection
+        connection, runtime = parked.connection, self._context.runtime
         request = self._slots[report.slot][1].request
-        peer = connection.peer
         native = options = ffi.NULL
+        entry = None
         try:
-            entry = find_route(self._context.runtime.router, request)
+            if report.route != ffi.NULL:  # the plugins that run before a route is chosen have run
+                entry = find_route(runtime.router, request)
+            else:
+                parked.peer = connection.client_of(request) if connection.peer.trusted else connection.peer
+                entry = runtime.before_entry or find_route(runtime.router, request)
+        except UpstreamError as error:
+            return self._answer_without_route(report, parked, error)
         except ClientError:
-            entry = None  # the general path finds it again, and says it
+            pass  # the general path finds it again, and says it
+        peer = parked.peer
         if entry is not None and entry.short_route is not None:
             native = entry.short_route
-            if peer.trusted:
-                peer = connection.client_of(request)
-            host = entry.cluster.host if entry.cluster is not None else b""
-            told = span_bytes(request, request.host) if host else b""
-            options = connection.fast_path_options_for(peer, told, host)
-        parked.peer = peer
+            tells = entry.cluster is not None and entry.cluster.host
+            told = span_bytes(request, request.host) if tells else b""
+            options = connection.fast_path_options_for(peer, told, request.minor)
         return int(lib.blitz_fast_route_it(self._native, report.fd, native, peer.struct, options, report))
 
+    def _answer_without_route(self, report: Any, parked: _Parked, error: UpstreamError) -> int:
+        """No route matches a short request."""
+        cdata = self._slots[report.slot][1]
+        asked = self.in_hand(parked.connection)
+        assert asked is not None
+        parked.failed = error
+        self._context.counters.upstream_errors += 1
+        request_id = ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:].decode()
+        line = RequestLine(asked[0], asked[1])
+        log_refusal(self._context.access, parked.peer, line, error.status_hint, error, request_id)
+        build_local(cdata, error.status_hint, None)
+        return int(lib.blitz_fast_respond(self._native, report.fd, lib.BLITZ_ANSWERED_WITH_ERROR, report))
+
     def _take_logs(self, report: Any) -> int:
-        """A plugin has left log lines, and its exchange goes on. Returns what it reports of that."""
+        """A plugin has left log lines, and its exchange goes on."""
         pool = self._entries[report.route.id].chain.pools[report.index]
         emit_log_of(pool.instances[report.instance], self._slots[report.slot][1])
         return int(lib.blitz_fast_accept(self._native, report.fd, report))
+
+    def _reply(self, report: Any) -> int:
+        """The route of a short request gives the response."""
+        entry, cdata = self._entries[report.route.id], self._slots[report.slot][1]
+        assert entry.answer is not None
+        build_reply(cdata, entry.answer(cdata.request))
+        return int(lib.blitz_fast_respond(self._native, report.fd, lib.BLITZ_ANSWERED_BY_NONE, report))
 
     def _see_to_pools(self, report: Any) -> None:
         """Instances have come back that are worn, or that somebody waits for."""
@@ -484,7 +534,7 @@ class FastPath(trio.abc.Instrument):
             self._wake(report, self._handover(report))
         elif what == lib.BLITZ_FAST_UNSENT:
             unsent = ffi.buffer(report.unsent, report.n_unsent)[:]
-            self._wake(report, Handover(unsent_answer=unsent))
+            self._wake(report, Handover(unsent_answer=unsent, closes=bool(report.closes)))
         elif what == lib.BLITZ_FAST_HEAD_BYTES:
             parked = self._parked[report.fd]
             parked.connection.buffer, cdata = self._take_slot(report)
@@ -512,7 +562,8 @@ class FastPath(trio.abc.Instrument):
         method, target = _bytes(asked.method), _bytes(asked.target)
         if self._face.logged:
             connection.line = self._line(report, method, target)
-        if report.route == ffi.NULL:
+            self._tell_answer(connection.line, report)
+        if report.route == ffi.NULL and not report.is_local:
             return Handover(cdata, method, target, body_size=report.body, began=report.began)
         answer = upstream = None
         if report.upstream >= 0:
@@ -525,22 +576,25 @@ class FastPath(trio.abc.Instrument):
             cdata,
             method,
             target,
-            self._entries[report.route.id],
+            self._entries[report.route.id] if report.route != ffi.NULL else None,
             parked.peer,
             report.step,
             upstream,
             ffi.buffer(report.unsent, report.n_unsent)[:] if report.n_unsent else b"",
             answer,
             report.answer_size,
+            is_local=bool(report.is_local),
+            failed=self._failed(report),
             body_size=report.body,
             began=report.began,
+            runtime=self._context.runtime,
         )
 
     def _line(self, report: Any, method: bytes, target: bytes) -> AccessLine:
         """The access line of the exchange in a report, begun."""
         found = report.line
         age = trio.current_time() - found.began
-        line = AccessLine(self._context.access_log, method, target, "1.1", age=age)
+        line = AccessLine(self._context.access_log, method, target, f"1.{found.minor}", age=age)
         line.host, line.user_agent, line.referrer = map(
             _bytes, (found.host, found.user_agent, found.referrer)
         )
@@ -551,12 +605,10 @@ class FastPath(trio.abc.Instrument):
         parked, found = self._parked[report.fd], report.line
         line = self._line(report, _bytes(found.method), _bytes(found.target))
         line.sent = found.sent
-        entry = line.entry = self._entries[report.route.id]
+        entry = line.entry = self._entries[report.route.id] if report.route != ffi.NULL else None
         line.received = found.received
-        if report.step == ANSWER:
-            line.plugin = entry.chain.pools[report.index].name
-        else:
-            assert entry.cluster is not None
+        self._tell_answer(line, report)
+        if entry is not None and entry.cluster is not None and report.answered < 0:
             line.upstream = entry.cluster.endpoints[report.endpoint].name
             line.tries = 1
         status = found.status
@@ -568,6 +620,19 @@ class FastPath(trio.abc.Instrument):
             parked.connection.line = line
         else:
             line.write(*line.known)
+
+    def _tell_answer(self, line: AccessLine, report: Any) -> None:
+        """Where a response of our own comes from."""
+        if report.answered >= 0:
+            line.plugin = self._entries[report.route.id].chain.pools[report.answered].name
+        failed = self._failed(report)
+        if failed is not None:
+            line.failed(failed)
+
+    def _failed(self, report: Any) -> BlitzError | None:
+        """What a response of our own tells of."""
+        told = report.answered == lib.BLITZ_ANSWERED_WITH_ERROR
+        return self._parked[report.fd].failed if told else None
 
     def _upstream(self, report: Any, fd: int) -> UpstreamConnection:
         """The connection behind a descriptor taken from the endpoint of the report's route."""
@@ -622,6 +687,8 @@ def _bytes(text: Any) -> bytes:
 def _route_of_all(runtime: Runtime) -> Any:
     """The native route of every request, or None: Python has to look at each."""
     only = runtime.router.only
+    if runtime.before_entry is not None:
+        return runtime.before_entry.short_route
     if only is None or (only.cluster is not None and only.cluster.host):
         return None  # what upstreams are told about the client names the host it asked for
     return only.short_route

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from blitz._native import ffi, lib
 
 if TYPE_CHECKING:
+    from .endpoint import Cluster, Endpoint
     from .peer import Peer
 
 __all__ = ["Forwarding"]
@@ -31,17 +32,16 @@ class Forwarding:
     """Made with the first request of a connection: an idle one needs none.
 
     Attributes:
-        options: cffi ``blitz_write_options *``, with what ``tell`` and ``set_host`` have set.
+        options: cffi ``blitz_write_options *``, with what ``tell`` and ``write_host`` have set.
     """
 
-    __slots__ = ("_host", "_lines", "options")
+    __slots__ = ("_lines", "options")
 
     def __init__(self) -> None:
         self.options: Any = ffi.new("blitz_write_options *")
         self.options.drop_ids = DROPPED_FIELDS
         self.options.n_drop_ids = len(UNTRUSTED)
         self._lines = b""
-        self._host = b""
 
     def tell(self, peer: Peer, minor: int, kind: str, asked_host: str = "") -> None:
         """Say who the client is; most times nothing has changed.
@@ -57,15 +57,9 @@ class Forwarding:
             self.options.extra = ffi.from_buffer("uint8_t[]", lines)
             self.options.extra_len = len(lines)
 
-    def set_host(self, host: bytes) -> None:
-        """Replace Host by *host*; b"" keeps the client's."""
-        if host:
-            self._host = host
-            self.options.host = ffi.from_buffer("uint8_t[]", host)
-            self.options.host_len = len(host)
-        elif self.options.host_len:
-            self.options.host = ffi.NULL
-            self.options.host_len = 0
+    def write_host(self, request: Any, cluster: Cluster, endpoint: Endpoint) -> None:
+        """Say the right Host to *endpoint* of *cluster*: ``native/request_host.c``."""
+        lib.blitz_write_host(self.options, request, cluster.native, endpoint.native)
 
     def drop_ranges(self, *, drop: bool) -> None:
         """Ask for the whole, whatever part the client wants."""

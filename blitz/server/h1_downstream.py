@@ -34,10 +34,8 @@ __all__ = ["H1Downstream"]
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
-_LENGTH = lib.BLITZ_BODY_LENGTH
 _CHUNKED = lib.BLITZ_BODY_CHUNKED
 _CLOSE = lib.BLITZ_BODY_CLOSE
-_KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
 
 CONTINUE_HEAD = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -159,49 +157,36 @@ class H1Downstream:
         if self._request.minor:
             await self._send_bodiless(response, upgrade=False)
 
-    def send_head_nowait(
-        self,
-        response: Any,
-        kind: int,
-        content_length: int,
-        first: Any,
-        size: int,
-        *,
-        last: bool,
-        request_read: bool,
-    ) -> bool:
-        request, options = self._request, self._options
-        if kind in (_CHUNKED, _CLOSE):
-            kind = _CHUNKED if request.minor else _CLOSE
-        self.keeps = (
-            request_read
-            and kind != _CLOSE
-            and bool(request.flags & _KEEP_ALIVE)
-            and not self._resources.draining
-        )
+    def frame(self, response: Any, *, request_read: bool) -> bool:
+        stays = request_read and not self._resources.draining
+        has_content = lib.blitz_frame_response(self._options, self._request, response, stays)
+        self._framed(request_read)
+        return bool(has_content)
+
+    def frame_local(self, response: Any, size: int, *, request_read: bool) -> int:
+        stays = request_read and not self._resources.draining
+        sent = lib.blitz_frame_local_response(self._options, self._request, response, size, stays)
+        self._framed(request_read)
+        return int(sent)
+
+    def _framed(self, request_read: bool) -> None:
+        self.keeps = not self._options.close
         self.must_linger = not request_read
-        options.body = kind
-        options.content_length = content_length
-        options.close = not self.keeps
-        options.keep_alive_10 = self.keeps and not request.minor
-        options.keep_length = kind == _NONE
-        options.first_is_last = last
+
+    def send_head_nowait(self, response: Any, first: Any, size: int, *, last: bool) -> bool:
+        self._options.first_is_last = last
         return self._begin(response, first, size)
 
-    async def send_last(self, response: Any, data: bytes, *, length: int) -> None:
-        """Send a last response, whatever this connection has carried, and if nothing bounds the time but the
-        caller.
+    def frame_last(self, cdata: Any) -> int:
+        """``frame_local`` for a last response, whatever this connection has carried; in the exchange *cdata*,
+        and without a request where none was read."""
+        self.keeps = False
+        response, size = cdata.response, cdata.new_body.len
+        return int(lib.blitz_frame_local_response(self._options, cdata.request, response, size, 0))
 
-        Args:
-            data: what is sent of a body of *length* bytes: all or nothing.
-        """
-        options = self._options
-        options.body = _LENGTH
-        options.content_length = length
-        options.close = 1
-        options.keep_alive_10 = options.keep_length = options.upgrade = 0
-        options.first_is_last = len(data) == length
-        if not self._begin(response, ffi.from_buffer("uint8_t[]", data), len(data)):
+    async def send_last(self, cdata: Any, size: int) -> None:
+        """Send it, with *size* bytes of its body; nothing bounds the time but the caller."""
+        if not self._begin(cdata.response, cdata.new_body.ptr, size):
             await self._stream.send_rest(memoryview(self._unsent))
 
     def _begin(self, response: Any, first: Any, size: int) -> bool:

@@ -41,21 +41,21 @@ def error_body(status: int, request_id: bytes) -> bytes:
     return b"%d %b\nrequest %b\n" % (status, reason(status), request_id)
 
 
-def build_local(cdata: Any, status: int, body: bytes | None) -> bytes:
-    """Put a local response into ``cdata.response``; returns its body (None: the error text)."""
-    response = cdata.response
+def build_local(cdata: Any, status: int, body: bytes | None) -> None:
+    """Put a local response into the exchange *cdata*; None: the error text."""
     if body is None:
         body = error_body(status, ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:])
-    lib.blitz_head_start_response(response, status, ffi.NULL, 0, 1)
-    lib.blitz_head_add(response, b"content-type", 12, TEXT, len(TEXT))
-    return body
+    _build(cdata, status, TEXT, body)
 
 
-def build_reply(cdata: Any, reply: Reply) -> bytes:
-    """Put *reply* into ``cdata.response``; returns its body."""
-    response = cdata.response
-    lib.blitz_head_start_response(response, reply.status, ffi.NULL, 0, 1)
-    for name, value in ((b"content-type", reply.kind), *reply.fields):
-        if lib.blitz_head_add(response, name, len(name), value, len(value)) < 0:
+def build_reply(cdata: Any, reply: Reply) -> None:
+    """Put *reply* into the exchange *cdata*."""
+    _build(cdata, reply.status, reply.kind, reply.body)
+    for name, value in reply.fields:
+        if lib.blitz_head_add(cdata.response, name, len(name), value, len(value)) < 0:
             raise InternalError(f"field {name!r} of a local response is not valid HTTP")
-    return reply.body
+
+
+def _build(cdata: Any, status: int, kind: bytes, body: bytes) -> None:
+    if failed := lib.blitz_local_response(cdata, status, kind, len(kind), body, len(body)):
+        raise InternalError(f"a local response cannot be made (code {failed})")

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["find_route", "moved_to"]
 
 
-def find_route(router: Router[RouteEntry], request: Any) -> RouteEntry | None:
-    """The route for a checked request head, or None. Raises ClientError: see ``Router.find``."""
-    entry = router.only
-    if entry is not None:
-        return entry
-    return router.find(_host(router, request), span_bytes(request, request.target))
+def find_route(router: Router[RouteEntry], request: Any) -> RouteEntry:
+    """The route for a checked request head.
+
+    Raises:
+        ClientError: see ``Router.find``.
+        UpstreamError: no route matches.
+    """
+    entry = router.only or router.find(_host(router, request), span_bytes(request, request.target))
+    if entry is None:
+        raise UpstreamError("no route matches the request", status=404)
+    return entry
 
 
 def moved_to(router: Router[RouteEntry], exchange: Any, entry: RouteEntry) -> RouteEntry | None:

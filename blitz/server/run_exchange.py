@@ -19,7 +19,7 @@ from blitz.wasm.chain import ANSWER, ChainRun
 from .ask_plugins import ask_about_request
 from .deadline import TICK
 from .route import find_route, moved_to
-from .send_local import send_as_last_hop, send_error, send_from_plugin, send_reply
+from .send_local import send_as_last_hop, send_begun, send_error, send_from_plugin, send_reply
 from .send_request import forward, go_on_with_response
 from .story import Story
 
@@ -40,17 +40,17 @@ async def run_exchange(exchange: Exchange, begun: Handover | None = None) -> boo
         ClientError: the client's message is bad: answer and close.
         BlitzError: something failed after the response had begun: close.
     """
-    entry = begun.entry if begun is not None else None
+    decided = begun is not None and begun.decided
     _bound_time(exchange)
     field = exchange.runtime.request_id_header
-    if field and entry is None:  # else the fast path has told it, before plugins ran
+    if field and not decided:  # else the fast path has told it, before plugins ran
         lib.blitz_exchange_tell_id(exchange.cdata, field, len(field))
     if exchange.resources.stories:
         exchange.story = Story(exchange, exchange.downstream)
     try:
-        if begun is None or entry is None:
+        if begun is None or not decided:
             return await _from_start(exchange)
-        return await _from_handover(exchange, begun, entry)
+        return await _from_handover(exchange, begun)
     except (UpstreamError, PluginError, ShortageError) as error:
         if exchange.head_sent:
             raise
@@ -74,6 +74,11 @@ async def _from_start(exchange: Exchange) -> bool:
         first = ChainRun(before, exchange.cdata, trio.current_time)
         if await ask_about_request(exchange, first) == ANSWER:
             return await send_from_plugin(exchange)
+    return await _choose_route(exchange)
+
+
+async def _choose_route(exchange: Exchange) -> bool:
+    """The plugins that may lead the request anywhere have run."""
     entry = _find_route(exchange)
     run = exchange.chain_run
     if run is not None:
@@ -83,11 +88,20 @@ async def _from_start(exchange: Exchange) -> bool:
     return await _through(exchange, entry, run)
 
 
-async def _from_handover(exchange: Exchange, begun: Handover, entry: RouteEntry) -> bool:
-    """The fast path has run some plugins, and perhaps sent the request."""
+async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
+    """The fast path has run some plugins, and perhaps sent the request, or made a response."""
     exchange.take_over(begun)
+    if begun.is_local:
+        return await send_begun(exchange, begun.failed, begun.step)
     if begun.answer_size:
         return await go_on_with_response(exchange, begun)
+    entry = begun.entry
+    assert entry is not None
+    if entry.is_before:
+        assert exchange.chain_run is not None
+        if await ask_about_request(exchange, exchange.chain_run, begun.step) == ANSWER:
+            return await send_from_plugin(exchange)
+        return await _choose_route(exchange)
     if begun.upstream is not None:
         assert entry.cluster is not None
         return await forward(exchange, entry.cluster, begun)
@@ -129,8 +143,6 @@ def _check_size(exchange: Exchange) -> None:
 
 def _find_route(exchange: Exchange) -> RouteEntry:
     entry = find_route(exchange.runtime.router, exchange.request)
-    if entry is None:
-        raise UpstreamError("no route matches the request", status=404)
     exchange.cdata.moved = 0  # until now plugins could lead it anywhere
     exchange.take_route(entry)
     return entry

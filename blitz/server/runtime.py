@@ -37,6 +37,7 @@ class RouteEntry:
         chain: begins with the plugins that run before routing.
         cluster: None when ``answer`` gives the answer at once.
         short_route: cffi ``blitz_fast_route *`` if its exchanges may take the fast path (``fast_path.py``).
+        is_before: no route, but what runs before one is chosen, for the fast path.
     """
 
     name: bytes
@@ -45,6 +46,7 @@ class RouteEntry:
     cluster: Cluster | None
     answer: Handler | None = None
     short_route: Any = None
+    is_before: bool = False
 
 
 class Runtime:
@@ -55,9 +57,10 @@ class Runtime:
         request_id_header: the field that tells the request's id, or b"".
         short: exchanges may go through the fast path: those of ``short_entries``.
         before: plugins that run before a route is chosen, and may change what it is chosen by.
+        before_entry: the same for the fast path, if there is something to choose.
         trust: the proxies whose word about the client is taken.
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
-        short_entries: those of its routes that have a short_route.
+        short_entries: those of its routes that have a short_route, and before_entry.
         endpoints_by_client: those whose connections are only used again for the same client.
         users: exchanges that run on it now.
     """
@@ -73,7 +76,8 @@ class Runtime:
         short_entries: list[RouteEntry],
     ) -> None:
         self.resolved = resolved
-        self.short_entries = short_entries
+        self.before_entry = None if router.only is not None else _before_entry(before)
+        self.short_entries = [*short_entries, *([self.before_entry] if self.before_entry is not None else [])]
         self.tls = tls
         self.trust = Trust(resolved.trusted_proxies, resolved.trusted_field)
         self.timeouts = resolved.timeouts
@@ -116,12 +120,18 @@ class Runtime:
             cluster.retire()
 
 
-def assemble(resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings) -> Runtime:
-    """Put what was loaded and a configuration together. Quick; does not start anything."""
+def assemble(
+    resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings, handler: Handler | None = None
+) -> Runtime:
+    """Put what was loaded and a configuration together. Quick; does not start anything.
+
+    Args:
+        handler: gives the responses of routes without an upstream instead of the configuration.
+    """
     clusters = {name: _cluster(resolved, name, tls.clients.get(name)) for name in resolved.upstreams}
     rules = []
     for route in resolved.routes:
-        entry = _entry(resolved, route, pools, clusters)
+        entry = _entry(resolved, route, pools, clusters, handler)
         # What stands in front of a path is the plugins and where the route leads: one to another upstream, or
         # with an answer of its own, hides what the upstream of its neighbour has there.
         protection = (route.plugins, route.upstream, route.answer)
@@ -139,36 +149,58 @@ def _entry(
     route: ResolvedRoute,
     pools: dict[str, PluginPool],
     clusters: dict[str, Cluster],
+    handler: Handler | None,
 ) -> RouteEntry:
     name = route.name.encode()
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
-    # Plugins that see bodies of answers, or that may change what the route is chosen by, are not short.
-    plugins = [pool.plugin for pool in chain.pools]
-    alone = len(resolved.routes) == 1 and not route.host and route.path_prefix == "/"
-    short = not any(plugin.needs_response_body for plugin in plugins) and (
-        not resolved.before_routing or alone
-    )
-    if route.answer is not None:
-        reply = Reply(route.answer.status, route.answer.body.encode())
-        return RouteEntry(name, text[0], chain, None, lambda request: reply)
-    cluster = clusters[route.upstream]
+    short = _is_short(chain)
+    cluster = clusters[route.upstream] if route.answer is None else None
     short_route = _short_route(text[0], chain, cluster, resolved.timeouts.first_byte) if short else None
-    return RouteEntry(name, text[0], chain, cluster, short_route=short_route)
+    if route.answer is None:
+        return RouteEntry(name, text[0], chain, cluster, short_route=short_route)
+    reply = Reply(route.answer.status, route.answer.body.encode())
+    if short_route is not None and handler is None:
+        _tell_reply(short_route, reply)
+    return RouteEntry(name, text[0], chain, None, handler or (lambda request: reply), short_route)
 
 
-def _short_route(name: Any, chain: Chain, cluster: Cluster, first_byte: float) -> Any:
+def _is_short(chain: Chain) -> bool:
+    """No plugin of it sees bodies of answers."""
+    return not any(pool.plugin.needs_response_body for pool in chain.pools)
+
+
+def _before_entry(before: Chain) -> RouteEntry | None:
+    if not before.pools or not _is_short(before):
+        return None
+    text = ffi.new("blitz_text *")
+    route = _short_route(text[0], before, None, 0.0)
+    route.before = 1
+    return RouteEntry(b"", text[0], before, None, short_route=route, is_before=True)
+
+
+def _short_route(name: Any, chain: Chain, cluster: Cluster | None, first_byte: float) -> Any:
     route = ffi.new("blitz_fast_route *")
     route.id = next(_ids)
     route.pools = chain.native
     route.n_pools = len(chain.pools)
     route.has_response = chain.has_response
     route.body_limit = max((p.plugin.spec.max_body for p in chain.pools if p.plugin.reads_body), default=0)
-    route.cluster = cluster.native
+    if cluster is not None:
+        route.cluster = cluster.native
     route.name = name
     route.first_byte = first_byte
     _kept_for[route] = (chain, cluster)
     return route
+
+
+def _tell_reply(route: Any, reply: Reply) -> None:
+    """The route gives *reply* to every request: that needs no Python."""
+    route.status = reply.status
+    kind, body = (ffi.from_buffer("uint8_t[]", text) for text in (reply.kind, reply.body))
+    route.kind = {"ptr": kind, "len": len(reply.kind)}
+    route.body = {"ptr": body, "len": len(reply.body)}
+    _kept_for[route] = (_kept_for[route], kind, body)
 
 
 def _tell_fast_path(entry: RouteEntry, router: Router[RouteEntry]) -> None:

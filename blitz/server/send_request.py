@@ -176,13 +176,10 @@ async def _send_request(exchange: Exchange, cluster: Cluster, upstream: Upstream
     options.upgrade = bool(request.flags & _UPGRADE) and exchange.permit_upgrade()
     if options.upgrade:
         kind = _NONE  # a length of 0 is not told: some servers take any for content
-    host = cluster.host
-    asked = span_bytes(request, request.host).decode("latin-1") if host and request.host.len else ""
+    told = cluster.host and request.host.len
+    asked = span_bytes(request, request.host).decode("latin-1") if told else ""
     forwarding.tell(exchange.peer, request.minor and 1, exchange.runtime.resolved.http.forwarded, asked)
-    if not host and not request.host.len:
-        # HTTP/1.0 without Host: ours must have one (RFC 9112 section 3.2); the endpoint's, as nginx does.
-        host = b"localhost" if endpoint.address.path else endpoint.name
-    forwarding.set_host(host)
+    forwarding.write_host(request, cluster, upstream.endpoint)
     size = await upstream.send_head(
         request,
         forwarding,

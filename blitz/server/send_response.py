@@ -9,7 +9,7 @@ import trio
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, UpstreamError
 from blitz.http.body import body_reader, length_reader
-from blitz.http.rules import BODILESS, CONTENTLESS, field_value
+from blitz.http.rules import field_value
 
 from .ask_plugins import ask_about_response
 from .send_local import send_whole
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["read_response_head", "relay"]
 
 NULL = ffi.NULL
-_NONE = lib.BLITZ_BODY_NONE
-_LENGTH = lib.BLITZ_BODY_LENGTH
 _KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
 
 RESET = "upstream_reset"
@@ -107,15 +105,9 @@ async def relay(exchange: Exchange, upstream: Upstream, begun_step: int | None =
 
 async def _send_on(exchange: Exchange, body: IncomingBody, collected: bytes | None) -> bool:
     """Head and first part in one send, then part by part as they come."""
-    response = exchange.cdata.response
-    # A plugin may have made this a response without a body; the upstream's is then not sent. Or one that
-    # could have a body of an upstream's 204 or 304, which has none: the client must know that it is empty.
-    kind, length = response.body, response.content_length
-    has_content = kind != _NONE and response.status not in CONTENTLESS
-    if response.status in BODILESS:
-        kind = _NONE
-    elif not has_content and exchange.method != b"HEAD":
-        kind, length = _LENGTH, 0
+    has_content = exchange.frame()
+    if not has_content and exchange.line is not None:
+        exchange.line.answer = None  # what the upstream sent stays here
     first: Any
     if not has_content:
         body.buffered()  # what is of no use to the client may be all that there is
@@ -125,7 +117,7 @@ async def _send_on(exchange: Exchange, body: IncomingBody, collected: bytes | No
         first, size = body.head_buffer.ptr + start, end - start
     else:
         first, size = ffi.from_buffer("uint8_t[]", collected), len(collected)
-    await exchange.send_head(kind, length, first, size, last=body.done)
+    await exchange.send_head(first, size, last=body.done)
     if not body.done and has_content:
         await _send_parts(exchange, body)
     return exchange.downstream.keeps

@@ -133,18 +133,17 @@ async def _send_last(connection: Connection, error: BlitzError) -> None:
     status = error.status_hint
     if not status:
         return
-    body = build_local(cdata, status, None)
+    build_local(cdata, status, None)
     if exchange is not None:
         exchange.status = status
         log_error_response(exchange, context.access, status, error)
     else:
-        _log_refused(connection, cdata, status, len(body), error)
-    # Content-Length says what GET would get (RFC 9110 section 9.3.2).
-    data = b"" if exchange is not None and exchange.method == b"HEAD" else body
+        _log_refused(connection, cdata, status, cdata.new_body.len, error)
+    sent = connection.downstream.frame_last(cdata)
     if connection.line is not None:
-        connection.line.sent = len(data)
+        connection.line.sent = sent
     try:
-        await connection.downstream.send_last(cdata.response, data, length=len(body))
+        await connection.downstream.send_last(cdata, sent)
     finally:
         if exchange is None:
             context.give_exchange(cdata)

@@ -151,8 +151,13 @@ class ChainRun:
 
     def begin_response(self) -> None:
         """The response head is in the exchange: the plugins that saw the request see it now, in
-        reverse. After an ANSWER the plugin that gave it does not see its own answer."""
+        reverse."""
         lib.blitz_chain_begin_response(self._exchange)
+
+    def begin_local_response(self) -> None:
+        """The same for a response of our own, its body in the exchange's new_body. After an ANSWER the plugin
+        that gave it does not see it."""
+        lib.blitz_chain_begin_local_response(self._exchange)
 
     @property
     def has_response(self) -> bool:

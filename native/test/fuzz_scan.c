@@ -47,7 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(whole == part, "%lld, of the first part %lld", (long long)whole, (long long)part);
     int64_t afresh = paths_must_agree(head, other, &input, bytes, len, 0);
     MUST((whole > 0) == (afresh > 0), "%lld, afresh %lld", (long long)whole, (long long)afresh);
-    if (afresh > 0)
+    bool no_host = !input.response && head->minor == 0 && head->host.len == 0;    /* whoever sends it on adds one */
+    if (afresh > 0 && !no_host)
         write_and_read_back(head, other, &input);
     free(bytes);
     return 0;

@@ -199,10 +199,6 @@ static void what_is_not_short_is_handed_over(void)
         refill();
         MUST(blitz_fast_enter(t.fast, t.client.ours, NULL, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
     }
-    say(t.client.theirs, "GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    MUST(turn(2) == BLITZ_FAST_HEAD_BYTES, "HTTP/1.0");
-    refill();
-    MUST(blitz_fast_enter(t.fast, t.client.ours, NULL, &t.peer, &t.options, 0, 1, 1) == 0, "enter");
     say(t.client.theirs, "GET /a HT");
     MUST(turn(2) == BLITZ_FAST_HEAD_BYTES && t.report.got == 9, "a part of a head");
     refill();
@@ -468,8 +464,8 @@ static void a_reload_takes_waiting_clients_at_their_next_request(void)
     t.face->draining = 1;
     MUST(blitz_fast_next_idle(t.fast, &t.report) == BLITZ_FAST_QUIET, "it is busy");
     say(t.upstream.theirs, OK);
-    MUST(turn(3) == BLITZ_FAST_HAND_OVER && t.report.answer_read, "the answer of a drain says close");
-    refill();
+    MUST(turn(3) == BLITZ_FAST_CLOSED && t.report.slot == -1 && t.endpoint->n == 1, "the connection ends");
+    MUST(strstr(heard(t.client.theirs), "\r\nConnection: close\r\n"), "the answer of a drain says close");
     end();
 }
 
@@ -488,6 +484,139 @@ static void what_is_put_off_comes_again(void)
     refill();
     MUST(turn(3) == BLITZ_FAST_QUIET, "again");
     close(other.ours), close(other.theirs);
+    end();
+}
+
+/* An upstream is told the client's version: Python makes other options for it, once. */
+static void an_http_1_0_client_stays_where_it_asks_for_that(void)
+{
+    static const char kept[] = "GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    begin(0);
+    t.endpoint->host = (blitz_text){(const uint8_t *)"own:1", 5};
+    for (int i = 0; i < 3; i++) {
+        say(t.client.theirs, kept);
+        MUST(turn(1) == (i == 0 ? BLITZ_FAST_ASK : BLITZ_FAST_QUIET), "asked once");
+        if (i == 0)
+            MUST(blitz_fast_route_it(t.fast, t.client.ours, &t.route, &t.peer, &t.options, &t.report) == BLITZ_FAST_QUIET, "sent");
+        MUST(strncmp(heard(t.upstream.theirs), "GET /a HTTP/1.1\r\nHost: own:1\r\n", 30) == 0, "the request");
+        say(t.upstream.theirs, OK);
+        MUST(turn(2) == BLITZ_FAST_QUIET, "answered");
+        MUST(strstr(heard(t.client.theirs), "\r\nConnection: keep-alive\r\n"), "it stays");
+    }
+    say(t.client.theirs, GET);
+    MUST(turn(3) == BLITZ_FAST_ASK, "another version");
+    MUST(blitz_fast_route_it(t.fast, t.client.ours, &t.route, &t.peer, &t.options, &t.report) == BLITZ_FAST_QUIET, "sent");
+    MUST(strncmp(heard(t.upstream.theirs), "GET /a HTTP/1.1\r\nHost: h\r\n", 26) == 0, "the request");
+    say(t.upstream.theirs, OK);
+    MUST(turn(4) == BLITZ_FAST_QUIET && !strstr(heard(t.client.theirs), "Connection:"), "HTTP/1.1 stays by itself");
+    close_client();
+    end();
+}
+
+static void what_asks_for_its_end_gets_it_with_the_answer(void)
+{
+    static const char *const last[] = {
+        "GET /a HTTP/1.0\r\n\r\n", "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof last / sizeof *last; i++) {
+        begin(1);
+        t.face->logged = 1;
+        say(t.client.theirs, last[i]);
+        MUST(turn(1) == BLITZ_FAST_ASK, "ask");
+        MUST(blitz_fast_route_it(t.fast, t.client.ours, &t.route, &t.peer, &t.options, &t.report) == BLITZ_FAST_QUIET, "sent");
+        heard(t.upstream.theirs);
+        say(t.upstream.theirs, OK);
+        MUST(turn(2) == BLITZ_FAST_CLOSED && t.report.slot == -1 && t.report.route == &t.route, "closed");
+        MUST(t.report.line.status == 200 && t.report.line.sent == 2 && t.report.line.minor == i, "its line");
+        MUST(strstr(heard(t.client.theirs), "\r\nConnection: close\r\n\r\nhi") && t.endpoint->n == 1, "the answer");
+        end();
+    }
+}
+
+static void what_is_unsent_of_a_last_answer_is_told_with_it(void)
+{
+    static const char last[] = "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    static uint8_t filler[4096];
+    for (int closes = 0; closes < 2; closes++) {
+        begin(0);
+        say(t.client.theirs, closes ? last : GET);
+        MUST(turn(1) == BLITZ_FAST_QUIET, "sent");
+        heard(t.upstream.theirs);
+        while (write(t.client.ours, filler, sizeof filler) > 0)
+            ;
+        say(t.upstream.theirs, OK);
+        MUST(turn(2) == BLITZ_FAST_UNSENT && t.report.closes == closes, "closes");
+        MUST(t.report.n_unsent > 0 && memcmp(t.report.unsent + t.report.n_unsent - 2, "hi", 2) == 0, "unsent");
+        end();
+    }
+}
+
+static void a_route_may_give_the_response_itself(void)
+{
+    static const char text[] = "text/plain";
+    begin(0);
+    t.face->logged = 1;
+    t.route.cluster = NULL;
+    t.route.kind = (blitz_text){(const uint8_t *)text, sizeof text - 1};
+    t.route.body = (blitz_text){(const uint8_t *)"no", 2};
+    t.route.status = 403;
+    say(t.client.theirs, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
+    MUST(turn(1) == BLITZ_FAST_LOGGED && t.report.line.status == 403 && t.report.line.sent == 2, "its line");
+    MUST(t.report.answered == -1 && t.endpoint->n == 1, "nobody else was asked");
+    MUST(strcmp(heard(t.client.theirs), "HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\n"
+                                        "Content-Length: 2\r\n\r\nno") == 0, "the response");
+    t.route.status = 204;
+    say(t.client.theirs, "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    MUST(turn(2) == BLITZ_FAST_CLOSED && t.report.line.status == 204 && t.report.line.sent == 0, "no content");
+    const char *last = heard(t.client.theirs);
+    MUST(strstr(last, "\r\nConnection: close\r\n\r\n") && !strstr(last, "Length") && !strstr(last, "no"), "%s", last);
+    end();
+}
+
+static void python_may_give_the_response(void)
+{
+    static uint8_t large[8192];
+    const uint8_t *kind = (const uint8_t *)"a/b";
+    begin(1);
+    t.route.cluster = NULL;
+    for (int i = 0; i < 2; i++) {                   /* of a route, and where none is */
+        say(t.client.theirs, "HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        MUST(turn(1) == BLITZ_FAST_ASK && t.report.slot >= 0, "ask");
+        blitz_exchange *exchange = t.exchanges[t.report.slot];
+        if (i == 0)
+            MUST(blitz_fast_route_it(t.fast, t.client.ours, &t.route, &t.peer, &t.options, &t.report) == BLITZ_FAST_REPLY &&
+                 t.exchanges[t.report.slot] == exchange && t.report.route == &t.route, "reply");
+        MUST(blitz_local_response(exchange, 200, kind, 3, (const uint8_t *)"hello", 5) == 0, "made");
+        MUST(blitz_fast_respond(t.fast, t.client.ours, BLITZ_ANSWERED_BY_NONE, &t.report) == BLITZ_FAST_QUIET, "sent");
+        MUST(strcmp(heard(t.client.theirs), "HTTP/1.1 200 OK\r\ncontent-type: a/b\r\nContent-Length: 5\r\n\r\n") == 0, "head");
+    }
+    say(t.client.theirs, GET);
+    MUST(turn(2) == BLITZ_FAST_ASK, "ask");
+    MUST(blitz_local_response(t.exchanges[t.report.slot], 200, kind, 3, large, sizeof large) == 0, "made");
+    MUST(blitz_fast_respond(t.fast, t.client.ours, BLITZ_ANSWERED_BY_NONE, &t.report) == BLITZ_FAST_HAND_OVER, "more than fits");
+    MUST(t.report.is_local && t.report.route == NULL && t.report.step == BLITZ_CHAIN_CONTINUE, "as it is");
+    refill();
+    end();
+}
+
+static void what_runs_before_routing_comes_before_the_route(void)
+{
+    static blitz_fast_route before = {.id = 9, .before = 1};
+    begin(0);
+    t.face->route = &before;
+    for (int i = 0; i < 2; i++) {
+        say(t.client.theirs, GET);
+        MUST(turn(1) == BLITZ_FAST_ASK && t.report.route == &before && t.report.slot >= 0, "ask behind them");
+        MUST(blitz_fast_route_it(t.fast, t.client.ours, &t.route, &t.peer, &t.options, &t.report) == BLITZ_FAST_QUIET, "sent");
+        heard(t.upstream.theirs);
+        say(t.upstream.theirs, OK);
+        MUST(turn(2) == BLITZ_FAST_QUIET && strstr(heard(t.client.theirs), "\r\n\r\nhi"), "answered");
+    }
+    say(t.client.theirs, GET);
+    MUST(turn(3) == BLITZ_FAST_ASK, "ask");
+    MUST(blitz_fast_route_it(t.fast, t.client.ours, NULL, &t.peer, NULL, &t.report) == BLITZ_FAST_HAND_OVER, "no route here");
+    MUST(t.report.route == &before && t.report.step == BLITZ_CHAIN_CONTINUE && t.report.upstream == -1, "they have run");
+    refill();
     end();
 }
 
@@ -516,6 +645,12 @@ int main(void)
     what_has_arrived_is_not_late();
     a_reload_takes_waiting_clients_at_their_next_request();
     what_is_put_off_comes_again();
+    an_http_1_0_client_stays_where_it_asks_for_that();
+    what_asks_for_its_end_gets_it_with_the_answer();
+    what_is_unsent_of_a_last_answer_is_told_with_it();
+    a_route_may_give_the_response_itself();
+    python_may_give_the_response();
+    what_runs_before_routing_comes_before_the_route();
     puts("fast: short exchanges, and all that is handed over");
     return 0;
 }

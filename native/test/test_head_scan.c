@@ -10,11 +10,13 @@ static const char *const requests[] = {
     "POST /upload HTTP/1.1\r\nHOST: [::1]\r\nContent-Length: 12345\r\nExpect: 100-continue\r\nX_Odd: 1\r\n\r\n",
     "OPTIONS /a HTTP/1.1\r\nHost:a\r\nX:\t\xe9 \t\r\nTransfer-Encoding: chunked\r\nEmpty:\r\nx!#$: %&\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, host\r\nX-A: 1\r\n\r\n",
+    "GET /a HTTP/1.0\r\nUser-Agent: ApacheBench/2.3\r\nConnection: Keep-Alive\r\n\r\n",
 };
 static const char *const responses[] = {
     "HTTP/1.1 200 OK\r\n\r\n",
     "HTTP/1.1 404 Not Found\r\nServer: x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\n",
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    "HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n",
     "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\n\r\n",
 };
 

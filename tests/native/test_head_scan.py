@@ -3,6 +3,8 @@ reads it alike; real heads of the strict subset never need h11."""
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from blitz._native import ffi, lib
@@ -112,9 +114,10 @@ def test_more_fields_than_the_table_has_are_a_limit() -> None:
     assert lanes.extent(data) == LIMIT
 
 
+@pytest.mark.parametrize("minor", [b"0", b"1"])
 @pytest.mark.parametrize("byte", range(256))
-def test_every_byte_everywhere_gives_one_answer(byte: int) -> None:
-    data = b"POST /a?b HTTP/1.1\r\nHost: a.b:1\r\nContent-Length: 5\r\nX-Y: z w\r\n\r\n"
+def test_every_byte_everywhere_gives_one_answer(byte: int, minor: bytes) -> None:
+    data = b"POST /a?b HTTP/1." + minor + b"\r\nHost: a.b:1\r\nContent-Length: 5\r\nX-Y: z w\r\n\r\n"
     for at in range(len(data)):
         changed = data[:at] + bytes([byte]) + data[at + 1 :]
         results = {path: lanes.scan(changed, None, path) for path in lanes.PATHS}
@@ -127,6 +130,47 @@ def test_every_byte_everywhere_gives_one_answer(byte: int) -> None:
         for result in results.values():
             assert isinstance(result, Head)
             assert lanes.meaning(result) == lanes.meaning(judged), (at, changed)
+
+
+OPTIONS = [
+    b"",
+    b"Host: a",
+    b"Host: a\r\nHost: a",
+    b"Connection: keep-alive",
+    b"Connection: Keep-Alive, close",
+    b"Connection: close",
+    b"Connection: upgrade, keep-alive\r\nUpgrade: a",
+    b"Content-Length: 0",
+    b"Content-Length: 2",
+    b"Transfer-Encoding: chunked",
+    b"Expect: 100-continue\r\nContent-Length: 2",
+    b"Expect: anything",
+    b"Connection: x\r\nX: 1",
+    b"X_Y: 1",
+    b"TE: trailers",
+]
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
+def test_both_versions_mean_what_h11_and_the_rules_make_of_them(version: bytes) -> None:
+    """Framing, persistence, Host and Expect depend on the version, in requests and in responses."""
+    methods = (b"GET", b"HEAD", b"POST", b"DELETE", b"TRACE")
+    starts = [(method + b" /a " + version, None) for method in methods]
+    starts += [(version + b" " + status, b"GET") for status in (b"103 A", b"200 OK", b"204 A", b"304 A")]
+    scanned = 0
+    for start, method in starts:
+        for one, other in itertools.product(OPTIONS, repeat=2):
+            data = b"".join(line + b"\r\n" for line in (start, one, other) if line) + b"\r\n"
+            judged = lanes.judge(data, method)
+            for path in lanes.PATHS:
+                found = lanes.scan(data, method, path)
+                if isinstance(found, Head):
+                    assert isinstance(judged, Head), data
+                    assert lanes.meaning(found) == lanes.meaning(judged), data
+                    scanned += 1
+                else:
+                    assert found == DECLINED, data
+    assert scanned > 400 * len(lanes.PATHS)
 
 
 EXTENTS = [

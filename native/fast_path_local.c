@@ -1,0 +1,70 @@
+/* fast_path_local.c: responses of our own on the fast path: a plugin's, a route's, and that no route matches. */
+#include "fast_path_table.h"
+
+static int send_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+{
+    const slot *at = &fast->slots[fast->places[fd].slot];
+    blitz_exchange *exchange = at->exchange;
+    blitz_text date = {fast->face.date, fast->face.date_len};
+    int32_t answered = at->answered;
+    blitz_io io;
+    int64_t left = blitz_step_answer_locally(fast_link(fast, fd), exchange, exchange->new_body, date,
+                                             !fast->face.draining, fast->scratch, &io);
+    if (left == BLITZ_IO_ODD)
+        return fast_hand_local_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
+    report->line.sent = io.body;
+    int what = left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : fast_finish(fast, fd, report, io.closes);
+    report->answered = answered;
+    return what;
+}
+
+int fast_hand_local_over(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step)
+{
+    int32_t answered = fast->slots[fast->places[fd].slot].answered;
+    fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    report->step = step;
+    report->is_local = 1;
+    report->answered = answered;
+    return BLITZ_FAST_HAND_OVER;
+}
+
+int fast_responded_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step)
+{
+    return step == BLITZ_CHAIN_CONTINUE ? send_locally(fast, fd, report) : fast_hand_local_over(fast, fd, report, step);
+}
+
+int fast_respond_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report, int32_t answered)
+{
+    const place *client = &fast->places[fd];
+    slot *at = &fast->slots[client->slot];
+    at->is_local = 1;
+    at->answered = answered;
+    if (client->route == NULL || !client->route->has_response)
+        return send_locally(fast, fd, report);
+    blitz_chain_begin_local_response(at->exchange);
+    return fast_respond(fast, fd, report, blitz_chain_go(at->exchange));
+}
+
+int fast_reply(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+{
+    const place *client = &fast->places[fd];
+    const blitz_fast_route *route = client->route;
+    if (route->status == 0) {                       /* Python makes it for each request */
+        report->fd = fd;
+        report->route = client->route;
+        report->slot = client->slot;
+        return report->what = BLITZ_FAST_REPLY;
+    }
+    if (blitz_local_response(fast->slots[client->slot].exchange, (int)route->status, route->kind.ptr, route->kind.len,
+                             route->body.ptr, route->body.len) != 0) {
+        fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);     /* Python finds out that there is no memory */
+        return report->what;
+    }
+    return fast_respond_locally(fast, fd, report, BLITZ_ANSWERED_BY_NONE);
+}
+
+int blitz_fast_respond(blitz_fast_path *fast, int fd, int32_t answered, blitz_fast_report *report)
+{
+    fast_begin_report(report, BLITZ_FAST_QUIET, fd);
+    return fast_respond_locally(fast, fd, report, answered);
+}

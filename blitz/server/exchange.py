@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Exchange"]
 
 _NONE = lib.BLITZ_BODY_NONE
+_CHUNKED = lib.BLITZ_BODY_CHUNKED
 _EXPECT = lib.BLITZ_HEAD_EXPECT_CONTINUE
 
 
@@ -160,11 +161,19 @@ class Exchange:
         self.entry = begun.entry
         if begun.entry is not None and begun.entry.chain.pools:
             self.take_run(ChainRun(begun.entry.chain, self.cdata, trio.current_time, begun=True))
+        stream = begun.stream
         if begun.upstream is not None:
-            upstreams = self.resources.upstreams
-            self.upstream = upstreams.adopt(begun.upstream, begun.answer, begun.answer_size)
-            self.endpoint = begun.upstream.endpoint
+            received = begun.answer if stream is None else None
+            self.upstream = self.resources.upstreams.adopt(begun.upstream, received, begun.answer_size)
+        self.endpoint = begun.endpoint
+        if self.endpoint is not None:
             self.tries = 1
+        if stream is not None and stream.is_response:
+            self.head_sent = True
+            self.status = self.cdata.response.status
+            self.downstream.take_head(_CHUNKED if stream.chunked else stream.body.kind)
+            if self.line is not None:
+                self.line.sent = stream.body.received
 
     def take_route(self, entry: RouteEntry, *, moved: bool = False) -> None:
         """*entry* is the route; *moved*: plugins have led it there."""

@@ -188,6 +188,13 @@ class H1Downstream:
         options.first_is_last = last
         return self._begin(response, first, size)
 
+    def take_head(self, kind: int) -> None:
+        self._options.body = kind
+        self.keeps = kind != _CLOSE
+
+    async def send_rest(self, data: bytes) -> None:
+        await self._send_rest(memoryview(data))
+
     async def send_last(self, response: Any, data: bytes, *, length: int) -> None:
         """Send a last response, whatever this connection has carried, and if nothing bounds the time but the
         caller.

@@ -13,6 +13,7 @@ import trio
 
 from blitz._native import lib
 from blitz.errors import ClientError, PluginError, PluginReroute, ShortageError, UpstreamError
+from blitz.http.body import length_reader
 from blitz.http.rules import HOP_COUNTED, take_hop
 from blitz.wasm.chain import ANSWER, ChainRun
 
@@ -20,7 +21,8 @@ from .ask_plugins import ask_about_request
 from .deadline import TICK
 from .route import find_route, moved_to
 from .send_local import send_as_last_hop, send_error, send_from_plugin, send_reply
-from .send_request import forward, go_on_with_response
+from .send_request import forward
+from .send_response import go_on_with_body, relay
 from .story import Story
 
 if TYPE_CHECKING:
@@ -86,8 +88,15 @@ async def _from_start(exchange: Exchange) -> bool:
 async def _from_handover(exchange: Exchange, begun: Handover, entry: RouteEntry) -> bool:
     """The fast path has run some plugins, and perhaps sent the request."""
     exchange.take_over(begun)
+    if begun.stream is not None:
+        if exchange.body is not None:
+            exchange.body.buffered()  # it has been sent
+        return await go_on_with_body(exchange, begun.stream)
+    if begun.answer_failed:
+        raise length_reader(0, UpstreamError).failure(begun.answer_failed)
     if begun.answer_size:
-        return await go_on_with_response(exchange, begun)
+        assert exchange.upstream is not None
+        return await relay(exchange, exchange.upstream, begun)
     if begun.upstream is not None:
         assert entry.cluster is not None
         return await forward(exchange, entry.cluster, begun)

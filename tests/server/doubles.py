@@ -151,6 +151,12 @@ class MemoryDownstream:
         self.keeps = request_read
         return True
 
+    def take_head(self, kind: int) -> None:
+        raise AssertionError("there is no fast path")
+
+    async def send_rest(self, data: bytes) -> None:
+        raise AssertionError("there is no fast path")
+
     async def flush(self) -> None:
         raise AssertionError("it has taken everything")
 
@@ -246,10 +252,6 @@ class MemoryUpstream:
             if not got:
                 raise UpstreamError("it has ended", retryable=not self._heads and not buffer.end)
             buffer.end += got
-
-    @property
-    def arrived(self) -> int:
-        return self._buffer.end - self._buffer.start
 
     def body(self, reader: BodyReader, timer: Timer) -> IncomingBody:
         patience = self.resources.runtime.timeouts.response_idle

@@ -13,9 +13,9 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, PluginError, PluginReroute, PluginSuspended, UpstreamError
+from blitz.filters import FilterRun
 from blitz.http.body import body_reader, length_reader
 from blitz.http.rules import field_value
-from blitz.wasm.chain import ChainRun
 
 from .heads import span_bytes
 from .rate import MinRate
@@ -49,7 +49,7 @@ class Exchange:
         peer: the client; behind a trusted proxy it may be another one for each request.
         body: the request's body; None when it has none.
         collected: what of the body a plugin made us collect.
-        chain_run: the plugins' way; None without plugins.
+        chain_run: its way through the filters; None without any.
         upstream: the try that runs.
         endpoint: the last one that was tried; tries: how many times one was.
         upload: the task that sends the rest of the body.
@@ -115,7 +115,7 @@ class Exchange:
         self.collected: bytes | None = None
         self.local_body = b""
         self.body = self._incoming(request, begun)
-        self.chain_run: ChainRun | None = None
+        self.chain_run: FilterRun | None = None
         self.entry: RouteEntry | None = None
         self.upstream: Upstream | None = None
         self.endpoint: Endpoint | None = None
@@ -159,8 +159,8 @@ class Exchange:
         """What the fast path has decided, and the plugins and the endpoint that it has asked, are this
         exchange's."""
         self.entry = begun.entry
-        if begun.entry is not None and begun.entry.chain.pools:
-            self.take_run(ChainRun(begun.entry.chain, self.cdata, trio.current_time, begun=True))
+        if begun.entry is not None and begun.entry.filter.wants:
+            self.take_run(begun.entry.filter.begin(self.cdata, trio.current_time, begun=True))
         stream = begun.stream
         if begun.upstream is not None:
             received = begun.answer if stream is None else None
@@ -182,7 +182,7 @@ class Exchange:
         if self.story is not None and entry is not known:
             self.story.route(entry, moved=moved)
 
-    def take_run(self, run: ChainRun) -> None:
+    def take_run(self, run: FilterRun) -> None:
         """*run* is the plugins' way."""
         self.chain_run = run
         run.on_fault = self.note_fault

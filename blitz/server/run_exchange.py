@@ -13,9 +13,9 @@ import trio
 
 from blitz._native import lib
 from blitz.errors import ClientError, PluginError, PluginReroute, ShortageError, UpstreamError
+from blitz.filters import ANSWER, FilterRun
 from blitz.http.body import length_reader
 from blitz.http.rules import HOP_COUNTED, take_hop
-from blitz.wasm.chain import ANSWER, ChainRun
 
 from .ask_plugins import ask_about_request
 from .deadline import TICK
@@ -70,18 +70,18 @@ def _bound_time(exchange: Exchange) -> None:
 async def _from_start(exchange: Exchange) -> bool:
     _check_size(exchange)
     before, only = exchange.runtime.before, exchange.runtime.router.only
-    if before.pools:
+    if before.wants:
         if only is not None:
             exchange.take_route(only)  # there is nothing to choose
-        first = ChainRun(before, exchange.cdata, trio.current_time)
+        first = before.begin(exchange.cdata, trio.current_time)
         if await ask_about_request(exchange, first) == ANSWER:
             return await send_from_plugin(exchange)
     entry = _find_route(exchange)
     run = exchange.chain_run
     if run is not None:
-        run.extend(entry.chain)
-    elif entry.chain.pools:
-        run = ChainRun(entry.chain, exchange.cdata, trio.current_time)
+        run.extend(entry.filter)
+    elif entry.filter.wants:
+        run = entry.filter.begin(exchange.cdata, trio.current_time)
     return await _through(exchange, entry, run)
 
 
@@ -104,7 +104,7 @@ async def _from_handover(exchange: Exchange, begun: Handover, entry: RouteEntry)
 
 
 async def _through(
-    exchange: Exchange, entry: RouteEntry, run: ChainRun | None, begun_step: int | None = None
+    exchange: Exchange, entry: RouteEntry, run: FilterRun | None, begun_step: int | None = None
 ) -> bool:
     """Ask the plugins of *entry*, and of the routes that they lead to; then do what the last one says."""
     while run is not None:
@@ -115,7 +115,7 @@ async def _through(
             break
         # An end is certain: only plugins that have not run yet run now, and only they can move it again.
         entry, begun_step = moved, None
-        run.join(entry.chain)
+        run.join(entry.filter)
     return await _serve(exchange, entry)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from blitz._native import ffi
 from blitz.config.model import Timeouts
 from blitz.config.resolved import Resolved, ResolvedRoute
+from blitz.filters import Filter
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
@@ -35,7 +36,8 @@ class RouteEntry:
     Attributes:
         name: for logs and guests; name_text points into it.
         name_text: cffi ``blitz_text``.
-        chain: begins with the plugins that run before routing.
+        chain: its plugins, those that run before routing first; what the fast path asks.
+        filter: what exchanges of the general path ask: the chain.
         cluster: None when ``answer`` gives the answer at once.
         short_route: cffi ``blitz_fast_route *`` if its exchanges may take the fast path (``fast_path.py``).
     """
@@ -43,6 +45,7 @@ class RouteEntry:
     name: bytes
     name_text: Any
     chain: Chain
+    filter: Filter
     cluster: Cluster | None
     answer: Handler | None = None
     short_route: Any = None
@@ -152,10 +155,10 @@ def _entry(
     )
     if route.answer is not None:
         reply = Reply(route.answer.status, route.answer.body.encode())
-        return RouteEntry(name, text[0], chain, None, lambda request: reply)
+        return RouteEntry(name, text[0], chain, chain, None, lambda request: reply)
     cluster = clusters[route.upstream]
     short_route = _short_route(text[0], chain, cluster, resolved.timeouts) if short else None
-    return RouteEntry(name, text[0], chain, cluster, short_route=short_route)
+    return RouteEntry(name, text[0], chain, chain, cluster, short_route=short_route)
 
 
 def _short_route(name: Any, chain: Chain, cluster: Cluster, timeouts: Timeouts) -> Any:

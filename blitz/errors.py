@@ -47,7 +47,7 @@ class BlitzError(Exception):
         source: who is at fault: ``config``, ``client``, ``upstream``, ``plugin`` or ``internal``; ``gateway``
             where nobody is.
         status_hint: the status a client gets when no head was sent yet; 0 when nothing is sent.
-        retryable: the same request may succeed on another connection or endpoint.
+        retryable: the same request may succeed on another connection or endpoint (``routing/balance.py``).
         transient: what kept something from loading lies with the system, and may be over later.
     """
 

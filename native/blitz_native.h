@@ -259,6 +259,8 @@ int64_t blitz_body_feed(blitz_body *body, uint8_t *buf, size_t len, size_t *cons
 void blitz_body_pass_by(blitz_body *body, int64_t size);
 /* The sender closed its side: 0, or BLITZ_BODY_CUT. */
 int blitz_body_end(blitz_body *body);
+/* How a response's body that comes in as kind goes out to a client of HTTP/1.minor: BLITZ_BODY_*. */
+int blitz_body_framing(int kind, int minor);
 
 /* Put chunked coding around data: *before bytes in front of it and up to 7 behind it. last: end the body, too.
  * -> bytes of it all. Needs BLITZ_PART_HEADROOM and BLITZ_PART_TAILROOM around data. */
@@ -724,6 +726,8 @@ typedef struct {
     blitz_text kind, body;
     blitz_text name;
     double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
+    double response_idle;     /* seconds between two pieces of a response's body; 0: any */
+    double send_idle;         /* seconds in which a receiver takes nothing; 0: any */
     uint8_t alone;            /* it serves every request, whatever path and host are */
     const blitz_path_table *paths;   /* where it is value of tree, whatever the host; NULL: Python looks */
     uint32_t tree;
@@ -739,6 +743,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     double keepalive, first_request;
     double total;             /* seconds of a whole exchange; 0: as long as each wait may take */
     int64_t max_body;         /* bytes of a request's body; 0: no limit */
+    uint32_t max_chunk_line, max_trailers;   /* as in blitz_chunks */
     blitz_text id_field;      /* the field that tells the request's id; len 0: none */
     const uint8_t *date; size_t date_len;   /* of the present second */
     blitz_log_lines *lines;   /* where plugins' lines go; NULL: all are reported (BLITZ_FAST_LOGS) */
@@ -772,6 +777,22 @@ enum {
     BLITZ_FAST_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
 };
 enum { BLITZ_ANSWERED_BY_NONE = -1, BLITZ_ANSWERED_WITH_ERROR = -2 };   /* an error that Python knows */
+enum {                        /* what a client on the fast path waits for; HEAD: for its next request */
+    BLITZ_WAIT_HEAD = 0, BLITZ_WAIT_FIRST_BYTE, BLITZ_WAIT_RESPONSE, BLITZ_WAIT_SEND
+};
+enum {                        /* which body was on its way when the client left */
+    BLITZ_STREAM_NONE = 0,
+    BLITZ_STREAM_RESPONSE = 2 /* the response has begun: its head was sent */
+};
+enum {                        /* what ended a body, beside BLITZ_BODY_CUT and the like */
+    BLITZ_STREAM_SOURCE = -220,   /* its sender's connection broke */
+    BLITZ_STREAM_SINK = -221      /* its receiver's did */
+};
+enum {                        /* what is to be done with an unfit upstream connection */
+    BLITZ_UNFIT_LOOK = 0,     /* close it; what is there to be read was not asked for */
+    BLITZ_UNFIT_CLOSE,        /* close it */
+    BLITZ_UNFIT_UNASKED       /* close it; the upstream has said more than it was asked for */
+};
 typedef struct {              /* what is known of the exchange so far, for the access log */
     blitz_text method, target;   /* as the client sent them; valid until the next call; len 0: no exchange */
     double began;
@@ -799,12 +820,19 @@ typedef struct {
     uint8_t is_total;         /* EXPIRED: the time of the whole exchange is over */
     uint8_t is_local;         /* HAND_OVER: the exchange has a response of our own, and its response hooks have begun */
     int32_t answered;         /* index of the plugin that gave the response, or BLITZ_ANSWERED_* */
-    uint8_t answer_read;      /* answer_got bytes of its answer are in the answer buffer */
+    uint8_t waiting;          /* EXPIRED: BLITZ_WAIT_* */
+    uint8_t stream;           /* BLITZ_STREAM_* */
+    uint8_t chunked;          /* of it: the body goes out in chunked coding; what is unsent is coded */
+    const blitz_body *body_state;   /* of it: how far it has come in; valid until the next call */
+    int32_t failed;           /* what ended it: BLITZ_BODY_*, BLITZ_STREAM_*; 0: nothing did */
+    uint8_t answer_read;      /* answer_got bytes of its answer are at answer */
+    const uint8_t *answer;    /* valid until the next call */
     size_t answer_got;
     size_t answer_size;       /* of its head, where response hooks have begun; else 0 */
     const uint8_t *unsent; size_t n_unsent;   /* valid until the next call */
-    uint8_t closes;           /* UNSENT: the connection ends with this answer */
+    uint8_t closes;           /* UNSENT, and a response that has begun: the connection ends with it */
     int32_t unfit;            /* an upstream connection to close; -1: none */
+    uint8_t unfit_why;        /* BLITZ_UNFIT_* */
     int32_t returned;         /* an upstream connection to give back to its endpoint; -1: none */
     int32_t error;            /* errno of BROKEN */
     blitz_fast_line line;

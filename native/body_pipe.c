@@ -78,6 +78,13 @@ int blitz_body_end(blitz_body *body)
     return 0;
 }
 
+int blitz_body_framing(int kind, int minor)
+{
+    if (kind != BLITZ_BODY_CHUNKED && kind != BLITZ_BODY_CLOSE)
+        return kind;
+    return minor > 0 ? BLITZ_BODY_CHUNKED : BLITZ_BODY_CLOSE;
+}
+
 /* ---------------------------------------------------------------- chunked coding, written */
 
 static const char LAST[] = "0\r\n\r\n";

@@ -19,10 +19,11 @@ enum { BLITZ_PART_SIZE = 128 * 1024, BLITZ_PART_ROOM = BLITZ_PART_SIZE + BLITZ_P
 /* got bytes have come at part + BLITZ_PART_HEADROOM (0: the sender closed its side): pipe->start..end of the part are
  * to be sent; none, when they were no data. -> 0, or BLITZ_BODY_*: nothing is to be sent. */
 int blitz_pipe_fill(blitz_pipe *pipe, uint8_t *part, size_t got);
-/* How many bytes may be received at once: not beyond the end of a body that says where it is. */
-static inline size_t blitz_pipe_room(const blitz_pipe *pipe)
+/* How many bytes may be received at once: not beyond the end of a body that says where it is, or one byte, to see
+ * whether there is any. */
+static inline size_t blitz_pipe_room(const blitz_pipe *pipe, bool beyond)
 {
     int64_t left = pipe->body.remaining;
-    return left >= 0 && left < BLITZ_PART_SIZE ? (size_t)left : BLITZ_PART_SIZE;
+    return left >= 0 && left < BLITZ_PART_SIZE ? (size_t)left + beyond : BLITZ_PART_SIZE;
 }
 #endif

@@ -22,8 +22,7 @@ static int64_t receive(blitz_link link, blitz_space buf, blitz_io *io)
     return errno == EAGAIN || errno == EWOULDBLOCK ? BLITZ_IO_AGAIN : BLITZ_IO_ERROR;
 }
 
-/* Send size bytes; -> how many are left. */
-static int64_t send_all(blitz_link link, const uint8_t *bytes, size_t size, blitz_io *io)
+int64_t blitz_step_send(blitz_link link, const uint8_t *bytes, size_t size, blitz_io *io)
 {
     ssize_t sent = blitz_link_send(link, bytes, size);
     io->size = size;
@@ -90,7 +89,7 @@ int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_text
     ssize_t ahead = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
     if (ahead >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
         return BLITZ_IO_STALE;
-    return send_all(plain(fd), scratch.ptr, (size_t)size, io);
+    return blitz_step_send(plain(fd), scratch.ptr, (size_t)size, io);
 }
 
 int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exchange,
@@ -105,30 +104,21 @@ int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exc
                                        blitz_at(request, request->method), request->method.len);
     if (size <= 0)
         return 0;
-    int64_t body = response->body == BLITZ_BODY_LENGTH ? response->content_length : 0;
-    io->is_short = response->status >= 200 && (response->flags & BLITZ_HEAD_KEEP_ALIVE) &&
-                   (response->body == BLITZ_BODY_LENGTH || response->body == BLITZ_BODY_NONE) &&
-                   body == got - size;
+    io->is_short = response->status >= 200;
     return size;
 }
 
-static int64_t send_response(blitz_link link, const blitz_head *response, const blitz_write_options *options,
-                             blitz_text body, blitz_space scratch, blitz_io *io)
+int64_t blitz_step_write_response(const blitz_exchange *exchange, blitz_text date, bool stays, blitz_space scratch,
+                                  blitz_io *io)
 {
-    io->body = body.len;
-    io->closes = options->close;
-    int64_t size = blitz_head_write(response, options, body.ptr, body.len, scratch.ptr, scratch.size);
-    return size < 0 ? BLITZ_IO_ODD : send_all(link, scratch.ptr, (size_t)size, io);
-}
-
-int64_t blitz_step_answer(blitz_link link, const blitz_exchange *exchange, blitz_text body, blitz_text date, bool stays,
-                          blitz_space scratch, blitz_io *io)
-{
+    const blitz_head *response = exchange->response;
     blitz_write_options options = {.date = date.ptr, .date_len = date.len};
-    if (!blitz_frame_response(&options, exchange->request, exchange->response, stays))
-        body.len = 0;
-    options.first_is_last = 1;
-    return send_response(link, exchange->response, &options, body, scratch, io);
+    bool has_content = blitz_frame_response(&options, exchange->request, response, stays);
+    if (!has_content && response->body != BLITZ_BODY_NONE)
+        return BLITZ_IO_ODD;                     /* a plugin has made it one without content: what comes is dropped */
+    io->closes = options.close;
+    int64_t size = blitz_head_write(response, &options, NULL, 0, scratch.ptr, scratch.size);
+    return size < 0 ? BLITZ_IO_ODD : size;
 }
 
 int64_t blitz_step_answer_locally(blitz_link link, const blitz_exchange *exchange, blitz_text body, blitz_text date,
@@ -136,5 +126,8 @@ int64_t blitz_step_answer_locally(blitz_link link, const blitz_exchange *exchang
 {
     blitz_write_options options = {.date = date.ptr, .date_len = date.len};
     body.len = blitz_frame_local_response(&options, exchange->request, exchange->response, body.len, stays);
-    return send_response(link, exchange->response, &options, body, scratch, io);
+    io->body = body.len;
+    io->closes = options.close;
+    int64_t size = blitz_head_write(exchange->response, &options, body.ptr, body.len, scratch.ptr, scratch.size);
+    return size < 0 ? BLITZ_IO_ODD : blitz_step_send(link, scratch.ptr, (size_t)size, io);
 }

@@ -25,9 +25,7 @@ static bool is_to_head(const blitz_head *request)
 
 static void frame(blitz_write_options *options, const blitz_head *request, uint8_t body, int64_t length, int stays)
 {
-    bool knows_chunks = request->minor > 0;
-    if (body == BLITZ_BODY_CHUNKED || body == BLITZ_BODY_CLOSE)
-        body = knows_chunks ? BLITZ_BODY_CHUNKED : BLITZ_BODY_CLOSE;
+    body = (uint8_t)blitz_body_framing(body, request->minor);
     options->body = body;
     options->content_length = length;
     options->close = !stays || body == BLITZ_BODY_CLOSE || !(request->flags & BLITZ_HEAD_KEEP_ALIVE);

@@ -45,6 +45,7 @@ LAYERS = {
         (
             "blitz.errors",
             "blitz.files",
+            "blitz.filters",
             "blitz.flood",
             "blitz.grants",
             "blitz.head",

@@ -1,7 +1,7 @@
-"""The plugins of one exchange asked about its request and its response, with what they wait for.
+"""The filters of one exchange asked about its request and its response, with what they wait for.
 
-``ChainRun`` says what it needs next and waits for nothing; this waits: for the guest's next slice, for an
-instance, for a body that has to be collected first.
+A filter's run (``blitz/filters.py``) says what it needs next and waits for nothing; this waits: for the next
+slice of a guest, for an instance, for a body that has to be collected first.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, UpstreamError
+from blitz.filters import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, FilterRun
 from blitz.http.media import is_stream
-from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
 
 from .body_stream import collect
 from .guests import drive, wait_for_instance
@@ -29,7 +29,7 @@ NULL = ffi.NULL
 PARTIAL = 206
 
 
-async def ask_about_request(exchange: Exchange, run: ChainRun, begun_step: int | None = None) -> int:
+async def ask_about_request(exchange: Exchange, run: FilterRun, begun_step: int | None = None) -> int:
     """Run the request hooks that are left; CONTINUE or ANSWER.
 
     Args:
@@ -47,7 +47,7 @@ async def ask_about_request(exchange: Exchange, run: ChainRun, begun_step: int |
 
 
 async def ask_about_response(
-    exchange: Exchange, run: ChainRun, body: IncomingBody | None, begun_step: int | None = None
+    exchange: Exchange, run: FilterRun, body: IncomingBody | None, begun_step: int | None = None
 ) -> bytes | None:
     """Run the response hooks that are left; returns the body as far as it had to be collected for them.
 
@@ -79,7 +79,7 @@ async def ask_about_response(
     return collected
 
 
-async def ask_about_local_response(exchange: Exchange, run: ChainRun, begun_step: int | None = None) -> None:
+async def ask_about_local_response(exchange: Exchange, run: FilterRun, begun_step: int | None = None) -> None:
     """Run the response hooks that are left on ``cdata.response`` and ``new_body``. Raises PluginError.
 
     Args:
@@ -96,7 +96,7 @@ async def ask_about_local_response(exchange: Exchange, run: ChainRun, begun_step
 
 async def _go_on(
     exchange: Exchange,
-    run: ChainRun,
+    run: FilterRun,
     step: int,
     again: Callable[[], int],
     collect_it: Callable[[], Awaitable[None]],
@@ -118,7 +118,7 @@ async def _go_on(
     return step
 
 
-async def _collect_request(exchange: Exchange, run: ChainRun) -> None:
+async def _collect_request(exchange: Exchange, run: FilterRun) -> None:
     body = exchange.body
     if body is None:
         return
@@ -133,7 +133,7 @@ async def _collect_request(exchange: Exchange, run: ChainRun) -> None:
         raise ClientError(f"request body is over the plugin's max_body of {limit} bytes", status=413)
 
 
-async def _collect_response(exchange: Exchange, run: ChainRun, body: IncomingBody) -> bytes | None:
+async def _collect_response(exchange: Exchange, run: FilterRun, body: IncomingBody) -> bytes | None:
     """None: nothing was collected, it may never end."""
     cdata = exchange.cdata
     if any(map(is_stream, field_values(cdata.response, b"content-type"))):

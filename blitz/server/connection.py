@@ -12,7 +12,7 @@ from trio.lowlevel import checkpoint
 from blitz.errors import ClientError, CutOff
 
 from .back_pressure import send_patiently
-from .deadline import Timer
+from .deadline import DRAIN_IDLE, Timer
 from .exchange import Exchange
 from .fast_path import CLOSED, RELOADED, Handover, serve_short
 from .forwarding import Forwarding
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-DRAIN_IDLE = 1.0  # seconds an idle client keeps at a drain: a request on its way must not be lost
 MAX_EMPTY_LINES = 64  # before a request; nginx ignores any number, Envoy and HAProxy one
 
 
@@ -137,7 +136,10 @@ class Connection:
 
     def take_back(self, begun: Handover) -> None:
         """See ``ParkedConnection``."""
-        self._begin_exchange(begun.cdata, begun).take_over(begun)
+        exchange = self._begin_exchange(begun.cdata, begun)
+        exchange.take_over(begun)
+        if exchange.endpoint is not None and exchange.body is not None:
+            exchange.body.buffered()  # it has been sent
 
     async def _run_exchange(self, exchange: Exchange, begun: Handover | None = None) -> bool:
         """Run one to its end; True when the connection goes on."""

@@ -138,6 +138,15 @@ class Downstream(Protocol):
         """
         ...
 
+    def take_head(self, kind: int, *, keeps: bool) -> None:
+        """Another driver has sent the head of a final response with a body of that *kind*; parts follow.
+        *keeps*: as the head has told the client."""
+        ...
+
+    async def send_rest(self, data: bytes) -> None:
+        """Send what another driver has written of the response and could not send."""
+        ...
+
     async def flush(self) -> None:
         """Send what ``send_head_nowait`` could not; as long as the client takes some of it."""
         ...

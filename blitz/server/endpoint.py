@@ -10,27 +10,25 @@ upstream from which that is to be feared gets ``reuse = false`` or ``"client"``.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
 import os
 import random
 import select
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import trio
-from trio.lowlevel import ParkingLot, wait_writable
+from trio.lowlevel import ParkingLot
 
 from blitz._native import ffi, lib
 from blitz.errors import InternalError, ShortageError, UpstreamError
 from blitz.routing.balance import in_turn
 
+from .connect import Dialer, why_not_connected
 from .health import EndpointHealth
-from .names import LookUp
 from .shortages import shortage
-from .stream import ByteStream, SocketStream, set_nodelay
+from .stream import ByteStream, SocketStream
 from .tls_stream import TlsError, TlsStream
 
 if TYPE_CHECKING:
@@ -129,9 +127,8 @@ class Endpoint:
 
     __slots__ = (
         "_connections",
+        "_dialer",
         "_host",
-        "_last_good",
-        "_look_up",
         "_lot",
         "_max_live",
         "_of_clients",
@@ -167,8 +164,7 @@ class Endpoint:
         self.proxy_protocol = proxy_protocol
         self.reuse: Reuse = reuse
         self._tls = tls
-        self._last_good: object = None
-        self._look_up = LookUp(address.host, address.port)
+        self._dialer = Dialer(address.host, address.port, address.path)
         self.name = str(address).encode()
         self.name_ptr = ffi.from_buffer("uint8_t[]", self.name)  # for exchanges: guests may ask for it
         native = lib.blitz_endpoint_new(0 if proxy_protocol or not reuse else max_idle, idle_timeout, max_age)
@@ -355,15 +351,12 @@ class Endpoint:
     async def _open(self, preface: bytes) -> ByteStream:
         address = self.address
         try:
-            if address.path:
-                stream = await _connect(socket.AF_UNIX, address.path)
-            else:
-                stream = await self._open_tcp(address.host, address.port)
+            stream = await self._dialer.dial()
         except OSError as exc:
             if number := shortage(exc):
                 why = os.strerror(number)
                 raise ShortageError(f"no connection to {address} can be made here: {why}", number) from exc
-            raise self._failed(f"cannot connect: {_reason(exc)}") from exc
+            raise self._failed(f"cannot connect: {why_not_connected(exc)}") from exc
         try:
             if preface:
                 await stream.send_rest(memoryview(preface))
@@ -383,27 +376,6 @@ class Endpoint:
         encrypted = tls.wrap(stream, self.address.host)
         await encrypted.do_handshake()
         return encrypted
-
-    async def _open_tcp(self, host: str, port: int) -> SocketStream:
-        """Connect to the first address of *host* that answers; the one that did last time is tried first.
-
-        An address that says nothing may use up its share of the time only: one of two that is gone costs
-        half of ``timeouts.connect``, once.
-        """
-        addresses = sorted(await self._look_up.addresses(), key=lambda one: one[1] != self._last_good)
-        last: OSError = OSError(errno.EADDRNOTAVAIL, f"no address for {host}")
-        for left, (family, sockaddr) in zip(range(len(addresses), 0, -1), addresses, strict=True):
-            patience = trio.current_effective_deadline() - trio.current_time()
-            with trio.move_on_after(patience / left if left > 1 else math.inf):
-                try:
-                    stream = await _connect(family, sockaddr)
-                except OSError as exc:
-                    last = exc
-                    continue
-                self._last_good = sockaddr
-                return stream
-            last = OSError(errno.ETIMEDOUT, "no answer")
-        raise last
 
 
 class Cluster:
@@ -437,34 +409,3 @@ class Cluster:
         """No new exchange uses it: see ``Endpoint.retire``."""
         for endpoint in self.endpoints:
             endpoint.retire()
-
-
-async def _connect(family: int, sockaddr: object) -> SocketStream:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        if family != socket.AF_UNIX:
-            set_nodelay(sock)
-        try:
-            sock.connect(sockaddr)  # type: ignore[arg-type]
-        except BlockingIOError:
-            await wait_writable(sock)
-            failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if failed:
-                raise OSError(failed, errno.errorcode.get(failed, "error")) from None
-    except BaseException:
-        sock.close()
-        raise
-    return SocketStream(sock)
-
-
-def _reason(exc: OSError) -> str:
-    if isinstance(exc, socket.gaierror):
-        return f"name not resolved ({exc.strerror})"
-    return {
-        errno.ECONNREFUSED: "connection refused",
-        errno.EHOSTUNREACH: "no route to host",
-        errno.ENETUNREACH: "network unreachable",
-        errno.ENOENT: "no such socket file",
-        errno.EACCES: "permission denied",
-    }.get(exc.errno or 0, exc.strerror or str(exc))

@@ -13,9 +13,9 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, PluginError, PluginReroute, PluginSuspended, UpstreamError
+from blitz.filters import FilterRun
 from blitz.http.body import body_reader, length_reader
 from blitz.http.rules import field_value
-from blitz.wasm.chain import ChainRun
 
 from .heads import span_bytes
 from .rate import MinRate
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Exchange"]
 
 _NONE = lib.BLITZ_BODY_NONE
+_CHUNKED = lib.BLITZ_BODY_CHUNKED
 _EXPECT = lib.BLITZ_HEAD_EXPECT_CONTINUE
 
 
@@ -48,7 +49,7 @@ class Exchange:
         peer: the client; behind a trusted proxy it may be another one for each request.
         body: the request's body; None when it has none.
         collected: what of the body a plugin made us collect.
-        chain_run: the plugins' way; None without plugins.
+        chain_run: its way through the filters; None without any.
         upstream: the try that runs.
         endpoint: the last one that was tried; tries: how many times one was.
         upload: the task that sends the rest of the body.
@@ -112,7 +113,7 @@ class Exchange:
         self._continue_sent = False
         self.collected: bytes | None = None
         self.body = self._incoming(request, begun)
-        self.chain_run: ChainRun | None = None
+        self.chain_run: FilterRun | None = None
         self.entry: RouteEntry | None = None
         self.upstream: Upstream | None = None
         self.endpoint: Endpoint | None = None
@@ -155,17 +156,25 @@ class Exchange:
     def take_over(self, begun: Handover) -> None:
         """What the fast path has decided, and the plugins and the endpoint that it has asked, are this
         exchange's."""
-        entry = begun.entry
+        entry, stream = begun.entry, begun.stream
         if entry is None:
             return
         self.entry = entry if not entry.is_before else None
-        if entry.chain.pools:
-            self.take_run(ChainRun(entry.chain, self.cdata, trio.current_time, begun=True))
+        if entry.filter.wants:
+            self.take_run(entry.filter.begin(self.cdata, trio.current_time, begun=True))
         if begun.upstream is not None:
-            upstreams = self.resources.upstreams
-            self.upstream = upstreams.adopt(begun.upstream, begun.answer, begun.answer_size)
-            self.endpoint = begun.upstream.endpoint
+            received = begun.answer if stream is None else None
+            self.upstream = self.resources.upstreams.adopt(begun.upstream, received, begun.answer_size)
+        self.endpoint = begun.endpoint
+        if self.endpoint is not None:
             self.tries = 1
+        if stream is not None and stream.is_response:
+            self.head_sent = True
+            self.status = self.cdata.response.status
+            kind = lib.blitz_body_framing(stream.body.kind, self.request.minor)
+            self.downstream.take_head(kind, keeps=not stream.closes)
+            if self.line is not None:
+                self.line.sent = stream.body.received
 
     def take_route(self, entry: RouteEntry, *, moved: bool = False) -> None:
         """*entry* is the route; *moved*: plugins have led it there."""
@@ -174,7 +183,7 @@ class Exchange:
         if self.story is not None and entry is not known:
             self.story.route(entry, moved=moved)
 
-    def take_run(self, run: ChainRun) -> None:
+    def take_run(self, run: FilterRun) -> None:
         """*run* is the plugins' way."""
         self.chain_run = run
         run.on_fault = self.note_fault

@@ -14,7 +14,7 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientGone, PluginLoadError
-from blitz.wasm.chain import PENDING, ChainRun
+from blitz.filters import PENDING, Waited
 from blitz.wasm.instance import Instance
 from blitz.wasm.kinds import how_to_build_a_reactor
 from blitz.wasm.logs import emit_log
@@ -37,7 +37,7 @@ class Client(Protocol):
         ...
 
 
-async def drive(run: ChainRun, turns: GuestTurns, client: Client | None = None) -> int:
+async def drive(run: Waited, turns: GuestTurns, client: Client | None = None) -> int:
     """Resume the pending guest until its hook is done or its deadline has passed.
 
     Args:
@@ -79,7 +79,7 @@ async def drive(run: ChainRun, turns: GuestTurns, client: Client | None = None) 
         run.left -= now - began
 
 
-async def wait_for_instance(run: ChainRun) -> None:
+async def wait_for_instance(run: Waited) -> None:
     """Wait until an instance of the plugin that the chain needs may be free.
 
     Raises:

@@ -184,6 +184,13 @@ class H1Downstream:
         response, size = cdata.response, cdata.new_body.len
         return int(lib.blitz_frame_local_response(self._options, cdata.request, response, size, 0))
 
+    def take_head(self, kind: int, *, keeps: bool) -> None:
+        self._options.body = kind
+        self.keeps = keeps
+
+    async def send_rest(self, data: bytes) -> None:
+        await self._send_rest(memoryview(data))
+
     async def send_last(self, cdata: Any, size: int) -> None:
         """Send it, with *size* bytes of its body; nothing bounds the time but the caller."""
         if not self._begin(cdata.response, cdata.new_body.ptr, size):

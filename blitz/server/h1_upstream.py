@@ -180,12 +180,9 @@ class H1Upstream:
             raise UpstreamError(what, retryable=untouched, cause=RESET)
         return got
 
-    @property
-    def arrived(self) -> int:
-        return self._buffer.end - self._buffer.start if self._buffer is not None else 0
-
     def body(self, reader: BodyReader, timer: Timer) -> IncomingBody:
-        assert self._buffer is not None
+        if self._buffer is None:  # another driver has read the head
+            self._buffer = self._resources.buffers.take()
         patience = self._runtime.timeouts.response_idle
         parts = self._resources.parts
         self._body = IncomingBody(reader, self._buffer, self._stream, parts, timer, patience, "answer body")

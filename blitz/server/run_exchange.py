@@ -13,14 +13,16 @@ import trio
 
 from blitz._native import lib
 from blitz.errors import ClientError, PluginError, PluginReroute, ShortageError, UpstreamError
+from blitz.filters import ANSWER, FilterRun
+from blitz.http.body import length_reader
 from blitz.http.rules import HOP_COUNTED, take_hop
-from blitz.wasm.chain import ANSWER, ChainRun
 
 from .ask_plugins import ask_about_request
 from .deadline import TICK
 from .route import find_route, moved_to
 from .send_local import send_as_last_hop, send_begun, send_error, send_from_plugin, send_reply
-from .send_request import forward, go_on_with_response
+from .send_request import forward
+from .send_response import go_on_with_body, relay
 from .story import Story
 
 if TYPE_CHECKING:
@@ -68,10 +70,10 @@ def _bound_time(exchange: Exchange) -> None:
 async def _from_start(exchange: Exchange) -> bool:
     _check_size(exchange)
     before, only = exchange.runtime.before, exchange.runtime.router.only
-    if before.pools:
+    if before.wants:
         if only is not None:
             exchange.take_route(only)  # there is nothing to choose
-        first = ChainRun(before, exchange.cdata, trio.current_time)
+        first = before.begin(exchange.cdata, trio.current_time)
         if await ask_about_request(exchange, first) == ANSWER:
             return await send_from_plugin(exchange)
     return await _choose_route(exchange)
@@ -82,9 +84,9 @@ async def _choose_route(exchange: Exchange) -> bool:
     entry = _find_route(exchange)
     run = exchange.chain_run
     if run is not None:
-        run.extend(entry.chain)
-    elif entry.chain.pools:
-        run = ChainRun(entry.chain, exchange.cdata, trio.current_time)
+        run.extend(entry.filter)
+    elif entry.filter.wants:
+        run = entry.filter.begin(exchange.cdata, trio.current_time)
     return await _through(exchange, entry, run)
 
 
@@ -93,8 +95,15 @@ async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
     exchange.take_over(begun)
     if begun.is_local:
         return await send_begun(exchange, begun.failed, begun.step)
+    if begun.stream is not None:
+        if exchange.body is not None:
+            exchange.body.buffered()  # it has been sent
+        return await go_on_with_body(exchange, begun.stream)
+    if begun.answer_failed:
+        raise length_reader(0, UpstreamError).failure(begun.answer_failed)
     if begun.answer_size:
-        return await go_on_with_response(exchange, begun)
+        assert exchange.upstream is not None
+        return await relay(exchange, exchange.upstream, begun)
     entry = begun.entry
     assert entry is not None
     if entry.is_before:
@@ -109,7 +118,7 @@ async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
 
 
 async def _through(
-    exchange: Exchange, entry: RouteEntry, run: ChainRun | None, begun_step: int | None = None
+    exchange: Exchange, entry: RouteEntry, run: FilterRun | None, begun_step: int | None = None
 ) -> bool:
     """Ask the plugins of *entry*, and of the routes that they lead to; then do what the last one says."""
     while run is not None:
@@ -120,7 +129,7 @@ async def _through(
             break
         # An end is certain: only plugins that have not run yet run now, and only they can move it again.
         entry, begun_step = moved, None
-        run.join(entry.chain)
+        run.join(entry.filter)
     return await _serve(exchange, entry)
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from blitz._native import ffi
+from blitz.config.model import Timeouts
 from blitz.config.resolved import Resolved, ResolvedRoute
+from blitz.filters import Filter
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
@@ -34,7 +36,8 @@ class RouteEntry:
     Attributes:
         name: for logs and guests; name_text points into it.
         name_text: cffi ``blitz_text``.
-        chain: begins with the plugins that run before routing.
+        chain: its plugins, those that run before routing first; what the fast path asks.
+        filter: what exchanges of the general path ask: the chain.
         cluster: None when ``answer`` gives the answer at once.
         short_route: cffi ``blitz_fast_route *`` if its exchanges may take the fast path (``fast_path.py``).
         is_before: no route, but what runs before one is chosen, for the fast path.
@@ -43,6 +46,7 @@ class RouteEntry:
     name: bytes
     name_text: Any
     chain: Chain
+    filter: Filter
     cluster: Cluster | None
     answer: Handler | None = None
     short_route: Any = None
@@ -156,13 +160,13 @@ def _entry(
     chain = Chain([pools[plugin] for plugin in route.plugins])
     short = _is_short(chain)
     cluster = clusters[route.upstream] if route.answer is None else None
-    short_route = _short_route(text[0], chain, cluster, resolved.timeouts.first_byte) if short else None
+    short_route = _short_route(text[0], chain, cluster, resolved.timeouts) if short else None
     if route.answer is None:
-        return RouteEntry(name, text[0], chain, cluster, short_route=short_route)
+        return RouteEntry(name, text[0], chain, chain, cluster, short_route=short_route)
     reply = Reply(route.answer.status, route.answer.body.encode())
     if short_route is not None and handler is None:
         _tell_reply(short_route, reply)
-    return RouteEntry(name, text[0], chain, None, handler or (lambda request: reply), short_route)
+    return RouteEntry(name, text[0], chain, chain, None, handler or (lambda request: reply), short_route)
 
 
 def _is_short(chain: Chain) -> bool:
@@ -174,12 +178,12 @@ def _before_entry(before: Chain) -> RouteEntry | None:
     if not before.pools or not _is_short(before):
         return None
     text = ffi.new("blitz_text *")
-    route = _short_route(text[0], before, None, 0.0)
+    route = _short_route(text[0], before, None, Timeouts())
     route.before = 1
-    return RouteEntry(b"", text[0], before, None, short_route=route, is_before=True)
+    return RouteEntry(b"", text[0], before, before, None, short_route=route, is_before=True)
 
 
-def _short_route(name: Any, chain: Chain, cluster: Cluster | None, first_byte: float) -> Any:
+def _short_route(name: Any, chain: Chain, cluster: Cluster | None, timeouts: Timeouts) -> Any:
     route = ffi.new("blitz_fast_route *")
     route.id = next(_ids)
     route.pools = chain.native
@@ -189,7 +193,9 @@ def _short_route(name: Any, chain: Chain, cluster: Cluster | None, first_byte: f
     if cluster is not None:
         route.cluster = cluster.native
     route.name = name
-    route.first_byte = first_byte
+    route.first_byte = timeouts.first_byte
+    route.response_idle = timeouts.response_idle
+    route.send_idle = timeouts.send_idle
     _kept_for[route] = (chain, cluster)
     return route
 

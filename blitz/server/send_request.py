@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .fast_path import Handover
     from .upstream import Upstream
 
-__all__ = ["forward", "go_on_with_response"]
+__all__ = ["forward"]
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
@@ -85,12 +85,6 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
             if exchange.story is not None:
                 exchange.story.again(error)
     return await relay(exchange, upstream)
-
-
-async def go_on_with_response(exchange: Exchange, begun: Handover) -> bool:
-    """The fast path has read the response's head, and asked some of the plugins about it: as ``forward``."""
-    assert exchange.upstream is not None
-    return await relay(exchange, exchange.upstream, begun.step)
 
 
 def _first_part(exchange: Exchange) -> FirstPart:

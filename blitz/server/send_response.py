@@ -8,7 +8,7 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, UpstreamError
-from blitz.http.body import body_reader, length_reader
+from blitz.http.body import BodyReader, body_reader
 from blitz.http.rules import field_value
 
 from .ask_plugins import ask_about_response
@@ -18,14 +18,16 @@ from .tunnel import tunnel
 if TYPE_CHECKING:
     from .body_stream import IncomingBody
     from .exchange import Exchange
+    from .fast_path import Handover, Stream
     from .upstream import Upstream
 
-__all__ = ["read_response_head", "relay"]
+__all__ = ["go_on_with_body", "read_response_head", "relay"]
 
 NULL = ffi.NULL
 _KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
 
 RESET = "upstream_reset"
+RESET_IN_BODY = "connection reset in the answer's body"
 SWITCHING = 101
 
 
@@ -65,18 +67,18 @@ def _why_aborted(exchange: Exchange) -> BlitzError:
     return exchange.upload.error
 
 
-async def relay(exchange: Exchange, upstream: Upstream, begun_step: int | None = None) -> bool:
+async def relay(exchange: Exchange, upstream: Upstream, begun: Handover | None = None) -> bool:
     """Ask the plugins about the response and send it on; True when the client's connection stays.
 
     Args:
-        begun_step: what the fast path has come to, if it has asked plugins: then all of the body lies behind
-            the head, and what the head says of it may be theirs.
+        begun: the fast path has read the head, and asked some of the plugins: what it says of its body may be
+            theirs.
     """
     response = exchange.cdata.response
-    if begun_step is None and response.status == SWITCHING:
+    if begun is None and response.status == SWITCHING:
         return await _switch(exchange, upstream)
-    if begun_step is not None:
-        reader = length_reader(upstream.arrived, UpstreamError)
+    if begun is not None:
+        reader = BodyReader(begun.answer_body, UpstreamError)
     else:
         limits = exchange.runtime.limits
         reader = body_reader(
@@ -92,7 +94,7 @@ async def relay(exchange: Exchange, upstream: Upstream, begun_step: int | None =
     collected = None
     run = exchange.chain_run
     if run is not None and run.has_response:
-        collected = await ask_about_response(exchange, run, body, begun_step)
+        collected = await ask_about_response(exchange, run, body, begun.step if begun is not None else None)
     if exchange.cdata.body_edited:
         if line is not None:
             line.answer = None
@@ -101,6 +103,34 @@ async def relay(exchange: Exchange, upstream: Upstream, begun_step: int | None =
         keep = await _send_on(exchange, body, collected)
     _end_try(exchange, upstream, body)
     return keep
+
+
+async def go_on_with_body(exchange: Exchange, stream: Stream) -> bool:
+    """The fast path has sent the head and what came of the body: as ``relay``.
+
+    Raises: what ended it there.
+    """
+    upstream, downstream = exchange.upstream, exchange.downstream
+    reader = BodyReader(stream.body, UpstreamError)
+    if stream.failed == lib.BLITZ_STREAM_SOURCE:
+        raise UpstreamError(RESET_IN_BODY, cause=RESET)
+    if stream.failed == lib.BLITZ_STREAM_SINK:
+        raise trio.BrokenResourceError("socket connection broken")
+    if stream.failed:
+        raise reader.failure(stream.failed)
+    if stream.unsent:
+        await downstream.send_rest(stream.unsent)
+    if upstream is None:  # it has said all
+        return downstream.keeps
+    body = upstream.body(reader, downstream.timer)
+    body.received = stream.body.received
+    if exchange.line is not None:
+        exchange.line.sent = 0
+        exchange.line.answer = body
+    if not body.done:
+        await _send_parts(exchange, body)
+    _end_try(exchange, upstream, body)
+    return downstream.keeps
 
 
 async def _send_on(exchange: Exchange, body: IncomingBody, collected: bytes | None) -> bool:
@@ -142,7 +172,7 @@ def _why_cut(exchange: Exchange, exc: Exception) -> BlitzError:
     """What it means that the upstream's side broke in the body."""
     if isinstance(exc, trio.ClosedResourceError):
         return _why_aborted(exchange)
-    return UpstreamError("connection reset in the answer's body", cause=RESET)
+    return UpstreamError(RESET_IN_BODY, cause=RESET)
 
 
 def _end_try(exchange: Exchange, upstream: Upstream, body: IncomingBody) -> None:

@@ -94,13 +94,8 @@ class Upstream(Protocol):
         """
         ...
 
-    @property
-    def arrived(self) -> int:
-        """Bytes that came behind the head."""
-        ...
-
     def body(self, reader: BodyReader, timer: Timer) -> IncomingBody:
-        """The body of the final response; its first bytes came with the head."""
+        """The body of the final response; what came of it with the head is there."""
         ...
 
     def switch(self) -> tuple[ByteStream, bytes]:

@@ -2,15 +2,8 @@
 
 Theory of operation. ``native/chain.c`` runs the hooks, and says which instance runs them, in which order,
 and what a verdict means; it stops at a step. What a step needs of Python is done here: starting an
-instance, log lines, faults and failure policies, quarantine. ``ChainRun.request`` and ``ChainRun.response``
-return one of
-
-    CONTINUE       every hook let the message pass; the edits are in the exchange's head
-    ANSWER         a request hook answered: the exchange's response head and new_body are the answer
-    PENDING        a guest used up its time slice, or its turn has not come: let others run, then ``resume``
-    NEED_BODY      the next plugin reads the body of the message in hand: put it into the exchange,
-                   set ``body_ready``, call the same method again
-    NEED_INSTANCE  every instance of ``needed`` is busy: wait for one, call again
+instance, log lines, faults and failure policies, quarantine. To exchanges it is a filter, and its steps are
+what ``blitz/filters.py`` says.
 
 A fault ends in the plugin's failure policy: *open* discards the edits and goes on with the next
 plugin, *closed* raises the PluginError. Either way the instance is gone.
@@ -24,18 +17,13 @@ from typing import Any
 
 from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginError, PluginSuspended, PluginTimeout, PluginVerdict
+from blitz.filters import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, Filter
 
 from .instance import Instance
 from .logs import emit_log
 from .pool import PluginPool
 
 __all__ = ["ANSWER", "CONTINUE", "NEED_BODY", "NEED_INSTANCE", "PENDING", "Chain", "ChainRun", "emit_log_of"]
-
-CONTINUE: int = lib.BLITZ_CHAIN_CONTINUE
-ANSWER: int = lib.BLITZ_CHAIN_ANSWER
-PENDING: int = lib.BLITZ_CHAIN_PENDING
-NEED_BODY: int = lib.BLITZ_CHAIN_NEED_BODY
-NEED_INSTANCE: int = lib.BLITZ_CHAIN_NEED_INSTANCE
 
 _SUSPENDED = lib.BLITZ_CHAIN_SUSPENDED
 _STARTED = lib.BLITZ_CHAIN_STARTED
@@ -64,6 +52,15 @@ class Chain:
         self.edits_answers = any(
             pool.plugin.needs_response_body and pool.plugin.writes_body for pool in pools
         )
+
+    @property
+    def wants(self) -> bool:
+        """There are plugins in it."""
+        return bool(self.pools)
+
+    def begin(self, exchange: Any, now: Callable[[], float], *, begun: bool = False) -> ChainRun:
+        """One exchange's way through it: see ``Filter``."""
+        return ChainRun(self, exchange, now, begun=begun)
 
 
 class ChainRun:
@@ -131,15 +128,17 @@ class ChainRun:
 
     # -- request phase
 
-    def extend(self, chain: Chain) -> None:
+    def extend(self, chain: Filter) -> None:
         """Go on with the rest of another chain that begins with the plugins run so far."""
+        assert isinstance(chain, Chain)
         self._chain = chain
         _check(lib.blitz_chain_extend(self._exchange, chain.native, len(chain.pools)))
         # Its plugins may take more of the body than what was collected for the first ones.
         self.body_ready = bool(self._exchange.body_edited)
 
-    def join(self, chain: Chain) -> None:
+    def join(self, chain: Filter) -> None:
         """All have run: go on with those of another chain that have not, each once."""
+        assert isinstance(chain, Chain)
         pools = self._chain.pools
         self.extend(Chain([*pools, *(pool for pool in chain.pools if pool not in pools)]))
 

@@ -64,7 +64,7 @@ static void play(int kind, bool chunked, uint64_t *seed)
     for (size_t at = 0; !pipe.body.done;) {
         size_t n = 1 + next_random(seed) % (next_random(seed) & 1 ? 9 : 3000);
         n = n < wire.len - at ? n : wire.len - at;
-        n = n < blitz_pipe_room(&pipe) ? n : blitz_pipe_room(&pipe);
+        n = n < blitz_pipe_room(&pipe, false) ? n : blitz_pipe_room(&pipe, false);
         MUST(n > 0 || kind == BLITZ_BODY_CLOSE, "the body does not end");
         memcpy(part + BLITZ_PART_HEADROOM, wire.bytes + at, n);
         MUST(blitz_pipe_fill(&pipe, part, n) == 0, "fill");

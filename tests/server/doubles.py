@@ -7,7 +7,7 @@ told. Whatever runs between them is the real thing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import trio
@@ -15,9 +15,11 @@ import trio.testing
 
 from blitz._native import ffi, lib
 from blitz.config import Config, Route, Timeouts, Upstream, resolve
-from blitz.errors import BlitzError, UpstreamError
+from blitz.errors import BlitzError, PluginError, UpstreamError
+from blitz.filters import ANSWER, CONTINUE, NEED_BODY, Filter
 from blitz.http.body import BodyReader
 from blitz.http.buffer import Buffer
+from blitz.routing.match import Router, Rule
 from blitz.server.body_stream import IncomingBody
 from blitz.server.deadline import Timer
 from blitz.server.endpoint import Endpoint, UpstreamConnection
@@ -87,6 +89,7 @@ class MemoryDownstream:
         self.gone = False
         self.late: BlitzError | None = None
         self.surplus = b""
+        self._options: Any = ffi.new("blitz_write_options *")
         self.buffer = Buffer()
         self.buffer.view[: len(data)] = data
         self.buffer.end = len(data)
@@ -132,24 +135,31 @@ class MemoryDownstream:
         self._check()
         self.told.append(Head(response.status, fields_of(response)))
 
-    def send_head_nowait(
-        self,
-        response: Any,
-        kind: int,
-        content_length: int,
-        first: Any,
-        size: int,
-        *,
-        last: bool,
-        request_read: bool,
-    ) -> bool:
+    def frame(self, response: Any, *, request_read: bool) -> bool:
+        has_content = lib.blitz_frame_response(self._options, self.cdata.request, response, request_read)
+        self.keeps = not self._options.close
+        return bool(has_content)
+
+    def frame_local(self, response: Any, size: int, *, request_read: bool) -> int:
+        sent = lib.blitz_frame_local_response(self._options, self.cdata.request, response, size, request_read)
+        self.keeps = not self._options.close
+        return int(sent)
+
+    def send_head_nowait(self, response: Any, first: Any, size: int, *, last: bool) -> bool:
         self._check()
-        self.told.append(Head(response.status, fields_of(response), KINDS[kind], content_length))
+        options = self._options
+        head = Head(response.status, fields_of(response), KINDS[options.body], options.content_length)
+        self.told.append(head)
         if size:
             self.received.append(ffi.buffer(first, size)[:])
         self.finished = last
-        self.keeps = request_read
         return True
+
+    def take_head(self, kind: int, *, keeps: bool) -> None:
+        raise AssertionError("there is no fast path")
+
+    async def send_rest(self, data: bytes) -> None:
+        raise AssertionError("there is no fast path")
 
     async def flush(self) -> None:
         raise AssertionError("it has taken everything")
@@ -212,8 +222,8 @@ class MemoryUpstream:
         timer: Timer,
     ) -> int:
         options = forwarding.options
-        options.body, options.content_length, options.first_is_last = kind, content_length, last
-        written = self.resources.write_head(request, options, ffi.NULL, 0)
+        options.body, options.content_length, options.first_is_last = kind, content_length, False
+        written = self.resources.write_head(request, options, ffi.NULL, 0)  # the body is kept apart
         self.lines = bytes(self.resources.scratch.view[:written]).partition(b"\r\n\r\n")[0].split(b"\r\n")
         if size:
             self.sent.append(ffi.buffer(first, size)[:])
@@ -247,10 +257,6 @@ class MemoryUpstream:
                 raise UpstreamError("it has ended", retryable=not self._heads and not buffer.end)
             buffer.end += got
 
-    @property
-    def arrived(self) -> int:
-        return self._buffer.end - self._buffer.start
-
     def body(self, reader: BodyReader, timer: Timer) -> IncomingBody:
         patience = self.resources.runtime.timeouts.response_idle
         parts = self.resources.parts
@@ -276,6 +282,98 @@ class MemoryUpstream:
     def _close(self) -> None:
         self._ours.send_stream.close()
         self._ours.receive_stream.close()
+
+
+class PythonFilter:
+    """A filter that refuses requests whose body has a word, and signs responses.
+
+    Attributes:
+        seen: (what, body) of what it looked at.
+    """
+
+    wants = True
+
+    def __init__(self, word: bytes = b"", *, reads: bool = True) -> None:
+        self.word = word
+        self.reads = reads
+        self.seen: list[tuple[str, bytes]] = []
+
+    def begin(self, exchange: Any, now: Callable[[], float], *, begun: bool = False) -> PythonFilterRun:
+        return PythonFilterRun(self, exchange)
+
+
+class PythonFilterRun:
+    """It never waits for anything but a body."""
+
+    needed: Any = None
+    timeout = 1.0
+    is_due = False
+    has_response = True
+    edits_answers = False
+    pending_plugin = "python"
+
+    def __init__(self, owner: PythonFilter, exchange: Any) -> None:
+        self._owner = owner
+        self._exchange = exchange
+        self._answered = False
+        self.left = 1.0
+        self.changed = self.body_ready = False
+        self.on_fault: Callable[[PluginError], object] | None = None
+        self.on_verdict: Callable[[str, str, str], object] | None = None
+
+    def _body(self) -> bytes:
+        text = self._exchange.body
+        return ffi.buffer(text.ptr, text.len)[:] if text.len else b""
+
+    def request(self) -> int:
+        if self._owner.reads and not self.body_ready:
+            return NEED_BODY
+        body = self._body() if self._owner.reads else b""
+        self._owner.seen.append(("request", body))
+        if not self._owner.word or self._owner.word not in body:
+            return CONTINUE
+        self._answered = True
+        lib.blitz_head_start_response(self._exchange.response, 403, ffi.NULL, 0, 1)
+        self._exchange.new_body.len = 0
+        return ANSWER
+
+    def begin_response(self) -> None:
+        self.body_ready = False
+
+    def begin_local_response(self) -> None:
+        self.body_ready = True
+        self._exchange.body = self._exchange.new_body
+
+    def response(self) -> int:
+        if self._answered:
+            return CONTINUE
+        if self._owner.reads and not self.body_ready:
+            return NEED_BODY
+        self._owner.seen.append(("response", self._body()))
+        lib.blitz_head_add(self._exchange.response, b"x-signed", 8, b"yes", 3)
+        return CONTINUE
+
+    def see_to(self, step: int) -> int:
+        return step
+
+    def wanted_body_size(self, *, response: bool) -> tuple[int, bool]:
+        return 1024, False
+
+    def extend(self, chain: Filter) -> None:
+        raise AssertionError("nothing runs before it")
+
+    join = extend
+
+    def resume(self) -> int:
+        raise AssertionError("it is never pending")
+
+    time_out = resume
+
+    def give_up(self) -> PluginError:
+        raise AssertionError("it is never waited for")
+
+    def close(self) -> None:
+        return
 
 
 Script = Callable[[MemoryUpstream], Awaitable[None]]
@@ -347,6 +445,12 @@ class InMemory:
         self.upstreams = self.resources.upstreams = MemoryUpstreams(self.resources, nursery, script, kept)
         self._nursery = nursery
         nursery.start_soon(self.resources.wheel.run)
+
+    def filter_with(self, filter: Filter) -> None:
+        """Every route asks *filter* instead of plugins."""
+        entry = self.runtime.router.only
+        assert entry is not None
+        self.runtime.router = Router([Rule(b"", b"/", replace(entry, filter=filter))])
 
     def client(self, data: bytes) -> MemoryDownstream:
         """One that has sent *data*, a head and what follows it."""

@@ -12,7 +12,7 @@ import trio.testing
 from blitz.config import Answer, Http, Route, Timeouts
 from blitz.errors import UpstreamError
 
-from .doubles import Head, InMemory, MemoryUpstream, Script
+from .doubles import Head, InMemory, MemoryUpstream, PythonFilter, Script
 
 GET = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n"
 
@@ -226,3 +226,36 @@ async def test_every_endpoint_is_tried_until_one_takes_the_connection(nursery: t
         else:
             assert client.final.status == 200
             assert test.upstreams.refuse.issuperset(test.upstreams.asked[:-1])
+
+
+POST = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\n"
+ABCDEF = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc"
+
+
+@pytest.mark.parametrize("reads", [False, True])
+async def test_a_filter_need_not_be_a_plugin(nursery: trio.Nursery, reads: bool) -> None:
+    test = InMemory(nursery, saying(ABCDEF, b"def"))
+    looking = PythonFilter(b"evil", reads=reads)
+    test.filter_with(looking)
+    client = test.client(POST + b"is ")
+
+    async def rest() -> None:
+        await client.client.send_all(b"go!")
+
+    nursery.start_soon(rest)
+    _, keep = await test.run(client)
+    assert keep
+    assert looking.seen == [("request", b"is go!" * reads), ("response", b"abcdef" * reads)]
+    assert (client.final.status, client.final.fields[b"x-signed"]) == (200, b"yes")
+    assert b"".join(client.received) == b"abcdef"
+    assert b"".join(test.upstreams.tries[0].sent) == b"is go!"
+
+
+async def test_a_filter_that_answers_spares_the_upstream(nursery: trio.Nursery) -> None:
+    test = InMemory(nursery, saying())
+    test.filter_with(PythonFilter(b"evil"))
+    client = test.client(POST + b"!evil!")
+    _, keep = await test.run(client)
+    assert (client.final.status, keep) == (403, True)
+    assert b"x-signed" not in client.final.fields
+    assert not test.upstreams.tries

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-import blitz.server.connection
+import blitz.server.serving
 from blitz.config import Limits, Timeouts, Upstream
 
 from .harness import Served, answering, rig
@@ -397,7 +397,7 @@ async def test_a_fault_of_ours_at_the_end_of_a_connection_stays_there(
     async def broken(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(blitz.server.connection, "error_answer", broken)
+    monkeypatch.setattr(blitz.server.serving, "_send_last", broken)
     async with rig(parser=parser) as test:
         bad = await test.connect()
         await bad.send(b"no request\r\n\r\n")

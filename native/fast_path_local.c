@@ -8,6 +8,8 @@ static int send_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report
     blitz_text date = {fast->face.date, fast->face.date_len};
     int32_t answered = at->answered;
     blitz_io io;
+    if (at->streamed)                               /* the request has not been read: the connection ends */
+        return fast_hand_local_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
     int64_t left = blitz_step_answer_locally(fast_link(fast, fd), exchange, exchange->new_body, date,
                                              !fast->face.draining, fast->scratch, &io);
     if (left == BLITZ_IO_ODD)

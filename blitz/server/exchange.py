@@ -14,7 +14,7 @@ import trio
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, PluginError, PluginReroute, PluginSuspended, UpstreamError
 from blitz.filters import FilterRun
-from blitz.http.body import body_reader, length_reader
+from blitz.http.body import BodyReader, body_reader
 from blitz.http.rules import field_value
 
 from .heads import span_bytes
@@ -129,13 +129,15 @@ class Exchange:
     def _incoming(self, request: Any, begun: Handover | None) -> IncomingBody | None:
         """The request's body as the client sent it, whatever plugins have set since; None: it has none."""
         found = begun if begun is not None and begun.decided else None
-        if (found is not None and found.body_size < 0) or (found is None and request.body == _NONE):
+        if (found is not None and found.body is None) or (found is None and request.body == _NONE):
             return None
         limits, timeouts = self.runtime.limits, self.runtime.timeouts
         owes = limits.min_body_rate and timeouts.body_grace
         rate = MinRate(limits.min_body_rate, timeouts.body_grace) if owes else None
+        if rate is not None and found is not None:
+            rate.cdata = found.body_rate
         if found is not None:
-            reader = length_reader(found.body_size, ClientError)
+            reader = BodyReader(found.body, ClientError)
         else:
             reader = body_reader(
                 request,
@@ -144,7 +146,9 @@ class Exchange:
                 max_chunk_line=limits.max_chunk_line_size,
                 max_trailers=limits.max_trailer_size,
             )
-        return self.downstream.body(reader, rate)
+        body = self.downstream.body(reader, rate)
+        body.received = reader.received
+        return body
 
     @property
     def request_id(self) -> str:
@@ -163,8 +167,10 @@ class Exchange:
         if entry.filter.wants:
             self.take_run(entry.filter.begin(self.cdata, trio.current_time, begun=True))
         if begun.upstream is not None:
-            received = begun.answer if stream is None else None
-            self.upstream = self.resources.upstreams.adopt(begun.upstream, received, begun.answer_size)
+            received = None if stream is not None and stream.is_response else begun.answer
+            chunked = stream is not None and stream.chunked
+            upstreams = self.resources.upstreams
+            self.upstream = upstreams.adopt(begun.upstream, received, begun.answer_size, chunked=chunked)
         self.endpoint = begun.endpoint
         if self.endpoint is not None:
             self.tries = 1

@@ -67,11 +67,13 @@ class H1Upstream:
         self.endpoint: Endpoint = connection.endpoint
         self.used = connection.used
 
-    def go_on(self, received: Buffer, head_size: int) -> None:
+    def go_on(self, received: Buffer | None, head_size: int, *, chunked: bool) -> None:
         """See ``Upstreams.adopt``."""
+        self._chunked = chunked
         self._buffer = received
-        received.start = head_size
-        self._heads = 1 if head_size else 0
+        if received is not None:
+            received.start = head_size
+            self._heads = 1 if head_size else 0
 
     # -- the request
 
@@ -234,8 +236,9 @@ class H1Upstreams:
         connection = await endpoint.connect(timeout, owner, preface)
         return H1Upstream(self._resources, self._resting, connection)
 
-    def adopt(self, connection: UpstreamConnection, received: Buffer | None, head_size: int) -> H1Upstream:
+    def adopt(
+        self, connection: UpstreamConnection, received: Buffer | None, head_size: int, *, chunked: bool
+    ) -> H1Upstream:
         upstream = H1Upstream(self._resources, self._resting, connection)
-        if received is not None:
-            upstream.go_on(received, head_size)
+        upstream.go_on(received, head_size, chunked=chunked)
         return upstream

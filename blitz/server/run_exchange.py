@@ -94,13 +94,15 @@ async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
     """The fast path has run some plugins, and perhaps sent the request, or made a response."""
     exchange.take_over(begun)
     if begun.is_local:
-        return await send_begun(exchange, begun.failed, begun.step)
-    if begun.stream is not None:
+        return await send_begun(exchange, begun.error, begun.step)
+    if begun.stream is not None and begun.stream.is_response:
         if exchange.body is not None:
             exchange.body.buffered()  # it has been sent
         return await go_on_with_body(exchange, begun.stream)
-    if begun.answer_failed:
-        raise length_reader(0, UpstreamError).failure(begun.answer_failed)
+    if begun.failed and begun.upstream is None and exchange.body is not None:
+        raise exchange.body.reader.failure(begun.failed)
+    if begun.failed and begun.stream is None:
+        raise length_reader(0, UpstreamError).failure(begun.failed)
     if begun.answer_size:
         assert exchange.upstream is not None
         return await relay(exchange, exchange.upstream, begun)

@@ -194,6 +194,7 @@ def _short_route(name: Any, chain: Chain, cluster: Cluster | None, timeouts: Tim
         route.cluster = cluster.native
     route.name = name
     route.first_byte = timeouts.first_byte
+    route.body_idle = timeouts.body_idle
     route.response_idle = timeouts.response_idle
     route.send_idle = timeouts.send_idle
     _kept_for[route] = (chain, cluster)

@@ -15,12 +15,13 @@ from blitz.routing.balance import Tries
 from .heads import span_bytes
 from .proxy_protocol import write_header
 from .send_response import read_response_head, relay
-from .upload import Upload
+from .upload import Upload, failure
 
 if TYPE_CHECKING:
+    from .body_stream import IncomingBody
     from .endpoint import Cluster, Endpoint
     from .exchange import Exchange
-    from .fast_path import Handover
+    from .fast_path import Handover, Stream
     from .upstream import Upstream
 
 __all__ = ["forward"]
@@ -52,6 +53,7 @@ class FirstPart:
 
 
 NO_BODY = FirstPart(NULL, 0, True, _NONE, 0)
+_MORE = FirstPart(NULL, 0, False, _NONE, 0)  # the first part was sent, and is here no more
 
 
 async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None = None) -> bool:
@@ -61,7 +63,8 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
 
     Raises: UpstreamError; what the client's body raises.
     """
-    first = _first_part(exchange)
+    streamed = begun is not None and (begun.stream is not None or _has_passed(exchange))
+    first = _MORE if streamed else _first_part(exchange)
     tries: Tries[Endpoint] = Tries(cluster.order, repeatable=first.is_all and exchange.method in IDEMPOTENT)
     unsent = begun.unsent if begun is not None else None
     while True:
@@ -70,6 +73,9 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
         else:
             assert exchange.upstream is not None
             upstream = exchange.upstream
+            if begun is not None and begun.stream is not None:
+                _go_on_uploading(exchange, upstream, begun.stream)
+                begun = None
         try:
             if unsent is None:
                 await _send_request(exchange, cluster, upstream, first)
@@ -85,6 +91,29 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
             if exchange.story is not None:
                 exchange.story.again(error)
     return await relay(exchange, upstream)
+
+
+def _has_passed(exchange: Exchange) -> bool:
+    """The fast path has sent the body, part by part: none of it is here."""
+    return exchange.body is not None and exchange.body.received > 0
+
+
+def _go_on_uploading(exchange: Exchange, upstream: Upstream, stream: Stream) -> None:
+    """The fast path has sent the head and what came of the body.
+
+    Raises: what ended it there.
+    """
+    assert exchange.body is not None
+    error = failure(exchange.body, upstream, stream.failed)
+    if error is not None:
+        raise error
+    _upload(exchange, upstream, exchange.body, stream.unsent)
+
+
+def _upload(exchange: Exchange, upstream: Upstream, body: IncomingBody, unsent: bytes = b"") -> None:
+    wheel = exchange.resources.wheel
+    exchange.upload = Upload(wheel, body, upstream, exchange.upload_finished, unsent)
+    exchange.downstream.start_soon(exchange.upload.run)
 
 
 def _first_part(exchange: Exchange) -> FirstPart:
@@ -189,5 +218,4 @@ async def _send_request(exchange: Exchange, cluster: Cluster, upstream: Upstream
     if not first.is_all:
         await exchange.say_continue()
         assert exchange.body is not None
-        exchange.upload = Upload(exchange.resources.wheel, exchange.body, upstream, exchange.upload_finished)
-        downstream.start_soon(exchange.upload.run)
+        _upload(exchange, upstream, exchange.body)

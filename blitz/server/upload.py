@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from blitz._native import lib
 from blitz.errors import BlitzError, ClientError, ClientGone, UpstreamError
 
 from .deadline import Timer
+from .rate import too_slow
 from .upstream import SENDING
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from .deadline import DeadlineWheel
     from .upstream import Upstream
 
-__all__ = ["Upload"]
+__all__ = ["Upload", "failure"]
 
 
 class Upload:
@@ -37,6 +39,7 @@ class Upload:
         "_on_finished",
         "_scope",
         "_timer",
+        "_unsent",
         "_upstream",
         "error",
         "finished",
@@ -48,7 +51,10 @@ class Upload:
         body: IncomingBody,
         upstream: Upstream,
         on_finished: Callable[[], object],
+        unsent: bytes = b"",
     ) -> None:
+        """*unsent*: what goes before the rest of the body, as it is."""
+        self._unsent = unsent
         self._body = body
         self._upstream = upstream
         self._on_finished = on_finished
@@ -73,7 +79,7 @@ class Upload:
                 except BlitzError as exc:
                     self._fail(exc)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    self._fail(ClientGone("client connection broke in the request body"))
+                    self._fail(_gone())
         finally:
             self._ended = True
             self._timer.disarm()
@@ -85,10 +91,7 @@ class Upload:
             self._on_finished()
 
     def _late(self) -> BlitzError:
-        if self._timer.what == SENDING:
-            address = self._upstream.endpoint.address
-            return UpstreamError(f"{address}: took none of the request body for too long", status=504)
-        return ClientError("request body stalled", status=408)
+        return _untaken(self._upstream) if self._timer.what == SENDING else _stalled()
 
     def stop(self) -> None:
         """The response is over or failed: nobody needs the rest."""
@@ -97,6 +100,8 @@ class Upload:
     async def _pump(self) -> None:
         body, upstream = self._body, self._upstream
         body.use_timer(self._timer)
+        if self._unsent:
+            await upstream.send_rest(self._unsent, self._timer)
         takes = await upstream.splice(body, self._timer)
         while takes and not body.done:
             start, end = await body.next_part()
@@ -110,3 +115,32 @@ class Upload:
     def _fail(self, error: BlitzError) -> None:
         self.error = error
         self._upstream.abort()
+
+
+def failure(body: IncomingBody, upstream: Upstream, code: int) -> BlitzError | None:
+    """What ended a request's body on the fast path, BLITZ_BODY_* or BLITZ_STREAM_*; None: it goes on here."""
+    if code in (0, lib.BLITZ_STREAM_SINK):
+        return None
+    if code == lib.BLITZ_STREAM_SOURCE:
+        return _gone()
+    if code == lib.BLITZ_STREAM_STALLED:
+        return _stalled()
+    if code == lib.BLITZ_STREAM_UNTAKEN:
+        return _untaken(upstream)
+    if code == lib.BLITZ_STREAM_SLOW:
+        assert body.rate is not None
+        return too_slow(int(body.rate.cdata.owed))
+    return body.reader.failure(code)
+
+
+def _gone() -> BlitzError:
+    return ClientGone("client connection broke in the request body")
+
+
+def _stalled() -> BlitzError:
+    return ClientError("request body stalled", status=408)
+
+
+def _untaken(upstream: Upstream) -> BlitzError:
+    address = upstream.endpoint.address
+    return UpstreamError(f"{address}: took none of the request body for too long", status=504)

@@ -138,11 +138,14 @@ class Upstreams(Protocol):
         """
         ...
 
-    def adopt(self, connection: UpstreamConnection, received: Buffer | None, head_size: int) -> Upstream:
+    def adopt(
+        self, connection: UpstreamConnection, received: Buffer | None, head_size: int, *, chunked: bool
+    ) -> Upstream:
         """Go on where the fast path stopped, on *connection*.
 
         Args:
             received: what came of the response; None: nothing was read. Belongs to the result.
             head_size: bytes of its final head, if that has been read.
+            chunked: what is left of the request's body goes in chunked coding.
         """
         ...

@@ -413,7 +413,7 @@ class MemoryUpstreams:
         return self._begin(endpoint, used=0)
 
     def adopt(
-        self, connection: UpstreamConnection, received: Buffer | None, head_size: int
+        self, connection: UpstreamConnection, received: Buffer | None, head_size: int, *, chunked: bool
     ) -> MemoryUpstream:
         raise AssertionError("there is no fast path")
 

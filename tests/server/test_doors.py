@@ -13,6 +13,7 @@ from blitz.config import Answer, Http, Route, Timeouts
 from blitz.errors import UpstreamError
 
 from .doubles import Head, InMemory, MemoryUpstream, PythonFilter, Script
+from .harness import until
 
 GET = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n"
 
@@ -234,7 +235,11 @@ ABCDEF = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc"
 
 @pytest.mark.parametrize("reads", [False, True])
 async def test_a_filter_need_not_be_a_plugin(nursery: trio.Nursery, reads: bool) -> None:
-    test = InMemory(nursery, saying(ABCDEF, b"def"))
+    async def script(upstream: MemoryUpstream) -> None:
+        await until(lambda: upstream.finished, 30)
+        await upstream.server.send_all(ABCDEF + b"def")
+
+    test = InMemory(nursery, script)
     looking = PythonFilter(b"evil", reads=reads)
     test.filter_with(looking)
     client = test.client(POST + b"is ")
@@ -249,6 +254,7 @@ async def test_a_filter_need_not_be_a_plugin(nursery: trio.Nursery, reads: bool)
     assert (client.final.status, client.final.fields[b"x-signed"]) == (200, b"yes")
     assert b"".join(client.received) == b"abcdef"
     assert b"".join(test.upstreams.tries[0].sent) == b"is go!"
+    assert client.finished
 
 
 async def test_a_filter_that_answers_spares_the_upstream(nursery: trio.Nursery) -> None:

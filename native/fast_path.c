@@ -153,20 +153,13 @@ int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, 
                         const blitz_write_options *options, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
-    size_t size = report->size, got = report->got;
     fast_begin_report(report, BLITZ_FAST_QUIET, fd);
-    int what;
-    if (route == NULL) {
-        what = fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
-    } else {
-        client->peer = peer;
-        client->options = options;
-        client->told_minor = fast->slots[client->slot].exchange->request->minor;
-        what = fast_ask(fast, fd, route, report);
-    }
-    report->size = size;
-    report->got = got;
-    return what;
+    if (route == NULL)
+        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    client->peer = peer;
+    client->options = options;
+    client->told_minor = fast->slots[client->slot].exchange->request->minor;
+    return fast_ask(fast, fd, route, report);
 }
 
 int blitz_fast_accept(blitz_fast_path *fast, int fd, blitz_fast_report *report)

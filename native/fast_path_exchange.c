@@ -246,8 +246,6 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         report->error = io.error;
         return report->what;
     }
-    report->size = (size_t)size;
-    report->got = io.got;
     if (size > 0) {
         bool has_body = io.is_short && io.is_whole && at->exchange->request->body == BLITZ_BODY_LENGTH;
         fast_remember(at, fast->now, fast->face.logged);
@@ -269,18 +267,17 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         blitz_exchange_tell_id(at->exchange, fast->face.id_field.ptr, fast->face.id_field.len);
     /* What comes behind a chunked body is kept behind the head. */
     bool has_room = at->size - (size_t)size >= LEAST_ROOM;
-    if (size == 0 || !io.is_short || (at->streamed && !has_room)) {
-        fast_leave(fast, fd, report, size == 0 ? BLITZ_FAST_HEAD_BYTES : BLITZ_FAST_HAND_OVER);
-    } else if (client->ask || client->options == NULL || client->told_minor != at->exchange->request->minor ||
-               fast->face.route == NULL) {
-        ask_for_route(fast, fd, report);
-    } else {
-        if (fast_ask(fast, fd, fast->face.route, report) == BLITZ_FAST_QUIET)
-            return BLITZ_FAST_QUIET;
+    if (size == 0) {
+        fast_leave(fast, fd, report, BLITZ_FAST_HEAD_BYTES);
+        report->got = io.got;
+        return report->what;
     }
-    report->size = (size_t)size;
-    report->got = io.got;
-    return report->what;
+    if (!io.is_short || (at->streamed && !has_room))
+        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    if (client->ask || client->options == NULL || client->told_minor != at->exchange->request->minor ||
+        fast->face.route == NULL)
+        return ask_for_route(fast, fd, report);
+    return fast_ask(fast, fd, fast->face.route, report);
 }
 
 void fast_give_back(blitz_fast_path *fast, blitz_endpoint *endpoint, int upstream, blitz_fast_report *report)

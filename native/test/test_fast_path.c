@@ -875,7 +875,7 @@ static void a_route_may_give_the_response_itself(void)
 
 static void python_may_give_the_response(void)
 {
-    static uint8_t large[8192];
+    static uint8_t large[64 * 1024];
     const uint8_t *kind = (const uint8_t *)"a/b";
     begin(1);
     t.route.cluster = NULL;

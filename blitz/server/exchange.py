@@ -28,7 +28,7 @@ from blitz.errors import (
     UpstreamError,
 )
 from blitz.http.body import BodyReader, LengthBody, body_reader
-from blitz.http.rules import HOP_COUNTED, field_value, take_hop
+from blitz.http.rules import field_value, take_hop
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
 
 from .answers import build_answer, build_reply
@@ -264,7 +264,7 @@ class Exchange:
             assert entry.answer is not None
             build_reply(self.cdata, entry.answer(self.request))
             return await self._answer(None)
-        if self.method in HOP_COUNTED and not take_hop(self.request):
+        if not take_hop(self.cdata, self.method):
             return await self._answer_as_last_hop()
         return await forward(self, entry.cluster)
 

@@ -413,6 +413,7 @@ typedef struct {
     uint8_t id[32];
     uint8_t moved;            /* BLITZ_MOVED_*: plugins changed the path or the host since this was 0 */
     blitz_text mover;         /* the last plugin that did so and may not; else the last that did so */
+    uint8_t hop_taken;        /* Max-Forwards has been counted down */
     blitz_span canonical, canonical_of;   /* of the request: made on demand; the target it was made of */
     blitz_chain chain;        /* its way through the plugins; nothing is held when the exchange is reset */
 } blitz_exchange;
@@ -423,6 +424,9 @@ void blitz_exchange_reset(blitz_exchange *exchange);
  * what blitz_head_add returns. */
 int blitz_local_response(blitz_exchange *exchange, int status, const uint8_t *kind, size_t kind_len,
                          const uint8_t *body, size_t len);
+/* Count down Max-Forwards, once, where method (as the client sent it) has that. 1: the request may go on; 0: it has come
+ * as far as it may; BLITZ_E_SYNTAX: that is no number of at most nine digits; or what blitz_head_set returns. */
+int blitz_take_hop(blitz_exchange *exchange, blitz_text method);
 /* Make (once) and return the request id: 32 lower-case hex digits, unique, in exchange->id. */
 const uint8_t *blitz_exchange_id(blitz_exchange *exchange);
 /* Tell plugins and the upstream the request's id in this field; what a client sent in it, however spelt, is not

@@ -166,7 +166,11 @@ int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, in
     bool replaced = exchange->body_edited && !is_read;
     if (step != BLITZ_CHAIN_CONTINUE || !stays || replaced || is_part(exchange))
         return hand_over(fast, fd, report, step);
-    return route->cluster != NULL ? send_request(fast, fd, report) : fast_reply(fast, fd, report);
+    if (route->cluster == NULL)
+        return fast_reply(fast, fd, report);
+    if (blitz_take_hop(exchange, fast->slots[client->slot].method) != 1)
+        return hand_over(fast, fd, report, step);    /* Python says why it goes no further */
+    return send_request(fast, fd, report);
 }
 
 static int begin_chain(blitz_exchange *exchange, const blitz_fast_route *route, bool begun)

@@ -34,13 +34,6 @@ int64_t blitz_step_send(blitz_link link, const uint8_t *bytes, size_t size, blit
     return BLITZ_IO_ERROR;
 }
 
-/* OPTIONS and TRACE count hops (RFC 9110 section 7.6.2). */
-static bool counts_hops(const blitz_head *head)
-{
-    uint8_t first = head->method.len > 0 ? *blitz_at(head, head->method) : 0;
-    return first == 'O' || first == 'T';
-}
-
 bool blitz_fast_stays(const blitz_fast_route *route, const blitz_head *request)
 {
     if (route->alone || route->paths == NULL)
@@ -61,7 +54,7 @@ int64_t blitz_step_receive_request(blitz_link link, blitz_space buf, blitz_head 
     if (size <= 0)
         return 0;
     int64_t body = head->body == BLITZ_BODY_LENGTH ? head->content_length : 0;
-    bool plain = (head->flags & ~BLITZ_HEAD_KEEP_ALIVE) == 0 && !counts_hops(head);
+    bool plain = (head->flags & ~BLITZ_HEAD_KEEP_ALIVE) == 0;
     io->is_short = plain && head->body <= BLITZ_BODY_CHUNKED && (max_body == 0 || body <= max_body);
     io->is_whole = head->body <= BLITZ_BODY_LENGTH && body <= got - size;
     if (io->is_short && io->is_whole)

@@ -10,10 +10,9 @@ import re
 from typing import Any
 
 from blitz._native import ffi, lib
-from blitz.errors import ClientError, UpstreamError
+from blitz.errors import ClientError, InternalError, UpstreamError
 
 __all__ = [
-    "HOP_COUNTED",
     "REFUSALS",
     "client_refusal",
     "field_value",
@@ -104,11 +103,6 @@ def part_size(head: Any) -> int | None:
     return int(found[2]) - int(found[1]) + 1 if found else -1
 
 
-# Methods whose Max-Forwards an intermediary must count down (RFC 9110 section 7.6.2).
-HOP_COUNTED = frozenset((b"OPTIONS", b"TRACE"))
-_MAX_FORWARDS = b"max-forwards"
-
-
 def field_value(head: Any, name: bytes) -> bytes | None:
     """Value of the first field called *name* (lower case) of a cffi ``blitz_head *``; None when absent."""
     index = lib.blitz_head_find(head, name, len(name), 0)
@@ -118,19 +112,17 @@ def field_value(head: Any, name: bytes) -> bytes | None:
     return ffi.buffer(lib.blitz_head_at(head, span), span.len)[:] if span.len else b""
 
 
-def take_hop(request: Any) -> bool:
-    """Count down Max-Forwards of a request; False: it has come as far as it may, we answer it.
+def take_hop(exchange: Any, method: bytes) -> bool:
+    """Count down Max-Forwards of a cffi ``blitz_exchange *`` where *method* has that (``native/hops.c``).
+
+    Returns: False where the request has come as far as it may, and we answer it.
 
     Raises:
         ClientError: the field is not a number.
     """
-    value = field_value(request, _MAX_FORWARDS)
-    if value is None:
-        return True
-    if not re.fullmatch(rb"[0-9]{1,9}", value):
+    result = lib.blitz_take_hop(exchange, {"ptr": ffi.from_buffer("uint8_t[]", method), "len": len(method)})
+    if result == lib.BLITZ_E_SYNTAX:
         raise ClientError("max-forwards is not a number of at most nine digits")
-    if not int(value):
-        return False
-    left = b"%d" % (int(value) - 1)
-    lib.blitz_head_set(request, _MAX_FORWARDS, len(_MAX_FORWARDS), left, len(left))
-    return True
+    if result < 0:
+        raise InternalError(f"max-forwards cannot be counted down (code {result})")
+    return bool(result)

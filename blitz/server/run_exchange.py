@@ -15,7 +15,7 @@ from blitz._native import lib
 from blitz.errors import ClientError, PluginError, PluginReroute, ShortageError, UpstreamError
 from blitz.filters import ANSWER, FilterRun
 from blitz.http.body import length_reader
-from blitz.http.rules import HOP_COUNTED, take_hop
+from blitz.http.rules import take_hop
 
 from .ask_plugins import ask_about_request
 from .deadline import TICK
@@ -140,7 +140,7 @@ async def _serve(exchange: Exchange, entry: RouteEntry) -> bool:
     if entry.cluster is None:
         assert entry.answer is not None
         return await send_reply(exchange, entry.answer(exchange.request))
-    if exchange.method in HOP_COUNTED and not take_hop(exchange.request):
+    if not take_hop(exchange.cdata, exchange.method):
         return await send_as_last_hop(exchange)
     return await forward(exchange, entry.cluster)
 

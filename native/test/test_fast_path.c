@@ -920,6 +920,38 @@ static void what_runs_before_routing_comes_before_the_route(void)
     end();
 }
 
+static void hops_are_counted_once(void)
+{
+    blitz_text options = {(const uint8_t *)"OPTIONS", 7};
+    begin(0);
+    say(t.client.theirs, "OPTIONS /a HTTP/1.1\r\nHost: h\r\nMax-Forwards: 10\r\n\r\n");
+    MUST(turn(1) == BLITZ_FAST_QUIET, "sent");
+    MUST(strstr(heard(t.upstream.theirs), "\r\nMax-Forwards: 9\r\n"), "one less");
+    say(t.upstream.theirs, OK);
+    MUST(turn(2) == BLITZ_FAST_QUIET, "answered");
+    MUST(blitz_endpoint_remove(t.endpoint, t.upstream.ours) == 0, "no connection");
+    say(t.client.theirs, "OPTIONS /a HTTP/1.1\r\nHost: h\r\nMax-Forwards: 2\r\n\r\n");
+    MUST(turn(3) == BLITZ_FAST_HAND_OVER, "handed over");
+    blitz_exchange *exchange = t.exchanges[t.report.slot];
+    MUST(blitz_take_hop(exchange, options) == 1, "counted");
+    int index = blitz_head_find(exchange->request, (const uint8_t *)"max-forwards", 12, 0);
+    MUST(*blitz_at(exchange->request, exchange->request->fields[index].value) == '1', "once");
+    refill();
+    static const struct { const char *value; int result; } cases[] = {
+        {"0", 0}, {"00", 0}, {"", BLITZ_E_SYNTAX}, {"-1", BLITZ_E_SYNTAX}, {"1234567890", BLITZ_E_SYNTAX}, {"999999999", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        exchange = blitz_exchange_new();
+        MUST(blitz_head_start_request(exchange->request, options.ptr, options.len, (const uint8_t *)"/", 1, 1) == 0, "start");
+        MUST(blitz_head_add(exchange->request, (const uint8_t *)"Max-Forwards", 12, (const uint8_t *)cases[i].value,
+                            strlen(cases[i].value)) == 0, "field");
+        MUST(blitz_take_hop(exchange, options) == cases[i].result, "%s", cases[i].value);
+        MUST(blitz_take_hop(exchange, (blitz_text){(const uint8_t *)"GET", 3}) == 1, "GET counts none");
+        blitz_exchange_free(exchange);
+    }
+    end();
+}
+
 int main(void)
 {
     exchanges_need_nobody();
@@ -962,6 +994,7 @@ int main(void)
     a_route_may_give_the_response_itself();
     python_may_give_the_response();
     what_runs_before_routing_comes_before_the_route();
+    hops_are_counted_once();
     puts("fast: short exchanges, and all that is handed over");
     return 0;
 }

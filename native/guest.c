@@ -231,7 +231,7 @@ static bool run_slice(blitz_instance *instance)
     blitz_ticker_enter(&engine->ticker);
     bool ready = blitz_store_poll(instance);
     blitz_ticker_leave(&engine->ticker);
-    engine->turn.spent += blitz_cycles() - from;
+    blitz_turn_spend(&engine->turn, blitz_cycles() - from);
     return ready;
 }
 

@@ -1,31 +1,44 @@
 /* host_properties.c: what get_property tells, by name. */
 #include "host_calls.h"
 #include "edits.h"
-#include <stdio.h>
 
 typedef wasmtime_val_raw_t raw;
 
-/* ---------------------------------------------------------------- properties */
+#define PROPERTIES(X) \
+    X(CLIENT_ADDRESS, "client.address") X(CLIENT_PORT, "client.port") X(REQUEST_ID, "request.id") \
+    X(REQUEST_METHOD, "request.method") X(REQUEST_PATH, "request.path") \
+    X(REQUEST_PATH_CANONICAL, "request.path.canonical") X(REQUEST_HOST, "request.host") \
+    X(RESPONSE_STATUS, "response.status") X(ROUTE_NAME, "route.name") X(UPSTREAM_ADDRESS, "upstream.address") \
+    X(TLS_VERSION, "tls.version") X(TLS_CIPHER, "tls.cipher") X(TLS_SNI, "tls.sni") \
+    X(TLS_CLIENT_SUBJECT, "tls.client_subject") X(TLS_CLIENT_SHA256, "tls.client_sha256") \
+    X(PLUGIN_NAME, "plugin.name") X(PLUGIN_CONFIG, "plugin.config") X(BODY_TRUNCATED, "body.truncated")
 
-typedef enum {
-    P_CLIENT_ADDRESS, P_CLIENT_PORT, P_REQUEST_ID, P_REQUEST_METHOD, P_REQUEST_PATH, P_REQUEST_PATH_CANONICAL,
-    P_REQUEST_HOST,
-    P_RESPONSE_STATUS, P_ROUTE_NAME, P_UPSTREAM_ADDRESS, P_TLS_VERSION, P_TLS_CIPHER, P_TLS_SNI,
-    P_TLS_CLIENT_SUBJECT, P_TLS_CLIENT_SHA256, P_PLUGIN_NAME, P_PLUGIN_CONFIG, P_BODY_TRUNCATED, P_COUNT
-} property;
+#define NUMBER(property, name) P_##property,
+typedef enum { PROPERTIES(NUMBER) P_COUNT } property;
 
-static const char *const PROPERTIES[P_COUNT] = {
-    "client.address", "client.port", "request.id", "request.method", "request.path", "request.path.canonical", "request.host",
-    "response.status", "route.name", "upstream.address", "tls.version", "tls.cipher", "tls.sni",
-    "tls.client_subject", "tls.client_sha256", "plugin.name", "plugin.config", "body.truncated",
-};
+typedef struct { const char *name; size_t len; } literal;
+#define LITERAL(text) {text, sizeof(text) - 1}
+#define NAME(property, name) LITERAL(name),
+static const literal NAMES[P_COUNT] = {PROPERTIES(NAME)};
 
+/* A plugin asks for several of them in each call: the lengths tell most of them apart. */
 static property property_named(blitz_text name)
 {
     int at = 0;
-    while (at < P_COUNT && (strlen(PROPERTIES[at]) != name.len || memcmp(PROPERTIES[at], name.ptr, name.len) != 0))
+    while (at < P_COUNT && (NAMES[at].len != name.len || memcmp(NAMES[at].name, name.ptr, name.len) != 0))
         at++;
     return (property)at;
+}
+
+/* The digits, at the end of number. */
+static blitz_text decimal(uint32_t value, char number[12])
+{
+    size_t at = 12;
+    do {
+        number[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    return (blitz_text){(const uint8_t *)number + at, 12 - at};
 }
 
 static blitz_text peer_property(const blitz_peer *peer, property which)
@@ -61,18 +74,16 @@ static blitz_text exchange_property(const blitz_instance *instance, property whi
     case P_RESPONSE_STATUS:
         if (instance->hook != BLITZ_HOOK_RESPONSE)
             return (blitz_text){NULL, 0};
-        int n = snprintf(number, 12, "%u", exchange->response->status);
-        return (blitz_text){(const uint8_t *)number, (size_t)n};
+        return decimal(exchange->response->status, number);
     default: return peer_property(exchange->peer, which);
     }
 }
 
 /* What follows the prefix in name; len 0: it is another name. */
-static blitz_text behind(blitz_text name, const char *prefix)
+static blitz_text behind(blitz_text name, literal prefix)
 {
-    size_t len = strlen(prefix);
-    bool begins = name.len > len && memcmp(name.ptr, prefix, len) == 0;
-    return begins ? (blitz_text){name.ptr + len, name.len - len} : (blitz_text){NULL, 0};
+    bool begins = name.len > prefix.len && memcmp(name.ptr, prefix.name, prefix.len) == 0;
+    return begins ? (blitz_text){name.ptr + prefix.len, name.len - prefix.len} : (blitz_text){NULL, 0};
 }
 
 /* A plugin reads the first of several fields, an upstream may obey another. */
@@ -80,14 +91,14 @@ static blitz_text field_count(const blitz_head *head, blitz_text field, char num
 {
     if (head == NULL)
         return (blitz_text){NULL, 0};
-    int n = snprintf(number, 12, "%u", blitz_head_count(head, field.ptr, field.len));
-    return (blitz_text){(const uint8_t *)number, (size_t)n};
+    return decimal(blitz_head_count(head, field.ptr, field.len), number);
 }
 
 static blitz_text property_value(const blitz_instance *instance, blitz_text name, char number[12])
 {
+    static const literal config = LITERAL("config."), count = LITERAL("header.count.");
     const blitz_plugin *plugin = instance->plugin;
-    blitz_text key = behind(name, "config."), field = behind(name, "header.count.");
+    blitz_text key = behind(name, config), field = behind(name, count);
     if (key.len > 0)
         return blitz_pairs_value(&plugin->config, key.ptr, key.len);
     if (field.len > 0)

@@ -74,11 +74,11 @@ struct blitz_plugin {
     uint64_t log_tat_ns;                 /* rate limit of log lines: theoretical arrival time */
     uint64_t log_dropped;                /* lines dropped since somebody asked */
     uint64_t log_dropped_ns;             /* when the first of them was */
-    blitz_spelling spellings[2][BLITZ_LOG_LEVELS];   /* of request and response hooks: log_lines.c */
     uint32_t made, freed;                /* instances, and those of them that have ended */
     bool may_reroute;                    /* see blitz_plugin_allow_reroute */
     bool fine_clock;                     /* see blitz_plugin_allow_fine_clock */
     bool goes_deep;                      /* one of them had used much of its stack */
+    blitz_spelling spellings[2][BLITZ_LOG_LEVELS];   /* of request and response hooks: log_lines.c */
 };
 /* NULL when there is none. */
 const blitz_pair *blitz_pairs_find(const blitz_pairs *pairs, const uint8_t *key, size_t key_len);

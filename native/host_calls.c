@@ -38,22 +38,11 @@ bool blitz_call_open(blitz_call *call, void *env, wasmtime_caller_t *caller)
     return call->trap == NULL;
 }
 
-static void outside(blitz_call *call, uint32_t pointer, uint64_t len, const char *argument)
+void blitz_call_outside(blitz_call *call, uint32_t pointer, uint64_t len, const char *argument)
 {
     call->trap = blitz_trap(call->instance, BLITZ_FAULT_HOST, 0,
                             "%s: %s (pointer %u, %llu bytes) is outside the memory of %zu bytes",
                             blitz_call_name(call), argument, pointer, (unsigned long long)len, call->size);
-}
-
-bool blitz_call_bytes(blitz_call *call, raw pointer, raw len, const char *argument, blitz_text *out)
-{
-    uint32_t at = (uint32_t)pointer.i32, n = (uint32_t)len.i32;
-    if (at > call->size || n > call->size - at) {
-        outside(call, at, n, argument);
-        return false;
-    }
-    *out = (blitz_text){call->memory + at, n};
-    return true;
 }
 
 wasm_trap_t *blitz_call_refuse(blitz_call *call, const char *why)

@@ -19,9 +19,21 @@ bool blitz_call_open(blitz_call *call, void *env, wasmtime_caller_t *caller);
 
 static inline const char *blitz_call_name(const blitz_call *call) { return call->binding->function->row.name; }
 
-/* [pointer, pointer + len) as host memory; false leaves a trap that names function and argument. */
-bool blitz_call_bytes(blitz_call *call, wasmtime_val_raw_t pointer, wasmtime_val_raw_t len, const char *argument,
-                      blitz_text *out);
+/* Leave the trap that names function and argument. */
+void blitz_call_outside(blitz_call *call, uint32_t pointer, uint64_t len, const char *argument);
+
+/* [pointer, pointer + len) as host memory; false leaves a trap. Inline: each call of a guest does this several times. */
+static inline bool blitz_call_bytes(blitz_call *call, wasmtime_val_raw_t pointer, wasmtime_val_raw_t len,
+                                    const char *argument, blitz_text *out)
+{
+    uint32_t at = (uint32_t)pointer.i32, n = (uint32_t)len.i32;
+    if (at > call->size || n > call->size - at) {
+        blitz_call_outside(call, at, n, argument);
+        return false;
+    }
+    *out = (blitz_text){call->memory + at, n};
+    return true;
+}
 
 /* The writable area at pointer, or NULL with a trap. */
 static inline uint8_t *blitz_call_area(blitz_call *call, uint32_t pointer, uint64_t len, const char *argument)

@@ -488,8 +488,9 @@ blitz_export blitz_module_export(const blitz_module *module, uint32_t index);
 
 /* ---------------------------------------------------------------- host functions (host_calls.def) */
 uint32_t blitz_host_n(void);
-/* name and NUL-terminated types; bindgen type is NULL where the plain one is the only one. */
-typedef struct { const char *name, *plain_type, *bindgen_type, *group; } blitz_host_row;
+/* name and NUL-terminated types; bindgen type is NULL where the plain one is the only one. modules: from which it is
+ * imported, separated by spaces; NULL: from any that no other row names. */
+typedef struct { const char *name, *plain_type, *bindgen_type, *group, *modules; } blitz_host_row;
 blitz_host_row blitz_host_at(uint32_t index);
 enum { BLITZ_BIND_PLAIN = 0, BLITZ_BIND_BINDGEN = 1, BLITZ_BIND_TRAP = 2, BLITZ_BIND_EXTERNREF_TABLE = 3 };
 
@@ -533,6 +534,8 @@ enum {
     BLITZ_X_MEMORY = 0, BLITZ_X_START, BLITZ_X_INIT, BLITZ_X_REQUEST, BLITZ_X_RESPONSE, BLITZ_X_CLEANUP,
     BLITZ_X_ALLOC, BLITZ_X_FREE, BLITZ_X_BUFFER, BLITZ_X_BUFFER_SIZE, BLITZ_X_EXTERNREFS, BLITZ_X_COUNT
 };
+/* First of all: the interface of the module, "blitz/1"; NUL-terminated. BLITZ_E_STATE: there is no such one. */
+int blitz_plugin_speak(blitz_plugin *plugin, const char *abi);
 int blitz_plugin_use_export(blitz_plugin *plugin, int part, uint32_t index);
 /* It may change path and host so that they lead to another route. */
 void blitz_plugin_allow_reroute(blitz_plugin *plugin);
@@ -592,7 +595,10 @@ int blitz_call_request(blitz_instance *instance, blitz_exchange *exchange);
 int blitz_call_response(blitz_instance *instance, blitz_exchange *exchange);
 int blitz_call_cleanup(blitz_instance *instance);
 int blitz_call_resume(blitz_instance *instance);
-int blitz_call_is_due(const blitz_instance *instance);   /* pending, and not begun */
+/* What a pending call waits for. TURN: it has not begun, because guests have had their share of the pass; SLICE: its
+ * next time slice. blitz_call_resume goes on in either case, once others have had their turn. */
+enum { BLITZ_WAITS_NOTHING = 0, BLITZ_WAITS_TURN, BLITZ_WAITS_SLICE };
+int blitz_call_waits(const blitz_instance *instance);
 void blitz_call_cancel(blitz_instance *instance);    /* unwind; the instance is poisoned */
 /* As cancel, and the fault has the guest's frames; costs a time slice where a start section runs. */
 void blitz_call_time_out(blitz_instance *instance);

@@ -153,7 +153,7 @@ int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, in
     place *client = &fast->places[fd];
     const blitz_fast_route *route = client->route;
     blitz_exchange *exchange = fast->slots[client->slot].exchange;
-    if (step == BLITZ_CHAIN_PENDING && !blitz_call_is_due(exchange->chain.at))
+    if (step == BLITZ_CHAIN_PENDING && blitz_call_waits(exchange->chain.at) == BLITZ_WAITS_SLICE)
         fast->turn_ends = blitz_monotonic_ns() + TURN_NS;    /* a guest took the turn of all others */
     if (only_logs(&exchange->chain, step))
         return let_logs_be_taken(fast, fd, report);
@@ -385,7 +385,7 @@ int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int s
 {
     const slot *at = &fast->slots[fast->places[fd].slot];
     const blitz_chain *chain = &at->exchange->chain;
-    if (step == BLITZ_CHAIN_PENDING && !blitz_call_is_due(chain->at))
+    if (step == BLITZ_CHAIN_PENDING && blitz_call_waits(chain->at) == BLITZ_WAITS_SLICE)
         fast->turn_ends = blitz_monotonic_ns() + TURN_NS;
     if (only_logs(chain, step))
         return let_logs_be_taken(fast, fd, report);

@@ -34,6 +34,7 @@ struct blitz_module {
     char **import_types, **export_types; /* owned strings, one each */
 };
 
+typedef struct blitz_abi blitz_abi;      /* abi.h */
 typedef struct blitz_host_function blitz_host_function;
 struct blitz_host_function {             /* a row of host_calls.def */
     blitz_host_row row;
@@ -60,6 +61,7 @@ typedef struct { blitz_pair *items; size_t n; } blitz_pairs;
 struct blitz_plugin {
     blitz_engine *engine;
     blitz_module *module;
+    const blitz_abi *abi;                /* how its hooks are entered, and what they say */
     char *name;
     size_t name_len;
     char *namespace;                     /* of its shared state; its name unless said otherwise */
@@ -72,18 +74,18 @@ struct blitz_plugin {
     uint64_t log_tat_ns;                 /* rate limit of log lines: theoretical arrival time */
     uint64_t log_dropped;                /* lines dropped since somebody asked */
     uint64_t log_dropped_ns;             /* when the first of them was */
-    blitz_spelling spellings[2][BLITZ_LOG_LEVELS];   /* of request and response hooks: log_lines.c */
     uint32_t made, freed;                /* instances, and those of them that have ended */
     bool may_reroute;                    /* see blitz_plugin_allow_reroute */
     bool fine_clock;                     /* see blitz_plugin_allow_fine_clock */
     bool goes_deep;                      /* one of them had used much of its stack */
+    blitz_spelling spellings[2][BLITZ_LOG_LEVELS];   /* of request and response hooks: log_lines.c */
 };
 /* NULL when there is none. */
 const blitz_pair *blitz_pairs_find(const blitz_pairs *pairs, const uint8_t *key, size_t key_len);
 
 enum { BLITZ_STATE_NEW, BLITZ_STATE_PENDING, BLITZ_STATE_READY, BLITZ_STATE_ENDED, BLITZ_STATE_POISONED };
 enum { BLITZ_HOOK_NONE, BLITZ_HOOK_INSTANTIATE, BLITZ_HOOK_INIT, BLITZ_HOOK_REQUEST, BLITZ_HOOK_RESPONSE,
-       BLITZ_HOOK_CLEANUP };
+       BLITZ_HOOK_CLEANUP, BLITZ_HOOK_COUNT };
 
 typedef struct {                         /* made when the first fault happens */
     int kind, code;
@@ -111,15 +113,15 @@ struct blitz_instance {
     wasmtime_instance_t instance;        /* of store 0 until instantiation came to a good end */
     bool has_exports;                    /* parts, memory, externrefs are known */
     bool running, broken;                /* inside poll; the last call did not come to a good end */
-    bool due;                            /* pending, and not begun: see turn.h */
     bool ending;                         /* the guest ends where its next time slice would begin */
     uint8_t state, hook;                 /* BLITZ_STATE_*, BLITZ_HOOK_* */
+    uint8_t waits;                       /* for what, while it is pending: BLITZ_WAITS_* */
     uint32_t id;
     uint64_t calls;                      /* message hooks that came to an end */
     uint8_t nested;                      /* calls of the guest's functions inside the one in progress */
     bool allocating;                     /* one of them is the allocator, which host functions use */
     uint32_t buffer, buffer_size;        /* the guest's fixed area for arguments; size 0: none */
-    int32_t verdict;                     /* what the hook returned */
+    int32_t result;                      /* what the hook returned; its ABI knows what that means */
     blitz_exchange *exchange;            /* borrowed for the call; NULL between calls */
     wasm_trap_t *trap, *guest_trap;      /* outcome of the fiber; of the nested call of the hook */
     wasmtime_error_t *error, *guest_error;

@@ -1,5 +1,5 @@
 /* plugin.c: a module bound to what it may do: host functions, limits, granted environment, config. */
-#include "guest.h"
+#include "abi.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,27 +140,25 @@ int blitz_plugin_bind(blitz_plugin *plugin, uint32_t index, int how, uint32_t ro
 
 /* ---------------------------------------------------------------- exports */
 
-static const struct { const char *types[2]; } PARTS[BLITZ_X_COUNT] = {
-    [BLITZ_X_START] = {{":"}},           [BLITZ_X_INIT] = {{":i"}},
-    [BLITZ_X_REQUEST] = {{"iiii:i"}},    [BLITZ_X_RESPONSE] = {{"iii:i"}},
-    [BLITZ_X_CLEANUP] = {{":i"}},        [BLITZ_X_ALLOC] = {{"i:i", "ii:i"}},
-    [BLITZ_X_FREE] = {{"i:", "ii:"}},    [BLITZ_X_BUFFER] = {{":i"}},
-    [BLITZ_X_BUFFER_SIZE] = {{":i"}},    [BLITZ_X_EXTERNREFS] = {{"tx"}},
-};
+int blitz_plugin_speak(blitz_plugin *plugin, const char *abi)
+{
+    plugin->abi = blitz_abi_named(abi);
+    return plugin->abi != NULL ? 0 : BLITZ_E_STATE;
+}
 
-static bool may_play(int part, const char *type)
+static bool may_play(const blitz_abi *abi, int part, const char *type)
 {
     if (part == BLITZ_X_MEMORY)
         return type[0] == 'm' && strpbrk(type, "sl") == NULL;
-    return is_type(type, PARTS[part].types[0]) || is_type(type, PARTS[part].types[1]);
+    return is_type(type, abi->types[part][0]) || is_type(type, abi->types[part][1]);
 }
 
 int blitz_plugin_use_export(blitz_plugin *plugin, int part, uint32_t index)
 {
-    if (part < 0 || part >= BLITZ_X_COUNT || index >= plugin->module->exports.size)
+    if (part < 0 || part >= BLITZ_X_COUNT || index >= plugin->module->exports.size || plugin->abi == NULL)
         return BLITZ_E_STATE;
     const char *type = plugin->module->export_types[index];
-    if (!may_play(part, type))
+    if (!may_play(plugin->abi, part, type))
         return BLITZ_E_STATE;
     plugin->parts[part] = (blitz_part){.index = index, .used = true, .parameters = (uint8_t)strcspn(type, ":")};
     return 0;
@@ -190,8 +188,8 @@ static wasmtime_error_t *define(wasmtime_linker_t *linker, blitz_binding *bindin
 
 int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap)
 {
-    if (plugin->pre != NULL || !plugin->parts[BLITZ_X_MEMORY].used) {
-        snprintf(error, error_cap, "a plugin is linked once, and with a memory");
+    if (plugin->pre != NULL || plugin->abi == NULL || !plugin->parts[BLITZ_X_MEMORY].used) {
+        snprintf(error, error_cap, "a plugin is linked once, with an interface and a memory");
         return BLITZ_E_STATE;
     }
     wasmtime_linker_t *linker = blitz_wt.wasmtime_linker_new(plugin->engine->wasm);

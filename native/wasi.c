@@ -6,9 +6,11 @@
  * that differ between them are refused in either. A pointer outside the memory traps, as in every host
  * function.
  */
-#include "wasi.h"
 #include "host_calls.h"
 #include <time.h>
+
+#define BLITZ_WASI(name) \
+    wasm_trap_t *name(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *slots, size_t n)
 
 typedef wasmtime_val_raw_t raw;
 enum { SUCCESS = 0, BADF = 8, INVAL = 28, NOENT = 44, NOTSUP = 58, SPIPE = 70 };

@@ -212,7 +212,7 @@ class ChainRun:
     @property
     def is_due(self) -> bool:
         """The pending call has not begun."""
-        return self._is_pending and bool(lib.blitz_call_is_due(self._native.at))
+        return self._is_pending and lib.blitz_call_waits(self._native.at) == lib.BLITZ_WAITS_TURN
 
     def resume(self) -> int:
         """Give the pending guest another slice; then as ``request`` or ``response``."""

@@ -93,7 +93,7 @@ class Instance:
     @property
     def is_due(self) -> bool:
         """The pending call has not begun: guests had their share of the pass of the event loop."""
-        return bool(lib.blitz_call_is_due(self.ptr))
+        return bool(lib.blitz_call_waits(self.ptr) == lib.BLITZ_WAITS_TURN)
 
     def cancel(self) -> None:
         """Unwind a pending call. The instance is poisoned."""

@@ -235,6 +235,7 @@ class Plugin:
         return limits
 
     def _bind(self) -> None:
+        _check(lib.blitz_plugin_speak(self._ptr, self.plan.abi.encode()))
         for binding in self.plan.bindings:
             row = 0 if binding.function is None else binding.function.row
             _check(lib.blitz_plugin_bind(self._ptr, binding.index, binding.how, row))

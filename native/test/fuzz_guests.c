@@ -47,7 +47,7 @@ static void load(const random_module *m)
     t.module = blitz_module_compile(t.engine, m->wasm.bytes, m->wasm.len, t.error, sizeof t.error);
     MUST(t.module != NULL, "the generator made no module: %s", t.error);
     t.plugin = blitz_plugin_new(t.module, "plugin", &limits);
-    MUST(t.plugin != NULL, "plugin");
+    MUST(t.plugin != NULL && blitz_plugin_speak(t.plugin, "blitz/1") == 0, "plugin");
     for (uint32_t i = 0; i < m->n_imports; i++)
         MUST(blitz_plugin_bind(t.plugin, i, m->imports[i].how, m->imports[i].row) == 0, "import %u", i);
     uint32_t export = 0;

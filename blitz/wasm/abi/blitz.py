@@ -1,7 +1,7 @@
 """The Blitz ABI, plain spelling: hooks, host functions by name and type, the guest's allocator.
 
-An import is matched by its name and type, whatever its module is called; only WASI's functions are
-looked for under WASI's module names.
+An import is matched by its name and type, whatever its module is called, but where rows of
+``native/host_calls.def`` name the module: only theirs are looked for under it (WASI).
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ HOOKS: dict[str, tuple[Part, str]] = {
     "blitz_buffer": (Part.BUFFER, ":i"),
     "blitz_buffer_size": (Part.BUFFER_SIZE, ":i"),
 }
-WASI_MODULES = ("wasi_snapshot_preview1", "wasi_unstable")
 
 
 def find_parts(module: Module) -> dict[Part, int]:
@@ -86,7 +85,7 @@ def bind(module: Module, wanted: Import) -> Binding:
             f"{module.source} imports {spell_type(wanted.type)} ({wanted.module}.{wanted.name}), "
             "wanted functions only: a plugin defines and exports its own memory"
         )
-    function = _wasi().get(wanted.name) if wanted.module in WASI_MODULES else _plain().get(wanted.name)
+    function = _of_module(wanted.module).get(wanted.name)
     if function is None:
         raise PluginLoadError(_unknown(module, wanted))
     if wanted.type == function.plain_type:
@@ -152,7 +151,7 @@ def _find_allocator(module: Module) -> dict[Part, int]:
 
 
 def _unknown(module: Module, wanted: Import) -> str:
-    known = _wasi() if wanted.module in WASI_MODULES else _plain()
+    known = _of_module(wanted.module)
     near = difflib.get_close_matches(wanted.name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ": do without it, or ask for one that there is"
     return (
@@ -161,13 +160,17 @@ def _unknown(module: Module, wanted: Import) -> str:
     )
 
 
-@cache
-def _plain() -> dict[str, HostFunction]:
-    return {
-        function.name: function for function in host_functions() if function.group in ("blitz", "runtime")
-    }
+def _of_module(module: str) -> dict[str, HostFunction]:
+    """The functions that a module of that name may be asked for."""
+    return _by_module().get(module, _by_module()[""])
 
 
 @cache
-def _wasi() -> dict[str, HostFunction]:
-    return {function.name: function for function in host_functions() if function.group == "wasi"}
+def _by_module() -> dict[str, dict[str, HostFunction]]:
+    """By module, the functions whose rows name it; under "" those of every other one; by their names."""
+    found: dict[str, dict[str, HostFunction]] = {"": {}}
+    for function in host_functions():
+        if function.group != "bindgen":  # those have names of their own, see bindgen.py
+            for module in function.modules or ("",):
+                found.setdefault(module, {})[function.name] = function
+    return found

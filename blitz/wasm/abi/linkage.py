@@ -53,13 +53,19 @@ class Part(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class HostFunction:
-    """A row of ``native/host_calls.def``; ``bindgen_type`` is None where the spelling is the same."""
+    """A row of ``native/host_calls.def``.
+
+    Attributes:
+        bindgen_type: None where the spelling is the same.
+        modules: those that it is imported from; (): any that no other row names.
+    """
 
     row: int
     name: str
     plain_type: str
     bindgen_type: str | None
     group: str
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +130,5 @@ def _row(index: int) -> HostFunction:
         plain_type=ffi.string(raw.plain_type).decode(),
         bindgen_type=bindgen,
         group=ffi.string(raw.group).decode(),
+        modules=() if raw.modules == ffi.NULL else tuple(ffi.string(raw.modules).decode().split()),
     )

@@ -605,10 +605,14 @@ uint32_t blitz_cluster_turn(const blitz_cluster *cluster, double now);
 /* ---------------------------------------------------------------- TLS: C drives the SSL objects of Python's ssl
  * What the SSL object and its two memory BIOs do not know themselves; Python and C keep it for each other. */
 typedef struct {
-    void *ssl, *in, *out;     /* SSL, and the BIOs of ciphertext from and for the peer; NULL: only Python drives it */
+    void *ssl;                /* NULL: only Python drives it */
+    void *inward, *outward;   /* its BIOs, of ciphertext from the peer and for it */
+    unsigned long error;      /* OpenSSL's, of a handshake that failed; 0: it was the socket */
     size_t encrypted;         /* of the bytes to be sent next: their records were written already, and not all sent */
+    uint8_t shaken;           /* the handshake is done */
     uint8_t broken;           /* nothing that makes sense can follow: not even close_notify */
-    uint8_t holds_more;       /* in, ssl or the socket may hold more than the last receive took */
+    uint8_t ended;            /* the peer's close_notify was read */
+    uint8_t holds_more;       /* inward, ssl or the socket may hold more than the last receive took */
     uint8_t large;            /* one of the BIOs has grown */
 } blitz_tls;
 /* path: the shared object of Python's _ssl. 0, or negative: error says why OpenSSL cannot be reached through it. */
@@ -617,7 +621,11 @@ int blitz_ssl_open(const char *path, char *error, size_t error_cap);
  * Python, which keeps the object alive. 0, or BLITZ_E_STATE: there was none, or more than one. */
 void blitz_ssl_expect(void);
 int blitz_ssl_take(blitz_tls *tls);
-size_t blitz_ssl_received(const blitz_tls *tls);   /* bytes of ciphertext in in */
+size_t blitz_ssl_received(const blitz_tls *tls);   /* bytes of ciphertext in inward */
+/* tls->error in OpenSSL's words, and what was wrong with the peer's certificate (""): both end with a NUL, and are
+ * valid until the next call. */
+const char *blitz_ssl_reason(const blitz_tls *tls);
+const char *blitz_ssl_refusal(const blitz_tls *tls);
 /* Nothing is under way: give back what large records needed. */
 void blitz_tls_rest(blitz_tls *tls);
 
@@ -669,6 +677,7 @@ enum {
     BLITZ_FAST_UNSENT,        /* the answer is written but for unsent */
     BLITZ_FAST_HEAD_BYTES,    /* what is in slot is not a whole, plain head */
     BLITZ_FAST_CLOSED, BLITZ_FAST_BROKEN, BLITZ_FAST_RELOADED,
+    BLITZ_FAST_SHAKEN,        /* its TLS handshake is done */
     /* It is still there: */
     BLITZ_FAST_RETURNED,      /* only returned and told have to be seen to */
     BLITZ_FAST_LOGGED,        /* it was answered, as line says */
@@ -721,8 +730,8 @@ int blitz_fast_add_slot(blitz_fast_path *fast);
 void blitz_fast_fill_slot(blitz_fast_path *fast, int32_t index, uint8_t *buf, size_t size, blitz_exchange *exchange);
 /* Give the slot with the largest number back if it is free. -> its number, or -1. */
 int32_t blitz_fast_drop_slot(blitz_fast_path *fast);
-/* A client connection with nothing unread but in the kernel and in tls, which encrypts it (NULL: plain). options:
- * for what it sends upstream, NULL: ASK; ask: every request's route is found in Python; served: it has been answered
+/* A client connection with nothing unread but in the kernel and in tls, which encrypts it (NULL: plain). One that is
+ * not shaken has its handshake there, without a deadline, and leaves: BLITZ_FAST_SHAKEN, or BROKEN. options: for what it sends upstream, NULL: ASK; ask: every request's route is found in Python; served: it has been answered
  * before. 0, or errno. */
 int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_peer *peer,
                      const blitz_write_options *options, int ask, int served, double now);

@@ -87,6 +87,8 @@ static int look_at(blitz_fast_path *fast, const struct epoll_event *event, blitz
         return BLITZ_FAST_QUIET;
     /* The end of a stream has one edge, often the same as the last bytes: look again behind them. */
     at->look = at->busy || (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
+    if (at->tls != NULL && !at->tls->shaken)
+        return fast_shake(fast, fd, report);
     return at->busy ? BLITZ_FAST_QUIET : fast_receive_request(fast, fd, report);
 }
 
@@ -202,8 +204,10 @@ int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *rep
             continue;
         }
         client->deadline = INFINITY;
-        if (is_there(fast, client->other >= 0 ? client->other : fd))
+        if (!client->late && is_there(fast, client->other >= 0 ? client->other : fd)) {
+            client->late = 1;
             continue;
+        }
         fast_begin_report(report, BLITZ_FAST_EXPIRED, fd);
         report->served = client->served;
         report->upstream = client->other;

@@ -1,6 +1,8 @@
 /* fast_path_exchange.c: the steps of an exchange on the fast path, from the request to the answer. fast_path.c says
  * what it is. */
 #include "fast_path_table.h"
+#include "tls.h"
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -159,6 +161,30 @@ int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_report *report)
     return fast_go_through(fast, fd, report, route->n_pools > 0 ? blitz_chain_go(exchange) : BLITZ_CHAIN_CONTINUE);
 }
 
+/* Nothing whole has come. Part of a record may have, together with the end behind it: that has no edge any more. */
+static int look_again(blitz_fast_path *fast, int fd)
+{
+    place *client = &fast->places[fd];
+    if (client->look || blitz_link_holds_more(fast_link(fast, fd)))
+        fast_watch_again(fast, fd);
+    client->look = 0;
+    if (client->late)                            /* what had come was not what was waited for */
+        client->deadline = fast->earliest = fast->now;
+    return BLITZ_FAST_QUIET;
+}
+
+/* The TLS handshake goes on. */
+int fast_shake(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+{
+    int done = blitz_tls_shake(fast->places[fd].tls, fd);
+    int number = errno;
+    if (done == 0)
+        return look_again(fast, fd);
+    fast_leave(fast, fd, report, done > 0 ? BLITZ_FAST_SHAKEN : BLITZ_FAST_BROKEN);
+    report->error = done < 0 ? number : 0;
+    return report->what;
+}
+
 int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
@@ -174,13 +200,10 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     int64_t size = blitz_step_receive_request(fast_link(fast, fd), (blitz_space){at->buf, at->size}, at->exchange->request,
                                               fast->face.limits, fast->face.max_body, &io);
     client->slot = index;
-    bool more = blitz_link_holds_more(fast_link(fast, fd));
     if (size == BLITZ_IO_AGAIN) {
         client->slot = -1;
         fast_give_slot(fast, index);
-        if (more)
-            fast_watch_again(fast, fd);
-        return BLITZ_FAST_QUIET;
+        return look_again(fast, fd);
     }
     if (size < 0) {
         fast_leave_empty(fast, fd, report, size == BLITZ_IO_EOF ? BLITZ_FAST_CLOSED : BLITZ_FAST_BROKEN);
@@ -196,7 +219,7 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         at->head_size = (size_t)size;
         client->busy = 1;
         client->ends = fast->face.total > 0 ? fast->now + fast->face.total : INFINITY;
-        client->look |= io.got == at->size || more;      /* there may be more, and its edge is used up */
+        client->look |= io.got == at->size || blitz_link_holds_more(fast_link(fast, fd));   /* there may be more, and its edge is used up */
         fast->face.exchanges++;
     }
     if (size > 0 && io.is_short && fast->face.id_field.len > 0)

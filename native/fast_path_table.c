@@ -90,6 +90,7 @@ void fast_watch_again(blitz_fast_path *fast, int fd)
 
 void fast_set_deadline(blitz_fast_path *fast, place *client, double seconds)
 {
+    client->late = 0;
     client->deadline = seconds > 0 ? fast->now + seconds : INFINITY;
     if (client->busy && client->ends < client->deadline)
         client->deadline = client->ends;
@@ -136,7 +137,10 @@ int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_
     *client = (place){.kind = PLACE_CLIENT, .ask = ask != 0, .served = served != 0, .other = -1, .slot = -1,
                       .at = client->at, .generation = fast->face.generation, .tls = tls, .peer = peer, .options = options};
     fast->now = now;
-    fast_set_idle_deadline(fast, client);
+    if (tls == NULL || tls->shaken)
+        fast_set_idle_deadline(fast, client);
+    else
+        fast_set_deadline(fast, client, 0);
     blitz_link_rest(fast_link(fast, fd));
     int failed = watch(fast, fd);
     if (failed != 0)

@@ -31,6 +31,7 @@ typedef struct {
 typedef struct {                         /* what a descriptor is; one row per descriptor */
     uint8_t kind;                        /* PLACE_* */
     uint8_t busy, look, ask, served;     /* of a client */
+    uint8_t late;                        /* of a client: its deadline has passed, and something had come by then */
     uint8_t resting;                     /* of an upstream connection: it is idle, and nothing may come on it */
     int32_t other;                       /* the upstream connection of a busy client, and the way back; or -1 */
     int32_t slot;                        /* of a busy client; or -1 */
@@ -92,6 +93,7 @@ int fast_unsent_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
 
 /* ---------------------------------------------------------------- fast_path_exchange.c
  * Each returns what it reports. */
+int fast_shake(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report *report);
 /* The plugins of the route, then the upstream. */

@@ -67,8 +67,21 @@ int blitz_ssl_take(blitz_tls *tls)
     BIO *in = blitz_ssl.SSL_get_rbio(ssl), *out = blitz_ssl.SSL_get_wbio(ssl);
     if (in == NULL || out == NULL)
         return BLITZ_E_STATE;
-    *tls = (blitz_tls){.ssl = ssl, .in = in, .out = out};
+    *tls = (blitz_tls){.ssl = ssl, .inward = in, .outward = out};
     return 0;
 }
 
-size_t blitz_ssl_received(const blitz_tls *tls) { return blitz_ssl.BIO_ctrl_pending(tls->in); }
+const char *blitz_ssl_reason(const blitz_tls *tls)
+{
+    const char *text = blitz_ssl.ERR_reason_error_string(tls->error);
+    return text != NULL ? text : "SSL error";
+}
+
+const char *blitz_ssl_refusal(const blitz_tls *tls)
+{
+    if ((tls->error & ERR_REASON_MASK) != SSL_R_CERTIFICATE_VERIFY_FAILED)
+        return "";
+    return blitz_ssl.X509_verify_cert_error_string(blitz_ssl.SSL_get_verify_result(tls->ssl));
+}
+
+size_t blitz_ssl_received(const blitz_tls *tls) { return blitz_ssl.BIO_ctrl_pending(tls->inward); }

@@ -18,11 +18,17 @@ typedef void CRYPTO_EX_free(void);       /* never given */
 
 enum { CRYPTO_EX_INDEX_SSL = 0 };
 enum { SSL_ERROR_WANT_READ = 2, SSL_ERROR_ZERO_RETURN = 6 };
-enum { BIO_CTRL_RESET = 1, BIO_CTRL_INFO = 3, BIO_C_SET_BUF_MEM = 114, BIO_CLOSE = 1 };
+enum { SSL_R_CERTIFICATE_VERIFY_FAILED = 134, ERR_REASON_MASK = 0xfff };
+enum { BIO_CTRL_RESET = 1, BIO_CTRL_INFO = 3, BIO_C_SET_BUF_MEM = 114, BIO_C_SET_BUF_MEM_EOF_RETURN = 130, BIO_CLOSE = 1 };
 
 #define BLITZ_OPENSSL_FUNCTIONS(X) \
     X(int, CRYPTO_get_ex_new_index, (int, long, void *, CRYPTO_EX_new *, CRYPTO_EX_dup *, CRYPTO_EX_free *)) \
     X(void, ERR_clear_error, (void)) \
+    X(unsigned long, ERR_peek_last_error, (void)) \
+    X(const char *, ERR_reason_error_string, (unsigned long)) \
+    X(const char *, X509_verify_cert_error_string, (long)) \
+    X(int, SSL_do_handshake, (SSL *)) \
+    X(long, SSL_get_verify_result, (const SSL *)) \
     X(int, SSL_get_error, (const SSL *, int)) \
     X(BIO *, SSL_get_rbio, (const SSL *)) \
     X(BIO *, SSL_get_wbio, (const SSL *)) \

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* Go on with the handshake. 1: it is done; 0: it waits for the peer; -1: it failed: errno, and tls->error. */
+int blitz_tls_shake(blitz_tls *tls, int fd);
 ssize_t blitz_tls_receive(blitz_tls *tls, int fd, uint8_t *bytes, size_t size);
 ssize_t blitz_tls_send(blitz_tls *tls, int fd, const uint8_t *bytes, size_t size);
 #endif

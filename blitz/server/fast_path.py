@@ -46,7 +46,16 @@ if TYPE_CHECKING:
     from .runtime import RouteEntry, Runtime
     from .upstream import Endpoint, UpstreamConnection
 
-__all__ = ["CANCELLED", "CLOSED", "HEAD_BYTES", "RELOADED", "FastPath", "Handover", "serve_short"]
+__all__ = [
+    "CANCELLED",
+    "CLOSED",
+    "HEAD_BYTES",
+    "RELOADED",
+    "FastPath",
+    "Handover",
+    "serve_short",
+    "shake_hands",
+]
 
 _log = logging.getLogger("blitz.server")
 
@@ -57,6 +66,7 @@ _STAYS = (lib.BLITZ_FAST_RETURNED, lib.BLITZ_FAST_LOGGED)
 CANCELLED = "cut off: the gateway was cancelled"
 CLOSED = "closed"  # the client has gone between two requests
 RELOADED = "reloaded"  # what runs now may have no fast path; the next request is there, unread
+SHAKEN = "shaken"  # its TLS handshake is done
 HEAD_BYTES = "head bytes"  # the first bytes of a request are in connection.buffer
 
 SCRATCH_SIZE = 256 * 1024
@@ -114,6 +124,25 @@ async def serve_short(connection: Connection) -> Handover | str:
     if parked.error:
         raise trio.BrokenResourceError(f"socket connection broken: {os.strerror(parked.error)}")
     return parked.stopped
+
+
+async def shake_hands(connection: Connection, tls: Any) -> bool:
+    """Have the handshake of *connection* done by C; *tls*: ``TlsStream.lend()``. False: whoever called has to
+    go on with it, as it stands.
+
+    Raises: trio.BrokenResourceError; ``tls.error`` says whether it was the handshake that failed.
+    """
+    fast_path = connection.context.fast_path
+    parked = fast_path.enter_shaking(connection, tls)
+
+    def abort(_: RaiseCancelT) -> Abort:
+        fast_path.leave(connection)
+        return Abort.SUCCEEDED
+
+    await wait_task_rescheduled(abort)
+    if parked.error:
+        raise trio.BrokenResourceError(f"socket connection broken: {os.strerror(parked.error)}")
+    return parked.stopped == SHAKEN
 
 
 @dataclass(slots=True)
@@ -233,10 +262,12 @@ class FastPath(trio.abc.Instrument):
     def enter(self, connection: Connection) -> _Parked:
         """The present task sleeps from now on; the fast path wakes it. Raises trio.BrokenResourceError."""
         peer = connection.peer
-        # An idle connection needs no options: they are made with its first request, or anew after a reload.
-        options = connection.fast_path_options_for(peer) if connection.served else ffi.NULL
-        parked = _Parked(current_task(), connection, peer)
         fd, tls = connection.stream.descriptor(), connection.stream.lend()
+        # An idle connection needs no options: they are made with its first request, or anew after a reload.
+        # Whoever has shaken hands is about to send one.
+        likely = connection.served or tls != ffi.NULL
+        options = connection.fast_path_options_for(peer) if likely else ffi.NULL
+        parked = _Parked(current_task(), connection, peer)
         served, now = connection.served > 0, trio.current_time()
         failed = lib.blitz_fast_enter(self._native, fd, tls, peer.struct, options, peer.trusted, served, now)
         if failed:
@@ -244,6 +275,17 @@ class FastPath(trio.abc.Instrument):
         connection.timer.disarm()
         self._parked[fd] = parked
         self._entered.set()
+        return parked
+
+    def enter_shaking(self, connection: Connection, tls: Any) -> _Parked:
+        """The same for a connection whose TLS handshake has to be done; its timer goes on."""
+        peer = connection.peer
+        parked = _Parked(current_task(), connection, peer)
+        fd = connection.stream.descriptor()
+        failed = lib.blitz_fast_enter(self._native, fd, tls, ffi.NULL, ffi.NULL, 0, 0, trio.current_time())
+        if failed:
+            raise trio.BrokenResourceError(f"the fast path cannot watch it: {os.strerror(failed)}")
+        self._parked[fd] = parked
         return parked
 
     def leave(self, connection: Connection) -> None:
@@ -419,6 +461,8 @@ class FastPath(trio.abc.Instrument):
             parked.connection.buffer, cdata = self._take_slot(report)
             self._context.give_exchange(cdata)
             self._wake(report, HEAD_BYTES)
+        elif what == lib.BLITZ_FAST_SHAKEN:
+            self._wake(report, SHAKEN)
         elif what not in _STAYS:
             self._wake(report, RELOADED if what == lib.BLITZ_FAST_RELOADED else CLOSED, report.error)
 

@@ -33,12 +33,12 @@ class Peer:
         "_keep",
         "_link",
         "_link_address",
+        "_struct",
         "_texts",
         "_told",
         "address",
         "port",
         "scheme",
-        "struct",
         "trusted",
     )
 
@@ -54,17 +54,23 @@ class Peer:
         self._link_address = address
         self._chain: Chain | None = None
         self._told: tuple[tuple[int, str, str], bytes] | None = None
-        self.struct: Any = ffi.new("blitz_peer *")
+        self._struct: Any = None
         self._keep: list[Any] = []
-        self._set("address", address)
-        self._set("port", str(port) if port else "")
-        for name, value in self._texts.items():
-            self._set(name, value)
+
+    @property
+    def struct(self) -> Any:
+        if self._struct is None:  # many a connection is over before anybody asks
+            self._struct = ffi.new("blitz_peer *")
+            self._set("address", self.address)
+            self._set("port", str(self.port) if self.port else "")
+            for name, value in self._texts.items():
+                self._set(name, value)
+        return self._struct
 
     def _set(self, name: str, value: str) -> None:
         data = ffi.from_buffer(value.encode())
         self._keep.append(data)
-        text = getattr(self.struct, name)
+        text = getattr(self._struct, name)
         text.ptr = ffi.cast("const uint8_t *", data)
         text.len = len(data)
 

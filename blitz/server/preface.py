@@ -12,12 +12,13 @@ import trio
 
 from blitz.errors import ClientGone
 
+from . import fast_path
 from .connection import Connection, linger
 from .peer import Peer
 from .proxy_protocol import ProxyHeader, ProxyProtocolError, missing, parse_header
 from .stream import SocketStream
 from .tls import peer_texts
-from .tls_stream import TlsError
+from .tls_stream import TlsError, TlsStream
 
 __all__ = ["read_proxy_header", "shake_hands"]
 
@@ -65,7 +66,7 @@ async def shake_hands(connection: Connection, stream: SocketStream) -> None:
         raise ClientGone("there is no certificate any more")
     encrypted = server.wrap(stream)
     try:
-        await encrypted.do_handshake()
+        await _shake(connection, encrypted)
     except TlsError as exc:
         context.counters.tls_failures += 1
         _log.debug("%s: %s", connection.peer.address, exc)
@@ -78,6 +79,20 @@ async def shake_hands(connection: Connection, stream: SocketStream) -> None:
     connection.stream = encrypted
     peer = connection.peer
     connection.peer = Peer(peer.address, peer.port, scheme="https", texts=peer_texts(encrypted.ssl_object))
+
+
+async def _shake(connection: Connection, encrypted: TlsStream) -> None:
+    """As ``do_handshake``: by C if it can; by Python if not, and once a drain has begun."""
+    tls = encrypted.lend()
+    if tls is not None and not connection.context.draining:
+        try:
+            if await fast_path.shake_hands(connection, tls):
+                return
+        except trio.BrokenResourceError:
+            if tls.error:
+                raise encrypted.why_refused() from None
+            raise
+    await encrypted.do_handshake()
 
 
 async def _answer_plain_http(connection: Connection, stream: SocketStream) -> None:

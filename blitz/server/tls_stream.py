@@ -9,7 +9,7 @@ records may be mixed freely.
 
 While a connection is on the fast path, ``native/tls.c`` drives the same SSL object. What neither the object
 nor its BIOs know stands in ``_state`` (``blitz_tls``), for both: ``encrypted``, plaintext whose records were
-written and not all sent, and which no send has reported; ``broken``.
+written and not all sent, and which no send has reported; ``broken``; ``ended``.
 
 An end of the socket without close_notify is ``trio.BrokenResourceError``, never an end of stream: a body that
 ends with its connection must not look complete when somebody cut it (RFC 8446 section 6.1).
@@ -25,7 +25,7 @@ from typing import Any
 import trio
 from trio.lowlevel import wait_readable, wait_writable
 
-from blitz._native import ffi
+from blitz._native import ffi, lib
 
 from .stream import SocketStream
 from .tls_native import wrap
@@ -122,15 +122,30 @@ class TlsStream:
                 raise TlsError(f"TLS handshake failed: {reason.lower().replace('_', ' ')}", reason) from exc
             else:
                 await self._flush()
+                self._state.shaken = 1
                 return
             await wait_readable(self.stream.socket)
             self._take()
 
+    def why_refused(self) -> TlsError:
+        """What C found wrong in a handshake, as ``do_handshake`` raises it."""
+        reason, refusal = (
+            ffi.string(text(self._state)).decode() for text in (lib.blitz_ssl_reason, lib.blitz_ssl_refusal)
+        )
+        word = reason.upper().replace(" ", "_")
+        if refusal:
+            return TlsError(f"certificate refused: {refusal}", word)
+        return TlsError(f"TLS handshake failed: {reason}", word)
+
     # -- receiving
 
     async def wait_readable(self) -> None:
-        if not self._from_peer.pending and not self._object.pending() and not self._stash:
+        if not self._holds_more() and not self._stash:
             await wait_readable(self.stream.socket)
+
+    def _holds_more(self) -> bool:
+        """Something to read has left the socket, and be it the end."""
+        return bool(self._from_peer.pending or self._object.pending() or self._state.ended)
 
     async def receive_into(self, view: memoryview) -> int:
         while True:
@@ -167,16 +182,17 @@ class TlsStream:
         try:
             got = self._object.read(len(view), view)
             # A read gives one record, 16 KiB at most: take what came with it.
-            while got and got < len(view) and self._from_peer.pending:
+            more = got
+            while more and got < len(view) and self._from_peer.pending:
                 more = self._object.read(len(view) - got, view[got:])
-                if not more:
-                    break
                 got += more
+            if not more:
+                self._state.ended = 1  # close_notify; behind data it is seen again by the next read
         except ssl.SSLWantReadError:
             if not got:
                 got = -1
         except ssl.SSLZeroReturnError:
-            pass  # close_notify; behind data it is seen again by the next read
+            self._state.ended = 1  # the same, where our own was sent
         except ssl.SSLError as exc:
             if not got:
                 self._state.broken = 1
@@ -280,7 +296,8 @@ class TlsStream:
         self._ended = True
         with contextlib.suppress(ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError):
             # The library looks for the peer's answer, and fails if it finds data: take those out first.
-            self._save_plaintext()
+            if self._from_peer.pending or self._object.pending():
+                self._save_plaintext()
             self._object.unwrap()
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             self._push()
@@ -334,7 +351,7 @@ class TlsStream:
         state = self._state
         if state.ssl == ffi.NULL or self._unsent or self._stash or self._ended:
             return None
-        state.holds_more = bool(self._from_peer.pending or self._object.pending())
+        state.holds_more = self._holds_more()
         state.large = 1
         return state
 

@@ -225,6 +225,49 @@ typedef struct {
  * After state 255 nothing is consumed. */
 int64_t blitz_chunks_decode(blitz_chunks *chunks, uint8_t *buf, size_t len, size_t *consumed);
 
+/* ---------------------------------------------------------------- bodies: see body_pipe.c
+ * Where a body ends (RFC 9112 section 6.3): bytes from the wire in, data bytes out. */
+typedef struct {
+    uint8_t kind;             /* BLITZ_BODY_*: how it comes in */
+    uint8_t done;             /* it is complete */
+    int64_t remaining;        /* data bytes still to come; -1: the sender did not say how many */
+    uint64_t received;        /* data bytes so far */
+    int64_t limit;            /* data bytes it may have; 0: any */
+    blitz_chunks chunks;
+} blitz_body;
+enum {
+    BLITZ_BODY_CUT = -210,    /* the sender closed its side before the end */
+    BLITZ_BODY_MALFORMED = -211, BLITZ_BODY_CODING_LIMIT = -212,   /* of chunked coding */
+    BLITZ_BODY_TOO_LONG = -213   /* over limit */
+};
+/* length: of BLITZ_BODY_LENGTH; max_line, max_trailers: as in blitz_chunks. */
+void blitz_body_begin(blitz_body *body, int kind, int64_t length, int64_t limit, uint32_t max_line,
+                      uint32_t max_trailers);
+/* len bytes arrived in buf. -> data bytes, which are now at its front; *consumed of the bytes were used: fewer than
+ * len only when the body is done. Or BLITZ_BODY_MALFORMED, _CODING_LIMIT, _TOO_LONG: the body ends here. */
+int64_t blitz_body_feed(blitz_body *body, uint8_t *buf, size_t len, size_t *consumed);
+/* size data bytes, at most remaining, of a body of known length went another way. */
+void blitz_body_pass_by(blitz_body *body, int64_t size);
+/* The sender closed its side: 0, or BLITZ_BODY_CUT. */
+int blitz_body_end(blitz_body *body);
+/* How a response's body that comes in as kind goes out to a client of HTTP/1.minor: BLITZ_BODY_*. */
+int blitz_body_framing(int kind, int minor);
+
+/* Put chunked coding around data: *before bytes in front of it and up to 7 behind it. last: end the body, too.
+ * -> bytes of it all. Needs BLITZ_PART_HEADROOM and BLITZ_PART_TAILROOM around data. */
+enum { BLITZ_PART_HEADROOM = 32, BLITZ_PART_TAILROOM = 32 };
+size_t blitz_chunk_frame(uint8_t *data, size_t len, int last, size_t *before);
+
+/* What the sender of a body owes: owed data bytes a second, after grace seconds that it was waited for. Time in
+ * which nobody would take its bytes does not count. Seconds. */
+typedef struct { double owed, grace, waited, since; uint8_t waits; } blitz_rate;
+/* A wait begins, or goes on when no data came meanwhile. -> seconds that it may last; 0 or less: it is too slow. */
+double blitz_rate_begin(blitz_rate *rate, double now, uint64_t received);
+void blitz_rate_end(blitz_rate *rate, double now);   /* data has come */
+/* The receiver has acknowledged some, by what the kernel had unsent before and has now; -1: it cannot tell. A
+ * socket turns writable only when a third of its buffer is free, so a slow receiver is told by this. */
+int blitz_took_some(int64_t unsent_before, int64_t unsent_now);
+
 /* UTF-8 (the fast path of this machine; blitz_utf8_path() names it: "avx2", "sse2", "neon", "portable"). */
 const char *blitz_utf8_path(void);
 /* Copy src to dst, stop before the first invalid sequence. -> bytes copied (== len: all valid).
@@ -641,6 +684,8 @@ typedef struct {
     blitz_cluster *cluster;
     blitz_text name;
     double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
+    double response_idle;     /* seconds between two pieces of a response's body; 0: any */
+    double send_idle;         /* seconds in which a receiver takes nothing; 0: any */
     uint8_t alone;            /* it serves every request, whatever path and host are */
     const blitz_path_table *paths;   /* where it is value of tree, whatever the host; NULL: Python looks */
     uint32_t tree;
@@ -656,6 +701,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     double keepalive, first_request;
     double total;             /* seconds of a whole exchange; 0: as long as each wait may take */
     int64_t max_body;         /* bytes of a request's body; 0: no limit */
+    uint32_t max_chunk_line, max_trailers;   /* as in blitz_chunks */
     blitz_text id_field;      /* the field that tells the request's id; len 0: none */
     const uint8_t *date; size_t date_len;   /* of the present second */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_FAST_RELOADED */
@@ -685,6 +731,22 @@ enum {
     /* There is no client: */
     BLITZ_FAST_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
 };
+enum {                        /* what a client on the fast path waits for; HEAD: for its next request */
+    BLITZ_WAIT_HEAD = 0, BLITZ_WAIT_FIRST_BYTE, BLITZ_WAIT_RESPONSE, BLITZ_WAIT_SEND
+};
+enum {                        /* which body was on its way when the client left */
+    BLITZ_STREAM_NONE = 0,
+    BLITZ_STREAM_RESPONSE = 2 /* the response has begun: its head was sent */
+};
+enum {                        /* what ended a body, beside BLITZ_BODY_CUT and the like */
+    BLITZ_STREAM_SOURCE = -220,   /* its sender's connection broke */
+    BLITZ_STREAM_SINK = -221      /* its receiver's did */
+};
+enum {                        /* what is to be done with an unfit upstream connection */
+    BLITZ_UNFIT_LOOK = 0,     /* close it; what is there to be read was not asked for */
+    BLITZ_UNFIT_CLOSE,        /* close it */
+    BLITZ_UNFIT_UNASKED       /* close it; the upstream has said more than it was asked for */
+};
 typedef struct {              /* what is known of the exchange so far, for the access log */
     blitz_text method, target;   /* as the client sent them; valid until the next call; len 0: no exchange */
     double began;
@@ -709,11 +771,18 @@ typedef struct {
     int32_t upstream;         /* the request was written to it but for unsent; -1: not written */
     uint32_t endpoint;        /* of the route's cluster: whose upstream, unfit or returned is */
     uint8_t is_total;         /* EXPIRED: the time of the whole exchange is over */
-    uint8_t answer_read;      /* answer_got bytes of its answer are in the answer buffer */
+    uint8_t waiting;          /* EXPIRED: BLITZ_WAIT_* */
+    uint8_t stream;           /* BLITZ_STREAM_* */
+    uint8_t chunked;          /* of it: the body goes out in chunked coding; what is unsent is coded */
+    const blitz_body *body_state;   /* of it: how far it has come in; valid until the next call */
+    int32_t failed;           /* what ended it: BLITZ_BODY_*, BLITZ_STREAM_*; 0: nothing did */
+    uint8_t answer_read;      /* answer_got bytes of its answer are at answer */
+    const uint8_t *answer;    /* valid until the next call */
     size_t answer_got;
     size_t answer_size;       /* of its head, where response hooks have begun; else 0 */
     const uint8_t *unsent; size_t n_unsent;   /* valid until the next call */
     int32_t unfit;            /* an upstream connection to close; -1: none */
+    uint8_t unfit_why;        /* BLITZ_UNFIT_* */
     int32_t returned;         /* an upstream connection to give back to its endpoint; -1: none */
     int32_t error;            /* errno of BROKEN */
     blitz_fast_line line;

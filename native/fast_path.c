@@ -1,11 +1,11 @@
 /* fast_path.c: the fast path: most exchanges, from the first byte to the last, without a line of Python.
  *
  * An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
- * no plugin wants the body of the answer, all say "continue" (or one answers), and the upstream's answer came whole
- * in one read too. A client connection that may send such requests is on the fast path: the fast path's epoll watches it,
- * and each turn of the event loop does what is ready. Whatever is not short takes its connection out of the fast path with
- * a report of how far it came, and Python's general path goes on there: nothing here decides anything that it
- * would decide otherwise.
+ * no plugin wants the body of the response, all say "continue" (or one answers), and the head of the response came in
+ * one read too; its body may be of any length (fast_path_stream.c). A client connection that may send such requests is
+ * on the fast path: the fast path's epoll watches it, and each turn of the event loop does what is ready. Whatever is
+ * not short takes its connection out of the fast path with a report of how far it came, and Python's general path
+ * goes on there: nothing here decides anything that it would decide otherwise.
  *
  * States of a client connection on the fast path:
  *
@@ -27,6 +27,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { SPARE_PARTS = 8 };                /* of bodies, kept for reuse: 1 MiB */
+static const uint32_t ENDS = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 blitz_fast_path *blitz_fast_new(void)
 {
@@ -57,6 +60,7 @@ void blitz_fast_free(blitz_fast_path *fast)
     if (fast == NULL)
         return;
     blitz_fast_close(fast);
+    fast_drop_parts(fast, 0);
     free(fast->places);
     free(fast->clients);
     free(fast->slots);
@@ -77,7 +81,10 @@ static int look_at(blitz_fast_path *fast, const struct epoll_event *event, blitz
     int fd = event->data.fd;
     place *at = &fast->places[fd];
     fast_begin_report(report, BLITZ_FAST_QUIET, fd);
+    at->ended |= (event->events & ENDS) != 0;
     if (at->kind == PLACE_UPSTREAM && at->resting) {
+        if (event->events == EPOLLOUT)           /* from the request that it has taken */
+            return BLITZ_FAST_QUIET;
         at->resting = 0;
         return report->what = BLITZ_FAST_STIRRED;
     }
@@ -86,7 +93,9 @@ static int look_at(blitz_fast_path *fast, const struct epoll_event *event, blitz
     if (at->kind != PLACE_CLIENT)
         return BLITZ_FAST_QUIET;
     /* The end of a stream has one edge, often the same as the last bytes: look again behind them. */
-    at->look = at->busy || (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
+    at->look = at->busy ? at->look | ((event->events & ~(uint32_t)EPOLLOUT) != 0) : (event->events & ENDS) != 0;
+    if (at->busy && at->waiting == BLITZ_WAIT_SEND && (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)))
+        return fast_pump_response(fast, fd, report);
     if (at->tls != NULL && !at->tls->shaken)
         return fast_shake(fast, fd, report);
     return at->busy ? BLITZ_FAST_QUIET : fast_receive_request(fast, fd, report);
@@ -189,6 +198,12 @@ static bool is_there(blitz_fast_path *fast, int fd)
     return true;
 }
 
+/* A body that goes on and on is cut when its time is over, however much of it is there. */
+static bool waits_to_read(const place *client, bool is_total)
+{
+    return client->waiting <= BLITZ_WAIT_FIRST_BYTE || (client->waiting == BLITZ_WAIT_RESPONSE && !is_total);
+}
+
 int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *report)
 {
     if (fast->expiring == 0 && now < fast->earliest)
@@ -203,17 +218,25 @@ int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *rep
                 fast->earliest = client->deadline;
             continue;
         }
+        bool is_total = client->busy && client->ends <= now;
         client->deadline = INFINITY;
-        if (!client->late && is_there(fast, client->other >= 0 ? client->other : fd)) {
+        if (!is_total && client->waiting == BLITZ_WAIT_SEND && fast_takes_some(client, fd)) {
+            fast_set_deadline(fast, client, BLITZ_WAIT_SEND, client->route->send_idle);
+            continue;
+        }
+        bool may_come = !client->late && waits_to_read(client, is_total);
+        if (may_come && is_there(fast, client->other >= 0 ? client->other : fd)) {
             client->late = 1;
             continue;
         }
         fast_begin_report(report, BLITZ_FAST_EXPIRED, fd);
         report->served = client->served;
         report->upstream = client->other;
-        report->is_total = client->busy && client->ends <= now;
+        report->is_total = is_total;
+        report->waiting = client->waiting;
         return BLITZ_FAST_EXPIRED;
     }
     fast->expiring = 0;
+    fast_drop_parts(fast, SPARE_PARTS);
     return BLITZ_FAST_QUIET;
 }

@@ -32,13 +32,14 @@ int64_t blitz_step_receive_request(blitz_link link, blitz_space buf, blitz_head 
 /* Write head and body (NULL: none); is the connection quiet? Then send. -> bytes unsent. */
 int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_text *body,
                                 const blitz_write_options *options, blitz_space scratch, blitz_io *io);
-/* As receive_request, for the answer to exchange->request. Short: final, kept alive, all of it here. */
+/* As receive_request, for the response to exchange->request. Short: final. */
 int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exchange,
                                     const blitz_head_limits *limits, blitz_io *io);
-/* Write exchange->response and its body (a short answer's), with Date if it has none; send. -> bytes unsent. */
-int64_t blitz_step_answer(blitz_link link, const blitz_exchange *exchange, blitz_text body, blitz_text date,
-                          blitz_space scratch, blitz_io *io);
-/* The same for an answer that a plugin built: exchange->response and new_body. */
+/* The head of exchange->response as it goes out, with Date if it has none. -> bytes of it in scratch. */
+int64_t blitz_step_write_response(const blitz_exchange *exchange, blitz_text date, blitz_space scratch);
+/* -> how many of size bytes are left, or BLITZ_IO_ERROR. */
+int64_t blitz_step_send(blitz_link link, const uint8_t *bytes, size_t size, blitz_io *io);
+/* Write and send an answer that a plugin built: exchange->response and new_body. */
 int64_t blitz_step_answer_of_plugin(blitz_link link, const blitz_exchange *exchange, blitz_text date, blitz_space scratch,
                                     blitz_io *io);
 #endif

@@ -6,8 +6,15 @@
 #include <math.h>
 #include <string.h>
 
-/* The answer has gone out: the client waits again. */
-static int finish(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+/* In front of a response, so that its head can grow where it is. */
+enum { ANSWER_HEADROOM = 1024 };
+
+static size_t answer_room(const blitz_fast_path *fast)
+{
+    return fast->answer.size - ANSWER_HEADROOM - BLITZ_PART_TAILROOM;
+}
+
+int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
     blitz_exchange *exchange = fast->slots[client->slot].exchange;
@@ -18,6 +25,7 @@ static int finish(blitz_fast_path *fast, int fd, blitz_fast_report *report)
     report->endpoint = client->endpoint;
     report->index = (uint32_t)exchange->chain.index;
     report->told |= (uint8_t)blitz_chain_release(exchange);
+    fast_uncount(fast, client);
     blitz_exchange_reset(exchange);
     fast_give_slot(fast, client->slot);
     client->slot = -1;
@@ -26,13 +34,14 @@ static int finish(blitz_fast_path *fast, int fd, blitz_fast_report *report)
     client->route = NULL;
     blitz_link_rest(fast_link(fast, fd));
     fast_set_idle_deadline(fast, client);
-    if (client->look) {
-        client->look = 0;
+    if (client->look || client->wants_out) {
+        client->look = client->wants_out = 0;
         fast_watch_again(fast, fd);
     }
     if (fast->face.logged)
         return report->what = BLITZ_FAST_LOGGED;
-    return report->what = report->returned >= 0 || report->told ? BLITZ_FAST_RETURNED : BLITZ_FAST_QUIET;
+    bool is_told = report->returned >= 0 || report->unfit >= 0 || report->told;
+    return report->what = is_told ? BLITZ_FAST_RETURNED : BLITZ_FAST_QUIET;
 }
 
 /* The chain has come to a step that is not the fast path's. */
@@ -71,7 +80,7 @@ static int answer_of_plugin(blitz_fast_path *fast, int fd, blitz_fast_report *re
     report->line.sent = io.body;
     if (left == BLITZ_IO_ODD)
         return hand_over(fast, fd, report, BLITZ_CHAIN_ANSWER);
-    int what = left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : finish(fast, fd, report);
+    int what = left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : fast_finish(fast, fd, report);
     report->step = BLITZ_CHAIN_ANSWER;
     return what;
 }
@@ -103,6 +112,7 @@ static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
     cluster->next = client->endpoint + 1;
     client->other = upstream;
     fast->places[upstream].other = fd;
+    fast->slots[client->slot].counted = 1;
     client->route->in_flight++;
     fast->face.in_flight++;
     if (left > 0) {
@@ -111,7 +121,7 @@ static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
         report->n_unsent = (size_t)left;
         return BLITZ_FAST_HAND_OVER;
     }
-    fast_set_deadline(fast, client, client->route->first_byte);
+    fast_set_deadline(fast, client, BLITZ_WAIT_FIRST_BYTE, client->route->first_byte);
     return BLITZ_FAST_QUIET;
 }
 
@@ -217,6 +227,8 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         fast_remember(at, fast->now, fast->face.logged);
         at->body = has_body ? (blitz_text){at->buf + size, io.body} : (blitz_text){NULL, 0};
         at->head_size = (size_t)size;
+        at->stream = BLITZ_STREAM_NONE;
+        at->unfit = at->counted = 0;
         client->busy = 1;
         client->ends = fast->face.total > 0 ? fast->now + fast->face.total : INFINITY;
         client->look |= io.got == at->size || blitz_link_holds_more(fast_link(fast, fd));   /* there may be more, and its edge is used up */
@@ -239,41 +251,93 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     return report->what;
 }
 
-/* The upstream connection is clean and free; whoever waits for one, or does not want it, is Python's business. */
-static void give_upstream(blitz_fast_path *fast, blitz_endpoint *endpoint, int upstream, blitz_fast_report *report)
+void fast_release_upstream(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
-    fast->places[upstream].other = -1;
-    fast->places[upstream].resting = 1;
-    if (endpoint->wanted || endpoint->shut || blitz_endpoint_give(endpoint, upstream, fast->places[upstream].born, fast->now) != 0)
-        report->returned = upstream;
+    place *client = &fast->places[fd], *upstream = &fast->places[client->other];
+    const slot *at = &fast->slots[client->slot];
+    blitz_endpoint *endpoint = client->route->cluster->endpoints[client->endpoint];
+    int number = client->other;
+    client->other = upstream->other = -1;
+    fast_want_out(fast, number, false);
+    report->route = client->route;
+    report->endpoint = client->endpoint;
+    if (at->unfit || !at->pipe.body.done) {
+        report->unfit = number;
+        report->unfit_why = at->unfit ? at->unfit : BLITZ_UNFIT_CLOSE;
+        return;
+    }
+    upstream->resting = 1;
+    /* Whoever waits for one, or does not want it, is Python's business. */
+    if (endpoint->wanted || endpoint->shut || blitz_endpoint_give(endpoint, number, upstream->born, fast->now) != 0)
+        report->returned = number;
 }
 
 static int hand_answer_over(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step, size_t size, size_t got)
 {
+    fast->slots[fast->places[fd].slot].stream = BLITZ_STREAM_NONE;
     hand_over(fast, fd, report, step);
     report->answer_read = 1;
+    report->answer = fast->answer.ptr + ANSWER_HEADROOM;
     report->answer_size = size;
     report->answer_got = got;
+    fast->told = fast->slots[report->slot].pipe.body;
+    report->body_state = &fast->told;
     return BLITZ_FAST_HAND_OVER;
+}
+
+/* Decode what came of the body, from start to end in the answer buffer, and code it as it goes out; it moves a bit
+ * there. -> 0, or BLITZ_BODY_*. */
+static int take_first_part(slot *at, uint8_t **start, uint8_t **end)
+{
+    blitz_pipe *pipe = &at->pipe;
+    size_t got = (size_t)(*end - *start), consumed, before = 0;
+    uint8_t *data = *start;
+    int64_t len = blitz_body_feed(&pipe->body, data, got, &consumed);
+    if (len < 0)
+        return (int)len;
+    if (consumed < got)
+        at->unfit = BLITZ_UNFIT_UNASKED;
+    *end = data + len;
+    if (pipe->chunked) {
+        *end = data + blitz_chunk_frame(data, (size_t)len, pipe->body.done, &before) - before;
+        *start -= before;
+    }
+    return 0;
 }
 
 /* The response in the answer buffer, size bytes of head and got in all, goes to the client. begun: hooks have run. */
 static int send_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report, size_t size, size_t got, bool begun)
 {
-    place *client = &fast->places[fd];
-    blitz_exchange *exchange = fast->slots[client->slot].exchange;
-    int upstream = client->other;
+    slot *at = &fast->slots[fast->places[fd].slot];
+    blitz_exchange *exchange = at->exchange;
     blitz_io io;
-    int64_t left = blitz_step_answer(fast_link(fast, fd), exchange, (blitz_text){fast->answer.ptr + size, got - size},
-                                     (blitz_text){fast->face.date, fast->face.date_len}, fast->scratch, &io);
-    if (left == BLITZ_IO_ODD)
+    uint8_t *head = fast->answer.ptr + ANSWER_HEADROOM, *start = head + size, *end = head + got;
+    blitz_text date = {fast->face.date, fast->face.date_len};
+    int64_t written = blitz_step_write_response(exchange, date, fast->scratch);
+    if (written < 0)
         return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, begun ? size : 0, got);
-    client->other = -1;
-    client->route->in_flight--;
-    fast->face.in_flight--;
-    give_upstream(fast, client->route->cluster->endpoints[client->endpoint], upstream, report);
-    report->line.sent = got - size;
-    return left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : finish(fast, fd, report);
+    int failed = take_first_part(at, &start, &end);
+    if (failed != 0)
+        return fast_fail_response(fast, fd, report, failed);
+    blitz_text whole = {start - written, (size_t)(written + (end - start))};
+    if (written <= start - fast->answer.ptr) {
+        memcpy(start - written, fast->scratch.ptr, (size_t)written);   /* in front of the body, which stays where it is */
+    } else {
+        whole.ptr = fast->scratch.ptr;
+        memcpy(fast->scratch.ptr + written, start, (size_t)(end - start));
+    }
+    int64_t left = blitz_step_send(fast_link(fast, fd), whole.ptr, whole.len, &io);
+    if (left < 0) {
+        fast_release_upstream(fast, fd, report);
+        return fast_unsent_answer(fast, fd, report, left, &io);
+    }
+    if (left == 0 && at->pipe.body.done) {
+        fast_release_upstream(fast, fd, report);
+        report->line.sent = at->pipe.body.received;
+        return fast_finish(fast, fd, report);
+    }
+    return fast_begin_response_stream(fast, fd, report, whole.ptr + whole.len - left, (size_t)left,
+                                      got == answer_room(fast) || fast->places[fast->places[fd].other].ended);
 }
 
 /* The response hooks have come to a step. */
@@ -297,11 +361,15 @@ int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report
     slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     blitz_io io;
-    int64_t size = blitz_step_receive_response(upstream, fast->answer, exchange, fast->face.limits, &io);
+    if (at->stream == BLITZ_STREAM_RESPONSE)
+        return client->waiting == BLITZ_WAIT_SEND ? BLITZ_FAST_QUIET : fast_pump_response(fast, fd, report);
+    blitz_space buf = {fast->answer.ptr + ANSWER_HEADROOM, answer_room(fast)};
+    int64_t size = blitz_step_receive_response(upstream, buf, exchange, fast->face.limits, &io);
     if (size == BLITZ_IO_AGAIN)
         return BLITZ_FAST_QUIET;
     if (size <= 0 || !io.is_short || fast->face.draining)
         return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, 0, io.got);
+    fast_begin_response(fast, at);
     if (!client->route->has_response)
         return send_answer(fast, fd, report, (size_t)size, io.got, false);
     at->answer_size = (size_t)size;

@@ -49,6 +49,16 @@ void fast_remember(slot *at, double now, bool logged)
     at->referrer = value_of(head, "referer");
 }
 
+void fast_uncount(blitz_fast_path *fast, place *client)
+{
+    slot *at = &fast->slots[client->slot];
+    if (!at->counted)
+        return;
+    at->counted = 0;
+    client->route->in_flight--;
+    fast->face.in_flight--;
+}
+
 /* The client leaves the fast path; its slot goes with the report, its upstream connection too. */
 int fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int what)
 {
@@ -58,6 +68,7 @@ int fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int wha
     report->returned = before.returned;
     report->told = before.told;
     report->unfit = before.unfit;
+    report->unfit_why = before.unfit_why;
     report->line.sent = before.line.sent;
     if (client->busy)
         fast_describe(fast, client, &report->line);
@@ -66,18 +77,20 @@ int fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int wha
     report->endpoint = client->endpoint;
     report->route = client->route;
     if (client->busy) {
-        const slot *at = &fast->slots[client->slot];
+        slot *at = &fast->slots[client->slot];
         report->began = at->began;
         report->body = at->body.ptr != NULL ? (int64_t)at->body.len : -1;
         report->size = at->head_size;
         report->got = report->size + at->body.len;
         report->index = (uint32_t)at->exchange->chain.index;
+        fast_uncount(fast, client);
+        if (at->stream != BLITZ_STREAM_NONE)
+            fast_tell_stream(fast, at, report);
     }
     report->served = client->served;
     if (client->other >= 0) {
         fast->places[client->other].other = -1;
-        client->route->in_flight--;
-        fast->face.in_flight--;
+        fast_want_out(fast, client->other, false);
     }
     fast_remove_client(fast, client);
     return what;

@@ -22,8 +22,7 @@ static int64_t receive(blitz_link link, blitz_space buf, blitz_io *io)
     return errno == EAGAIN || errno == EWOULDBLOCK ? BLITZ_IO_AGAIN : BLITZ_IO_ERROR;
 }
 
-/* Send size bytes; -> how many are left. */
-static int64_t send_all(blitz_link link, const uint8_t *bytes, size_t size, blitz_io *io)
+int64_t blitz_step_send(blitz_link link, const uint8_t *bytes, size_t size, blitz_io *io)
 {
     ssize_t sent = blitz_link_send(link, bytes, size);
     io->size = size;
@@ -89,7 +88,7 @@ int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_text
     ssize_t ahead = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
     if (ahead >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
         return BLITZ_IO_STALE;
-    return send_all(plain(fd), scratch.ptr, (size_t)size, io);
+    return blitz_step_send(plain(fd), scratch.ptr, (size_t)size, io);
 }
 
 int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exchange,
@@ -104,31 +103,27 @@ int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exc
                                        blitz_at(request, request->method), request->method.len);
     if (size <= 0)
         return 0;
-    int64_t body = response->body == BLITZ_BODY_LENGTH ? response->content_length : 0;
-    io->is_short = response->status >= 200 && (response->flags & BLITZ_HEAD_KEEP_ALIVE) &&
-                   (response->body == BLITZ_BODY_LENGTH || response->body == BLITZ_BODY_NONE) &&
-                   body == got - size;
+    io->is_short = response->status >= 200;
     return size;
 }
 
-int64_t blitz_step_answer(blitz_link link, const blitz_exchange *exchange, blitz_text body, blitz_text date,
-                          blitz_space scratch, blitz_io *io)
+int64_t blitz_step_write_response(const blitz_exchange *exchange, blitz_text date, blitz_space scratch)
 {
     const blitz_head *response = exchange->response;
     /* Plugins may have made it a response without content, or one that could have some of one that has none. */
     bool contentless = response->status == 204 || response->status == 205 || response->status == 304;
-    if (exchange->chain.is_response && (response->body == BLITZ_BODY_NONE || contentless))
+    bool has_body = response->body != BLITZ_BODY_NONE;
+    if (contentless ? has_body || exchange->chain.is_response : exchange->chain.is_response && !has_body)
         return BLITZ_IO_ODD;
     blitz_write_options options = {
-        .body = response->body,
+        .body = (uint8_t)blitz_body_framing(response->body, exchange->request->minor),
         .content_length = response->content_length,
-        .keep_length = response->body == BLITZ_BODY_NONE,
-        .first_is_last = 1,
+        .keep_length = !has_body,
         .date = date.ptr,
         .date_len = date.len,
     };
-    int64_t size = blitz_head_write(response, &options, body.ptr, body.len, scratch.ptr, scratch.size);
-    return size < 0 ? BLITZ_IO_ODD : send_all(link, scratch.ptr, (size_t)size, io);
+    int64_t size = blitz_head_write(response, &options, NULL, 0, scratch.ptr, scratch.size);
+    return size < 0 ? BLITZ_IO_ODD : size;
 }
 
 int64_t blitz_step_answer_of_plugin(blitz_link link, const blitz_exchange *exchange, blitz_text date, blitz_space scratch,
@@ -147,5 +142,5 @@ int64_t blitz_step_answer_of_plugin(blitz_link link, const blitz_exchange *excha
     };
     io->body = head_only ? 0 : len;
     int64_t size = blitz_head_write(response, &options, exchange->new_body.ptr, io->body, scratch.ptr, scratch.size);
-    return size < 0 ? BLITZ_IO_ODD : send_all(link, scratch.ptr, (size_t)size, io);
+    return size < 0 ? BLITZ_IO_ODD : blitz_step_send(link, scratch.ptr, (size_t)size, io);
 }

@@ -69,7 +69,8 @@ static int make_place(blitz_fast_path *fast, int fd)
 /* What the link itself holds has no edge; that there is room to send has one at once. */
 static struct epoll_event wanted(const blitz_fast_path *fast, int fd)
 {
-    uint32_t more = blitz_link_holds_more(fast_link(fast, fd)) ? EPOLLOUT : 0;
+    bool holds = fast->places[fd].wants_out || blitz_link_holds_more(fast_link(fast, fd));
+    uint32_t more = holds ? EPOLLOUT : 0;
     return (struct epoll_event){.events = WATCHED | more, .data.fd = fd};
 }
 
@@ -88,8 +89,17 @@ void fast_watch_again(blitz_fast_path *fast, int fd)
     epoll_ctl(fast->epoll, EPOLL_CTL_MOD, fd, &event);   /* fails for one that was closed: then nobody waits */
 }
 
-void fast_set_deadline(blitz_fast_path *fast, place *client, double seconds)
+void fast_want_out(blitz_fast_path *fast, int fd, bool wanted)
 {
+    if (fast->places[fd].wants_out == wanted)
+        return;
+    fast->places[fd].wants_out = wanted;
+    fast_watch_again(fast, fd);
+}
+
+void fast_set_deadline(blitz_fast_path *fast, place *client, int waiting, double seconds)
+{
+    client->waiting = (uint8_t)waiting;
     client->late = 0;
     client->deadline = seconds > 0 ? fast->now + seconds : INFINITY;
     if (client->busy && client->ends < client->deadline)
@@ -100,7 +110,7 @@ void fast_set_deadline(blitz_fast_path *fast, place *client, double seconds)
 
 void fast_set_idle_deadline(blitz_fast_path *fast, place *client)
 {
-    fast_set_deadline(fast, client, client->served ? fast->face.keepalive : fast->face.first_request);
+    fast_set_deadline(fast, client, BLITZ_WAIT_HEAD, client->served ? fast->face.keepalive : fast->face.first_request);
 }
 
 static int add_client(blitz_fast_path *fast, int fd)
@@ -140,7 +150,7 @@ int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_
     if (tls == NULL || tls->shaken)
         fast_set_idle_deadline(fast, client);
     else
-        fast_set_deadline(fast, client, 0);
+        fast_set_deadline(fast, client, BLITZ_WAIT_HEAD, 0);
     blitz_link_rest(fast_link(fast, fd));
     int failed = watch(fast, fd);
     if (failed != 0)

@@ -3,10 +3,12 @@
  *   fast_path_table.c     slots, places (a row per descriptor), what is watched, deadlines
  *   fast_path_report.c    what Python is told
  *   fast_path_exchange.c  the steps of an exchange
+ *   fast_path_stream.c    bodies that take more than one read
  *   fast_path.c           the turn of the event loop
  */
 #ifndef BLITZ_FAST_PATH_TABLE_H
 #define BLITZ_FAST_PATH_TABLE_H
+#include "body_pipe.h"
 #include "fast_path.h"
 #include <sys/epoll.h>
 
@@ -26,13 +28,22 @@ typedef struct {
     size_t head_size;
     double began;
     size_t answer_size, answer_got;      /* bytes in the answer buffer, while response hooks are run */
+    blitz_pipe pipe;                     /* of the body that is on its way, if stream says so */
+    uint8_t stream;                      /* BLITZ_STREAM_* */
+    uint8_t unfit;                       /* the upstream has not ended its response as it should: BLITZ_UNFIT_* */
+    uint8_t counted;                     /* in in_flight */
 } slot;
+
+typedef struct spare { struct spare *next; } spare;   /* at the front of a part that nobody uses */
 
 typedef struct {                         /* what a descriptor is; one row per descriptor */
     uint8_t kind;                        /* PLACE_* */
     uint8_t busy, look, ask, served;     /* of a client */
     uint8_t late;                        /* of a client: its deadline has passed, and something had come by then */
     uint8_t resting;                     /* of an upstream connection: it is idle, and nothing may come on it */
+    uint8_t ended;                       /* the end of what it sends was seen: read until there */
+    uint8_t wants_out;                   /* watched for room to send */
+    uint8_t waiting;                     /* of a client: BLITZ_WAIT_* */
     int32_t other;                       /* the upstream connection of a busy client, and the way back; or -1 */
     int32_t slot;                        /* of a busy client; or -1 */
     uint32_t at;                         /* its index in clients */
@@ -44,6 +55,7 @@ typedef struct {                         /* what a descriptor is; one row per de
     const blitz_write_options *options;
     double deadline, born;               /* born: of an upstream connection that the fast path has taken */
     double ends;                         /* of a busy client: its exchange, whatever it waits for */
+    int64_t unsent;                      /* of one that waits for a receiver: what that had not acknowledged */
 } place;
 
 struct blitz_fast_path {
@@ -57,6 +69,10 @@ struct blitz_fast_path {
     int32_t *free_slots;
     size_t cap_slots;
     blitz_space answer, scratch;
+    blitz_body told;                     /* of the last report */
+    uint8_t *part;                       /* for bodies that pass at once; or NULL */
+    spare *parts;                        /* spare ones */
+    uint32_t n_parts;
     double now, earliest;                /* no deadline is before earliest */
     uint32_t expiring, leaving;          /* how far a look at all clients has come; 0: none is under way */
     int at, got;                         /* events[at..got) are still to be looked at */
@@ -74,7 +90,9 @@ void fast_give_slot(blitz_fast_path *fast, int32_t index);
 /* Have an event for fd at once if it is readable: an edge that came while nobody wanted it. */
 void fast_watch_again(blitz_fast_path *fast, int fd);
 /* The wait that begins now may last so long (0: any time), and no longer than the exchange may. */
-void fast_set_deadline(blitz_fast_path *fast, place *client, double seconds);
+void fast_set_deadline(blitz_fast_path *fast, place *client, int waiting, double seconds);
+/* Have an event when there is room to send, too; or no more. */
+void fast_want_out(blitz_fast_path *fast, int fd, bool wanted);
 void fast_set_idle_deadline(blitz_fast_path *fast, place *client);
 void fast_remove_client(blitz_fast_path *fast, place *client);
 
@@ -86,10 +104,29 @@ void fast_describe(const blitz_fast_path *fast, const place *client, blitz_fast_
 void fast_remember(slot *at, double now, bool logged);
 /* The client leaves the fast path; its slot goes with the report, its upstream connection too. -> what */
 int fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int what);
+/* Its exchange is in flight no more. */
+void fast_uncount(blitz_fast_path *fast, place *client);
 /* It leaves, and what it had in a slot is of no use any more. */
 int fast_leave_empty(blitz_fast_path *fast, int fd, blitz_fast_report *report, int what);
 /* It leaves with left bytes of its answer unsent, at the end of scratch; or (negative) they cannot be sent. */
 int fast_unsent_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report, int64_t left, const blitz_io *io);
+
+/* ---------------------------------------------------------------- fast_path_stream.c */
+/* The response of which left bytes at unsent could not be sent at once goes on as a stream. -> what it reports */
+int fast_begin_response_stream(blitz_fast_path *fast, int fd, blitz_fast_report *report, const uint8_t *unsent,
+                               size_t left, bool go_on);
+/* A response was read, and its plugins have not been asked: how its body comes in, and how it goes out. */
+void fast_begin_response(blitz_fast_path *fast, slot *at);
+/* Its body is no body. */
+int fast_fail_response(blitz_fast_path *fast, int fd, blitz_fast_report *report, int failed);
+/* Its sender may have more, or its receiver room. */
+int fast_pump_response(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+/* The client of a stream leaves: what is unsent and how far it has come goes with the report, which has begun. */
+void fast_tell_stream(blitz_fast_path *fast, slot *at, blitz_fast_report *report);
+/* The deadline of a wait for fd to take more has passed: it has acknowledged some since it was looked at last. */
+bool fast_takes_some(place *client, int fd);
+/* Give spare parts back to the system but for a few. */
+void fast_drop_parts(blitz_fast_path *fast, uint32_t most);
 
 /* ---------------------------------------------------------------- fast_path_exchange.c
  * Each returns what it reports. */
@@ -101,4 +138,8 @@ int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* The request hooks, or the response hooks, have come to a step. */
 int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
+/* The body of the response is complete: its upstream connection is free. */
+void fast_release_upstream(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+/* The response has gone out: the client waits again. */
+int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 #endif

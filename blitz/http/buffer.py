@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from blitz._native import ffi
+from blitz._native import ffi, lib
 
 __all__ = ["HEAD_BUFFER_SIZE", "PART_HEADROOM", "PART_SIZE", "PART_TAILROOM", "Buffer", "BufferPool"]
 
 HEAD_BUFFER_SIZE = 16 * 1024  # most heads are below 2 KiB; the rest of the read is body or pipelined
 PART_SIZE = 256 * 1024  # large parts amortise the event loop; measured best between 256 KiB and 1 MiB
-PART_HEADROOM = 32  # room for a chunk-size line before the data of a part
-PART_TAILROOM = 32  # and for CRLF and the last chunk behind it
+PART_HEADROOM = int(lib.BLITZ_PART_HEADROOM)  # room for a chunk-size line before the data of a part
+PART_TAILROOM = int(lib.BLITZ_PART_TAILROOM)  # and for CRLF and the last chunk behind it
 
 
 class Buffer:

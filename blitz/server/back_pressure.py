@@ -2,13 +2,15 @@
 
 The deadline moves with each piece that the kernel accepts. That alone would cut off slow readers: a socket
 turns writable only when a third of its buffer is free, which may be a megabyte. So when the deadline passes,
-the peer's acknowledgements are looked at before anybody is sent away.
+the peer's acknowledgements are looked at before anybody is sent away (``blitz_took_some``).
 """
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
+
+from blitz._native import lib
 
 if TYPE_CHECKING:
     from .deadline import Timer
@@ -41,4 +43,4 @@ class _Acknowledged:
 
     def some(self) -> bool:
         before, self._unsent = self._unsent, self._stream.unsent()
-        return 0 <= self._unsent < before
+        return bool(lib.blitz_took_some(before, self._unsent))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from blitz.http.body import BodyReader, LengthBody
+from blitz._native import ffi, lib
+from blitz.http.body import BodyReader
 from blitz.http.buffer import PART_HEADROOM, PART_SIZE, Buffer, BufferPool
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .stream import ByteStream
 
 __all__ = ["IncomingBody", "collect", "frame_chunk"]
+
+_before = ffi.new("size_t *")
 
 
 class IncomingBody:
@@ -138,7 +141,6 @@ class IncomingBody:
 
     def pass_by(self, size: int) -> None:
         """*size* data bytes went past this object (splice)."""
-        assert isinstance(self.reader, LengthBody)
         self.reader.pass_by(size)
         self._arrived(size)
 
@@ -158,15 +160,9 @@ def frame_chunk(part: Buffer, start: int, end: int, *, last: bool) -> memoryview
 
     Returns the bytes to send: size line, data, CRLF and, when *last*, the last chunk.
     """
-    if start == end:
-        return memoryview(b"0\r\n\r\n" if last else b"")
-    line = b"%x\r\n" % (end - start)
-    first = start - len(line)
-    view = part.view
-    view[first:start] = line
-    tail = b"\r\n0\r\n\r\n" if last else b"\r\n"
-    view[end : end + len(tail)] = tail
-    return view[first : end + len(tail)]
+    size = lib.blitz_chunk_frame(part.ptr + start, end - start, last, _before)
+    first = start - _before[0]
+    return part.view[first : first + size]
 
 
 async def collect(body: IncomingBody, limit: int, seconds: float = math.inf) -> bytes:

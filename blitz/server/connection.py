@@ -20,7 +20,7 @@ from blitz.http.buffer import Buffer
 
 from .answers import error_answer
 from .back_pressure import send_patiently
-from .deadline import Timer
+from .deadline import DRAIN_IDLE, Timer
 from .ends import note_broken, note_cancelled, note_late
 from .exchange import Exchange
 from .fast_path import CANCELLED, CLOSED, RELOADED, Handover, serve_short
@@ -38,7 +38,6 @@ __all__ = ["Connection", "linger", "serve_connection"]
 
 _log = logging.getLogger("blitz.server")
 
-DRAIN_IDLE = 1.0  # seconds an idle client keeps at a drain: a request on its way must not be lost
 MAX_EMPTY_LINES = 64  # before a request; nginx ignores any number, Envoy and HAProxy one
 LINGER_TIME = 2.0  # seconds we go on reading after a last answer, so that a reset cannot destroy it
 LINGER_SIZE = 1024 * 1024  # and at most so many bytes

@@ -23,12 +23,13 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_AT_ONCE", "TICK", "DeadlineWheel", "Timer"]
+__all__ = ["DRAIN_IDLE", "MAX_AT_ONCE", "TICK", "DeadlineWheel", "Timer"]
 
 _log = logging.getLogger("blitz.server")
 
 MAX_LOOKS = 1000  # timers that are looked at in one pass
 MAX_AT_ONCE = 8  # connections that end in one pass of the event loop: each costs some 200 us
+DRAIN_IDLE = 1.0  # seconds an idle client keeps at a drain: a request on its way must not be lost
 TICK = 0.05  # seconds: far below the shortest sane timeout, far above the cost of a wake-up
 
 NEVER = math.inf

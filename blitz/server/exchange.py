@@ -27,7 +27,7 @@ from blitz.errors import (
     ShortageError,
     UpstreamError,
 )
-from blitz.http.body import BodyReader, LengthBody, body_reader
+from blitz.http.body import body_reader, length_reader
 from blitz.http.rules import BODILESS, CONTENTLESS, HOP_COUNTED, field_value, take_hop
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
 
@@ -40,11 +40,12 @@ from .heads import span_bytes
 from .rate import MinRate
 from .route import find_route, moved_to
 from .send_request import forward, go_on_with_answer
+from .send_response import go_on_with_response
 from .story import Story
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .fast_path import Handover
+    from .fast_path import Handover, Stream
     from .runtime import RouteEntry
     from .upload import Upload
     from .upstream import Endpoint, UpstreamConnection
@@ -161,13 +162,13 @@ class Exchange:
         rate = MinRate(limits.min_body_rate, timeouts.body_grace) if owes else None
         connection = self.connection
         assert connection.buffer is not None
-        reader: BodyReader
         if found is not None:
-            reader = LengthBody(found.body_size, ClientError)
+            reader = length_reader(found.body_size, ClientError)
         else:
             reader = body_reader(
                 request,
                 ClientError,
+                limit=limits.max_body_size,
                 max_chunk_line=limits.max_chunk_line_size,
                 max_trailers=limits.max_trailer_size,
             )
@@ -228,6 +229,12 @@ class Exchange:
     async def _go_on_from(self, begun: Handover, entry: RouteEntry) -> bool:
         """The fast path has run some plugins, and perhaps sent the request."""
         self.take_over(begun)
+        if begun.stream is not None:
+            if self.body is not None:
+                self.body.buffered()  # it has been sent
+            return await go_on_with_response(self, begun.stream)
+        if begun.answer_failed:
+            raise length_reader(0, UpstreamError).failure(begun.answer_failed)
         if begun.answer_size:
             return await go_on_with_answer(self, begun)
         if begun.upstream is not None:
@@ -313,6 +320,26 @@ class Exchange:
         self.entry = begun.entry
         if begun.entry is not None and begun.entry.chain.pools:
             self._take_run(ChainRun(begun.entry.chain, self.cdata, trio.current_time, begun=True))
+        self.upstream = begun.upstream
+        self.endpoint = begun.endpoint
+        if self.endpoint is not None:
+            self.tries = 1
+        stream = begun.stream
+        if stream is not None and stream.is_response:
+            self._take_response(stream)
+
+    def _take_response(self, stream: Stream) -> None:
+        """The head of the response has been sent, and the body so far."""
+        self.head_sent = True
+        self.status = self.cdata.response.status
+        connection = self.connection
+        if connection.client_options is None:
+            connection.make_options()
+        options = connection.client_options
+        options.body = _CHUNKED if stream.chunked else stream.body.kind
+        options.close = options.body == _CLOSE
+        if connection.line is not None:
+            connection.line.sent = stream.body.received
 
     def _take_run(self, run: ChainRun) -> None:
         self.chain_run = run

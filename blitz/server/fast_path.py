@@ -1,7 +1,7 @@
 """The fast path: most exchanges, without a line of Python.
 
 An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
-no plugin wants the body of the answer, all say "continue" (or one answers), and the answer came whole in one
+no plugin wants the body of the answer, all say "continue" (or one answers), and the answer's head came in one
 read too.
 ``native/fast_path.c`` runs them: every turn of the event loop it does for all its connections what is ready.
 A connection's task sleeps in ``serve_short`` meanwhile.
@@ -31,7 +31,7 @@ from blitz.http.buffer import Buffer
 from blitz.wasm.chain import ANSWER, CONTINUE, emit_log_of
 
 from .access import AccessLine
-from .deadline import MAX_AT_ONCE, TICK
+from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK
 from .ends import note_broken
 from .exchange import Exchange
 from .heads import span_bytes
@@ -62,6 +62,8 @@ _log = logging.getLogger("blitz.server")
 _ASK = lib.BLITZ_FAST_ASK
 _HAND_OVER = lib.BLITZ_FAST_HAND_OVER
 _STAYS = (lib.BLITZ_FAST_RETURNED, lib.BLITZ_FAST_LOGGED)
+# By BLITZ_WAIT_*: what the general path calls that wait (``Timer.what``).
+_WAITS = ("", "first byte", "answer body", "send")
 
 CANCELLED = "cut off: the gateway was cancelled"
 CLOSED = "closed"  # the client has gone between two requests
@@ -71,7 +73,27 @@ HEAD_BYTES = "head bytes"  # the first bytes of a request are in connection.buff
 
 SCRATCH_SIZE = 256 * 1024
 MORE_SLOTS = 16  # when all are in use
+ANSWER_SIZE = 64 * 1024  # of a response that comes in one read, and is sent in one
 MAX_IDLE_SLOTS = 256  # kept for reuse: 4 MiB of head buffers
+
+
+@dataclass(slots=True)
+class Stream:
+    """A body that was on its way when the fast path stopped.
+
+    Attributes:
+        is_response: of the response, whose head was sent; else of the request, whose head was sent.
+        body: cffi ``blitz_body *``, how far it has come in.
+        chunked: it goes out in chunked coding.
+        unsent: what came of it and was not sent yet, coded.
+        failed: what ended it, BLITZ_BODY_* or BLITZ_STREAM_*; 0: nothing did.
+    """
+
+    is_response: bool
+    body: Any
+    chunked: bool
+    unsent: bytes
+    failed: int
 
 
 @dataclass(slots=True)
@@ -86,7 +108,11 @@ class Handover:
         step: what the chain in cdata has come to; ``ChainRun.see_to`` takes it.
         upstream: the request was written to it; unsent is what is left of it.
         answer: holds what came of the answer; None: nothing was read yet.
-        answer_size: bytes of its head, if plugins have been asked about it; the rest is the whole body.
+        answer_size: bytes of its head, if plugins have been asked about it.
+        answer_body: how its body comes in, with answer_size: what the head says of that may be theirs.
+        answer_failed: what came of its body is none: BLITZ_BODY_*; 0: it may be one.
+        stream: the body that is on its way; None: no one is.
+        endpoint: where the request went, when the upstream connection is not needed any more.
         unsent_answer: the answer was written to the client but for this; nothing else is left to do.
         body_size: of the request, as the client sent it, and all of it is in the buffer; -1: it has none.
             Known with entry.
@@ -103,6 +129,10 @@ class Handover:
     unsent: bytes = b""
     answer: Buffer | None = None
     answer_size: int = 0
+    answer_body: Any = None
+    answer_failed: int = 0
+    stream: Stream | None = None
+    endpoint: Endpoint | None = None
     unsent_answer: bytes | None = None
     body_size: int = -1
     began: float = 0.0
@@ -179,7 +209,7 @@ class FastPath(trio.abc.Instrument):
         self._face.date_len = len(context.date)
         self._report = ffi.new("blitz_fast_report *")
         self._scratch = Buffer(SCRATCH_SIZE)
-        self._answer = context.buffers.take()
+        self._answer = Buffer(ANSWER_SIZE)
         self._lend()
         self._slots: list[tuple[Buffer, Any]] = []  # what the native slots have been lent
         self._parked: dict[int, _Parked] = {}  # by descriptor
@@ -233,6 +263,8 @@ class FastPath(trio.abc.Instrument):
         face.first_request = runtime.timeouts.head
         face.total = runtime.timeouts.total
         face.max_body = runtime.limits.max_body_size
+        face.max_chunk_line = runtime.limits.max_chunk_line_size
+        face.max_trailers = runtime.limits.max_trailer_size
         self._id_field = runtime.request_id_header
         face.id_field.ptr = ffi.from_buffer("uint8_t[]", self._id_field)
         face.id_field.len = len(self._id_field)
@@ -248,7 +280,9 @@ class FastPath(trio.abc.Instrument):
 
         Thousands may wait: they go a few at a time, and to the last of them even when this is cancelled.
         """
-        self._face.draining = 1
+        face = self._face
+        face.draining = 1
+        face.keepalive = face.first_request = DRAIN_IDLE  # of those whose response has begun
         report = ffi.new("blitz_fast_report *")
         woken = 0
         while lib.blitz_fast_next_idle(self._native, report):
@@ -300,10 +334,8 @@ class FastPath(trio.abc.Instrument):
             begun = self._handover(report)
             exchange = connection.exchange = Exchange(connection, begun.cdata, begun)
             exchange.take_over(begun)
-            exchange.upstream = begun.upstream
-            if begun.upstream is not None:
-                exchange.endpoint = begun.upstream.endpoint
-                exchange.tries = 1
+            if exchange.endpoint is not None and exchange.body is not None:
+                exchange.body.buffered()  # it has been sent
         del self._parked[fd]
 
     # -- the event loop
@@ -396,8 +428,8 @@ class FastPath(trio.abc.Instrument):
             while lib.blitz_fast_expired(self._native, trio.current_time(), report):
                 timer = self._parked[report.fd].connection.timer
                 waiting = "keepalive" if report.served else "first request"
-                if report.upstream >= 0:
-                    waiting = "total" if report.is_total else "first byte"
+                if report.waiting:
+                    waiting = "total" if report.is_total else _WAITS[report.waiting]
                 timer.what = waiting
                 timer.expired = True
                 timer.expire()
@@ -444,7 +476,7 @@ class FastPath(trio.abc.Instrument):
             self.resting.stirred(report.fd)
             return
         if report.unfit >= 0:
-            self._upstream(report, report.unfit).close_unfit()
+            self._close_unfit(report)
         if report.returned >= 0:
             self.resting.give_back(self._upstream(report, report.returned))
         if report.told:
@@ -485,27 +517,56 @@ class FastPath(trio.abc.Instrument):
             connection.line = self._line(report, method, target)
         if report.route == ffi.NULL:
             return Handover(cdata, method, target, body_size=report.body, began=report.began)
-        answer = upstream = None
-        if report.upstream >= 0:
-            upstream = self._upstream(report, report.upstream)
-        if report.answer_read:
-            answer, self._answer = self._answer, self._context.buffers.take()
-            answer.end = report.answer_got
-            self._lend()
-        return Handover(
+        entry = self._entries[report.route.id]
+        begun = Handover(
             cdata,
             method,
             target,
-            self._entries[report.route.id],
+            entry,
             parked.peer,
             report.step,
-            upstream,
-            ffi.buffer(report.unsent, report.n_unsent)[:] if report.n_unsent else b"",
-            answer,
-            report.answer_size,
+            answer_size=report.answer_size,
+            answer_failed=report.failed,
             body_size=report.body,
             began=report.began,
         )
+        if report.upstream >= 0:
+            begun.upstream = self._upstream(report, report.upstream)
+            begun.endpoint = begun.upstream.endpoint
+        if report.answer_read:
+            begun.answer = self._copy(report.answer, report.answer_got)
+            if report.answer_size:
+                begun.answer_body = ffi.new("blitz_body *", report.body_state[0])
+        unsent = ffi.buffer(report.unsent, report.n_unsent)[:] if report.n_unsent else b""
+        if report.stream:
+            assert entry.cluster is not None
+            begun.endpoint = entry.cluster.endpoints[report.endpoint]
+            body = ffi.new("blitz_body *", report.body_state[0])
+            is_response = report.stream == lib.BLITZ_STREAM_RESPONSE
+            begun.stream = Stream(is_response, body, bool(report.chunked), unsent, report.failed)
+        else:
+            begun.unsent = unsent
+        return begun
+
+    def _copy(self, ptr: Any, size: int) -> Buffer:
+        """What of a response is here, in a buffer of the general path's."""
+        buffers = self._context.buffers
+        buffer = buffers.take()
+        if size > buffer.size:
+            buffers.give(buffer)
+            buffer = Buffer(size)
+        ffi.memmove(buffer.ptr, ptr, size)
+        buffer.end = size
+        return buffer
+
+    def _close_unfit(self, report: Any) -> None:
+        upstream = self._upstream(report, report.unfit)
+        if report.unfit_why == lib.BLITZ_UNFIT_LOOK:
+            upstream.close_unfit()
+            return
+        if report.unfit_why == lib.BLITZ_UNFIT_UNASKED:
+            upstream.endpoint.note_unasked()
+        upstream.close()
 
     def _line(self, report: Any, method: bytes, target: bytes) -> AccessLine:
         """The access line of the exchange in a report, begun."""

@@ -1,30 +1,26 @@
 """A client that sends a body slowly enough never stalls, and holds an upstream for as long as it likes.
 
 So it owes a rate, averaged over the time that it was waited for. Time in which nobody would take its bytes
-does not count: a slow upstream is not its fault.
+does not count: a slow upstream is not its fault. What is owed is ``native/body_pipe.c``.
 """
 
 from __future__ import annotations
 
 import trio
 
+from blitz._native import ffi, lib
 from blitz.errors import ClientError
 
 __all__ = ["MinRate"]
-
-_NOT = -1.0
 
 
 class MinRate:
     """Of one request body: *rate* data bytes a second are owed after *grace* seconds of waiting."""
 
-    __slots__ = ("_grace", "_rate", "_since", "_waited")
+    __slots__ = ("_cdata",)
 
     def __init__(self, rate: int, grace: float) -> None:
-        self._rate = rate
-        self._grace = grace
-        self._waited = 0.0
-        self._since = _NOT
+        self._cdata = ffi.new("blitz_rate *", {"owed": rate, "grace": grace})
 
     def begin_wait(self, received: int) -> float:
         """A wait begins, or goes on when no data came meanwhile; the seconds that it may last.
@@ -32,18 +28,17 @@ class MinRate:
         Raises:
             ClientError: 408, with *received* data bytes the time is up.
         """
-        now = trio.current_time()
-        if self._since < 0:
-            self._since = now
-        left = self._grace + received / self._rate - self._waited - (now - self._since)
+        left = float(lib.blitz_rate_begin(self._cdata, trio.current_time(), received))
         if left <= 0:
-            raise ClientError(
-                f"request body is slower than {self._rate} bytes a second (limits.min_body_rate)", status=408
-            )
+            raise too_slow(int(self._cdata.owed))
         return left
 
     def end_wait(self) -> None:
         """Data has come."""
-        if self._since >= 0:
-            self._waited += trio.current_time() - self._since
-            self._since = _NOT
+        lib.blitz_rate_end(self._cdata, trio.current_time())
+
+
+def too_slow(rate: int) -> ClientError:
+    return ClientError(
+        f"request body is slower than {rate} bytes a second (limits.min_body_rate)", status=408
+    )

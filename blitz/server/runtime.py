@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blitz._native import ffi
+from blitz.config.model import Timeouts
 from blitz.config.resolved import Resolved, ResolvedRoute
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.routing.match import Router, Rule
@@ -153,11 +154,11 @@ def _entry(
         reply = Reply(route.answer.status, route.answer.body.encode())
         return RouteEntry(name, text[0], chain, None, lambda request: reply)
     cluster = clusters[route.upstream]
-    short_route = _short_route(text[0], chain, cluster, resolved.timeouts.first_byte) if short else None
+    short_route = _short_route(text[0], chain, cluster, resolved.timeouts) if short else None
     return RouteEntry(name, text[0], chain, cluster, short_route=short_route)
 
 
-def _short_route(name: Any, chain: Chain, cluster: Cluster, first_byte: float) -> Any:
+def _short_route(name: Any, chain: Chain, cluster: Cluster, timeouts: Timeouts) -> Any:
     route = ffi.new("blitz_fast_route *")
     route.id = next(_ids)
     route.pools = chain.native
@@ -166,7 +167,9 @@ def _short_route(name: Any, chain: Chain, cluster: Cluster, first_byte: float) -
     route.body_limit = max((p.plugin.spec.max_body for p in chain.pools if p.plugin.reads_body), default=0)
     route.cluster = cluster.native
     route.name = name
-    route.first_byte = first_byte
+    route.first_byte = timeouts.first_byte
+    route.response_idle = timeouts.response_idle
+    route.send_idle = timeouts.send_idle
     _kept_for[route] = (chain, cluster)
     return route
 

@@ -82,9 +82,7 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
     fresh = False
     while True:
         if begun is not None and begun.upstream is not None:
-            upstream = exchange.upstream = begun.upstream
-            exchange.endpoint = upstream.endpoint
-            exchange.tries = 1
+            upstream = begun.upstream
             answer, unsent = begun.answer, begun.unsent
             begun = None
         else:
@@ -115,9 +113,6 @@ async def go_on_with_answer(exchange: Exchange, begun: Handover) -> bool:
     upstream, buffer = begun.upstream, begun.answer
     assert upstream is not None
     assert buffer is not None
-    exchange.upstream = upstream
-    exchange.endpoint = upstream.endpoint
-    exchange.tries = 1
     buffer.start = begun.answer_size
     try:
         return await relay(exchange, upstream, buffer, begun)

@@ -13,7 +13,7 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientGone, UpstreamError
-from blitz.http.body import BodyReader, LengthBody, body_reader
+from blitz.http.body import BodyReader, body_reader
 from blitz.http.media import is_stream
 from blitz.http.rules import BODILESS, CONTENTLESS, field_value
 from blitz.wasm.chain import CONTINUE, ChainRun
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from blitz.http.buffer import Buffer
 
     from .exchange import Exchange
-    from .fast_path import Handover
+    from .fast_path import Handover, Stream
     from .upstream import UpstreamConnection
 
-__all__ = ["DeadUpstream", "read_answer", "relay"]
+__all__ = ["DeadUpstream", "go_on_with_response", "read_answer", "relay"]
 
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
@@ -157,16 +157,14 @@ async def relay(
 ) -> bool:
     """Ask the plugins about the answer and send it on; True when the client connection stays.
 
-    With *asked* some have been asked on the fast path: all of the body lies behind the head, and what the
-    head says of it may be theirs.
+    With *asked* some have been asked on the fast path: what the head says of its body may be theirs.
     """
     response = exchange.cdata.response
     if asked is None and response.status == SWITCHING:
         return await _switch(exchange, upstream, buffer)
     runtime = exchange.runtime
-    reader: BodyReader
     if asked is not None:
-        reader = LengthBody(buffer.end - buffer.start, UpstreamError)
+        reader = BodyReader(asked.answer_body, UpstreamError)
     else:
         reader = body_reader(
             response,
@@ -202,6 +200,48 @@ async def relay(
         return keep
     finally:
         body.close()
+
+
+async def go_on_with_response(exchange: Exchange, stream: Stream) -> bool:
+    """The fast path has sent the head and what came of the body: as ``relay``.
+
+    Raises: what ended it there.
+    """
+    upstream = exchange.upstream
+    connection = exchange.connection
+    reader = BodyReader(stream.body, UpstreamError)
+    if stream.failed == lib.BLITZ_STREAM_SOURCE:
+        raise _reset_in_body()
+    if stream.failed == lib.BLITZ_STREAM_SINK:
+        raise trio.BrokenResourceError("socket connection broken")
+    if stream.failed:
+        raise reader.failure(stream.failed)
+    if stream.unsent:
+        await connection.send_rest(memoryview(stream.unsent))
+    if upstream is None:  # it has said all
+        return not connection.client_options.close
+    buffer = exchange.context.buffers.take()
+    body = IncomingBody(
+        reader,
+        buffer,
+        upstream.stream,
+        exchange.context.parts,
+        connection.timer,
+        exchange.runtime.timeouts.response_idle,
+        "answer body",
+    )
+    body.received = stream.body.received
+    if connection.line is not None:
+        connection.line.sent = 0
+        connection.line.answer = body
+    try:
+        if not body.done:
+            await _send_parts(exchange, body, chunked=stream.chunked)
+        _finish_upstream(exchange, upstream, body)
+        return not connection.client_options.close
+    finally:
+        body.close()
+        exchange.context.buffers.give(buffer)
 
 
 async def _ask_plugins(

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 import trio
 from trio.lowlevel import wait_readable, wait_writable
 
-from blitz.http.body import LengthBody
-
 from .stream import SocketStream
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ class PipePool:
 def can_splice(body: IncomingBody, sink: ByteStream) -> bool:
     """The rest of *body* can go to *sink* without passing through here."""
     return (
-        isinstance(body.reader, LengthBody)
+        body.reader.has_length
         and body.reader.remaining >= MIN_SPLICE
         and isinstance(body.stream, SocketStream)
         and isinstance(sink, SocketStream)
@@ -96,7 +94,6 @@ async def splice_body(
         trio.BrokenResourceError, trio.ClosedResourceError: the sending side broke or was closed.
         what the body's reader raises when the body is cut short.
     """
-    assert isinstance(body.reader, LengthBody)
     pipe = pipes.take()
     if pipe is None:
         return

@@ -99,13 +99,10 @@ class Upload:
         body = self._body
         body.use_timer(self._timer)
         stream = self._upstream.stream
-        limit = exchange.runtime.limits.max_body_size
         if not self._chunked and can_splice(body, stream):
             await self._splice(body)
         while not body.done:
             start, end = await body.next_part()
-            if limit and body.received > limit:
-                raise ClientError(f"request body is over {limit} bytes (limits.max_body_size)", status=413)
             part = body.part
             assert part is not None
             if self._chunked:

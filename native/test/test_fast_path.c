@@ -22,7 +22,7 @@ static struct {
     blitz_head_limits limits;
     blitz_peer peer;
     blitz_write_options options;
-    uint8_t *bufs[SLOTS], answer[BUF], scratch[4096];
+    uint8_t *bufs[SLOTS], answer[4 * BUF], scratch[4096];
     blitz_exchange *exchanges[SLOTS];
     pair client, upstream;
 } t;
@@ -221,7 +221,7 @@ static void a_body_that_came_with_its_head_goes_on_with_it(void)
     MUST(turn(2) == BLITZ_FAST_LOGGED && t.report.line.received == 2, "answered, %zu received", t.report.line.received);
     t.face->logged = 0;
     ask_upstream();                                 /* nothing of the body is left over */
-    say(t.upstream.theirs, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi");
+    say(t.upstream.theirs, "HTTP/1.1 200 OK\r\nContent-Le");
     MUST(turn(3) == BLITZ_FAST_HAND_OVER && t.report.body == -1, "no body");
     MUST(t.report.size == strlen(GET) && t.report.got == t.report.size, "the head only");
     refill();
@@ -230,7 +230,7 @@ static void a_body_that_came_with_its_head_goes_on_with_it(void)
     say(t.client.theirs, "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
     MUST(turn(4) == BLITZ_FAST_QUIET, "sent");
     heard(t.upstream.theirs);
-    say(t.upstream.theirs, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi");
+    say(t.upstream.theirs, "HTTP/1.1 200 OK\r\nContent-Le");
     MUST(turn(5) == BLITZ_FAST_HAND_OVER && t.report.body == 2, "with a body");
     MUST(t.report.got == t.report.size + 2 && memcmp(t.bufs[t.report.slot] + t.report.size, "hi", 2) == 0, "its place");
     refill();
@@ -290,13 +290,166 @@ static void endpoints_take_turns_but_those_that_fail(void)
 
 static void an_answer_that_is_not_short_is_handed_over_with_its_bytes(void)
 {
-    static const char begun[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi";
+    static const char begun[] = "HTTP/1.1 200 OK\r\nContent-Le";
     begin(0);
     ask_upstream();
     say(t.upstream.theirs, begun);
     MUST(turn(2) == BLITZ_FAST_HAND_OVER && t.report.upstream == t.upstream.ours && t.report.answer_read, "answer");
-    MUST(t.report.answer_got == sizeof begun - 1 && memcmp(t.answer, begun, sizeof begun - 1) == 0, "its bytes");
+    MUST(t.report.answer_got == sizeof begun - 1 && memcmp(t.report.answer, begun, sizeof begun - 1) == 0, "its bytes");
     MUST(t.report.route == &t.route && t.report.n_unsent == 0, "route");
+    refill();
+    end();
+}
+
+static void answered_with(const char *expected)
+{
+    const char *answer = heard(t.client.theirs), *body = strstr(answer, "\r\n\r\n");
+    MUST(body != NULL && strcmp(body + 4, expected) == 0, "got %s", answer);
+}
+
+/* What the upstream says in pieces, and the body that the client gets; the upstream connection is given back. */
+static void in_pieces(const char *first, const char *rest, const char *part, const char *last)
+{
+    begin(0);
+    ask_upstream();
+    say(t.upstream.theirs, first);
+    MUST(turn(2) == BLITZ_FAST_QUIET, "handed over");
+    answered_with(part);
+    say(t.upstream.theirs, rest);
+    MUST(turn(3) == BLITZ_FAST_QUIET && t.endpoint->n == 1, "not given back");
+    const char *got = heard(t.client.theirs);
+    MUST(strcmp(got, last) == 0, "got %s", got);
+    close_client();
+    MUST(t.report.served, "served");
+    end();
+}
+
+static void a_response_in_pieces_is_streamed(void)
+{
+    in_pieces("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", "llo", "he", "llo");
+    in_pieces("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "hello", "", "hello");
+    in_pieces("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe", "llo\r\n0\r\n\r\n", "2\r\nhe\r\n",
+              "3\r\nllo\r\n0\r\n\r\n");
+    in_pieces("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx: y", "\r\n\r\n",
+              "5\r\nhello\r\n", "0\r\n\r\n");
+}
+
+static void a_response_until_close_is_chunked_and_its_connection_closed(void)
+{
+    begin(0);
+    ask_upstream();
+    say(t.upstream.theirs, "HTTP/1.1 200 OK\r\n\r\nhe");
+    MUST(turn(2) == BLITZ_FAST_QUIET, "handed over");
+    answered_with("2\r\nhe\r\n");
+    shutdown(t.upstream.theirs, SHUT_WR);
+    MUST(turn(3) == BLITZ_FAST_RETURNED && t.report.unfit == t.upstream.ours, "not closed");
+    MUST(t.report.unfit_why == BLITZ_UNFIT_CLOSE && strcmp(heard(t.client.theirs), "0\r\n\r\n") == 0, "the end");
+    close_client();
+    end();
+}
+
+static void more_than_a_response_makes_the_connection_unfit(void)
+{
+    static const char *const whole[] = {"Content-Length: 2\r\n\r\nhi+", "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n+"};
+    for (size_t at = 0; at < 2; at++)
+        for (int late = 0; late < 2; late++) {
+            char first[128];
+            begin(0);
+            ask_upstream();
+            int size = snprintf(first, sizeof first, "HTTP/1.1 200 OK\r\n%s", whole[at]), cut = late ? size - 3 : size;
+            MUST(write(t.upstream.theirs, first, (size_t)cut) == cut, "write");
+            int what = turn(2);
+            if (late) {
+                say(t.upstream.theirs, first + cut);
+                what = turn(3);
+            }
+            MUST(what == BLITZ_FAST_RETURNED && t.report.unfit == t.upstream.ours, "kept");
+            MUST(t.report.unfit_why == BLITZ_UNFIT_UNASKED && t.endpoint->n == 0, "not told");
+            MUST(strchr(heard(t.client.theirs), '+') == NULL, "the client got it");
+            close_client();
+            end();
+        }
+}
+
+static void a_response_that_fails_is_handed_over_as_a_stream(void)
+{
+    static const struct { const char *rest; int failed; } cases[] = {
+        {"", BLITZ_BODY_CUT}, {"x", BLITZ_BODY_MALFORMED}};
+    for (size_t i = 0; i < 2; i++) {
+        begin(0);
+        ask_upstream();
+        say(t.upstream.theirs, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n");
+        MUST(turn(2) == BLITZ_FAST_QUIET, "handed over");
+        answered_with("2\r\nhi\r\n");
+        say(t.upstream.theirs, cases[i].rest);
+        shutdown(t.upstream.theirs, SHUT_WR);
+        MUST(turn(3) == BLITZ_FAST_HAND_OVER && t.report.stream == BLITZ_STREAM_RESPONSE, "goes on");
+        MUST(t.report.failed == cases[i].failed && t.report.body_state->received == 2 && t.report.chunked, "the cause");
+        MUST(t.report.upstream == t.upstream.ours && t.report.n_unsent == 0, "what is there");
+        refill();
+        end();
+    }
+    begin(0);
+    ask_upstream();
+    say(t.upstream.theirs, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx");
+    MUST(turn(2) == BLITZ_FAST_HAND_OVER && t.report.failed == BLITZ_BODY_MALFORMED && !t.report.stream, "no head was sent");
+    MUST(heard(t.client.theirs)[0] == 0, "something was sent");
+    refill();
+    end();
+}
+
+/* A reader that takes nothing holds one part, and gives it back; the sender is not read meanwhile. */
+static void a_slow_reader_stops_the_sender(void)
+{
+    enum { SIZE = 1000000 };
+    static uint8_t piece[100000];
+    char head[80];
+    size_t written = 0, read_back = 0;
+    begin(0);
+    t.route.send_idle = 7;
+    ask_upstream();
+    say(t.upstream.theirs, (snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", SIZE), head));
+    while (read_back < SIZE) {
+        for (int quiet = 0; quiet < 3;) {
+            size_t n = SIZE - written < sizeof piece ? SIZE - written : sizeof piece;
+            for (size_t i = 0; i < n; i++)
+                piece[i] = (uint8_t)((written + i) % 251);
+            ssize_t wrote = n > 0 ? write(t.upstream.theirs, piece, n) : 0;
+            written += wrote > 0 ? (size_t)wrote : 0;
+            quiet = wrote > 0 ? 0 : quiet + 1;
+            MUST(turn(2) == BLITZ_FAST_QUIET, "handed over");
+        }
+        if (read_back == 0) {
+            MUST(written < SIZE, "no end to what it takes");
+            MUST(blitz_fast_expired(t.fast, 10, &t.report) == BLITZ_FAST_EXPIRED, "no deadline");
+            MUST(t.report.waiting == BLITZ_WAIT_SEND && !t.report.is_total, "of another wait");
+            uint8_t text[4096];
+            ssize_t n = read(t.client.theirs, text, strlen("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"));
+            MUST(n > 0 && text[n - 1] == '\n', "a head");
+        }
+        for (ssize_t n; (n = read(t.client.theirs, piece, sizeof piece)) > 0; read_back += (size_t)n)
+            for (ssize_t i = 0; i < n; i++)
+                MUST(piece[i] == (read_back + (size_t)i) % 251, "another byte");
+    }
+    MUST(turn(3) == BLITZ_FAST_QUIET && t.endpoint->n == 1, "not given back");
+    close_client();
+    end();
+}
+
+static void a_response_that_stalls_or_leaves_is_told_with_what_is_there(void)
+{
+    begin(0);
+    t.route.response_idle = 2;
+    t.route.first_byte = 100;
+    ask_upstream();
+    say(t.upstream.theirs, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe");
+    MUST(turn(2) == BLITZ_FAST_QUIET, "handed over");
+    MUST(blitz_fast_expired(t.fast, 3.9, &t.report) == BLITZ_FAST_QUIET, "too early");
+    MUST(blitz_fast_expired(t.fast, 4.1, &t.report) == BLITZ_FAST_EXPIRED, "no deadline");
+    MUST(t.report.waiting == BLITZ_WAIT_RESPONSE && t.report.upstream == t.upstream.ours, "of another wait");
+    blitz_fast_leave(t.fast, t.client.ours, &t.report);
+    MUST(t.report.stream == BLITZ_STREAM_RESPONSE && t.report.body_state->received == 2, "the stream");
+    MUST(t.report.body_state->remaining == 3 && !t.report.failed && !t.report.chunked, "what is left of it");
     refill();
     end();
 }
@@ -503,6 +656,12 @@ int main(void)
     the_whole_exchange_has_a_time();
     endpoints_take_turns_but_those_that_fail();
     an_answer_that_is_not_short_is_handed_over_with_its_bytes();
+    a_response_in_pieces_is_streamed();
+    a_response_until_close_is_chunked_and_its_connection_closed();
+    more_than_a_response_makes_the_connection_unfit();
+    a_response_that_fails_is_handed_over_as_a_stream();
+    a_slow_reader_stops_the_sender();
+    a_response_that_stalls_or_leaves_is_told_with_what_is_there();
     an_upstream_that_spoke_unasked_is_unfit();
     what_comes_on_a_resting_upstream_is_told_once();
     the_last_one_that_has_rested_is_taken();

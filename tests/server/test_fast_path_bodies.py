@@ -157,6 +157,14 @@ async def test_a_body_over_the_limit_is_refused_also_where_it_came_whole() -> No
         assert (await client.answer())[0] == 413
 
 
+async def test_a_chunked_body_over_the_limit_is_refused_also_where_it_came_whole() -> None:
+    async with rig(answering(OK), limits=Limits(max_body_size=8)) as test:
+        client = await test.connect()
+        await client.send(post("/", b"123456789", chunked=True))
+        assert (await client.answer())[0] == 413
+        assert not test.upstream.connections
+
+
 async def echo_id(served: Served) -> None:
     while True:
         head = (await served.head()).decode()

@@ -684,6 +684,7 @@ typedef struct {
     blitz_cluster *cluster;
     blitz_text name;
     double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
+    double body_idle;         /* seconds between two pieces of a request's body; 0: any */
     double response_idle;     /* seconds between two pieces of a response's body; 0: any */
     double send_idle;         /* seconds in which a receiver takes nothing; 0: any */
     uint8_t alone;            /* it serves every request, whatever path and host are */
@@ -702,6 +703,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     double total;             /* seconds of a whole exchange; 0: as long as each wait may take */
     int64_t max_body;         /* bytes of a request's body; 0: no limit */
     uint32_t max_chunk_line, max_trailers;   /* as in blitz_chunks */
+    blitz_rate rate;          /* what the sender of a request's body owes; owed 0: nothing */
     blitz_text id_field;      /* the field that tells the request's id; len 0: none */
     const uint8_t *date; size_t date_len;   /* of the present second */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_FAST_RELOADED */
@@ -710,6 +712,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     uint8_t left;             /* a turn ended before all was done */
     uint8_t used_up;          /* guests had their whole share of the pass before the present one */
     uint32_t clients, in_flight, slots, free_slots;
+    uint32_t parts;           /* buffers of bodies, lent or spare */
     uint64_t exchanges;
 } blitz_fast_face;
 
@@ -721,7 +724,7 @@ enum {
     /* The client has left the fast path: */
     BLITZ_FAST_HAND_OVER,     /* with a request head in slot, and whatever else is there */
     BLITZ_FAST_UNSENT,        /* the answer is written but for unsent */
-    BLITZ_FAST_HEAD_BYTES,    /* what is in slot is not a whole, plain head */
+    BLITZ_FAST_HEAD_BYTES,    /* what is in slot is not a whole, plain head, or came behind the last request */
     BLITZ_FAST_CLOSED, BLITZ_FAST_BROKEN, BLITZ_FAST_RELOADED,
     BLITZ_FAST_SHAKEN,        /* its TLS handshake is done */
     /* It is still there: */
@@ -732,15 +735,20 @@ enum {
     BLITZ_FAST_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
 };
 enum {                        /* what a client on the fast path waits for; HEAD: for its next request */
-    BLITZ_WAIT_HEAD = 0, BLITZ_WAIT_FIRST_BYTE, BLITZ_WAIT_RESPONSE, BLITZ_WAIT_SEND
+    BLITZ_WAIT_HEAD = 0, BLITZ_WAIT_FIRST_BYTE, BLITZ_WAIT_RESPONSE, BLITZ_WAIT_SEND, BLITZ_WAIT_BODY,
+    BLITZ_WAIT_SEND_UPSTREAM
 };
 enum {                        /* which body was on its way when the client left */
     BLITZ_STREAM_NONE = 0,
+    BLITZ_STREAM_REQUEST = 1, /* its head was sent, and the response is not awaited yet */
     BLITZ_STREAM_RESPONSE = 2 /* the response has begun: its head was sent */
 };
 enum {                        /* what ended a body, beside BLITZ_BODY_CUT and the like */
     BLITZ_STREAM_SOURCE = -220,   /* its sender's connection broke */
-    BLITZ_STREAM_SINK = -221      /* its receiver's did */
+    BLITZ_STREAM_SINK = -221,     /* its receiver's did */
+    BLITZ_STREAM_STALLED = -222,  /* nothing came for too long */
+    BLITZ_STREAM_SLOW = -223,     /* its sender is slower than it may be */
+    BLITZ_STREAM_UNTAKEN = -224   /* its receiver took nothing for too long */
 };
 enum {                        /* what is to be done with an unfit upstream connection */
     BLITZ_UNFIT_LOOK = 0,     /* close it; what is there to be read was not asked for */
@@ -759,8 +767,9 @@ typedef struct {
     int32_t what;             /* BLITZ_FAST_* */
     int32_t fd;               /* the client connection */
     int32_t slot;             /* Python's until blitz_fast_fill_slot (ASK, LOGS: still the fast path's); -1: none */
-    size_t size, got;         /* bytes in the slot's buffer: of the head, and in all */
-    int64_t body;             /* with route: bytes of the request's body, all of them behind the head; -1: it has none */
+    size_t size, got;         /* bytes in the slot's buffer: of the head, or of what is done with; and in all */
+    const blitz_body *request_body;   /* with route: how the request's body comes in; NULL: it has none */
+    const blitz_rate *rate;   /* with request_body: what its sender owes */
     double began;             /* when the head was complete */
     blitz_fast_route *route;  /* NULL: not decided */
     int32_t step;             /* the exchange's chain came to this BLITZ_CHAIN_* */
@@ -775,7 +784,8 @@ typedef struct {
     uint8_t stream;           /* BLITZ_STREAM_* */
     uint8_t chunked;          /* of it: the body goes out in chunked coding; what is unsent is coded */
     const blitz_body *body_state;   /* of it: how far it has come in; valid until the next call */
-    int32_t failed;           /* what ended it: BLITZ_BODY_*, BLITZ_STREAM_*; 0: nothing did */
+    int32_t failed;           /* what ended it: BLITZ_BODY_*, BLITZ_STREAM_*; 0: nothing did. Without a stream: what came of
+                               * the response's body is none; without an upstream either: of the request's */
     uint8_t answer_read;      /* answer_got bytes of its answer are at answer */
     const uint8_t *answer;    /* valid until the next call */
     size_t answer_got;
@@ -825,7 +835,7 @@ void blitz_fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 void blitz_fast_look(const blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* Take out one client that has no request. -> RELOADED, or QUIET: there is none. */
 int blitz_fast_next_idle(blitz_fast_path *fast, blitz_fast_report *report);
-/* -> EXPIRED, or QUIET: no (further) deadline has passed. */
+/* -> EXPIRED, HAND_OVER, or QUIET: no (further) deadline has passed. */
 int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *report);
 
 /* CDEF-END */

@@ -1,6 +1,6 @@
 /* fast_path.c: the fast path: most exchanges, from the first byte to the last, without a line of Python.
  *
- * An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
+ * An exchange is short when the head of the request came in one read and stays on its kept-alive HTTP/1.1 connection,
  * no plugin wants the body of the response, all say "continue" (or one answers), and the head of the response came in
  * one read too; its body may be of any length (fast_path_stream.c). A client connection that may send such requests is
  * on the fast path: the fast path's epoll watches it, and each turn of the event loop does what is ready. Whatever is
@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -60,6 +61,8 @@ void blitz_fast_free(blitz_fast_path *fast)
     if (fast == NULL)
         return;
     blitz_fast_close(fast);
+    if (fast->part != NULL)
+        munmap(fast->part, BLITZ_PART_ROOM);
     fast_drop_parts(fast, 0);
     free(fast->places);
     free(fast->clients);
@@ -76,6 +79,15 @@ void blitz_fast_lend(blitz_fast_path *fast, uint8_t *answer, size_t answer_size,
     fast->answer = (blitz_space){answer, answer_size};
     fast->scratch = (blitz_space){scratch, scratch_size};
 }
+static int look_at_upstream(blitz_fast_path *fast, int fd, const struct epoll_event *event, blitz_fast_report *report)
+{
+    int client = fast->places[fd].other;
+    bool takes_more = fast->places[client].waiting == BLITZ_WAIT_SEND_UPSTREAM && (event->events & EPOLLOUT);
+    int what = takes_more ? fast_pump_request(fast, client, report) : BLITZ_FAST_QUIET;
+    bool has_more = fast->places[fd].other == client && event->events != EPOLLOUT;
+    return what == BLITZ_FAST_QUIET && has_more ? fast_receive_response(fast, fd, report) : what;
+}
+
 static int look_at(blitz_fast_path *fast, const struct epoll_event *event, blitz_fast_report *report)
 {
     int fd = event->data.fd;
@@ -89,11 +101,13 @@ static int look_at(blitz_fast_path *fast, const struct epoll_event *event, blitz
         return report->what = BLITZ_FAST_STIRRED;
     }
     if (at->kind == PLACE_UPSTREAM)
-        return at->other >= 0 ? fast_receive_response(fast, fd, report) : BLITZ_FAST_QUIET;
+        return at->other >= 0 ? look_at_upstream(fast, fd, event, report) : BLITZ_FAST_QUIET;
     if (at->kind != PLACE_CLIENT)
         return BLITZ_FAST_QUIET;
     /* The end of a stream has one edge, often the same as the last bytes: look again behind them. */
     at->look = at->busy ? at->look | ((event->events & ~(uint32_t)EPOLLOUT) != 0) : (event->events & ENDS) != 0;
+    if (at->busy && at->waiting == BLITZ_WAIT_BODY)
+        return fast_pump_request(fast, fd, report);
     if (at->busy && at->waiting == BLITZ_WAIT_SEND && (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)))
         return fast_pump_response(fast, fd, report);
     if (at->tls != NULL && !at->tls->shaken)
@@ -201,11 +215,18 @@ static bool is_there(blitz_fast_path *fast, int fd)
 /* A body that goes on and on is cut when its time is over, however much of it is there. */
 static bool waits_to_read(const place *client, bool is_total)
 {
-    return client->waiting <= BLITZ_WAIT_FIRST_BYTE || (client->waiting == BLITZ_WAIT_RESPONSE && !is_total);
+    bool is_body = client->waiting == BLITZ_WAIT_RESPONSE || client->waiting == BLITZ_WAIT_BODY;
+    return client->waiting <= BLITZ_WAIT_FIRST_BYTE || (is_body && !is_total);
+}
+
+static bool waits_for_upstream(const place *client)
+{
+    return client->waiting == BLITZ_WAIT_FIRST_BYTE || client->waiting == BLITZ_WAIT_RESPONSE;
 }
 
 int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *report)
 {
+    fast_drop_parts(fast, SPARE_PARTS);
     if (fast->expiring == 0 && now < fast->earliest)
         return BLITZ_FAST_QUIET;
     if (fast->expiring == 0)
@@ -224,12 +245,18 @@ int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *rep
             fast_set_deadline(fast, client, BLITZ_WAIT_SEND, client->route->send_idle);
             continue;
         }
+        if (!is_total && client->waiting == BLITZ_WAIT_SEND_UPSTREAM && fast_takes_some(client, client->other)) {
+            fast_set_deadline(fast, client, client->waiting, client->route->send_idle);
+            continue;
+        }
         bool may_come = !client->late && waits_to_read(client, is_total);
-        if (may_come && is_there(fast, client->other >= 0 ? client->other : fd)) {
+        if (may_come && is_there(fast, waits_for_upstream(client) ? client->other : fd)) {
             client->late = 1;
             continue;
         }
         fast_begin_report(report, BLITZ_FAST_EXPIRED, fd);
+        if (!is_total && client->waiting >= BLITZ_WAIT_BODY)
+            return fast_request_is_late(fast, fd, report);
         report->served = client->served;
         report->upstream = client->other;
         report->is_total = is_total;
@@ -237,6 +264,5 @@ int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *rep
         return BLITZ_FAST_EXPIRED;
     }
     fast->expiring = 0;
-    fast_drop_parts(fast, SPARE_PARTS);
     return BLITZ_FAST_QUIET;
 }

@@ -13,6 +13,7 @@ typedef struct {
     size_t size;                         /* bytes of the message in scratch; what is unsent is its end */
     int32_t error;                       /* errno of BLITZ_IO_ERROR */
     bool is_short;
+    bool is_whole;                       /* received: the request has no body, or all of it is here */
 } blitz_io;
 enum {
     BLITZ_IO_AGAIN = -200,               /* nothing there */
@@ -26,9 +27,11 @@ typedef struct { uint8_t *ptr; size_t size; } blitz_space;
  * cannot be told here: no. */
 bool blitz_fast_stays(const blitz_fast_route *route, const blitz_head *request);
 /* recv and scan. -> bytes of the head; 0: io->got bytes are there, and no head was found in them. Short: the
- * connection is kept, and a body is of known length, of max_body bytes at most (0: any), and all here. */
+ * connection is kept, and a body of known length has max_body bytes at most (0: any). */
 int64_t blitz_step_receive_request(blitz_link link, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
                                    int64_t max_body, blitz_io *io);
+/* Nothing has come that nobody asked for, nor an end, nor an error: only silence is clean. */
+bool blitz_step_is_quiet(int fd);
 /* Write head and body (NULL: none); is the connection quiet? Then send. -> bytes unsent. */
 int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_text *body,
                                 const blitz_write_options *options, blitz_space scratch, blitz_io *io);

@@ -8,6 +8,7 @@
 
 /* In front of a response, so that its head can grow where it is. */
 enum { ANSWER_HEADROOM = 1024 };
+enum { LEAST_ROOM = 4096 };              /* behind the head of a request whose body is streamed */
 
 static size_t answer_room(const blitz_fast_path *fast)
 {
@@ -17,7 +18,8 @@ static size_t answer_room(const blitz_fast_path *fast)
 int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
-    blitz_exchange *exchange = fast->slots[client->slot].exchange;
+    slot *at = &fast->slots[client->slot];
+    blitz_exchange *exchange = at->exchange;
     if (fast->face.logged)
         fast_describe(fast, client, &report->line);
     report->fd = fd;
@@ -26,6 +28,10 @@ int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report)
     report->index = (uint32_t)exchange->chain.index;
     report->told |= (uint8_t)blitz_chain_release(exchange);
     fast_uncount(fast, client);
+    if (at->next < at->got) {            /* the next request is here already: others come first */
+        client->served = 1;
+        return fast_leave(fast, fd, report, BLITZ_FAST_HEAD_BYTES);
+    }
     blitz_exchange_reset(exchange);
     fast_give_slot(fast, client->slot);
     client->slot = -1;
@@ -85,6 +91,20 @@ static int answer_of_plugin(blitz_fast_path *fast, int fd, blitz_fast_report *re
     return what;
 }
 
+void fast_join(blitz_fast_path *fast, int fd, int upstream)
+{
+    place *client = &fast->places[fd];
+    blitz_cluster *cluster = client->route->cluster;
+    slot *at = &fast->slots[client->slot];
+    at->exchange->upstream = cluster->endpoints[client->endpoint]->name;
+    cluster->next = client->endpoint + 1;
+    client->other = upstream;
+    fast->places[upstream].other = fd;
+    at->counted = 1;
+    client->route->in_flight++;
+    fast->face.in_flight++;
+}
+
 static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
@@ -102,19 +122,15 @@ static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
         fast->places[upstream].resting = 0;
         fast->places[upstream].born = taken.born;
     }
-    if (upstream >= 0 && !taken.stale)
+    if (at->streamed && upstream >= 0 && !taken.stale && blitz_step_is_quiet(upstream))
+        return fast_stream_request(fast, fd, report, upstream);
+    if (upstream >= 0 && !taken.stale && !at->streamed)
         left = blitz_step_send_request(upstream, exchange->request, body, client->options, fast->scratch, &io);
     if (left < 0) {
         report->unfit = upstream;
         return hand_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
     }
-    exchange->upstream = endpoint->name;
-    cluster->next = client->endpoint + 1;
-    client->other = upstream;
-    fast->places[upstream].other = fd;
-    fast->slots[client->slot].counted = 1;
-    client->route->in_flight++;
-    fast->face.in_flight++;
+    fast_join(fast, fd, upstream);
     if (left > 0) {
         hand_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
         report->unsent = fast->scratch.ptr + io.size - left;
@@ -142,10 +158,12 @@ int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, in
         fast->turn_ends = blitz_monotonic_ns() + TURN_NS;    /* a guest took the turn of all others */
     if (only_logs(&exchange->chain, step))
         return let_logs_be_taken(fast, fd, report);
-    if (step == BLITZ_CHAIN_ANSWER && !route->has_response)
+    bool is_read = !fast->slots[client->slot].streamed;
+    if (step == BLITZ_CHAIN_ANSWER && !route->has_response && is_read)
         return answer_of_plugin(fast, fd, report);
     bool stays = !exchange->moved || blitz_fast_stays(route, exchange->request);
-    if (step != BLITZ_CHAIN_CONTINUE || !stays || is_part(exchange))
+    bool replaced = exchange->body_edited && !is_read;
+    if (step != BLITZ_CHAIN_CONTINUE || !stays || replaced || is_part(exchange))
         return hand_over(fast, fd, report, step);
     return send_request(fast, fd, report);
 }
@@ -164,7 +182,7 @@ int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_report *report)
         fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
         return BLITZ_FAST_HAND_OVER;
     }
-    if (at->body.len <= route->body_limit) {
+    if (!at->streamed && at->body.len <= route->body_limit) {
         exchange->body = at->body;
         exchange->chain.body_ready = 1;
     }
@@ -223,12 +241,16 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     report->size = (size_t)size;
     report->got = io.got;
     if (size > 0) {
-        bool has_body = io.is_short && at->exchange->request->body == BLITZ_BODY_LENGTH;
+        bool has_body = io.is_short && io.is_whole && at->exchange->request->body == BLITZ_BODY_LENGTH;
         fast_remember(at, fast->now, fast->face.logged);
         at->body = has_body ? (blitz_text){at->buf + size, io.body} : (blitz_text){NULL, 0};
         at->head_size = (size_t)size;
+        at->next = (size_t)size + io.body;
+        at->got = io.got;
         at->stream = BLITZ_STREAM_NONE;
         at->unfit = at->counted = 0;
+        fast_begin_request(fast, at);
+        at->streamed = io.is_short && !io.is_whole;
         client->busy = 1;
         client->ends = fast->face.total > 0 ? fast->now + fast->face.total : INFINITY;
         client->look |= io.got == at->size || blitz_link_holds_more(fast_link(fast, fd));   /* there may be more, and its edge is used up */
@@ -236,7 +258,9 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     }
     if (size > 0 && io.is_short && fast->face.id_field.len > 0)
         blitz_exchange_tell_id(at->exchange, fast->face.id_field.ptr, fast->face.id_field.len);
-    if (size == 0 || !io.is_short || fast->face.draining) {
+    /* What comes behind a chunked body is kept behind the head. */
+    bool has_room = at->size - (size_t)size >= LEAST_ROOM;
+    if (size == 0 || !io.is_short || fast->face.draining || (at->streamed && !has_room)) {
         fast_leave(fast, fd, report, size == 0 ? BLITZ_FAST_HEAD_BYTES : BLITZ_FAST_HAND_OVER);
     } else if (client->ask || client->options == NULL || fast->face.route == NULL) {
         fast_begin_report(report, BLITZ_FAST_ASK, fd);
@@ -249,6 +273,15 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     report->size = (size_t)size;
     report->got = io.got;
     return report->what;
+}
+
+void fast_give_back(blitz_fast_path *fast, blitz_endpoint *endpoint, int upstream, blitz_fast_report *report)
+{
+    fast->places[upstream].resting = 1;
+    /* Whoever waits for one, or does not want it, is Python's business. */
+    if (endpoint->wanted || endpoint->shut ||
+        blitz_endpoint_give(endpoint, upstream, fast->places[upstream].born, fast->now) != 0)
+        report->returned = upstream;
 }
 
 void fast_release_upstream(blitz_fast_path *fast, int fd, blitz_fast_report *report)
@@ -266,10 +299,7 @@ void fast_release_upstream(blitz_fast_path *fast, int fd, blitz_fast_report *rep
         report->unfit_why = at->unfit ? at->unfit : BLITZ_UNFIT_CLOSE;
         return;
     }
-    upstream->resting = 1;
-    /* Whoever waits for one, or does not want it, is Python's business. */
-    if (endpoint->wanted || endpoint->shut || blitz_endpoint_give(endpoint, number, upstream->born, fast->now) != 0)
-        report->returned = number;
+    fast_give_back(fast, endpoint, number, report);
 }
 
 static int hand_answer_over(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step, size_t size, size_t got)
@@ -361,6 +391,8 @@ int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report
     slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     blitz_io io;
+    if (at->stream == BLITZ_STREAM_REQUEST)        /* an early response: both go on at once in the general path */
+        return blitz_step_is_quiet(upstream) ? BLITZ_FAST_QUIET : fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
     if (at->stream == BLITZ_STREAM_RESPONSE)
         return client->waiting == BLITZ_WAIT_SEND ? BLITZ_FAST_QUIET : fast_pump_response(fast, fd, report);
     blitz_space buf = {fast->answer.ptr + ANSWER_HEADROOM, answer_room(fast)};

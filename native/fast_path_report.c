@@ -14,7 +14,7 @@ void fast_describe(const blitz_fast_path *fast, const place *client, blitz_fast_
     line->method = at->method;
     line->target = at->target;
     line->began = at->began;
-    line->received = at->body.len;
+    line->received = at->streamed ? at->up.body.received : at->body.len;
     if (!fast->face.logged)
         return;
     line->host = at->host;
@@ -79,9 +79,16 @@ int fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int wha
     if (client->busy) {
         slot *at = &fast->slots[client->slot];
         report->began = at->began;
-        report->body = at->body.ptr != NULL ? (int64_t)at->body.len : -1;
-        report->size = at->head_size;
-        report->got = report->size + at->body.len;
+        /* What was streamed is done with; else Python reads the body behind the head. */
+        bool is_sent = what == BLITZ_FAST_HEAD_BYTES || (at->streamed && at->counted);
+        report->size = is_sent ? at->next : at->head_size;
+        report->got = at->got;
+        if (at->body.ptr != NULL || at->streamed) {
+            fast->told_request = at->up.body;
+            fast->told_rate = at->rate;
+            report->request_body = &fast->told_request;
+            report->rate = &fast->told_rate;
+        }
         report->index = (uint32_t)at->exchange->chain.index;
         fast_uncount(fast, client);
         if (at->stream != BLITZ_STREAM_NONE)

@@ -53,6 +53,7 @@ int64_t blitz_step_receive_request(blitz_link link, blitz_space buf, blitz_head 
                                    int64_t max_body, blitz_io *io)
 {
     io->body = 0;
+    io->is_whole = false;
     int64_t got = receive(link, buf, io);
     if (got < 0)
         return got;
@@ -60,11 +61,18 @@ int64_t blitz_step_receive_request(blitz_link link, blitz_space buf, blitz_head 
     if (size <= 0)
         return 0;
     int64_t body = head->body == BLITZ_BODY_LENGTH ? head->content_length : 0;
-    io->is_short = body == got - size && head->minor == 1 && head->body <= BLITZ_BODY_LENGTH &&
-                   head->flags == BLITZ_HEAD_KEEP_ALIVE && !counts_hops(head) && (max_body == 0 || body <= max_body);
-    if (io->is_short)
+    io->is_short = head->minor == 1 && head->body <= BLITZ_BODY_CHUNKED && head->flags == BLITZ_HEAD_KEEP_ALIVE &&
+                   !counts_hops(head) && (max_body == 0 || body <= max_body);
+    io->is_whole = head->body <= BLITZ_BODY_LENGTH && body <= got - size;
+    if (io->is_short && io->is_whole)
         io->body = (size_t)body;
     return size;
+}
+
+bool blitz_step_is_quiet(int fd)
+{
+    uint8_t byte;
+    return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_text *body,
@@ -82,11 +90,8 @@ int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_text
                                     scratch.ptr, scratch.size);
     if (size < 0)
         return BLITZ_IO_ODD;
-    /* Data nobody asked for, the end, or an error: only silence is clean. The look comes last, because what
-     * arrives between it and the request is taken for the answer. */
-    uint8_t byte;
-    ssize_t ahead = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
-    if (ahead >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+    /* The look comes last, because what arrives between it and the request is taken for the answer. */
+    if (!blitz_step_is_quiet(fd))
         return BLITZ_IO_STALE;
     return blitz_step_send(plain(fd), scratch.ptr, (size_t)size, io);
 }

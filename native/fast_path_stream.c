@@ -30,7 +30,10 @@ static uint8_t *take_part(blitz_fast_path *fast)
         return (uint8_t *)first;
     }
     void *made = mmap(NULL, BLITZ_PART_ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return made != MAP_FAILED ? made : NULL;
+    if (made == MAP_FAILED)
+        return NULL;
+    fast->face.parts++;
+    return made;
 }
 
 /* What lies in it stays readable until another one is taken. */
@@ -44,8 +47,10 @@ static void give_part(blitz_fast_path *fast, uint8_t *part)
 
 void fast_drop_parts(blitz_fast_path *fast, uint32_t most)
 {
-    while (fast->n_parts > most)
+    while (fast->n_parts > most) {
         munmap(take_part(fast), BLITZ_PART_ROOM);
+        fast->face.parts--;
+    }
 }
 
 /* A stream keeps what is unsent: the part that it lies in is its own. */
@@ -87,9 +92,9 @@ static int send_part(blitz_fast_path *fast, int sink, blitz_pipe *pipe, uint8_t 
     return WAITS_FOR_SINK;
 }
 
-/* Move a body on, as far as it goes now. -> PASSED: all of it was sent; WAITS_*; GOES_ON: there may be more; NO_PART;
+/* Move a body on, as far as it goes now, at most bytes at a time. -> PASSED: all of it was sent; WAITS_*; GOES_ON: there may be more; NO_PART;
  * BLITZ_BODY_* or BLITZ_STREAM_*: it ends here. */
-static int pump(blitz_fast_path *fast, int source, int sink, blitz_pipe *pipe)
+static int pump(blitz_fast_path *fast, int source, int sink, blitz_pipe *pipe, size_t most)
 {
     /* What an upstream says behind its response is its fault; what a client does is its next request. */
     bool sink_is_client = fast->places[sink].kind == PLACE_CLIENT;
@@ -103,6 +108,7 @@ static int pump(blitz_fast_path *fast, int source, int sink, blitz_pipe *pipe)
         if (fast->part == NULL && (fast->part = take_part(fast)) == NULL)
             return NO_PART;
         size_t room = blitz_pipe_room(pipe, sink_is_client);
+        room = room < most ? room : most;
         ssize_t got = blitz_link_receive(fast_link(fast, source), fast->part + BLITZ_PART_HEADROOM, room);
         if (got < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? WAITS_FOR_SOURCE : BLITZ_STREAM_SOURCE;
@@ -120,7 +126,7 @@ static int pump(blitz_fast_path *fast, int source, int sink, blitz_pipe *pipe)
     return drained ? WAITS_FOR_SOURCE : GOES_ON;
 }
 
-/* ---------------------------------------------------------------- the body of a response */
+/* ---------------------------------------------------------------- waits */
 
 static int64_t unsent_of(int fd)
 {
@@ -148,6 +154,148 @@ static int fail(blitz_fast_path *fast, int fd, blitz_fast_report *report, int fa
     report->failed = failed < 0 ? failed : 0;
     return BLITZ_FAST_HAND_OVER;
 }
+
+/* ---------------------------------------------------------------- the body of a request */
+
+void fast_begin_request(blitz_fast_path *fast, slot *at)
+{
+    const blitz_head *request = at->exchange->request;
+    blitz_body_begin(&at->up.body, request->body, request->content_length, fast->face.max_body, fast->face.max_chunk_line,
+                     fast->face.max_trailers);
+    at->up.chunked = request->body == BLITZ_BODY_CHUNKED;
+    at->up.part = NULL;
+    at->up.n_ahead = 0;
+    at->rate = fast->face.rate;
+}
+
+/* The client sends more of it: until when. -> 0, or BLITZ_STREAM_SLOW. */
+static int wait_for_body(blitz_fast_path *fast, place *client, slot *at)
+{
+    double seconds = client->route->body_idle;
+    if (at->rate.owed > 0) {
+        double left = blitz_rate_begin(&at->rate, fast->now, at->up.body.received);
+        if (left <= 0)
+            return BLITZ_STREAM_SLOW;
+        seconds = seconds > 0 && seconds < left ? seconds : left;
+    }
+    fast_set_deadline(fast, client, BLITZ_WAIT_BODY, seconds);
+    return 0;
+}
+
+static int settle_request(blitz_fast_path *fast, int fd, blitz_fast_report *report, int result)
+{
+    place *client = &fast->places[fd];
+    slot *at = &fast->slots[client->slot];
+    if (result == WAITS_FOR_SOURCE || result == GOES_ON) {
+        int slow = wait_for_body(fast, client, at);
+        result = slow < 0 ? slow : result;
+    }
+    if (result < 0 || result == NO_PART)
+        return fail(fast, fd, report, result);
+    if (at->up.n_ahead > 0) {                    /* room was made for it: see fast_pump_request */
+        at->next = at->head_size;
+        at->got = at->next + at->up.n_ahead;
+        memcpy(at->buf + at->next, at->up.ahead, at->up.n_ahead);
+        at->up.n_ahead = 0;
+    }
+    if (result == PASSED) {
+        at->stream = BLITZ_STREAM_NONE;
+        client->look = 1;
+        fast_want_out(fast, client->other, false);
+        fast_set_deadline(fast, client, BLITZ_WAIT_FIRST_BYTE, client->route->first_byte);
+    }
+    if (result == WAITS_FOR_SINK)
+        wait_for_sink(fast, client, client->other, BLITZ_WAIT_SEND_UPSTREAM);
+    if (result == GOES_ON)
+        fast_watch_again(fast, fd);
+    return report->what = BLITZ_FAST_QUIET;
+}
+
+int fast_pump_request(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+{
+    place *client = &fast->places[fd];
+    slot *at = &fast->slots[client->slot];
+    uint64_t before = at->up.body.received;
+    size_t most = at->up.chunked ? at->size - at->head_size : BLITZ_PART_SIZE;
+    int result = pump(fast, fd, client->other, &at->up, most);
+    if (at->up.body.received > before)
+        blitz_rate_end(&at->rate, fast->now);
+    return settle_request(fast, fd, report, result);
+}
+
+int fast_request_is_late(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+{
+    bool stalled = fast->places[fd].waiting == BLITZ_WAIT_BODY;
+    return fail(fast, fd, report, stalled ? BLITZ_STREAM_STALLED : BLITZ_STREAM_UNTAKEN);
+}
+
+/* All of a chunked body was here: it lies decoded behind the head, as one of known length would, since it may have to
+ * be sent once more. */
+static void make_whole(slot *at, size_t size)
+{
+    uint8_t *behind = at->buf + at->head_size + size;
+    memmove(behind, at->buf + at->next, at->got - at->next);
+    at->got -= at->next - (at->head_size + size);
+    at->next = at->head_size + size;
+    at->body = (blitz_text){at->buf + at->head_size, size};
+    at->streamed = 0;
+    blitz_body_begin(&at->up.body, BLITZ_BODY_LENGTH, (int64_t)size, 0, 0, 0);
+}
+
+int fast_stream_request(blitz_fast_path *fast, int fd, blitz_fast_report *report, int upstream)
+{
+    place *client = &fast->places[fd];
+    slot *at = &fast->slots[client->slot];
+    blitz_body *body = &at->up.body;
+    uint8_t *first = at->buf + at->head_size;
+    size_t consumed = 0;
+    blitz_io io;
+    blitz_write_options options = *client->options;
+    options.body = body->kind;
+    options.content_length = at->exchange->request->content_length;
+    blitz_head *head = at->exchange->request;
+    /* May it be written at all? Decoding changes what came, and nobody could decode that again. */
+    int64_t written = blitz_head_write(head, &options, NULL, 0, fast->scratch.ptr, fast->scratch.size), size = 0;
+    if (written >= 0)
+        size = blitz_body_feed(body, first, at->got - at->head_size, &consumed);
+    options.first_is_last = body->done;
+    if (written >= 0 && size >= 0)
+        written = blitz_head_write(head, &options, first, (size_t)size, fast->scratch.ptr, fast->scratch.size);
+    if (written < 0 || size < 0) {               /* nothing was sent */
+        fast_give_back(fast, client->route->cluster->endpoints[client->endpoint], upstream, report);
+        return fail(fast, fd, report, size < 0 ? (int)size : 0);
+    }
+    bool is_whole = body->done;
+    at->next = at->head_size + consumed;
+    if (is_whole)
+        make_whole(at, (size_t)size);
+    fast_join(fast, fd, upstream);
+    at->stream = is_whole ? BLITZ_STREAM_NONE : BLITZ_STREAM_REQUEST;
+    int64_t left = blitz_step_send((blitz_link){upstream, NULL}, fast->scratch.ptr, (size_t)written, &io);
+    left = left < 0 ? written : left;            /* it may have answered before it closed: reading will tell */
+    if (left == 0 && is_whole) {
+        fast_set_deadline(fast, client, BLITZ_WAIT_FIRST_BYTE, client->route->first_byte);
+        return BLITZ_FAST_QUIET;
+    }
+    bool waits = left > 0 && left <= BLITZ_PART_SIZE && !is_whole;
+    uint8_t *part = waits ? take_part(fast) : NULL;
+    bool spliced = body->remaining >= SPLICED && fast->places[fd].tls == NULL;
+    if (spliced || (left > 0 && part == NULL)) {
+        fail(fast, fd, report, 0);
+        report->unsent = fast->scratch.ptr + written - left;
+        report->n_unsent = (size_t)left;
+        return BLITZ_FAST_HAND_OVER;
+    }
+    if (left == 0)
+        return fast_pump_request(fast, fd, report);
+    at->up.part = part;
+    at->up.start = BLITZ_PART_HEADROOM;
+    at->up.end = at->up.start + (size_t)left;
+    memcpy(part + at->up.start, fast->scratch.ptr + written - left, (size_t)left);
+    return settle_request(fast, fd, report, WAITS_FOR_SINK);
+}
+
+/* ---------------------------------------------------------------- the body of a response */
 
 /* What of a response waits for its receiver, its sender, or nothing any more. */
 static int settle(blitz_fast_path *fast, int fd, blitz_fast_report *report, int result)
@@ -177,7 +325,7 @@ static int settle(blitz_fast_path *fast, int fd, blitz_fast_report *report, int 
 int fast_pump_response(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
-    return settle(fast, fd, report, pump(fast, client->other, fd, &fast->slots[client->slot].pipe));
+    return settle(fast, fd, report, pump(fast, client->other, fd, &fast->slots[client->slot].pipe, BLITZ_PART_SIZE));
 }
 
 void fast_begin_response(blitz_fast_path *fast, slot *at)
@@ -225,7 +373,7 @@ int fast_begin_response_stream(blitz_fast_path *fast, int fd, blitz_fast_report 
 
 void fast_tell_stream(blitz_fast_path *fast, slot *at, blitz_fast_report *report)
 {
-    blitz_pipe *pipe = &at->pipe;
+    blitz_pipe *pipe = at->stream == BLITZ_STREAM_REQUEST ? &at->up : &at->pipe;
     report->stream = at->stream;
     report->chunked = pipe->chunked;
     fast->told = pipe->body;

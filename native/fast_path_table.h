@@ -24,11 +24,15 @@ typedef struct {
     blitz_exchange *exchange;
     blitz_text method, target;           /* as they came, whatever plugins do: a scanned head is all in buf */
     blitz_text host, user_agent, referrer;   /* the same, if the access log wants them */
-    blitz_text body;                     /* as it came, behind the head; ptr NULL: the request has none */
+    blitz_text body;                     /* of the request, if it came whole; ptr NULL: it has none, or is streamed */
+    blitz_pipe up;                       /* of the request's body */
+    blitz_rate rate;                     /* what its sender owes */
+    uint8_t streamed;                    /* the request's body did not come whole, or is chunked */
     size_t head_size;
+    size_t next, got;                    /* what came behind the request is in buf from next to got */
     double began;
     size_t answer_size, answer_got;      /* bytes in the answer buffer, while response hooks are run */
-    blitz_pipe pipe;                     /* of the body that is on its way, if stream says so */
+    blitz_pipe pipe;                     /* of the response's body */
     uint8_t stream;                      /* BLITZ_STREAM_* */
     uint8_t unfit;                       /* the upstream has not ended its response as it should: BLITZ_UNFIT_* */
     uint8_t counted;                     /* in in_flight */
@@ -69,7 +73,8 @@ struct blitz_fast_path {
     int32_t *free_slots;
     size_t cap_slots;
     blitz_space answer, scratch;
-    blitz_body told;                     /* of the last report */
+    blitz_body told, told_request;       /* of the last report */
+    blitz_rate told_rate;
     uint8_t *part;                       /* for bodies that pass at once; or NULL */
     spare *parts;                        /* spare ones */
     uint32_t n_parts;
@@ -115,6 +120,13 @@ int fast_unsent_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
 /* The response of which left bytes at unsent could not be sent at once goes on as a stream. -> what it reports */
 int fast_begin_response_stream(blitz_fast_path *fast, int fd, blitz_fast_report *report, const uint8_t *unsent,
                                size_t left, bool go_on);
+/* The request's body does not lie whole behind its head. */
+void fast_begin_request(blitz_fast_path *fast, slot *at);
+/* Head and first part of such a request go to the upstream connection that was taken for the client. */
+int fast_stream_request(blitz_fast_path *fast, int fd, blitz_fast_report *report, int upstream);
+/* The client may have more of it, or the upstream room; or the time of a wait for either is over. */
+int fast_pump_request(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+int fast_request_is_late(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* A response was read, and its plugins have not been asked: how its body comes in, and how it goes out. */
 void fast_begin_response(blitz_fast_path *fast, slot *at);
 /* Its body is no body. */
@@ -138,6 +150,10 @@ int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* The request hooks, or the response hooks, have come to a step. */
 int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
+/* The request was sent to an upstream connection, all of it or as far as it is here. */
+void fast_join(blitz_fast_path *fast, int fd, int upstream);
+/* An upstream connection is clean, and nobody's. */
+void fast_give_back(blitz_fast_path *fast, blitz_endpoint *endpoint, int upstream, blitz_fast_report *report);
 /* The body of the response is complete: its upstream connection is free. */
 void fast_release_upstream(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* The response has gone out: the client waits again. */

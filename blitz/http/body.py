@@ -43,6 +43,11 @@ class BodyReader:
         return int(self.cdata.remaining)
 
     @property
+    def received(self) -> int:
+        """Data bytes so far."""
+        return int(self.cdata.received)
+
+    @property
     def has_length(self) -> bool:
         """Its sender said how long it is, so its bytes need not be looked at."""
         return bool(self.cdata.kind == _LENGTH)

@@ -27,7 +27,7 @@ from blitz.errors import (
     ShortageError,
     UpstreamError,
 )
-from blitz.http.body import body_reader, length_reader
+from blitz.http.body import BodyReader, body_reader, length_reader
 from blitz.http.rules import BODILESS, CONTENTLESS, HOP_COUNTED, field_value, take_hop
 from blitz.wasm.chain import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, ChainRun
 
@@ -155,15 +155,17 @@ class Exchange:
     def _incoming(self, request: Any, begun: Handover | None) -> IncomingBody | None:
         """The request's body as the client sent it, whatever plugins have set since; None: it has none."""
         found = begun if begun is not None and begun.entry is not None else None
-        if (found is not None and found.body_size < 0) or (found is None and request.body == _NONE):
+        if (found is not None and found.body is None) or (found is None and request.body == _NONE):
             return None
         limits, timeouts = self.runtime.limits, self.runtime.timeouts
         owes = limits.min_body_rate and timeouts.body_grace
         rate = MinRate(limits.min_body_rate, timeouts.body_grace) if owes else None
+        if rate is not None and found is not None:
+            rate.cdata = found.body_rate
         connection = self.connection
         assert connection.buffer is not None
         if found is not None:
-            reader = length_reader(found.body_size, ClientError)
+            reader = BodyReader(found.body, ClientError)
         else:
             reader = body_reader(
                 request,
@@ -172,7 +174,7 @@ class Exchange:
                 max_chunk_line=limits.max_chunk_line_size,
                 max_trailers=limits.max_trailer_size,
             )
-        return IncomingBody(
+        body = IncomingBody(
             reader,
             connection.buffer,
             connection.stream,
@@ -182,6 +184,8 @@ class Exchange:
             "request body",
             rate,
         )
+        body.received = reader.received
+        return body
 
     # -- the request's way
 
@@ -229,12 +233,14 @@ class Exchange:
     async def _go_on_from(self, begun: Handover, entry: RouteEntry) -> bool:
         """The fast path has run some plugins, and perhaps sent the request."""
         self.take_over(begun)
-        if begun.stream is not None:
+        if begun.stream is not None and begun.stream.is_response:
             if self.body is not None:
                 self.body.buffered()  # it has been sent
             return await go_on_with_response(self, begun.stream)
-        if begun.answer_failed:
-            raise length_reader(0, UpstreamError).failure(begun.answer_failed)
+        if begun.failed and begun.upstream is None and self.body is not None:
+            raise self.body.reader.failure(begun.failed)
+        if begun.failed and begun.stream is None:
+            raise length_reader(0, UpstreamError).failure(begun.failed)
         if begun.answer_size:
             return await go_on_with_answer(self, begun)
         if begun.upstream is not None:

@@ -1,6 +1,6 @@
 """The fast path: most exchanges, without a line of Python.
 
-An exchange is short when the request came whole in one read and stays on its kept-alive HTTP/1.1 connection,
+An exchange is short when its head came in one read and stays on its kept-alive HTTP/1.1 connection,
 no plugin wants the body of the answer, all say "continue" (or one answers), and the answer's head came in one
 read too.
 ``native/fast_path.c`` runs them: every turn of the event loop it does for all its connections what is ready.
@@ -63,7 +63,7 @@ _ASK = lib.BLITZ_FAST_ASK
 _HAND_OVER = lib.BLITZ_FAST_HAND_OVER
 _STAYS = (lib.BLITZ_FAST_RETURNED, lib.BLITZ_FAST_LOGGED)
 # By BLITZ_WAIT_*: what the general path calls that wait (``Timer.what``).
-_WAITS = ("", "first byte", "answer body", "send")
+_WAITS = ("", "first byte", "answer body", "send", "request body", "send to upstream")
 
 CANCELLED = "cut off: the gateway was cancelled"
 CLOSED = "closed"  # the client has gone between two requests
@@ -110,12 +110,13 @@ class Handover:
         answer: holds what came of the answer; None: nothing was read yet.
         answer_size: bytes of its head, if plugins have been asked about it.
         answer_body: how its body comes in, with answer_size: what the head says of that may be theirs.
-        answer_failed: what came of its body is none: BLITZ_BODY_*; 0: it may be one.
+        failed: what came of its body, or without upstream of the request body, is none (BLITZ_BODY_*); or 0.
         stream: the body that is on its way; None: no one is.
         endpoint: where the request went, when the upstream connection is not needed any more.
         unsent_answer: the answer was written to the client but for this; nothing else is left to do.
-        body_size: of the request, as the client sent it, and all of it is in the buffer; -1: it has none.
-            Known with entry.
+        body: cffi ``blitz_body *``, how the body of the request comes in, whatever plugins made of it;
+            None: it has none. Known with entry.
+        body_rate: cffi ``blitz_rate *``, what its sender owes; known with body.
         began: when the head was complete, on trio's clock.
     """
 
@@ -130,11 +131,12 @@ class Handover:
     answer: Buffer | None = None
     answer_size: int = 0
     answer_body: Any = None
-    answer_failed: int = 0
+    failed: int = 0
     stream: Stream | None = None
     endpoint: Endpoint | None = None
     unsent_answer: bytes | None = None
-    body_size: int = -1
+    body: Any = None
+    body_rate: Any = None
     began: float = 0.0
 
 
@@ -229,6 +231,11 @@ class FastPath(trio.abc.Instrument):
         """How many buffers and exchanges the fast path holds, and how many of them are in use."""
         return len(self._slots), int(self._face.slots - self._face.free_slots)
 
+    @property
+    def parts(self) -> int:
+        """Buffers of bodies that it holds: where a receiver does not take what came, and a few spare ones."""
+        return int(self._face.parts)
+
     def in_hand(self, connection: Connection) -> tuple[bytes, bytes, str, float] | None:
         """The exchange of *connection* that runs here: method, target, route, when it began (trio's time).
         None: it has none here."""
@@ -265,6 +272,8 @@ class FastPath(trio.abc.Instrument):
         face.max_body = runtime.limits.max_body_size
         face.max_chunk_line = runtime.limits.max_chunk_line_size
         face.max_trailers = runtime.limits.max_trailer_size
+        face.rate.owed = runtime.limits.min_body_rate if runtime.timeouts.body_grace else 0
+        face.rate.grace = runtime.timeouts.body_grace
         self._id_field = runtime.request_id_header
         face.id_field.ptr = ffi.from_buffer("uint8_t[]", self._id_field)
         face.id_field.len = len(self._id_field)
@@ -425,7 +434,10 @@ class FastPath(trio.abc.Instrument):
             await trio.sleep(TICK)
             self._drop_slots()
             expired = 0
-            while lib.blitz_fast_expired(self._native, trio.current_time(), report):
+            while what := lib.blitz_fast_expired(self._native, trio.current_time(), report):
+                if what == _HAND_OVER:
+                    self._take(what, report)
+                    continue
                 timer = self._parked[report.fd].connection.timer
                 waiting = "keepalive" if report.served else "first request"
                 if report.waiting:
@@ -490,7 +502,9 @@ class FastPath(trio.abc.Instrument):
             self._wake(report, Handover(unsent_answer=unsent))
         elif what == lib.BLITZ_FAST_HEAD_BYTES:
             parked = self._parked[report.fd]
-            parked.connection.buffer, cdata = self._take_slot(report)
+            buffer, cdata = self._take_slot(report)
+            buffer.start = report.size
+            parked.connection.buffer = buffer
             self._context.give_exchange(cdata)
             self._wake(report, HEAD_BYTES)
         elif what == lib.BLITZ_FAST_SHAKEN:
@@ -516,7 +530,7 @@ class FastPath(trio.abc.Instrument):
         if self._face.logged:
             connection.line = self._line(report, method, target)
         if report.route == ffi.NULL:
-            return Handover(cdata, method, target, body_size=report.body, began=report.began)
+            return Handover(cdata, method, target, began=report.began)
         entry = self._entries[report.route.id]
         begun = Handover(
             cdata,
@@ -526,10 +540,12 @@ class FastPath(trio.abc.Instrument):
             parked.peer,
             report.step,
             answer_size=report.answer_size,
-            answer_failed=report.failed,
-            body_size=report.body,
+            failed=report.failed,
             began=report.began,
         )
+        if report.request_body != ffi.NULL:
+            begun.body = ffi.new("blitz_body *", report.request_body[0])
+            begun.body_rate = ffi.new("blitz_rate *", report.rate[0])
         if report.upstream >= 0:
             begun.upstream = self._upstream(report, report.upstream)
             begun.endpoint = begun.upstream.endpoint

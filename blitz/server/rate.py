@@ -6,21 +6,27 @@ does not count: a slow upstream is not its fault. What is owed is ``native/body_
 
 from __future__ import annotations
 
+from typing import Any
+
 import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientError
 
-__all__ = ["MinRate"]
+__all__ = ["MinRate", "too_slow"]
 
 
 class MinRate:
-    """Of one request body: *rate* data bytes a second are owed after *grace* seconds of waiting."""
+    """Of one request body: *rate* data bytes a second are owed after *grace* seconds of waiting.
 
-    __slots__ = ("_cdata",)
+    Attributes:
+        cdata: cffi ``blitz_rate *``.
+    """
+
+    __slots__ = ("cdata",)
 
     def __init__(self, rate: int, grace: float) -> None:
-        self._cdata = ffi.new("blitz_rate *", {"owed": rate, "grace": grace})
+        self.cdata: Any = ffi.new("blitz_rate *", {"owed": rate, "grace": grace})
 
     def begin_wait(self, received: int) -> float:
         """A wait begins, or goes on when no data came meanwhile; the seconds that it may last.
@@ -28,14 +34,14 @@ class MinRate:
         Raises:
             ClientError: 408, with *received* data bytes the time is up.
         """
-        left = float(lib.blitz_rate_begin(self._cdata, trio.current_time(), received))
+        left = float(lib.blitz_rate_begin(self.cdata, trio.current_time(), received))
         if left <= 0:
-            raise too_slow(int(self._cdata.owed))
+            raise too_slow(int(self.cdata.owed))
         return left
 
     def end_wait(self) -> None:
         """Data has come."""
-        lib.blitz_rate_end(self._cdata, trio.current_time())
+        lib.blitz_rate_end(self.cdata, trio.current_time())
 
 
 def too_slow(rate: int) -> ClientError:

@@ -168,6 +168,7 @@ def _short_route(name: Any, chain: Chain, cluster: Cluster, timeouts: Timeouts) 
     route.cluster = cluster.native
     route.name = name
     route.first_byte = timeouts.first_byte
+    route.body_idle = timeouts.body_idle
     route.response_idle = timeouts.response_idle
     route.send_idle = timeouts.send_idle
     _kept_for[route] = (chain, cluster)

@@ -17,11 +17,11 @@ from .proxy_protocol import write_header
 from .send_response import DeadUpstream, read_answer, relay
 from .stream import SocketStream
 from .tls_stream import TlsStream
-from .upload import Upload
+from .upload import Upload, failure
 
 if TYPE_CHECKING:
     from .exchange import Exchange
-    from .fast_path import Handover
+    from .fast_path import Handover, Stream
     from .upstream import Cluster, UpstreamConnection
 
 __all__ = ["drop_untrusted", "forward", "go_on_with_answer", "set_host"]
@@ -65,6 +65,7 @@ class FirstPart:
 
 
 NO_BODY = FirstPart(NULL, 0, True, _NONE, 0)
+_MORE = FirstPart(NULL, 0, False, _NONE, 0)  # the first part was sent, and is here no more
 
 
 async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None = None) -> bool:
@@ -78,12 +79,15 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
     Raises: UpstreamError; what the client's body raises.
     """
     context = exchange.context
-    first = _first_part(exchange)
+    streamed = begun is not None and (begun.stream is not None or _has_passed(exchange))
+    first = _MORE if streamed else _first_part(exchange)
     fresh = False
     while True:
         if begun is not None and begun.upstream is not None:
             upstream = begun.upstream
             answer, unsent = begun.answer, begun.unsent
+            if begun.stream is not None:
+                _go_on_uploading(exchange, upstream, begun.stream)
             begun = None
         else:
             upstream = exchange.upstream = await _acquire(exchange, cluster, fresh=fresh)
@@ -118,6 +122,24 @@ async def go_on_with_answer(exchange: Exchange, begun: Handover) -> bool:
         return await relay(exchange, upstream, buffer, begun)
     finally:
         exchange.context.buffers.give(buffer)
+
+
+def _has_passed(exchange: Exchange) -> bool:
+    """The fast path has sent the body, part by part: none of it is here."""
+    return exchange.body is not None and exchange.body.received > 0
+
+
+def _go_on_uploading(exchange: Exchange, upstream: UpstreamConnection, stream: Stream) -> None:
+    """The fast path has sent the head and what came of the body.
+
+    Raises: what ended it there.
+    """
+    assert exchange.body is not None
+    error = failure(exchange.body, upstream, stream.failed)
+    if error is not None:
+        raise error
+    exchange.upload = Upload(exchange, upstream, chunked=stream.chunked, unsent=stream.unsent)
+    exchange.connection.nursery.start_soon(exchange.upload.run)
 
 
 def drop_untrusted(options: Any) -> None:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from blitz._native import lib
 from blitz.errors import BlitzError, ClientError, ClientGone, UpstreamError
 
 from .back_pressure import await_taker, send_patiently
 from .body_stream import frame_chunk
 from .deadline import Timer
+from .rate import too_slow
 from .splice import SinkBroken, can_splice, splice_body
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from .exchange import Exchange
     from .upstream import UpstreamConnection
 
-__all__ = ["Upload"]
+__all__ = ["Upload", "failure"]
 
 SENDING = "send to upstream"
 
@@ -40,13 +42,18 @@ class Upload:
         "_exchange",
         "_scope",
         "_timer",
+        "_unsent",
         "_upstream",
         "error",
         "finished",
     )
 
-    def __init__(self, exchange: Exchange, upstream: UpstreamConnection, *, chunked: bool) -> None:
+    def __init__(
+        self, exchange: Exchange, upstream: UpstreamConnection, *, chunked: bool, unsent: bytes = b""
+    ) -> None:
+        """*unsent*: what goes before the rest of the body, as it is."""
         self._exchange = exchange
+        self._unsent = unsent
         self._upstream = upstream
         self._chunked = chunked
         self._scope = trio.CancelScope()
@@ -73,7 +80,7 @@ class Upload:
                 except BlitzError as exc:
                     self._fail(exc)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    self._fail(ClientGone("client connection broke in the request body"))
+                    self._fail(gone())
         finally:
             self._ended = True
             self._timer.disarm()
@@ -85,20 +92,18 @@ class Upload:
             exchange.upload_finished()
 
     def _late(self) -> BlitzError:
-        if self._timer.what == SENDING:
-            address = self._upstream.endpoint.address
-            return UpstreamError(f"{address}: took none of the request body for too long", status=504)
-        return ClientError("request body stalled", status=408)
+        return untaken(self._upstream) if self._timer.what == SENDING else stalled()
 
     def stop(self) -> None:
         """The answer is over or failed: nobody needs the rest."""
         self._scope.cancel()
 
     async def _pump(self) -> None:
-        exchange = self._exchange
         body = self._body
         body.use_timer(self._timer)
         stream = self._upstream.stream
+        if self._unsent:
+            await self._send(memoryview(self._unsent))
         if not self._chunked and can_splice(body, stream):
             await self._splice(body)
         while not body.done:
@@ -109,15 +114,18 @@ class Upload:
                 data = frame_chunk(part, start, end, last=body.done)
             else:
                 data = part.view[start:end]
-            if not data:
-                continue
-            try:
-                sent = stream.send_nowait(data)
-                if sent < len(data):
-                    patience = exchange.runtime.timeouts.send_idle
-                    await send_patiently(stream, data[sent:], self._timer, patience, SENDING)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._wait_for_the_reader()
+            if data:
+                await self._send(data)
+
+    async def _send(self, data: memoryview) -> None:
+        stream = self._upstream.stream
+        try:
+            sent = stream.send_nowait(data)
+            if sent < len(data):
+                patience = self._exchange.runtime.timeouts.send_idle
+                await send_patiently(stream, data[sent:], self._timer, patience, SENDING)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._wait_for_the_reader()
 
     async def _splice(self, body: IncomingBody) -> None:
         exchange = self._exchange
@@ -140,3 +148,32 @@ class Upload:
     def _fail(self, error: BlitzError) -> None:
         self.error = error
         self._upstream.stream.close()
+
+
+def failure(body: IncomingBody, upstream: UpstreamConnection, code: int) -> BlitzError | None:
+    """What ended a request's body on the fast path, BLITZ_BODY_* or BLITZ_STREAM_*; None: it goes on here."""
+    if code in (0, lib.BLITZ_STREAM_SINK):
+        return None
+    if code == lib.BLITZ_STREAM_SOURCE:
+        return gone()
+    if code == lib.BLITZ_STREAM_STALLED:
+        return stalled()
+    if code == lib.BLITZ_STREAM_UNTAKEN:
+        return untaken(upstream)
+    if code == lib.BLITZ_STREAM_SLOW:
+        assert body.rate is not None
+        return too_slow(int(body.rate.cdata.owed))
+    return body.reader.failure(code)
+
+
+def gone() -> BlitzError:
+    return ClientGone("client connection broke in the request body")
+
+
+def stalled() -> BlitzError:
+    return ClientError("request body stalled", status=408)
+
+
+def untaken(upstream: UpstreamConnection) -> BlitzError:
+    address = upstream.endpoint.address
+    return UpstreamError(f"{address}: took none of the request body for too long", status=504)

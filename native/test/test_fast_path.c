@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { BUF = 1024, SLOTS = 2 };
+enum { BUF = 6144, SLOTS = 2 };
 static const char GET[] = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 static const char OK[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 
@@ -22,7 +22,7 @@ static struct {
     blitz_head_limits limits;
     blitz_peer peer;
     blitz_write_options options;
-    uint8_t *bufs[SLOTS], answer[4 * BUF], scratch[4096];
+    uint8_t *bufs[SLOTS], answer[BUF], scratch[4 * BUF];
     blitz_exchange *exchanges[SLOTS];
     pair client, upstream;
 } t;
@@ -184,10 +184,7 @@ static void what_fills_the_buffer_may_have_more_behind_it(void)
 static void what_is_not_short_is_handed_over(void)
 {
     static const char *const bodies[] = {
-        "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nhi",                 /* more is to come */
-        "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nhi",                 /* and the next request */
         "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n01234567890123456789",   /* over max_body */
-        "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
         "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi",
     };
     begin(0);
@@ -222,7 +219,7 @@ static void a_body_that_came_with_its_head_goes_on_with_it(void)
     t.face->logged = 0;
     ask_upstream();                                 /* nothing of the body is left over */
     say(t.upstream.theirs, "HTTP/1.1 200 OK\r\nContent-Le");
-    MUST(turn(3) == BLITZ_FAST_HAND_OVER && t.report.body == -1, "no body");
+    MUST(turn(3) == BLITZ_FAST_HAND_OVER && t.report.request_body == NULL, "no body");
     MUST(t.report.size == strlen(GET) && t.report.got == t.report.size, "the head only");
     refill();
     MUST(blitz_endpoint_give(t.endpoint, t.upstream.ours, 4, 4) == 0, "give");
@@ -231,7 +228,7 @@ static void a_body_that_came_with_its_head_goes_on_with_it(void)
     MUST(turn(4) == BLITZ_FAST_QUIET, "sent");
     heard(t.upstream.theirs);
     say(t.upstream.theirs, "HTTP/1.1 200 OK\r\nContent-Le");
-    MUST(turn(5) == BLITZ_FAST_HAND_OVER && t.report.body == 2, "with a body");
+    MUST(turn(5) == BLITZ_FAST_HAND_OVER && t.report.request_body->remaining == 2, "with a body");
     MUST(t.report.got == t.report.size + 2 && memcmp(t.bufs[t.report.slot] + t.report.size, "hi", 2) == 0, "its place");
     refill();
     end();
@@ -454,6 +451,155 @@ static void a_response_that_stalls_or_leaves_is_told_with_what_is_there(void)
     end();
 }
 
+/* What a client sends in pieces, and what the upstream gets of the body; what came behind it is told at the end. */
+static void request_in_pieces(const char *first, const char *rest, const char *expected, const char *behind)
+{
+    char whole[512];
+    begin(0);
+    say(t.client.theirs, first);
+    MUST(turn(1) == BLITZ_FAST_QUIET, "handed over");
+    snprintf(whole, sizeof whole, "%s", heard(t.upstream.theirs));
+    say(t.client.theirs, rest);
+    MUST(turn(2) == BLITZ_FAST_QUIET, "handed over");
+    strcat(whole, heard(t.upstream.theirs));
+    const char *body = strstr(whole, "\r\n\r\n");
+    MUST(body != NULL && strcmp(body + 4, expected) == 0, "got %s", whole);
+    say(t.upstream.theirs, OK);
+    if (behind[0] == 0) {
+        MUST(turn(3) == BLITZ_FAST_QUIET, "answered");
+        close_client();
+    } else {
+        MUST(turn(3) == BLITZ_FAST_HEAD_BYTES && t.report.served, "nothing behind it");
+        MUST(t.report.got - t.report.size == strlen(behind), "%zu bytes", t.report.got - t.report.size);
+        MUST(memcmp(t.bufs[t.report.slot] + t.report.size, behind, strlen(behind)) == 0, "other bytes");
+        refill();
+    }
+    MUST(t.endpoint->n == 1, "not given back");
+    end();
+}
+
+static void a_request_in_pieces_is_streamed(void)
+{
+    request_in_pieces("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe", "llo", "hello", "");
+    request_in_pieces("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n", "hello", "hello", "");
+    request_in_pieces("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nhGET", "", "h", "GET");
+    request_in_pieces("POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe", "llo\r\n0\r\n\r\n",
+                      "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", "");
+    request_in_pieces("POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "0\r\nx: y\r\n\r\nGE",
+                      "5\r\nhello\r\n0\r\n\r\n", "GE");
+    request_in_pieces("POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nhi\r\n0\r\n\r\nPUT", "",
+                      "2\r\nhi\r\n0\r\n\r\n", "PUT");
+}
+
+static void ask_with_half_a_body(void)
+{
+    begin(0);
+    t.route.body_idle = 4;
+    say(t.client.theirs, "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n");
+    MUST(turn(1) == BLITZ_FAST_QUIET, "handed over");
+    MUST(strstr(heard(t.upstream.theirs), "\r\n\r\n2\r\nhi\r\n") != NULL, "what is there goes on");
+}
+
+static void failed_with(int what, int failed)
+{
+    MUST(what == BLITZ_FAST_HAND_OVER && t.report.stream == BLITZ_STREAM_REQUEST, "goes on");
+    MUST(t.report.failed == failed && t.report.body_state->received == 2 && t.report.chunked, "failed %d", t.report.failed);
+    MUST(t.report.upstream == t.upstream.ours && t.report.got == t.report.size, "what is there");
+    refill();
+    end();
+}
+
+static void a_request_that_fails_is_handed_over_as_a_stream(void)
+{
+    ask_with_half_a_body();
+    shutdown(t.client.theirs, SHUT_WR);
+    failed_with(turn(2), BLITZ_BODY_CUT);
+    ask_with_half_a_body();
+    say(t.client.theirs, "x");
+    failed_with(turn(2), BLITZ_BODY_MALFORMED);
+    ask_with_half_a_body();
+    MUST(blitz_fast_expired(t.fast, 4.9, &t.report) == BLITZ_FAST_QUIET, "too early");
+    failed_with(blitz_fast_expired(t.fast, 5.1, &t.report), BLITZ_STREAM_STALLED);
+    ask_with_half_a_body();
+    say(t.upstream.theirs, OK);                     /* before it has all of the request */
+    failed_with(turn(2), 0);
+    MUST(heard(t.client.theirs)[0] == 0, "Python reads it");
+    ask_with_half_a_body();
+    close(t.upstream.theirs);
+    t.upstream.theirs = dup(t.upstream.ours);
+    failed_with(turn(2), 0);
+}
+
+static void a_body_over_the_limit_is_cut_where_it_is_over(void)
+{
+    begin(0);
+    t.face->max_body = 3;
+    say(t.client.theirs, "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n");
+    MUST(turn(1) == BLITZ_FAST_QUIET, "handed over");
+    say(t.client.theirs, "2\r\nho\r\n");
+    MUST(turn(2) == BLITZ_FAST_HAND_OVER && t.report.failed == BLITZ_BODY_TOO_LONG, "goes on");
+    refill();
+    end();
+    begin(0);
+    t.face->max_body = 3;
+    say(t.client.theirs, "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhiho\r\n");
+    MUST(turn(1) == BLITZ_FAST_HAND_OVER && t.report.failed == BLITZ_BODY_TOO_LONG, "goes on");
+    MUST(t.report.upstream == -1 && t.endpoint->n == 1 && heard(t.upstream.theirs)[0] == 0, "it was asked");
+    refill();
+    end();
+}
+
+static void a_sender_that_is_too_slow_is_told(void)
+{
+    begin(0);
+    t.face->rate = (blitz_rate){.owed = 1000, .grace = 2};
+    t.route.body_idle = 60;
+    say(t.client.theirs, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n");
+    MUST(turn(1) == BLITZ_FAST_QUIET, "handed over");
+    for (int now = 2; now < 3; now++) {
+        say(t.client.theirs, "x");
+        MUST(turn(now) == BLITZ_FAST_QUIET, "handed over at %d", now);
+    }
+    say(t.client.theirs, "x");
+    MUST(turn(3.5) == BLITZ_FAST_HAND_OVER && t.report.failed == BLITZ_STREAM_SLOW, "goes on");
+    MUST(t.report.rate->waited > 2 && t.report.body_state->received == 2, "what it owes");
+    refill();
+    end();
+}
+
+/* An upstream that takes nothing stops the client. */
+static void a_slow_upstream_stops_the_client(void)
+{
+    enum { SIZE = 1000000 };
+    static uint8_t piece[100000];
+    char head[80];
+    size_t written = 0, read_back = 0;
+    begin(0);
+    t.route.send_idle = 7;
+    say(t.client.theirs, (snprintf(head, sizeof head, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", SIZE), head));
+    MUST(turn(1) == BLITZ_FAST_QUIET && strncmp(heard(t.upstream.theirs), "POST", 4) == 0, "sent");
+    while (read_back < SIZE) {
+        for (int quiet = 0; quiet < 3;) {
+            size_t n = SIZE - written < sizeof piece ? SIZE - written : sizeof piece;
+            for (size_t i = 0; i < n; i++)
+                piece[i] = (uint8_t)((written + i) % 251);
+            ssize_t wrote = n > 0 ? write(t.client.theirs, piece, n) : 0;
+            written += wrote > 0 ? (size_t)wrote : 0;
+            quiet = wrote > 0 ? 0 : quiet + 1;
+            MUST(turn(2) == BLITZ_FAST_QUIET, "handed over");
+        }
+        MUST(read_back > 0 || written < SIZE, "no end to what it takes");
+        for (ssize_t n; (n = read(t.upstream.theirs, piece, sizeof piece)) > 0; read_back += (size_t)n)
+            for (ssize_t i = 0; i < n; i++)
+                MUST(piece[i] == (read_back + (size_t)i) % 251, "another byte");
+    }
+    MUST(turn(3) == BLITZ_FAST_QUIET, "sent");
+    say(t.upstream.theirs, OK);
+    MUST(turn(4) == BLITZ_FAST_QUIET && t.endpoint->n == 1, "answered");
+    close_client();
+    end();
+}
+
 static void an_upstream_that_spoke_unasked_is_unfit(void)
 {
     begin(0);
@@ -662,6 +808,11 @@ int main(void)
     a_response_that_fails_is_handed_over_as_a_stream();
     a_slow_reader_stops_the_sender();
     a_response_that_stalls_or_leaves_is_told_with_what_is_there();
+    a_request_in_pieces_is_streamed();
+    a_request_that_fails_is_handed_over_as_a_stream();
+    a_body_over_the_limit_is_cut_where_it_is_over();
+    a_sender_that_is_too_slow_is_told();
+    a_slow_upstream_stops_the_client();
     an_upstream_that_spoke_unasked_is_unfit();
     what_comes_on_a_resting_upstream_is_told_once();
     the_last_one_that_has_rested_is_taken();

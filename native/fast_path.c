@@ -112,6 +112,8 @@ static int look_at(blitz_fast_path *fast, const struct epoll_event *event, blitz
         return fast_pump_request(fast, fd, report);
     if (at->busy && at->waiting == BLITZ_WAIT_SEND && (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)))
         return fast_pump_response(fast, fd, report);
+    if (at->tls != NULL && !at->tls->shaken)
+        return fast_shake(fast, fd, report);
     return at->busy ? BLITZ_FAST_QUIET : fast_receive_request(fast, fd, report);
 }
 
@@ -247,8 +249,11 @@ int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *rep
             fast_set_deadline(fast, client, client->waiting, client->route->send_idle);
             continue;
         }
-        if (waits_to_read(client, is_total) && is_there(fast, waits_for_upstream(client) ? client->other : fd))
+        bool may_come = !client->late && waits_to_read(client, is_total);
+        if (may_come && is_there(fast, waits_for_upstream(client) ? client->other : fd)) {
+            client->late = 1;
             continue;
+        }
         fast_begin_report(report, BLITZ_FAST_EXPIRED, fd);
         if (!is_total && client->waiting >= BLITZ_WAIT_BODY)
             return fast_request_is_late(fast, fd, report);

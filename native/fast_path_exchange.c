@@ -210,6 +210,8 @@ static int look_again(blitz_fast_path *fast, int fd)
     if (client->look || blitz_link_holds_more(fast_link(fast, fd)))
         fast_watch_again(fast, fd);
     client->look = 0;
+    if (client->late)                            /* what had come was not what was waited for */
+        client->deadline = fast->earliest = fast->now;
     return BLITZ_FAST_QUIET;
 }
 

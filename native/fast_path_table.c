@@ -94,13 +94,13 @@ void fast_want_out(blitz_fast_path *fast, int fd, bool wanted)
     if (fast->places[fd].wants_out == wanted)
         return;
     fast->places[fd].wants_out = wanted;
-    struct epoll_event event = {.events = WATCHED | (wanted ? EPOLLOUT : 0), .data.fd = fd};
-    epoll_ctl(fast->epoll, EPOLL_CTL_MOD, fd, &event);
+    fast_watch_again(fast, fd);
 }
 
 void fast_set_deadline(blitz_fast_path *fast, place *client, int waiting, double seconds)
 {
     client->waiting = (uint8_t)waiting;
+    client->late = 0;
     client->deadline = seconds > 0 ? fast->now + seconds : INFINITY;
     if (client->busy && client->ends < client->deadline)
         client->deadline = client->ends;

@@ -48,6 +48,7 @@ typedef struct {                         /* what a descriptor is; one row per de
     uint8_t kind;                        /* PLACE_* */
     uint8_t busy, look, ask, served;     /* of a client */
     uint8_t told_minor;                  /* of a client: options say to upstreams that it speaks HTTP/1.told_minor */
+    uint8_t late;                        /* of a client: its deadline has passed, and something had come by then */
     uint8_t resting;                     /* of an upstream connection: it is idle, and nothing may come on it */
     uint8_t ended;                       /* the end of what it sends was seen: read until there */
     uint8_t wants_out;                   /* watched for room to send */

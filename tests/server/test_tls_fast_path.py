@@ -1,5 +1,5 @@
-"""TLS on the fast path: C and Python drive the same SSL object in turns, and a client cannot tell which of
-them it was. Every case here runs with and without C."""
+"""TLS on the fast path: C and Python drive the same SSL object in turns, and a client cannot tell which it
+was. Every case here runs with and without C."""
 
 from __future__ import annotations
 
@@ -424,22 +424,28 @@ async def test_deadlines_between_requests_and_before_the_first(driver: str) -> N
 
 
 @drivers
-async def test_a_drip_of_a_record_is_no_request(driver: str) -> None:
-    """Bytes of ciphertext put no deadline off."""
-    async with rig(answering(OK), parser=driver, timeouts=Timeouts(head=0.3)) as test:
+@pytest.mark.parametrize("pause", [0, 0.02])
+@pytest.mark.parametrize("requests", [0, 1])
+async def test_a_drip_of_a_record_is_no_request(driver: str, pause: float, requests: int) -> None:
+    """Ciphertext that is no whole record puts no deadline off, nor does a byte that comes at the deadline."""
+    async with rig(answering(OK), parser=driver, timeouts=Timeouts(head=0.3, keepalive=0.3)) as test:
         async with wire(test) as client, trio.open_nursery() as nursery:
+            for _ in range(requests):
+                await client.stream.send_all(client.records(GET))
+                await read_answer(client)
 
             async def drip() -> None:
                 with contextlib.suppress(trio.BrokenResourceError):
-                    for byte in client.records(GET + b"x" * 4000):
+                    for byte in client.records(b"x" * 16384)[:-1]:
                         await client.stream.send_all(bytes([byte]))
-                        await trio.sleep(0.02)
+                        await trio.sleep(pause)
+                await trio.sleep_forever()
 
             nursery.start_soon(drip)
             with contextlib.suppress(trio.BrokenResourceError):
                 assert await client.receive() == b""
             nursery.cancel_scope.cancel()
-        assert test.gateway.statistics().counters.timeouts == 1
+        await until(lambda: test.gateway.statistics().counters.timeouts == 1)
 
 
 @drivers

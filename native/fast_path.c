@@ -113,6 +113,7 @@ int blitz_fast_turn(blitz_fast_path *fast, double now, blitz_fast_report *report
 {
     uint64_t now_ns = blitz_monotonic_ns();
     fast->now = now;
+    fast->now_ns = now_ns;
     fast->turn_ends = now_ns + TURN_NS;
     if (fast->face.engine != NULL) {
         blitz_turn *turn = &fast->face.engine->turn;

@@ -9,8 +9,7 @@ static int finish(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
     blitz_exchange *exchange = fast->slots[client->slot].exchange;
-    if (fast->face.logged)
-        fast_describe(fast, client, &report->line);
+    bool wakes = fast->face.logged && fast_log(fast, client, report->line.sent, report->step == BLITZ_CHAIN_ANSWER);
     report->fd = fd;
     report->route = client->route;
     report->endpoint = client->endpoint;
@@ -27,7 +26,7 @@ static int finish(blitz_fast_path *fast, int fd, blitz_fast_report *report)
         client->look = 0;
         fast_watch_again(fast, fd);
     }
-    if (fast->face.logged)
+    if (wakes)
         return report->what = BLITZ_FAST_LOGGED;
     return report->what = report->returned >= 0 || report->told ? BLITZ_FAST_RETURNED : BLITZ_FAST_QUIET;
 }
@@ -66,6 +65,7 @@ static int answer_of_plugin(blitz_fast_path *fast, int fd, blitz_fast_report *re
     blitz_exchange *exchange = fast->slots[client->slot].exchange;
     int64_t left = blitz_step_answer_of_plugin(fast_link(fast, fd), exchange, date, fast->scratch, &io);
     report->line.sent = io.body;
+    report->step = BLITZ_CHAIN_ANSWER;           /* the line says so */
     if (left == BLITZ_IO_ODD)
         return hand_over(fast, fd, report, BLITZ_CHAIN_ANSWER);
     int what = left != 0 ? fast_unsent_answer(fast, fd, report, left, &io) : finish(fast, fd, report);
@@ -187,7 +187,7 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     report->got = io.got;
     if (size > 0) {
         bool has_body = io.is_short && at->exchange->request->body == BLITZ_BODY_LENGTH;
-        fast_remember(at, fast->now, fast->face.logged);
+        fast_remember(fast, at);
         at->body = has_body ? (blitz_text){at->buf + size, io.body} : (blitz_text){NULL, 0};
         at->head_size = (size_t)size;
         client->busy = 1;

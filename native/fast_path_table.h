@@ -2,6 +2,7 @@
  *
  *   fast_path_table.c     slots, places (a row per descriptor), what is watched, deadlines
  *   fast_path_report.c    what Python is told
+ *   fast_path_access.c    lines of the access log
  *   fast_path_exchange.c  the steps of an exchange
  *   fast_path.c           the turn of the event loop
  */
@@ -25,6 +26,7 @@ typedef struct {
     blitz_text body;                     /* as it came, behind the head; ptr NULL: the request has none */
     size_t head_size;
     double began;
+    uint64_t began_ns;                   /* the same on the system's monotonic clock */
     size_t answer_size, answer_got;      /* bytes in the answer buffer, while response hooks are run */
 } slot;
 
@@ -57,6 +59,7 @@ struct blitz_fast_path {
     size_t cap_slots;
     blitz_space answer, scratch;
     double now, earliest;                /* no deadline is before earliest */
+    uint64_t now_ns;                     /* the same moment as now */
     uint32_t expiring, leaving;          /* how far a look at all clients has come; 0: none is under way */
     int at, got;                         /* events[at..got) are still to be looked at */
     uint64_t turn_ends;
@@ -82,13 +85,18 @@ void fast_begin_report(blitz_fast_report *report, int what, int fd);
 /* What was asked, and what the access log says of it; sent has been set by whoever sent it. */
 void fast_describe(const blitz_fast_path *fast, const place *client, blitz_fast_line *line);
 /* The request is whole, and no plugin has seen it. */
-void fast_remember(slot *at, double now, bool logged);
+void fast_remember(const blitz_fast_path *fast, slot *at);
 /* The client leaves the fast path; its slot goes with the report, its upstream connection too. -> what */
 int fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int what);
 /* It leaves, and what it had in a slot is of no use any more. */
 int fast_leave_empty(blitz_fast_path *fast, int fd, blitz_fast_report *report, int what);
 /* It leaves with left bytes of its answer unsent, at the end of scratch; or (negative) they cannot be sent. */
 int fast_unsent_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report, int64_t left, const blitz_io *io);
+
+/* ---------------------------------------------------------------- fast_path_access.c
+ * The exchange of client has come to its proper end: write its line. sent: bytes of the response's body; by_plugin:
+ * the plugin in hand made the response. -> the writer has to be woken. */
+bool fast_log(const blitz_fast_path *fast, const place *client, size_t sent, bool by_plugin);
 
 /* ---------------------------------------------------------------- fast_path_exchange.c
  * Each returns what it reports. */

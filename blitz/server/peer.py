@@ -60,6 +60,7 @@ class Peer:
         self._set("port", str(port) if port else "")
         for name, value in self._texts.items():
             self._set(name, value)
+        self._set("client_scheme", scheme)
 
     def _set(self, name: str, value: str) -> None:
         data = ffi.from_buffer(value.encode())
@@ -85,6 +86,7 @@ class Peer:
         client = Peer(chain.client, scheme=self.scheme, texts=self._texts)
         client._link_address = self._link_address
         client._chain = chain
+        client._set("client_scheme", client.client_scheme)
         return client
 
     def introduction(self, minor: int, kind: str, host: str = "") -> bytes:

@@ -739,7 +739,7 @@ void blitz_fast_fill_slot(blitz_fast_path *fast, int32_t index, uint8_t *buf, si
 /* Give the slot with the largest number back if it is free. -> its number, or -1. */
 int32_t blitz_fast_drop_slot(blitz_fast_path *fast);
 /* A client connection with nothing unread but in the kernel. options: for what it sends upstream, NULL: ASK;
- * ask: every request's route is found in Python; served: it has been answered before. 0, or errno. */
+ * ask: a trusted proxy, whose client is found in Python, as often as it says another one; served: it has been answered before. 0, or errno. */
 int blitz_fast_enter(blitz_fast_path *fast, int fd, const blitz_peer *peer, const blitz_write_options *options, int ask,
                      int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */

@@ -57,6 +57,8 @@ void blitz_fast_free(blitz_fast_path *fast)
     if (fast == NULL)
         return;
     blitz_fast_close(fast);
+    for (uint32_t i = 0; i < fast->face.clients; i++)
+        fast_forget_client(&fast->places[fast->clients[i]]);
     free(fast->places);
     free(fast->clients);
     free(fast->slots);
@@ -134,6 +136,10 @@ int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, 
     client->route = route;
     client->peer = peer;
     client->options = options;
+    if (client->ask && route != NULL && route == fast->face.route)
+        fast_remember_client(client, fast->slots[client->slot].exchange->request);
+    else
+        fast_forget_client(client);
     int what = route != NULL ? fast_ask(fast, fd, report) : fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
     report->size = size;
     report->got = got;

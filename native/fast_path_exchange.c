@@ -199,7 +199,8 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         blitz_exchange_tell_id(at->exchange, fast->face.id_field.ptr, fast->face.id_field.len);
     if (size == 0 || !io.is_short || fast->face.draining) {
         fast_leave(fast, fd, report, size == 0 ? BLITZ_FAST_HEAD_BYTES : BLITZ_FAST_HAND_OVER);
-    } else if (client->ask || client->options == NULL || fast->face.route == NULL) {
+    } else if (client->options == NULL || fast->face.route == NULL ||
+               (client->ask && !fast_is_same_client(client, at->exchange->request))) {
         fast_begin_report(report, BLITZ_FAST_ASK, fd);
         report->slot = index;
     } else {

@@ -2,6 +2,7 @@
  *
  *   fast_path_table.c     slots, places (a row per descriptor), what is watched, deadlines
  *   fast_path_report.c    what Python is told
+ *   fast_path_client.c    the client behind a trusted proxy
  *   fast_path_access.c    lines of the access log
  *   fast_path_exchange.c  the steps of an exchange
  *   fast_path.c           the turn of the event loop
@@ -43,6 +44,7 @@ typedef struct {                         /* what a descriptor is; one row per de
     blitz_tls *tls;                      /* of a client whose link is encrypted; or NULL */
     const blitz_peer *peer;
     const blitz_write_options *options;
+    struct fast_words *words;            /* of a trusted proxy, by which Python found peer and options; or NULL; owned */
     double deadline, born;               /* born: of an upstream connection that the fast path has taken */
     double ends;                         /* of a busy client: its exchange, whatever it waits for */
 } place;
@@ -92,6 +94,13 @@ int fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int wha
 int fast_leave_empty(blitz_fast_path *fast, int fd, blitz_fast_report *report, int what);
 /* It leaves with left bytes of its answer unsent, at the end of scratch; or (negative) they cannot be sent. */
 int fast_unsent_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report, int64_t left, const blitz_io *io);
+
+/* ---------------------------------------------------------------- fast_path_client.c */
+/* Does the trusted proxy say of its client what it said when Python last found that? */
+bool fast_is_same_client(const place *client, const blitz_head *request);
+/* Python has found peer and options for this request. */
+void fast_remember_client(place *client, const blitz_head *request);
+void fast_forget_client(place *client);
 
 /* ---------------------------------------------------------------- fast_path_access.c
  * The exchange of client has come to its proper end: write its line. sent: bytes of the response's body; by_plugin:

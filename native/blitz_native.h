@@ -335,12 +335,14 @@ typedef struct {              /* one per connection */
     blitz_text address;       /* "192.0.2.1" */
     blitz_text port;
     blitz_text tls_version, tls_cipher, tls_sni, tls_client_subject, tls_client_sha256;
+    blitz_text client_scheme; /* that the client used, as far as we know */
 } blitz_peer;
 
 typedef struct blitz_instance blitz_instance;
 
 /* ---------------------------------------------------------------- the instances of a plugin that nobody uses */
 typedef struct {              /* first what Python sets */
+    blitz_text name;          /* of the plugin */
     uint32_t most, max_calls; /* an instance with so many calls behind it is replaced */
     uint8_t has_request, reads_body;               /* the plugin's hook, and whether it wants the message's body */
     uint8_t has_response, needs_response_body;
@@ -721,6 +723,38 @@ const char *blitz_ssl_refusal(const blitz_tls *tls);
 /* Nothing is under way: give back what large records needed. */
 void blitz_tls_rest(blitz_tls *tls);
 
+/* ---------------------------------------------------------------- the access log: access_line.c, access_log.c
+ * What is known of an exchange at its end; docs/operations.md explains the fields. Texts are borrowed for the call. */
+enum { BLITZ_ACCESS_OFF = 0, BLITZ_ACCESS_JSON, BLITZ_ACCESS_COMMON, BLITZ_ACCESS_COMBINED };
+typedef struct {
+    double time, duration;    /* when the request head was complete, in seconds since 1970; seconds until the end */
+    blitz_text method, target, host, user_agent, referrer, upstream;   /* any octets: shown, and shortened */
+    blitz_text id, client, http, scheme, route, plugin, cause, error;  /* UTF-8 that is fit for a line */
+    uint64_t received, sent;
+    uint32_t status, tries;
+} blitz_access_record;
+/* Octets of others in printable ASCII, at most so many characters of it, "..." for the rest. -> bytes written */
+size_t blitz_access_show(uint8_t *dst, size_t most, const uint8_t *octets, size_t size);
+typedef struct blitz_access_log blitz_access_log;   /* of one event loop */
+typedef struct blitz_access_block blitz_access_block;
+struct blitz_access_block {   /* whole lines, each less than 4096 bytes with its end */
+    blitz_access_block *next;
+    size_t len;
+    uint8_t *data;
+};
+/* most: bytes that may wait; further lines are dropped and counted. It is off. NULL when out of memory. */
+blitz_access_log *blitz_access_log_new(size_t most);
+void blitz_access_log_free(blitz_access_log *log);
+void blitz_access_log_set_kind(blitz_access_log *log, int kind);   /* BLITZ_ACCESS_* */
+/* Add the line of record, unless the log is off. -> 1: the writer has to be woken, else 0. */
+int blitz_access_log_add(blitz_access_log *log, const blitz_access_record *record);
+/* All that waits, to be freed with blitz_access_blocks_free, in any thread; NULL: nothing. */
+blitz_access_block *blitz_access_log_take(blitz_access_log *log);
+void blitz_access_blocks_free(blitz_access_block *block);
+/* -> 1: nothing waits, and the next line will say that the writer has to be woken; 0: something does. */
+int blitz_access_log_sleep(blitz_access_log *log);
+uint64_t blitz_access_log_dropped(const blitz_access_log *log);
+
 /* ---------------------------------------------------------------- the fast path: see fast_path.c
  * Client connections that are served without Python as long as their exchanges are short. Times are
  * seconds of Python's clock. */
@@ -760,7 +794,9 @@ typedef struct {              /* first what Python sets, then what it reads */
     const uint8_t *date; size_t date_len;   /* of the present second */
     blitz_log_lines *lines;   /* where plugins' lines go; NULL: all are reported (BLITZ_FAST_LOGS) */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_FAST_RELOADED */
-    uint8_t draining, logged; /* logged: every exchange is reported */
+    uint8_t draining;
+    uint8_t logged;           /* the access log is on */
+    blitz_access_log *access_log;   /* gets the lines then */
     uint8_t held;             /* calls of guests wait in line: no other may begin before them */
     uint8_t left;             /* a turn ended before all was done */
     uint8_t used_up;          /* guests had their whole share of the pass before the present one */
@@ -784,7 +820,7 @@ enum {
     BLITZ_FAST_SHAKEN,        /* its TLS handshake is done */
     /* It is still there: */
     BLITZ_FAST_RETURNED,      /* only returned and told have to be seen to */
-    BLITZ_FAST_LOGGED,        /* it was answered, as line says */
+    BLITZ_FAST_LOGGED,        /* it was answered; line is to be written, or (no method) the log's writer is to be woken */
     BLITZ_FAST_EXPIRED,       /* its deadline has passed */
     /* There is no client: */
     BLITZ_FAST_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
@@ -871,8 +907,8 @@ void blitz_fast_fill_slot(blitz_fast_path *fast, int32_t index, uint8_t *buf, si
 int32_t blitz_fast_drop_slot(blitz_fast_path *fast);
 /* A client connection with nothing unread but in the kernel and in tls, which encrypts it (NULL: plain). One that is
  * not shaken has its handshake there, without a deadline, and leaves: BLITZ_FAST_SHAKEN, or BROKEN. options: for what
- * it sends upstream, made for HTTP/1.1, NULL: ASK; ask: every request's route is found in Python; served: it has been
- * answered before. 0, or errno. */
+ * it sends upstream, made for HTTP/1.1, NULL: ASK; ask: a trusted proxy, whose client is found in Python, as often as it
+ * says another one; served: it has been answered before. 0, or errno. */
 int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_peer *peer,
                      const blitz_write_options *options, int ask, int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */

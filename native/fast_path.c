@@ -64,6 +64,8 @@ void blitz_fast_free(blitz_fast_path *fast)
     if (fast->part != NULL)
         munmap(fast->part, BLITZ_PART_ROOM);
     fast_drop_parts(fast, 0);
+    for (uint32_t i = 0; i < fast->face.clients; i++)
+        fast_forget_client(&fast->places[fast->clients[i]]);
     free(fast->places);
     free(fast->clients);
     free(fast->slots);
@@ -140,6 +142,7 @@ int blitz_fast_turn(blitz_fast_path *fast, double now, blitz_fast_report *report
 {
     uint64_t now_ns = blitz_monotonic_ns();
     fast->now = now;
+    fast->now_ns = now_ns;
     fast->turn_ends = now_ns + TURN_NS;
     if (fast->face.engine != NULL) {
         blitz_turn *turn = &fast->face.engine->turn;
@@ -161,6 +164,10 @@ int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, 
     client->peer = peer;
     client->options = options;
     client->told_minor = fast->slots[client->slot].exchange->request->minor;
+    if (client->ask && route == fast->face.route)
+        fast_remember_client(client, fast->slots[client->slot].exchange->request);
+    else
+        fast_forget_client(client);
     return fast_ask(fast, fd, route, report);
 }
 

@@ -23,8 +23,11 @@ int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool c
     place *client = &fast->places[fd];
     slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
-    if (fast->face.logged)
+    /* What an error tells of is only known in Python, which writes the line then. */
+    bool is_error = at->is_local && at->answered == BLITZ_ANSWERED_WITH_ERROR;
+    if (fast->face.logged && is_error)
         fast_describe(fast, client, &report->line);
+    bool is_reported = fast->face.logged && (is_error || fast_log(fast, client, report->line.sent));
     report->fd = fd;
     report->route = client->route;
     report->endpoint = client->endpoint;
@@ -47,7 +50,7 @@ int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool c
         client->look = client->wants_out = 0;
         fast_watch_again(fast, fd);
     }
-    if (fast->face.logged)
+    if (is_reported)
         return report->what = BLITZ_FAST_LOGGED;
     bool is_told = report->returned >= 0 || report->unfit >= 0 || report->told;
     return report->what = is_told ? BLITZ_FAST_RETURNED : BLITZ_FAST_QUIET;
@@ -254,7 +257,7 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     }
     if (size > 0) {
         bool has_body = io.is_short && io.is_whole && at->exchange->request->body == BLITZ_BODY_LENGTH;
-        fast_remember(at, fast->now, fast->face.logged);
+        fast_remember(fast, at);
         at->body = has_body ? (blitz_text){at->buf + size, io.body} : (blitz_text){NULL, 0};
         at->head_size = (size_t)size;
         at->is_local = 0;
@@ -280,8 +283,8 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     }
     if (!io.is_short || (at->streamed && !has_room))
         return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
-    if (client->ask || client->options == NULL || client->told_minor != at->exchange->request->minor ||
-        fast->face.route == NULL)
+    if ((client->ask && !fast_is_same_client(client, at->exchange->request)) || client->options == NULL ||
+        client->told_minor != at->exchange->request->minor || fast->face.route == NULL)
         return ask_for_route(fast, fd, report);
     return fast_ask(fast, fd, fast->face.route, report);
 }

@@ -38,13 +38,14 @@ static blitz_text value_of(const blitz_head *head, const char *name)
 }
 
 /* The request is whole, and no plugin has seen it. */
-void fast_remember(slot *at, double now, bool logged)
+void fast_remember(const blitz_fast_path *fast, slot *at)
 {
     const blitz_head *head = at->exchange->request;
     at->method = text_of(head, head->method);
     at->target = text_of(head, head->target);
-    at->began = now;
-    if (!logged)
+    at->began = fast->now;
+    at->began_ns = fast->now_ns;
+    if (!fast->face.logged)
         return;
     at->host = text_of(head, head->host);
     at->user_agent = value_of(head, "user-agent");

@@ -134,6 +134,7 @@ void fast_remove_client(blitz_fast_path *fast, place *client)
     fast->clients[client->at] = last;
     fast->places[last].at = client->at;
     client->kind = PLACE_NONE;
+    fast_forget_client(client);
     if (fast->places[last].deadline < fast->earliest)     /* a look that is under way may have passed its place */
         fast->earliest = fast->places[last].deadline;
 }

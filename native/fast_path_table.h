@@ -2,6 +2,8 @@
  *
  *   fast_path_table.c     slots, places (a row per descriptor), what is watched, deadlines
  *   fast_path_report.c    what Python is told
+ *   fast_path_client.c    the client behind a trusted proxy
+ *   fast_path_access.c    lines of the access log
  *   fast_path_exchange.c  the steps of an exchange
  *   fast_path_local.c     responses of our own
  *   fast_path_stream.c    bodies that take more than one read
@@ -32,6 +34,7 @@ typedef struct {
     size_t head_size;
     size_t next, got;                    /* what came behind the request is in buf from next to got */
     double began;
+    uint64_t began_ns;                   /* the same on the system's monotonic clock */
     size_t answer_size, answer_got;      /* bytes in the answer buffer, while response hooks are run */
     uint8_t is_local;                    /* the response is our own */
     int32_t answered;                    /* as in reports */
@@ -62,6 +65,7 @@ typedef struct {                         /* what a descriptor is; one row per de
     blitz_tls *tls;                      /* of a client whose link is encrypted; or NULL */
     const blitz_peer *peer;
     const blitz_write_options *options;
+    struct fast_words *words;            /* of a trusted proxy, by which Python found peer and options; or NULL; owned */
     double deadline, born;               /* born: of an upstream connection that the fast path has taken */
     double ends;                         /* of a busy client: its exchange, whatever it waits for */
     int64_t unsent;                      /* of one that waits for a receiver: what that had not acknowledged */
@@ -84,6 +88,7 @@ struct blitz_fast_path {
     spare *parts;                        /* spare ones */
     uint32_t n_parts;
     double now, earliest;                /* no deadline is before earliest */
+    uint64_t now_ns;                     /* the same moment as now */
     uint32_t expiring, leaving;          /* how far a look at all clients has come; 0: none is under way */
     int at, got;                         /* events[at..got) are still to be looked at */
     uint64_t turn_ends;
@@ -111,7 +116,7 @@ void fast_begin_report(blitz_fast_report *report, int what, int fd);
 /* What was asked, and what the access log says of it; sent has been set by whoever sent it. */
 void fast_describe(const blitz_fast_path *fast, const place *client, blitz_fast_line *line);
 /* The request is whole, and no plugin has seen it. */
-void fast_remember(slot *at, double now, bool logged);
+void fast_remember(const blitz_fast_path *fast, slot *at);
 /* The client leaves the fast path; its slot goes with the report, its upstream connection too. -> what */
 int fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int what);
 /* Its exchange is in flight no more. */
@@ -145,6 +150,17 @@ void fast_tell_stream(blitz_fast_path *fast, slot *at, blitz_fast_report *report
 bool fast_takes_some(place *client, int fd);
 /* Give spare parts back to the system but for a few. */
 void fast_drop_parts(blitz_fast_path *fast, uint32_t most);
+/* ---------------------------------------------------------------- fast_path_client.c */
+/* Does the trusted proxy say of its client what it said when Python last found that? */
+bool fast_is_same_client(const place *client, const blitz_head *request);
+/* Python has found peer and options for this request. */
+void fast_remember_client(place *client, const blitz_head *request);
+void fast_forget_client(place *client);
+
+/* ---------------------------------------------------------------- fast_path_access.c
+ * The exchange of client has come to its proper end: write its line. sent: bytes of the response's body. -> the writer
+ * has to be woken. */
+bool fast_log(const blitz_fast_path *fast, const place *client, size_t sent);
 
 /* ---------------------------------------------------------------- fast_path_exchange.c
  * Each returns what it reports. */

@@ -1,24 +1,26 @@
 """The access log: one line per exchange on standard output, by a writer that the event loop never waits for.
 
-Lines are collected and handed to a thread in one piece. While standard output takes nothing (a full pipe,
-a slow disk) they pile up to MAX_PENDING; after that they are dropped and counted. A line is at most
-PIPE_BUF bytes and goes to a pipe in one write with others up to that size, so that the lines of several
-workers never mix.
+``native/access_line.c`` writes a line, and ``native/access_log.c`` keeps them until a thread takes all that
+there are; those of the fast path come there without Python. While standard output takes nothing (a full pipe,
+a slow disk) they pile up to MAX_PENDING; after that they are dropped and counted. A line is at most PIPE_BUF
+bytes and goes to a pipe in one write with others up to that size, so that the lines of several workers never
+mix.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from blitz.errors import BlitzError, PluginError
+from blitz._native import ffi, lib
+from blitz.errors import BlitzError, InternalError, PluginError
 from blitz.http.rules import field_value
 from blitz.text import one_line
 
-from .access_format import MAX_ERROR, MAX_SMALL, MAX_TARGET, Record, encode, shown
+from .access_format import MAX_ERROR
 from .access_writer import LineWriter
 from .heads import span_bytes
 
@@ -29,13 +31,19 @@ if TYPE_CHECKING:
     from .request_line import RequestLine
     from .runtime import RouteEntry
 
-__all__ = ["AccessLine", "AccessLog", "Record"]
+__all__ = ["AccessLine", "AccessLog"]
 
 _log = logging.getLogger("blitz.server")
 
 STDOUT = 1
 FLUSH_INTERVAL = 0.1  # seconds: at any load a write carries many lines, and nobody reads faster
 MAX_PENDING = 8 * 1024 * 1024  # bytes: ten seconds of the busiest worker
+KINDS = {
+    "off": lib.BLITZ_ACCESS_OFF,
+    "json": lib.BLITZ_ACCESS_JSON,
+    "common": lib.BLITZ_ACCESS_COMMON,
+    "combined": lib.BLITZ_ACCESS_COMBINED,
+}
 CLIENT_GONE = 499  # nginx's word for: the client went before there was an answer
 
 
@@ -43,7 +51,7 @@ class AccessLine:
     """What is remembered of an exchange until its line is written.
 
     Attributes:
-        host, user_agent, referrer, plugin, cause, error, upstream, tries: as in ``Record``.
+        host, user_agent, referrer, plugin, cause, error, upstream, tries: as in ``blitz_access_record``.
         entry: the route, when one was chosen.
         known: id, client and status, when nothing but the answer's rest is left to do.
         answer: the body that is relayed; else ``sent`` counts.
@@ -118,28 +126,26 @@ class AccessLine:
             self.sent = 0
             self.cause = self.cause or "client_reset"
         self._log.write(
-            Record(
-                time=self._log.stamp(time.time() - duration),
-                id=request_id,
-                client=peer.address,
-                method=shown(self._method, MAX_SMALL),
-                target=shown(self._target, MAX_TARGET),
-                http=self._http,
-                status=status or CLIENT_GONE,
-                received=self.received,
-                sent=self.sent,
-                duration=round(duration, 6),
-                scheme=peer.client_scheme,
-                host=shown(self.host, MAX_ERROR),
-                user_agent=shown(self.user_agent, MAX_ERROR),
-                referrer=shown(self.referrer, MAX_ERROR),
-                route=self.entry.name.decode() if self.entry is not None else "",
-                upstream=shown(self.upstream, MAX_ERROR),
-                tries=self.tries,
-                plugin=self.plugin,
-                cause=self.cause,
-                error=self.error[:MAX_ERROR],
-            )
+            time=time.time() - duration,
+            duration=duration,
+            id=request_id.encode(),
+            client=peer.address.encode(),
+            method=self._method,
+            target=self._target,
+            http=self._http.encode(),
+            status=status or CLIENT_GONE,
+            received=self.received,
+            sent=self.sent,
+            scheme=peer.client_scheme.encode(),
+            host=self.host,
+            user_agent=self.user_agent,
+            referrer=self.referrer,
+            route=self.entry.name if self.entry is not None else b"",
+            upstream=self.upstream,
+            tries=self.tries,
+            plugin=self.plugin.encode(),
+            cause=self.cause.encode(),
+            error=self.error[:MAX_ERROR].encode(),
         )
 
 
@@ -147,22 +153,30 @@ class AccessLog:
     """One per gateway. ``run`` writes what the other methods collect.
 
     Attributes:
-        kind: ``log.access``.
-        dropped: lines that could not be written, so far.
+        native: cffi ``blitz_access_log *``.
     """
 
     def __init__(self, kind: str = "off", fd: int = STDOUT) -> None:
-        self.kind = kind
-        self.dropped = 0
+        log = lib.blitz_access_log_new(MAX_PENDING)
+        if log == ffi.NULL:
+            raise InternalError("out of memory for the access log")
+        self.native: Any = ffi.gc(log, lib.blitz_access_log_free)
+        self.set_kind(kind)
         self._writer = LineWriter(fd)
         self._failing = False
-        self._lines: list[bytes] = []
-        self._size = 0
+        self._unwritten = 0
         self._said = 0
         self._wanted = trio.Event()
-        self._second = -1
-        self._prefix = ""
         self._limiter = trio.CapacityLimiter(1)
+
+    def set_kind(self, kind: str) -> None:
+        """*kind*: ``log.access``."""
+        lib.blitz_access_log_set_kind(self.native, KINDS[kind])
+
+    @property
+    def dropped(self) -> int:
+        """Lines that could not be written, so far."""
+        return self._unwritten + int(lib.blitz_access_log_dropped(self.native))
 
     def begin(self, exchange: ExchangeFacts) -> AccessLine:
         """A request head is complete; plugins have not touched it."""
@@ -177,31 +191,27 @@ class AccessLog:
         """No exchange comes of what a client sent."""
         return AccessLine(self, asked.method, asked.target, asked.http)
 
-    def stamp(self, now: float) -> str:
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._prefix}.{int((now - second) * 1000):03d}Z"
+    def write(self, **facts: Any) -> None:
+        """Collect the line of these *facts*, members of ``blitz_access_record``, if there are any lines."""
+        texts = []
+        for name, value in facts.items():
+            if isinstance(value, bytes):
+                text = ffi.from_buffer("uint8_t[]", value)
+                texts.append(text)
+                facts[name] = (text, len(value))
+        record = ffi.new("blitz_access_record *", facts)
+        if lib.blitz_access_log_add(self.native, record):
+            self.wake()
 
-    def write(self, record: Record) -> None:
-        """Collect a line, if there are any."""
-        if self.kind == "off":
-            return
-        line = encode(record, self.kind)
-        if self._size > MAX_PENDING:
-            self.dropped += 1
-            return
-        self._lines.append(line + b"\n")
-        self._size += len(line) + 1
-        if len(self._lines) == 1:
-            self._wanted.set()
+    def wake(self) -> None:
+        """There is a line, and the writer sleeps."""
+        self._wanted.set()
 
     async def run(self) -> None:
         """Write for ever; on cancellation what is left is written, if that takes no time."""
         try:
             while True:
-                if not self._lines:
+                if lib.blitz_access_log_sleep(self.native):
                     self._wanted = trio.Event()
                     await self._wanted.wait()
                 await self._write_out()
@@ -213,15 +223,23 @@ class AccessLog:
             self._tell_lost()
 
     async def _write_out(self) -> None:
-        lines, self._lines = self._lines, []
-        self._size = 0
-        if not lines:
+        block = lib.blitz_access_log_take(self.native)
+        if block == ffi.NULL:
             return
+        block = ffi.gc(block, lib.blitz_access_blocks_free)
         # Abandoned on cancellation: standard output may never take it.
-        self.dropped += await trio.to_thread.run_sync(
-            self._writer.write, lines, abandon_on_cancel=True, limiter=self._limiter
+        self._unwritten += await trio.to_thread.run_sync(
+            self._write_blocks, block, abandon_on_cancel=True, limiter=self._limiter
         )
         self._tell_lost(self._writer.problem)
+
+    def _write_blocks(self, first: Any) -> int:
+        """In a thread, whose alone the blocks are. Returns how many lines could not be written."""
+        lost, block = 0, first
+        while block != ffi.NULL:
+            lost += self._writer.write(ffi.buffer(block.data, block.len)[:])
+            block = block.next
+        return lost
 
     def _tell_lost(self, problem: str = "") -> None:
         """Say that lines are being lost, once, and how many they were when that is over."""

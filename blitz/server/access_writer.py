@@ -24,35 +24,29 @@ class LineWriter:
         self._fd = fd
         self._torn = False  # an error came in the middle of a line
 
-    def write(self, lines: list[bytes]) -> int:
-        """Write *lines*, each with its end; returns how many could not be written."""
+    def write(self, lines: bytes) -> int:
+        """Write *lines*, each with its end and PIPE_SIZE bytes at most; returns how many could not be."""
         at = 0
         try:
             bound = PIPE_SIZE if stat.S_ISFIFO(os.fstat(self._fd).st_mode) else FILE_SIZE
             while at < len(lines):
-                end, size = at + 1, len(lines[at])
-                while end < len(lines) and size + len(lines[end]) <= bound:
-                    size += len(lines[end])
-                    end += 1
                 if self._torn:
                     self._write(b"\n")
                     self._torn = False
-                at += self._write_lines(lines[at:end])
+                at += self._write_lines(lines[at : lines.rindex(b"\n", at, at + bound) + 1])
         except OSError as exc:
             self.problem = exc.strerror or str(exc)
-            return len(lines) - at
+            return lines.count(b"\n", at)
         self.problem = ""
         return 0
 
-    def _write_lines(self, lines: list[bytes]) -> int:
-        """How many were written whole; fewer than all of them is followed by the error of the next call."""
-        data = b"".join(lines)
+    def _write_lines(self, lines: bytes) -> int:
+        """The bytes of those that were written whole; fewer than all: the next call meets the error."""
         try:
-            self._write(data)
+            self._write(lines)
         except _Unfinished as exc:
-            written = data[: exc.written]
-            self._torn = bool(written) and not written.endswith(b"\n")
-            whole = written.count(b"\n")
+            whole = lines.rfind(b"\n", 0, exc.written) + 1
+            self._torn = whole < exc.written
             if not whole:
                 raise exc.error from None
             return whole

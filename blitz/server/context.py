@@ -52,7 +52,8 @@ class ServerContext(Resources):
     def run_on(self, runtime: Runtime) -> None:
         """New exchanges start on *runtime*."""
         self.runtime = runtime
-        self.access_log.kind = kind = runtime.resolved.log.access
+        kind = runtime.resolved.log.access
+        self.access_log.set_kind(kind)
         self.access = None if kind == "off" else self.access_log
         self.stories = is_wanted()
         self.fast_path.run_on(runtime)

@@ -333,6 +333,7 @@ class FastPath(trio.abc.Instrument):
         face.id_field.ptr = ffi.from_buffer("uint8_t[]", self._id_field)
         face.id_field.len = len(self._id_field)
         face.logged = runtime.resolved.log.access != "off"
+        face.access_log = self._context.access_log.native
         # What was sent to an upstream under an earlier configuration ends under that.
         self._entries = {key: entry for key, entry in self._entries.items() if entry.short_route.in_flight}
         self._entries |= {entry.short_route.id: entry for entry in runtime.short_entries}
@@ -576,7 +577,9 @@ class FastPath(trio.abc.Instrument):
             self.resting.give_back(self._upstream(report, report.returned))
         if report.told:
             self._see_to_pools(report)
-        if self._face.logged and report.line.method.len and what != _HAND_OVER:
+        if what == lib.BLITZ_FAST_LOGGED and not report.line.method.len:
+            self._context.access_log.wake()
+        elif self._face.logged and report.line.method.len and what != _HAND_OVER:
             self._end_line(what, report)
         if what == _HAND_OVER:
             self._wake(report, self._handover(report))

@@ -65,6 +65,7 @@ class Peer:
             self._set("port", str(self.port) if self.port else "")
             for name, value in self._texts.items():
                 self._set(name, value)
+            self._set("client_scheme", self.client_scheme)
         return self._struct
 
     def _set(self, name: str, value: str) -> None:

@@ -61,6 +61,7 @@ class PluginPool:
 
     __slots__ = (
         "_last_pause",
+        "_name_text",
         "_quarantined_until",
         "_record",
         "faults",
@@ -95,6 +96,9 @@ class PluginPool:
         if native == ffi.NULL:
             raise InternalError("out of memory for a pool")
         self.native = ffi.gc(native, lib.blitz_pool_free)
+        self._name_text = ffi.from_buffer("uint8_t[]", spec.name.encode())
+        self.native.name.ptr = self._name_text
+        self.native.name.len = len(self._name_text)
         self.native.max_calls = self.max_calls
         self.native.fresh = self.fresh
         self.native.has_request = plugin.has_request

@@ -17,6 +17,7 @@ import trio
 import wasmtime
 
 from blitz.config import Log, Plugin, Route
+from blitz.server.peer import Trust
 
 from .harness import Client, Rig, Served, rig
 from .test_access import Lines, lines  # noqa: F401
@@ -208,3 +209,71 @@ async def test_the_client_behind_a_trusted_proxy(lines: Lines) -> None:  # noqa:
     exchanges = [Asked(b"GET", b"/plain", fields)] * 3 + [Asked(b"GET", b"/garbage", fields)]
     found = await compare(lines, exchanges, trusted_proxies=["127.0.0.1"])
     assert {(line["client"], line["scheme"]) for line in found} == {("192.0.2.7", "https")}
+
+
+SAYS = [
+    b"X-Forwarded-For: 192.0.2.7",
+    b"X-Forwarded-For: 192.0.2.8",
+    b"X-Forwarded-For: 192.0.2.7, 127.0.0.1",
+    b"X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-For: 127.0.0.1",
+    b"x-forwarded-for: 192.0.2.7",
+    b"X-Forwarded-For:",
+    b"X-Forwarded-For: " + b"192.0.2.10, " * 60 + b"2001:db8::1",
+    b"X-Forwarded-Proto: https",
+    b"X-Forwarded-Proto: http",
+    b"X-Forwarded-Host: a.test",
+    b"X-Forwarded-Host: b.test",
+    b"Forwarded: for=192.0.2.11;proto=https",
+    b"Forwarded: for=192.0.2.12, for=127.0.0.1",
+    b'Forwarded: for="[2001:db8::2]:4711";host=c.test',
+    b"Forwarded: for=_hidden",
+]
+
+
+async def echo_head(served: Served) -> None:
+    while True:
+        head = await served.head()
+        await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(head), head))
+
+
+@pytest.mark.parametrize("field", ["x-forwarded-for", "forwarded"])
+async def test_whatever_a_trusted_proxy_says_next_on_its_connection(lines: Lines, field: str) -> None:  # noqa: F811
+    """Clients change, come back, and are not said at all: line and upstream have the present one."""
+    draw = random.Random(4)
+    said = [tuple(draw.sample(SAYS, draw.choice([0, 1, 1, 2]))) for _ in range(40)]
+    said = [words for words in said for _ in range(draw.choice([1, 2, 3]))]
+    settings = {"trusted_proxies": ["127.0.0.1"], "trusted_field": field, "forwarded": "both"}
+    seen = []
+    for parser in ("auto", "h11"):
+        lines.lines.clear()
+        async with rig(echo_head, log=JSON, parser=parser, **settings) as test:
+            client = await test.connect()
+            upstream = []
+            async with client.stream:
+                for words in said:
+                    await client.send(Asked(b"GET", b"/plain", words).octets())
+                    with trio.fail_after(20):
+                        _, _, head = await client.answer()
+                    upstream.append(sorted(head.replace(b": ", b":").lower().splitlines()))
+            assert (test.gateway._context.fast_path.take_exchanges() > 0) == (parser == "auto")
+            found = [json.loads(text) for text in await lines.wait(len(said))]
+        seen.append(([(line["client"], line["scheme"]) for line in found], upstream))
+    assert seen[0] == seen[1]
+    assert len(set(seen[0][0])) >= 4
+
+
+async def test_python_finds_a_client_once_while_its_proxy_says_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    find = Trust.client_behind
+    monkeypatch.setattr(Trust, "client_behind", lambda *asked: found.append(1) or find(*asked))
+    async with rig(answer_as_asked, trusted_proxies=["127.0.0.1"]) as test:
+        client = await test.connect()
+        async with client.stream:
+            for address in [b"192.0.2.7"] * 10 + [b"192.0.2.8"] * 10:
+                await client.send(Asked(b"GET", b"/plain", (b"X-Forwarded-For: " + address,)).octets())
+                with trio.fail_after(20):
+                    await client.answer()
+        assert test.gateway._context.fast_path.take_exchanges() >= 18
+    assert 2 <= len(found) <= 4  # the first exchanges of a connection may be Python's

@@ -14,8 +14,9 @@ import trio
 from blitz.config import Limits, Log, Plugin, Route, Timeouts, Upstream
 from blitz.errors import CAUSES
 from blitz.server.access import AccessLog
-from blitz.server.access_format import PIPE_SIZE, shown
+from blitz.server.access_format import shown
 
+from .access_oracle import PIPE_SIZE, taken
 from .harness import Client, Served, rig, until
 from .test_access import Lines, guest, lines, record  # noqa: F401
 from .test_plugins import REQUEST
@@ -329,19 +330,21 @@ def test_whatever_an_exchange_holds_is_one_line_that_fits_a_pipe(kind: str) -> N
     log = AccessLog(kind)
     alphabet = [b'"', b"\\", b"\n", b" ", b"\xff", b"\x7f", b"a", "\u202e".encode(), b"</script>"]
     for _ in range(300):
-        texts = {
-            name: shown(b"".join(draw.choices(alphabet, k=draw.choice([0, 3, 5000]))), most)
-            for name, most in (
-                ("target", 2048),
-                ("host", 300),
-                ("user_agent", 300),
-                ("referrer", 300),
-                ("error", 300),
-                ("upstream", 300),
+        texts: dict[str, Any] = {
+            name: b"".join(draw.choices(alphabet, k=draw.choice([0, 3, 5000])))
+            for name in (
+                "target",
+                "host",
+                "user_agent",
+                "referrer",
+                "upstream",
             )
         }
-        log.write(record(**texts, cause="limit", scheme="https", route="r s", tries=2))
-    for line in log._lines:
+        error = shown(b"".join(draw.choices(alphabet, k=draw.choice([0, 3, 5000]))), 300).encode()
+        log.write(**record(**texts, error=error, cause=b"limit", scheme=b"https", route=b"r s", tries=2))
+    waiting = taken(log)
+    assert len(waiting) == 300
+    for line in waiting:
         assert line.endswith(b"\n")
         assert len(line) <= PIPE_SIZE
         assert line[:-1].decode("ascii").isprintable()

@@ -47,7 +47,6 @@ LAYERS = {
             "blitz.files",
             "blitz.flood",
             "blitz.grants",
-            "blitz.head",
             "blitz.text",
             "blitz.trouble",
         ),

@@ -12,12 +12,10 @@ No global state, no signal handlers, no logging set-up, no thread left behind.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -33,39 +31,34 @@ from blitz.admin.status import (
     LostWorker,
     PluginStatus,
     Reload,
+    Statistics,
     Status,
     Worker,
     WorkerStatus,
     look,
 )
-from blitz.config import Address, Config, Resolved, Served, needs_restart, resolve
-from blitz.errors import BlitzError, ConfigError, ConfigProblem, InternalError, ListenerDied, only_error
+from blitz.config import Address, Config, Resolved, Served
+from blitz.errors import BlitzError, ListenerDied, only_error
+from blitz.housekeeping import Housekeeping
+from blitz.server.binding import bind_admin, bind_all, check_listeners
 from blitz.server.context import Counters, ServerContext
 from blitz.server.drain import Drain
 from blitz.server.faults import Fault
-from blitz.server.guests import finish_leaving
 from blitz.server.helper import keep_going
-from blitz.server.listen import as_bound, bind, close_listener, spoken_on, wake_deaf
+from blitz.server.listen import as_bound, close_listener, spoken_on
 from blitz.server.listeners import Listeners
-from blitz.server.loading import Loader, discard, open_cache_apart
 from blitz.server.peer import Peer
 from blitz.server.reading import read_apart
-from blitz.server.reload_again import ReloadAgain
 from blitz.server.room import too_few_descriptors
-from blitz.server.runtime import Runtime, assemble
 from blitz.server.serving import serve_connection
 from blitz.server.shortages import Shortages
 from blitz.server.space import engine_for
 from blitz.server.stream import AnyStream, SocketStream
-from blitz.server.tls import TlsSettings
-from blitz.server.turns import GuestTurns
 from blitz.server.watch import Seen, check_watching, look_around, watch
-from blitz.text import one_line
-from blitz.trouble import Trouble, reason_of
 from blitz.under_trio import check_under_trio
+from blitz.versions import Source, Versions, build_runtime, read_source
 from blitz.wasm.engine import Engine, EngineStatistics
-from blitz.wasm.plugin import PluginSpec
-from blitz.wasm.pool import PluginPool, PoolStatistics
+from blitz.wasm.pool import PoolStatistics
 from blitz.wasm.shared import Shared
 
 __all__ = [
@@ -98,35 +91,9 @@ __all__ = [
 
 _log = logging.getLogger("blitz.server")
 
-ENDING = "the gateway is ending; start another one with that configuration"
-HOUSEKEEPING_INTERVAL = 1.0  # seconds between looks at idle connections, idle instances, old runtimes
 
-
-# A configuration, or where to get one when it is needed. That is called in a thread and may block there; what
-# it returns after ten seconds is not used any more.
-Source = Config | Resolved | Callable[[], Config | Resolved]
 # Name, what is lost while it fails, and the task: see ``keep_going``.
 Helper = tuple[str, str, Callable[[], Awaitable[object]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Counts since the gateway started; ``connections`` and ``in_flight`` are now.
-
-    Attributes:
-        guests: instances, calls and memory of all plugins together.
-        access_lost: lines of the access log that standard output did not take.
-        last_reload: None before the first.
-    """
-
-    connections: int
-    in_flight: int
-    generation: int
-    counters: Counters
-    plugins: dict[str, PoolStatistics]
-    guests: EngineStatistics
-    access_lost: int
-    last_reload: Reload | None
 
 
 class Gateway:
@@ -135,9 +102,6 @@ class Gateway:
     Attributes:
         addresses: ``(host, port)`` of every listening socket, ports as bound.
         admin_addresses: the same of the admin listener; [] when it is off.
-        generation: 1 for the first configuration, one more for each reload that took effect.
-        on_change: called after each of those.
-        set_up_as: says how sockets and what else is set up once are; logs_set_up: logs are among that.
         listeners: where connections are taken. name: what its lines about a drain begin with.
     """
 
@@ -153,28 +117,25 @@ class Gateway:
         self._admin = admin
         self._started = time.time()
         self._engine = engine
-        self._shared = shared
-        self._again = again
-        self.set_up_as = context.runtime.resolved
-        self.logs_set_up = False
-        self._old: list[Runtime] = []
-        self._retired: list[PluginPool] = []  # no new exchange finds them; some still use them
-        self._spares: dict[str, PluginPool] = {}  # the good version before the present one, of each plugin
-        self._refused: dict[str, PluginSpec] = {}  # rolled back: not to be loaded again unasked
-        self._last_reload: Reload | None = None
         self.listeners = Listeners(context, alone=True)
+        self._versions = Versions(context, engine, shared, again, admin, self.listeners)
+        self._housekeeping = Housekeeping(context, self._versions, self.listeners, admin)
         self._drain: Drain | None = None
         self._drained = trio.Event()
-        self._reloading = trio.Lock()
-        self._reload_scope = trio.CancelScope()  # around the reload that runs
-        self._reload_again = ReloadAgain(self.reload)
-        self._ending = False
         self.addresses: list[tuple[str, int]] = []
         self.admin_addresses = admin.addresses
-        self.generation = 1
         self.name = ""
-        self.on_change: Callable[[], None] = lambda: None
         admin.reporter.look = self._look
+
+    @property
+    def generation(self) -> int:
+        """1 for the first configuration, one more for each reload that took effect."""
+        return self._versions.generation
+
+    def report_changes(self, on_change: Callable[[], None], set_up_as: Resolved) -> None:
+        """Call *on_change* after each reload. *set_up_as*: how sockets and logs are set up, once."""
+        self._versions.on_change = on_change
+        self._versions.set_up_as, self._versions.logs_set_up = set_up_as, True
 
     async def reload(self, config: Source | None = None, *, reason: str = "call") -> None:
         """Run *config* from now on; exchanges in flight end on what they started with.
@@ -189,87 +150,7 @@ class Gateway:
             ConfigError, PluginLoadError: the old configuration goes on.
         """
         check_under_trio("Gateway.reload")
-        async with self._reloading:
-            try:
-                self._check_not_ending()
-                with trio.CancelScope() as self._reload_scope:
-                    await self._reload(config if config is not None else self._again, reason)
-                if self._reload_scope.cancelled_caught:
-                    raise ConfigError(ENDING)
-            except BlitzError as error:
-                self._refuse(error, reason)
-                raise
-            except Exception as exc:  # of the system or a fault of ours: what runs goes on in any case
-                _log.debug("a reload failed", exc_info=exc)
-                failed = InternalError(f"loading failed: {reason_of(exc)}; load again")
-                failed.__cause__ = exc
-                self._refuse(failed, reason)
-                raise failed from exc
-
-    def _refuse(self, error: BlitzError, reason: str) -> None:
-        said = one_line("; ".join(line.strip() for line in str(error).splitlines()))
-        before, self._last_reload = self._last_reload, Reload(time.time(), reason, said)
-        if self._reload_again.note(error, reason) and before is not None and before.error == said:
-            return  # tried again, for the same reason in vain
-        again = "; it is tried again" if self._reload_again.is_due else ""
-        _log.error("reload refused (%s), generation %d goes on: %s%s", reason, self.generation, said, again)
-
-    async def _reload(self, config: Source | None, reason: str) -> None:
-        if config is None:
-            raise ConfigError("there is no configuration file to read again")
-        resolved = await _read(config)
-        if reason != "files":
-            self._refused.clear()
-        tls = await read_apart(partial(TlsSettings.load, resolved))
-        _check_listeners(resolved, tls, self.listeners.sockets)
-        self._admin.check_token(resolved.admin.token)
-        old = {pool.name: pool for pool in self._context.runtime.pools}
-        cache = await open_cache_apart(resolved.cache_dir)
-        loader = Loader(self._engine, cache, self._shared, old, self._refused, trial=True)
-        await loader.load(resolved, self._context.turns)
-        runtime = loader.assemble(resolved, tls)
-        for warning in resolved.warnings:
-            if warning not in self._context.runtime.resolved.warnings:
-                _log.warning("%s", warning)
-        few = too_few_descriptors(resolved)
-        if few and few != too_few_descriptors(self._context.runtime.resolved):
-            _log.warning("%s", few)
-        loaded = tuple(pool.name for pool in loader.loaded)
-        kept = tuple(name for name in loader.pools if name not in loaded)
-        self._swap(runtime)
-        self._admin.take_token(resolved.admin.token)
-        waiting = needs_restart(self.set_up_as, resolved, logs=self.logs_set_up)
-        self._last_reload = Reload(time.time(), reason, "", loaded, kept, tuple(waiting))
-        self._reload_again.forget()
-        _log.info(
-            "generation %d is running (%s); plugins loaded: %s; kept: %s",
-            self.generation,
-            reason,
-            ", ".join(loaded) or "none",
-            ", ".join(kept) or "none",
-        )
-        for sentence in waiting.values():
-            _log.warning("reload: %s", sentence)
-
-    def _swap(self, runtime: Runtime) -> None:
-        """From now on exchanges start on *runtime*."""
-        old = self._context.runtime
-        runtime.keep_health(old)
-        self._context.run_on(runtime)
-        self.generation += 1
-        old.retire()
-        self._old.append(old)
-        new = {pool.name: pool for pool in runtime.pools}
-        for pool in old.pools:
-            if new.get(pool.name) is pool:
-                continue
-            pool.close()
-            self._retired.append(pool)
-            if pool.name in new and not pool.quarantines:
-                self._spares[pool.name] = pool
-        for name in self._spares.keys() - new.keys():
-            del self._spares[name]
-        self.on_change()
+        await self._versions.reload(config, reason)
 
     def served(self) -> Served:
         """What it runs on now."""
@@ -286,41 +167,7 @@ class Gateway:
                 Or the gateway is ending.
         """
         check_under_trio("Gateway.roll_back")
-        async with self._reloading:
-            self._check_not_ending()
-            if plugin not in self._spares:
-                raise ConfigError(f"there is no earlier good version of plugin {plugin} to return to")
-            self._return_to_spare(plugin)
-
-    def _roll_back_failing(self, pool: PluginPool) -> None:
-        """The version before *pool* returns, if there is one. While a reload runs, which may bring another
-        one, nothing happens: there will be a next look."""
-        try:
-            self._reloading.acquire_nowait()
-        except trio.WouldBlock:
-            return
-        try:
-            if pool in self._context.runtime.pools and pool.name in self._spares:
-                self._return_to_spare(pool.name)
-        finally:
-            self._reloading.release()
-
-    def _return_to_spare(self, plugin: str) -> None:
-        spare = self._spares.pop(plugin)
-        runtime = self._context.runtime
-        pools = {pool.name: pool for pool in runtime.pools}
-        self._refused[plugin] = pools[plugin].plugin.spec
-        self._retired.remove(spare)
-        spare.reopen()
-        self._swap(assemble(runtime.resolved, pools | {plugin: spare}, runtime.tls))
-        self._spares.pop(plugin, None)
-        self._last_reload = Reload(time.time(), "rollback", "", (plugin,))
-        _log.error(
-            "plugin %s: the version before the present one is back (generation %d); reload to try the "
-            "newer file again",
-            plugin,
-            self.generation,
-        )
+        await self._versions.roll_back(plugin)
 
     def _spoken(self, listener: socket.socket) -> Address:
         return spoken_on(listener, self._context.runtime.resolved.listen)
@@ -356,7 +203,7 @@ class Gateway:
         context, timeouts = self._context, self._context.runtime.timeouts
         drain = self._drain = Drain(context, self.listeners, self.name)
         context.ending = True
-        self._give_up_reloading()
+        self._versions.give_up()
         self._publish()
         try:
             await drain.run(
@@ -372,15 +219,6 @@ class Gateway:
     def drain_statistics(self) -> tuple[int, int]:
         """Of the drain: exchanges that were in flight when it began, and that it cut off."""
         return (self._drain.in_flight, self._drain.cut) if self._drain is not None else (0, 0)
-
-    def _give_up_reloading(self) -> None:
-        """A reload that runs ends at once, and none begins any more: nothing would run on what it loads."""
-        self._ending = True
-        self._reload_scope.cancel()
-
-    def _check_not_ending(self) -> None:
-        if self._ending:
-            raise ConfigError(ENDING)
 
     async def wait_drained(self) -> None:
         """Return once ``drain`` has ended what was in flight, whoever called it."""
@@ -410,7 +248,7 @@ class Gateway:
             plugins={pool.name: pool.statistics(now) for pool in context.runtime.pools},
             guests=self._engine.statistics(),
             access_lost=context.access_log.dropped,
-            last_reload=self._last_reload,
+            last_reload=self._versions.last_reload,
         )
 
     def status(self) -> Status:
@@ -431,7 +269,7 @@ class Gateway:
             self._context,
             started=self._started,
             generation=self.generation,
-            last_reload=self._last_reload,
+            last_reload=self._versions.last_reload,
             now=trio.current_time(),
         )
 
@@ -443,71 +281,9 @@ class Gateway:
         with contextlib.suppress(BlitzError):  # it was logged, and the old one goes on
             await self.reload(reason="files")
 
-    async def _housekeep(self) -> None:
-        while True:
-            await trio.sleep(HOUSEKEEPING_INTERVAL)
-            await self._look_after()
-            self._context.shortages.look()
-            wake_deaf(self.listeners.sockets)
-            self._admin.look_after()
-            self._admin.reporter.publish()
-
-    async def _look_after(self) -> None:
-        now = trio.current_time()
-        current = self._context.runtime
-        for runtime in [current, *self._old]:
-            for cluster in runtime.clusters.values():
-                for endpoint in cluster.endpoints:
-                    endpoint.expire_idle(now)
-        for pool in current.pools:
-            pool.look_after()
-            if pool.quarantines and pool.plugin.spec.rollback:
-                self._roll_back_failing(pool)
-        pools = [*current.pools, *self._retired]
-        await finish_leaving(pools, self._context.turns)
-        self._note_unsaid(pools)
-        self._context.faults.tell_left_out()
-        self._free_retired()
-
     async def _drain_when_a_listener_died(self) -> None:
         await self._context.shortages.wait_listener_died()
         await self.drain()
-
-    async def _look_after_certificates(self) -> None:
-        """A task of its own: their files may lie where nobody answers."""
-        trouble = Trouble(_log, "looking after certificates", "they go on as they are")
-        while True:
-            await trio.sleep(HOUSEKEEPING_INTERVAL)
-            server = self._context.runtime.tls.server
-            if server is None:
-                continue
-            try:
-                server.take(await read_apart(server.read_changes))
-                trouble.ends()
-            except ConfigError as error:
-                trouble.begins(str(error))
-
-    def _note_unsaid(self, pools: list[PluginPool]) -> None:
-        for pool in pools:
-            for error in pool.take_unsaid():
-                self._context.faults.note(error, outcome="its instance was ended")
-
-    def _free_retired(self) -> None:
-        self._old = [runtime for runtime in self._old if runtime.users]
-        needed = {id(pool) for runtime in self._old for pool in runtime.pools}
-        needed |= {id(pool) for pool in self._spares.values()}
-        for pool in [pool for pool in self._retired if pool.closed and id(pool) not in needed]:
-            self._retired.remove(pool)
-            pool.free()
-
-    async def _end_instances(self) -> None:
-        """Every exchange has ended: let the instances clean up, each within its plugin's timeout."""
-        with trio.CancelScope(shield=True):
-            pools = [*self._context.runtime.pools, *self._retired]
-            for pool in pools:
-                pool.close()
-            await finish_leaving(pools, self._context.turns)
-            self._note_unsaid(pools)
 
 
 async def serve(
@@ -541,7 +317,7 @@ async def serve(
         RuntimeError: outside of trio.
     """
     check_under_trio("blitz.serve")
-    resolved = await _read(config)
+    resolved = await read_source(config)
     engine, about_space = engine_for(resolved.plugins)
     own = Shared() if shared is None else None
     shared = own or shared
@@ -559,23 +335,15 @@ async def serve(
         async with admin.serve():
             if own is not None and (few := too_few_descriptors(resolved)):
                 _log.warning("%s", few)  # a parent says it once for all workers
-            context = ServerContext(await _build(resolved, engine, shared, served), shortages=shortages)
+            context = ServerContext(
+                await build_runtime(resolved, engine, shared, served), shortages=shortages
+            )
             gateway = Gateway(context, engine, shared, again if again is not None else config, admin)
             await _listen(gateway, context, sockets, seen, task_status)
     finally:
         engine.close()
         if own is not None:
             own.close()
-
-
-def _check_listeners(resolved: Resolved, tls: TlsSettings, listeners: Sequence[socket.socket]) -> None:
-    """Sockets that speak TLS outlive configurations; one without certificates cannot serve them."""
-    if tls.server is None and any(
-        spoken_on(one, resolved.listen).tls for one in listeners if one.fileno() >= 0
-    ):
-        raise ConfigError(
-            "a listener speaks TLS, and there is no certificate any more; keep [[tls.certs]], or start anew"
-        )
 
 
 async def _listen(
@@ -589,7 +357,7 @@ async def _listen(
     listeners.alone = sockets is None
     try:
         listeners.sockets += sockets if sockets is not None else bind_all(context.runtime.resolved)
-        _check_listeners(context.runtime.resolved, context.runtime.tls, listeners.sockets)
+        check_listeners(context.runtime.resolved, context.runtime.tls, listeners.sockets)
         gateway.addresses = [listener.getsockname()[:2] for listener in listeners.sockets]
         await _run(gateway, context, seen, task_status)
         if context.shortages.dead:
@@ -598,8 +366,8 @@ async def _listen(
         for listener in listeners.sockets:
             close_listener(listener)
         with trio.CancelScope(shield=True):
-            gateway._give_up_reloading()
-            async with gateway._reloading:
+            gateway._versions.give_up()
+            async with gateway._versions.running:
                 _tear_down(gateway)
 
 
@@ -619,18 +387,23 @@ async def _run(
             task_status.started(gateway)
             await gateway.wait_drained()
         gateway._publish()
-        await gateway._end_instances()
+        await gateway._housekeeping.end_instances()
         nursery.cancel_scope.cancel()
 
 
 def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Iterator[Helper]:
     """Everything that works beside the traffic."""
+    keep = gateway._housekeeping
     yield "deadlines", "nothing times out", context.wheel.run
-    yield "housekeeping", "what is idle or replaced stays, and /status may be old", gateway._housekeep
-    yield "looking after certificates", "they go on as they are", gateway._look_after_certificates
+    yield "housekeeping", "what is idle or replaced stays, and /status may be old", keep.run
+    yield (
+        "looking after certificates",
+        "they go on as they are",
+        gateway._housekeeping.look_after_certificates,
+    )
     yield "the access log", "its lines are kept or lost", context.access_log.run
     yield "ending when a listener is dead", "it goes on without", gateway._drain_when_a_listener_died
-    yield "trying a reload again", "SIGHUP loads", gateway._reload_again.run
+    yield "trying a reload again", "SIGHUP loads", gateway._versions.again_later.run
     if seen is not None:
         changes = partial(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
         yield "watching plugins", "changed files are not loaded; SIGHUP loads them", changes
@@ -639,9 +412,7 @@ def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Ite
 def _tear_down(gateway: Gateway) -> None:
     gateway._context.faults.tell_left_out(early=True)
     gateway._context.pipes.close()
-    for runtime in [gateway._context.runtime, *gateway._old]:
-        runtime.retire()
-    discard([*gateway._context.runtime.pools, *gateway._retired])
+    gateway._versions.tear_down()
 
 
 @contextlib.asynccontextmanager
@@ -669,67 +440,3 @@ async def _serve_with(
     config: Config | Resolved, options: dict[str, Any], task_status: trio.TaskStatus[Gateway]
 ) -> None:
     await serve(config, **options, task_status=task_status)
-
-
-async def _build(
-    resolved: Resolved, engine: Engine, shared: Shared | None, served: Mapping[str, str]
-) -> Runtime:
-    tls = await read_apart(partial(TlsSettings.load, resolved))
-    cache = await open_cache_apart(resolved.cache_dir)
-    loader = Loader(engine, cache, shared, {}, {}, trial=False, served=served)
-    await loader.load(resolved, GuestTurns())
-    for warning in resolved.warnings:
-        _log.warning("%s", warning)
-    return loader.assemble(resolved, tls)
-
-
-async def _read(config: Source) -> Resolved:
-    if callable(config):
-        config = await read_apart(config)
-    return config if isinstance(config, Resolved) else await read_apart(partial(resolve, config))
-
-
-def bind_all(resolved: Resolved, *, share: bool = False) -> list[socket.socket]:
-    """Listening sockets for every address of a configuration; *share*: SO_REUSEPORT.
-
-    Raises:
-        ConfigError: with every address that cannot be bound; nothing stays bound.
-    """
-    listeners: list[socket.socket] = []
-    problems: list[ConfigProblem] = []
-    for address in resolved.listen:
-        try:
-            listeners += bind(address, share=share)
-        except OSError as exc:
-            problems.append(ConfigProblem(_bind_sentence(str(address), exc), key="listen"))
-    if problems:
-        for listener in listeners:
-            listener.close()
-        raise ConfigError(problems)
-    return listeners
-
-
-def bind_admin(resolved: Resolved) -> list[socket.socket]:
-    """Listening sockets for the admin address of a configuration, [] when it has none.
-
-    Raises:
-        ConfigError: it cannot be bound.
-    """
-    address = resolved.admin.listen
-    if address is None:
-        return []
-    try:
-        return list(bind(address))
-    except OSError as exc:
-        raise ConfigError([ConfigProblem(_bind_sentence(str(address), exc), key="admin.listen")]) from exc
-
-
-def _bind_sentence(address: str, exc: OSError) -> str:
-    if isinstance(exc, socket.gaierror):
-        return f"{address} has a name that does not resolve; write an IP address of this machine"
-    advice = {
-        errno.EADDRINUSE: "is in use by another process; stop that one or choose another port",
-        errno.EACCES: "needs privileges; choose a port above 1023 or grant CAP_NET_BIND_SERVICE",
-        errno.EADDRNOTAVAIL: "is not an address of this machine; use 127.0.0.1 or 0.0.0.0",
-    }.get(exc.errno or 0, f"cannot be bound: {exc.strerror}")
-    return f"{address} {advice}"

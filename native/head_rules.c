@@ -35,71 +35,14 @@
  *     included: curl --http2 sends it with every first request.
  *   101 must name its protocol; a status must be 100..599 (section 15).
  */
-#include "head.h"
-
-#include <string.h>
-
-enum { MOST_NAMED = 10 };
-
-#define BIT(id) (UINT64_C(1) << (id))
-
-/* Not the sender's to remove: their loss changes what the message is, or hides where it comes from. */
-static const uint64_t PROTECTED =
-    BIT(BLITZ_F_HOST) | BIT(BLITZ_F_CONTENT_LENGTH) | BIT(BLITZ_F_TRANSFER_ENCODING) |
-    BIT(BLITZ_F_CONTENT_TYPE) | BIT(BLITZ_F_CONTENT_ENCODING) | BIT(BLITZ_F_CONTENT_RANGE) |
-    BIT(BLITZ_F_X_FORWARDED_FOR) | BIT(BLITZ_F_X_FORWARDED_PROTO) | BIT(BLITZ_F_X_FORWARDED_HOST) |
-    BIT(BLITZ_F_FORWARDED) | BIT(BLITZ_F_VIA) | BIT(BLITZ_F_MAX_FORWARDS) | BIT(BLITZ_F_X_REQUEST_ID) |
-    BIT(BLITZ_F_CONNECTION);
-
-/* The writer leaves these out whether they are named or not. */
-static const uint64_t ALWAYS_DROPPED =
-    BIT(BLITZ_F_TE) | BIT(BLITZ_F_TRAILER) | BIT(BLITZ_F_KEEP_ALIVE) | BIT(BLITZ_F_UPGRADE) |
-    BIT(BLITZ_F_PROXY_CONNECTION) | BIT(BLITZ_F_PROXY_AUTHENTICATE) |
-    BIT(BLITZ_F_PROXY_AUTHORIZATION) | BIT(BLITZ_F_HTTP2_SETTINGS);
+#include "head_rules.h"
 
 static const uint64_t SINGLETONS =
     BIT(BLITZ_F_AUTHORIZATION) | BIT(BLITZ_F_PROXY_AUTHORIZATION) | BIT(BLITZ_F_CONTENT_TYPE) |
     BIT(BLITZ_F_CONTENT_RANGE) | BIT(BLITZ_F_RANGE) | BIT(BLITZ_F_IF_RANGE) |
     BIT(BLITZ_F_IF_MODIFIED_SINCE) | BIT(BLITZ_F_IF_UNMODIFIED_SINCE) | BIT(BLITZ_F_MAX_FORWARDS);
 
-/* Which known fields are there: seen at all, seen more than once, and where the last one is. */
-typedef struct {
-    uint64_t seen, many;
-    uint16_t at[BLITZ_F_COUNT];     /* valid where seen */
-} presence;
-
-/* What Connection said. */
-typedef struct {
-    bool close, keep_alive, upgrade;
-    uint32_t n_named;               /* options that are none of close, keep-alive, upgrade, te */
-    bool removable;                 /* one of them names a field that may leave the table */
-} options;
-
-typedef struct {
-    const uint8_t *at;
-    size_t len;
-} text;
-
-static text value_of(const blitz_head *head, const presence *fields, int id)
-{
-    blitz_span span = head->fields[fields->at[id]].value;
-    return (text){blitz_at(head, span), span.len};
-}
-
-/* word: lower case. */
-static bool is_word(text value, const char *word)
-{
-    size_t len = strlen(word);
-    return value.len == len && blitz_name_equal(value.at, (const uint8_t *)word, len);
-}
-
-static bool method_is(const blitz_head *head, const char *method)
-{
-    size_t len = strlen(method);
-    return head->method.len == len && memcmp(blitz_at(head, head->method), method, len) == 0;
-}
-
-static void survey(const blitz_head *head, presence *fields)
+void blitz_head_survey(const blitz_head *head, presence *fields)
 {
     fields->seen = fields->many = 0;
     for (uint32_t i = 0; i < head->n_fields; i++) {
@@ -127,103 +70,6 @@ static int remove_twins(blitz_head *head)
         if (blitz_is_look_alike(head->kind, name.at, name.len))
             field->gone = 1;
     }
-    return 0;
-}
-
-/* ---------------------------------------------------------------- Connection (RFC 9110 section 7.6.1) */
-
-/* Take the next element of a comma-separated list; false at its end. Empty elements are skipped
- * (RFC 9110 section 5.6.1). */
-static bool next_element(text *list, text *element)
-{
-    while (list->len) {
-        const uint8_t *comma = memchr(list->at, ',', list->len);
-        size_t len = comma ? (size_t)(comma - list->at) : list->len;
-        *element = (text){list->at, len};
-        size_t used = len + (comma != NULL);
-        list->at += used;
-        list->len -= used;
-        while (element->len && (element->at[0] == ' ' || element->at[0] == '\t')) {
-            element->at++;
-            element->len--;
-        }
-        while (element->len && (element->at[element->len - 1] == ' ' || element->at[element->len - 1] == '\t'))
-            element->len--;
-        if (element->len)
-            return true;
-    }
-    return false;
-}
-
-static void remove_named(blitz_head *head, text name, options *found)
-{
-    uint8_t id = blitz_field_id(name.at, name.len);
-    if ((PROTECTED | ALWAYS_DROPPED) & BIT(id))
-        return;
-    blitz_head_remove(head, name.at, name.len);
-    found->removable = true;
-}
-
-static int read_options(blitz_head *head, text list, options *found)
-{
-    text option;
-    while (next_element(&list, &option)) {
-        if (!blitz_is_token(option.at, option.len))
-            return -BLITZ_BAD_CONNECTION;
-        if (is_word(option, "close"))
-            found->close = true;
-        else if (is_word(option, "keep-alive"))
-            found->keep_alive = true;
-        else if (is_word(option, "upgrade"))
-            found->upgrade = true;
-        else if (!is_word(option, "te")) {
-            if (++found->n_named > MOST_NAMED)
-                return -BLITZ_BAD_CONNECTION_MANY;
-            remove_named(head, option, found);
-        }
-    }
-    return 0;
-}
-
-/* After its names were obeyed Connection says only what is left, so that a second check finds the same
- * and takes out nothing that was added since. */
-static int rewrite_connection(blitz_head *head, const options *found)
-{
-    char left[32] = "";
-    if (found->close)
-        strcat(left, ", close");
-    if (found->keep_alive)
-        strcat(left, ", keep-alive");
-    if (found->upgrade)
-        strcat(left, ", upgrade");
-    if (left[0] == '\0') {
-        blitz_head_remove(head, (const uint8_t *)"connection", 10);
-        return 0;
-    }
-    return blitz_head_set(head, (const uint8_t *)"connection", 10, (const uint8_t *)left + 2, strlen(left) - 2);
-}
-
-static int obey_connection(blitz_head *head, presence *fields, options *found)
-{
-    if (!(fields->seen & BIT(BLITZ_F_CONNECTION)))
-        return 0;
-    for (uint32_t i = 0; i < head->n_fields; i++) {
-        const blitz_field *field = &head->fields[i];
-        if (field->id != BLITZ_F_CONNECTION || field->gone)
-            continue;
-        text list = {blitz_at(head, field->value), field->value.len};
-        int result = read_options(head, list, found);
-        if (result < 0)
-            return result;
-    }
-    if (found->n_named)
-        head->flags |= BLITZ_HEAD_NAMED_OPTIONS;
-    if (!found->removable)
-        return 0;
-    int result = rewrite_connection(head, found);
-    if (result < 0)
-        return result;
-    survey(head, fields);
     return 0;
 }
 
@@ -308,7 +154,7 @@ static int read_upgrade(blitz_head *head, const presence *fields, const options 
     text list = value_of(head, fields, BLITZ_F_UPGRADE), protocol;
     bool allowed = !(fields->many & BIT(BLITZ_F_UPGRADE));
     unsigned protocols = 0;
-    while (next_element(&list, &protocol)) {
+    while (blitz_next_element(&list, &protocol)) {
         const uint8_t *slash = memchr(protocol.at, '/', protocol.len);
         size_t len = slash ? (size_t)(slash - protocol.at) : protocol.len;
         if (!blitz_is_token(protocol.at, len) || (slash && !blitz_is_token(slash + 1, protocol.len - len - 1)))
@@ -440,7 +286,7 @@ static int check_absolute_form(blitz_head *head, presence *fields)
         if (result < 0)
             return result;
         head->host = authority_span;
-        survey(head, fields);               /* a full table moves its entries to take one more */
+        blitz_head_survey(head, fields);               /* a full table moves its entries to take one more */
     }
     return store_origin_form(head, rest);
 }
@@ -545,8 +391,8 @@ int blitz_head_rules(blitz_head *head, const uint8_t *request_method, size_t met
         return result;
     presence fields;
     options connection = {0};
-    survey(head, &fields);
-    result = obey_connection(head, &fields, &connection);
+    blitz_head_survey(head, &fields);
+    result = blitz_head_obey_connection(head, &fields, &connection);
     if (result < 0)
         return result;
     bool lasts = head->minor >= 1 ? !connection.close : connection.keep_alive && !connection.close;

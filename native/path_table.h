@@ -1,4 +1,5 @@
-/* path_table.h: the prefixes that routes are matched by, as path.c walks them. path_table.c keeps them. */
+/* path_table.h: the prefixes that routes are matched by, as path.c walks them. path_table.c keeps them, path_decode.c
+ * decodes what is looked up. */
 #ifndef BLITZ_PATH_TABLE_H
 #define BLITZ_PATH_TABLE_H
 #include "blitz_native.h"
@@ -33,5 +34,6 @@ size_t blitz_path_unfold(uint8_t *dst, uint8_t *levels, const uint8_t *bytes, si
 /* What a segment may be called: without parameters, without the space around it and dots at its end. */
 typedef struct { size_t from, to; } blitz_path_range;
 blitz_path_range blitz_path_trim(const uint8_t *bytes, size_t from, size_t to);
+static inline bool blitz_path_is_border(uint8_t byte) { return byte == '/' || byte == '\\'; }
 static inline uint8_t blitz_path_lower(uint8_t byte) { return byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte; }
 #endif

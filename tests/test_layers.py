@@ -48,7 +48,6 @@ LAYERS = {
             "blitz.filters",
             "blitz.flood",
             "blitz.grants",
-            "blitz.head",
             "blitz.text",
             "blitz.trouble",
         ),
@@ -71,7 +70,14 @@ LAYERS = {
     "server": Layer(("blitz.server",), CORES, TRIO | {"msgspec", "watchfiles"}, native=True),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO | {"msgspec"}),
     "gateway": Layer(
-        ("blitz.gateway", "blitz.embed", "blitz.examine", "blitz.under_trio"),
+        (
+            "blitz.gateway",
+            "blitz.embed",
+            "blitz.examine",
+            "blitz.housekeeping",
+            "blitz.under_trio",
+            "blitz.versions",
+        ),
         (*CORES, "server", "admin"),
         TRIO,
         native=True,

@@ -1,4 +1,4 @@
-"""A process's word about itself, and what all processes of the service say together."""
+"""What a process reports about itself, and the reports of all processes of the service together."""
 
 from __future__ import annotations
 

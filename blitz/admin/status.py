@@ -10,6 +10,7 @@ import functools
 import os
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +19,7 @@ import msgspec
 from blitz.server.context import Counters, ServerContext
 from blitz.server.endpoint import Endpoint
 from blitz.server.runtime import Runtime
+from blitz.wasm.engine import EngineStatistics
 from blitz.wasm.pool import PoolStatistics
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Parent",
     "PluginStatus",
     "Reload",
+    "Statistics",
     "Status",
     "Worker",
     "WorkerStatus",
@@ -226,6 +229,26 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters
     plugins: dict[str, PluginStatus]
     upstreams: tuple[EndpointStatus, ...]
+    access_lost: int
+    last_reload: Reload | None
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Of one process: counts since the gateway started; ``connections`` and ``in_flight`` are now.
+
+    Attributes:
+        guests: instances, calls and memory of all plugins together.
+        access_lost: lines of the access log that standard output did not take.
+        last_reload: None before the first.
+    """
+
+    connections: int
+    in_flight: int
+    generation: int
+    counters: Counters
+    plugins: dict[str, PoolStatistics]
+    guests: EngineStatistics
     access_lost: int
     last_reload: Reload | None
 

@@ -1,4 +1,4 @@
-"""The processes of a gateway: a parent that supervises (``workers.py``), and workers (``worker.py``).
+"""The processes of a gateway: a parent that supervises (``parent.py``), and workers (``worker.py``).
 
 Nothing is imported here: the command line takes its signals (``signals.py``) before what takes time.
 """

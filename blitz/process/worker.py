@@ -94,10 +94,9 @@ async def work(start: WorkerStart) -> int:
                 nursery.cancel_scope.cancel()
                 return code
             gateway.name = start.name
-            gateway.set_up_as, gateway.logs_set_up = start.set_up_as, True
             start.ready(gateway)
             reports = _Announcer(partial(start.changed, gateway))
-            gateway.on_change = reports.note
+            gateway.report_changes(reports.note, start.set_up_as)
             lost = "the parent process does not know what this worker runs on"
             nursery.start_soon(keep_going, "reports to the parent process", lost, reports.run)
             code = EXIT_OK if await _obey(gateway, start, signals, ended) else EXIT_FAILED

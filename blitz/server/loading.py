@@ -276,7 +276,7 @@ class Loader:
         pool = PluginPool(plugin, self._share)
         self.loaded.append(pool)
         if self._trial or self._served.get(resolved.name, plugin.spec.sha256) != plugin.spec.sha256:
-            # What comes to something that works must show that it works.
+            # A gateway serves already: a new plugin is tried out before exchanges run it.
             await smoke(pool, turns)
         await probe(pool, turns)
         self.pools[resolved.name] = pool

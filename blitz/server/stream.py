@@ -316,8 +316,8 @@ class AnyStream:
         self._finished = True
 
     async def say_end(self) -> None:
-        """Close as the stream's protocol wants it (TLS: close_notify) if what was sent is all; else leave it
-        open, so that whoever closes it can do so without a word."""
+        """Close as the stream's protocol wants it (TLS: close_notify) if what was sent is all; else send
+        nothing, so that the peer sees that the message was cut off."""
         if self._finished:
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 with trio.move_on_after(GOODBYE_TIME):

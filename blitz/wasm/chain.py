@@ -67,7 +67,8 @@ class ChainRun:
     """One exchange's way through a chain; hold it until ``close``.
 
     Attributes:
-        changed: another call than the one resumed is pending now; the shell clears it.
+        changed: since the last resume the chain has gone on to another call, which is pending now; who
+            resumes it sets this back.
         needed: the pool that NEED_INSTANCE waits for.
         left: seconds that guests may still keep the exchange waiting, all together; the shell counts it down.
         on_fault: called with each PluginError, whatever the policy does with it.

@@ -111,7 +111,7 @@ FILES = [
     pytest.param(
         wat(f'(import "env" "launch" (func (param i32))) {MEMORY} {ALLOC} {HOOK}'),
         "p.wasm imports env.launch (i32) -> (), which is no host function: "
-        "do without it, or ask for one that there is",
+        "remove the import, or import one of those that docs/plugin-abi.md lists",
         id="unknown-import",
     ),
     pytest.param(

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blitz.errors import BlitzError
-from blitz.head import Head
 from blitz.http.buffer import Buffer
 from blitz.http.h1 import HeadReader, head_limits
+from tests.head import Head
 
 DEFAULTS = (65536, 16384, 32768, 100)
 PARSERS = ("auto", "h11")

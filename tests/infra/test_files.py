@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from blitz.config import Timeouts, load_config, read_config
-from blitz.process.workers import START_TIMEOUT
+from blitz.process.parent import START_TIMEOUT
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"

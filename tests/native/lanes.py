@@ -8,7 +8,7 @@ from pathlib import Path
 import h11
 
 from blitz._native import ffi, lib
-from blitz.head import Head, HeadLimits
+from tests.head import Head, HeadLimits
 
 ALL_PATHS = ("portable", "sse2", "avx2", "neon")
 PATHS = [

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blitz._native import ffi, lib
-from blitz.head import Body, Head
+from tests.head import Body, Head
 
 TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 CONTENT_BYTES = bytes([9, *range(32, 127), *range(128, 256)])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from blitz._native import lib
-from blitz.head import Body, Head
+from tests.head import Body, Head
 from tests.native import lanes
 
 KEEP = lib.BLITZ_HEAD_KEEP_ALIVE

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from blitz._native import ffi, lib
-from blitz.head import Head, HeadLimits
+from tests.head import Head, HeadLimits
 from tests.native import lanes
 
 LIMIT, DECLINED, SYNTAX = lib.BLITZ_E_LIMIT, lib.BLITZ_E_DECLINED, lib.BLITZ_E_SYNTAX

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blitz._native import ffi, lib
-from blitz.head import Body, Head
+from tests.head import Body, Head
 from tests.native import lanes
 
 HOP_BY_HOP = [

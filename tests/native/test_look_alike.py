@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blitz._native import lib
-from blitz.head import Head
+from tests.head import Head
 
 PUNCTUATION = "-_.!#$%&'*+^`|~"
 WORDS = st.sampled_from(["x", "user", "content", "length", "forwarded", "for"])

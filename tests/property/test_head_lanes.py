@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blitz._native import ffi, lib
-from blitz.head import Body, Head
+from tests.head import Body, Head
 from tests.native import lanes
 
 CORPUS = lanes.corpus("scanned") + lanes.corpus("h11")

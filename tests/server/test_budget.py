@@ -188,7 +188,7 @@ async def test_a_fault_in_cleanup_hurts_nobody_and_is_told(guest: Make, cleanup:
         for _ in range(3):
             await client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
             assert (await client.answer())[0] == 200
-        await test.gateway._look_after()
+        await test.gateway._housekeeping.look_after()
         assert {fault.hook for fault in test.gateway.faults()} == {"cleanup"}
         assert len(test.gateway.faults()) == 3
 

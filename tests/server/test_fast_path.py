@@ -257,7 +257,7 @@ async def test_an_internal_error_ends_one_connection_and_not_the_lane(
 async def test_idle_upstream_connections_end_when_only_the_fast_path_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("blitz.gateway.HOUSEKEEPING_INTERVAL", 0.05)
+    monkeypatch.setattr("blitz.housekeeping.HOUSEKEEPING_INTERVAL", 0.05)
     async with rig(one_after_the_other, main={"idle_timeout": 0.5}) as test:
         await on_the_fast_path(test)
         (endpoint,) = test.gateway._context.runtime.clusters["main"].endpoints

@@ -20,6 +20,7 @@ import trio
 import trio.testing
 
 import blitz
+from blitz import housekeeping
 from blitz.config import Answer, Config, Route, Upstream
 from blitz.server import helper
 from blitz.server.access import AccessLog
@@ -257,7 +258,7 @@ def failing(real: Any, failures: list[int], make: Callable[[], BaseException]) -
 
 # The helper, and what it calls in every round.
 CALLED = {
-    "housekeeping": (blitz.Gateway, "_note_unsaid"),
+    "housekeeping": (housekeeping.Housekeeping, "_note_unsaid"),
     "deadlines": (DeadlineWheel, "_look"),
     "looking after certificates": (ServerTls, "read_changes"),
     "the access log": (AccessLog, "_write_out"),
@@ -272,10 +273,8 @@ async def test_traffic_goes_on_when_it_fails(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from blitz import gateway as gateway_module
-
     monkeypatch.setattr(helper, "STEADY", 0.1)
-    monkeypatch.setattr(gateway_module, "HOUSEKEEPING_INTERVAL", 0.02)
+    monkeypatch.setattr(housekeeping, "HOUSEKEEPING_INTERVAL", 0.02)
     owner, method = CALLED[name]
     failures = [2]
     monkeypatch.setattr(owner, method, failing(getattr(owner, method), failures, make))
@@ -359,7 +358,7 @@ async def test_what_is_wrong_is_not_tried_again() -> None:
             await gateway.reload(reason="signal")
         await trio.testing.wait_all_tasks_blocked(0.1)
         assert asked == 1
-        assert not gateway._reload_again.is_due
+        assert not gateway._versions.again_later.is_due
 
 
 # ---------------------------------------------------------------- compiling

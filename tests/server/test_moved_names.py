@@ -81,7 +81,7 @@ async def test_a_busy_connection_is_not_used_for_ever(request_: bytes, reuse: An
 
 
 async def test_an_idle_connection_ends_at_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blitz.gateway.HOUSEKEEPING_INTERVAL", 0.05)
+    monkeypatch.setattr("blitz.housekeeping.HOUSEKEEPING_INTERVAL", 0.05)
     async with rig(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), main={"max_age": 0.5}) as test:
         await test.get()
         endpoint = endpoint_of(test)

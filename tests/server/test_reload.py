@@ -240,21 +240,21 @@ async def test_a_request_in_flight_ends_on_what_it_started_with(file: Path) -> N
         for wasm in (answering(202), waiting):  # so that both are compiled
             put(file, wasm)
             await test.gateway.reload()
-        await test.gateway._look_after()
+        await test.gateway._housekeeping.look_after()
         client = await test.connect()
         await client.send(GET)
         await until(lambda: test.gateway._context.runtime.users)
         put(file, answering(202))
         await test.gateway.reload()
-        assert [runtime.users for runtime in test.gateway._old] == [1]
+        assert [runtime.users for runtime in test.gateway._versions.old] == [1]
         assert await status_of(test) == 202
         assert (await client.answer())[0] == 201
         await client.send(GET)
         assert (await client.answer())[0] == 202
-        await test.gateway._look_after()
-        assert not test.gateway._old
+        await test.gateway._housekeeping.look_after()
+        assert not test.gateway._versions.old
         # The version before is kept, without an instance, in case it is wanted back.
-        assert [pool.live for pool in test.gateway._retired] == [0]
+        assert [pool.live for pool in test.gateway._versions.retired] == [0]
 
 
 async def test_reloads_under_load_lose_nothing(file: Path) -> None:
@@ -294,9 +294,9 @@ async def flat_over(reloads: int, warm_up: int, file: Path) -> int:
                 await test.gateway.reload()
                 await client.send(GET)
                 assert (await client.answer())[0] == 201 + number % 2
-                await test.gateway._look_after()
-                assert len(test.gateway._retired) <= 1
-                assert len(test.gateway._old) <= 1
+                await test.gateway._housekeeping.look_after()
+                assert len(test.gateway._versions.retired) <= 1
+                assert len(test.gateway._versions.old) <= 1
 
         await turn(warm_up)
         gc.collect()
@@ -338,7 +338,7 @@ async def test_the_last_good_version_returns_by_itself_if_it_may(file: Path) -> 
         put(file, failing(202))
         await test.gateway.reload()
         await fail(test)
-        await test.gateway._look_after()
+        await test.gateway._housekeeping.look_after()
         assert await status_of(test, "/x") == 201
         last = test.gateway.statistics().last_reload
         assert last is not None
@@ -360,7 +360,7 @@ async def test_the_last_good_version_returns_when_asked(file: Path) -> None:
         put(file, failing(202))
         await test.gateway.reload()
         await fail(test)
-        await test.gateway._look_after()
+        await test.gateway._housekeeping.look_after()
         assert await status_of(test) == 503
         await test.gateway.roll_back("guest")
         assert await status_of(test, "/x") == 201

@@ -119,12 +119,12 @@ async def test_rolling_back_waits_for_no_reload_and_stands_in_the_way_of_none(fi
             nursery.start_soon(test.gateway.reload, slowly)
             await trio.testing.wait_all_tasks_blocked()
             with trio.fail_after(SOON / 2):
-                await test.gateway._look_after()
+                await test.gateway._housekeeping.look_after()
             assert test.gateway.generation == 2
             put(file, answering(203))
             may_go_on.set()
         assert test.gateway.generation == 3
         for _ in range(2):
-            await test.gateway._look_after()
+            await test.gateway._housekeeping.look_after()
         assert await status_of(test, "/x") == 203
         assert test.gateway.generation == 3

@@ -20,7 +20,7 @@ import trio
 import wasmtime
 
 import blitz
-import blitz.gateway
+import blitz.housekeeping
 from blitz.config import Certificate, Config, Listener, Plugin, Route, Timeouts, Tls
 from blitz.errors import ConfigError
 from blitz.server.certificate import CertificateError, first_certificate, names_in
@@ -222,7 +222,7 @@ def test_names_in_a_certificate(tmp_path: Path) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blitz.gateway, "HOUSEKEEPING_INTERVAL", 0.02)
+    monkeypatch.setattr(blitz.housekeeping, "HOUSEKEEPING_INTERVAL", 0.02)
 
 
 async def served_serial(test: Rig) -> str:

@@ -153,7 +153,11 @@ def _find_allocator(module: Module) -> dict[Part, int]:
 def _unknown(module: Module, wanted: Import) -> str:
     known = _of_module(wanted.module)
     near = difflib.get_close_matches(wanted.name, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ": do without it, or ask for one that there is"
+    hint = (
+        f"; did you mean {near[0]}?"
+        if near
+        else ": remove the import, or import one of those that docs/plugin-abi.md lists"
+    )
     return (
         f"{module.source} imports {wanted.module}.{wanted.name} {spell_type(wanted.type)}, "
         f"which is no host function{hint}"

@@ -2,8 +2,7 @@
 
 A head is the bytes it arrived in plus a table of spans (``native/blitz_native.h``); routing, plugins
 and the writer work on that table in C. ``Head`` owns one such table and makes Python objects only for
-what is asked for. It serves plugin authors, embedders, tests and everything that is not hot; hot code
-passes ``head.c`` straight to ``lib``.
+what is asked for. It is for tests: the package passes tables straight to ``lib``.
 
 Names and values are bytes. A value comes without the whitespace around it (RFC 9110 section 5.5), a
 name in the case it was given in; look-ups ignore case.

@@ -1,0 +1,33 @@
+"""A file has one duty, and few have more than 450 lines: those are listed, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MOST = 450
+
+LONG = {
+    "blitz/process/parent.py": "what the parent does on each signal, report and end of a worker",
+    "blitz/server/connection.py": "the loop of a connection with its ways out",
+    "blitz/server/exchange.py": "every step of an exchange in the general path",
+    "blitz/server/fast_path.py": "what the event loop does for each event of the fast path",
+    "blitz/server/upstream.py": "an endpoint: its connections, and who waits for one",
+    "native/blitz_native.h": "the contract between C and Python: one place, mostly comments",
+    "native/fast_path.c": "tables, reports and the steps of the fast path",
+    "native/guest.c": "an instance from its start to its end, and each call into it",
+    "native/host_calls.c": "every function that a guest may call, one after another",
+}
+
+
+def lines() -> Iterator[tuple[str, int]]:
+    for pattern in ("blitz/**/*.py", "native/*.c", "native/*.h"):
+        for path in sorted(ROOT.glob(pattern)):
+            yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8").count("\n")
+
+
+def test_long_files_have_a_reason() -> None:
+    long = {path for path, count in lines() if count > MOST}
+    assert long - LONG.keys() == set(), f"more than {MOST} lines: split them by duty, or say here why not"
+    assert LONG.keys() - long == set(), "not that long any more: take them off the list"

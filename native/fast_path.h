@@ -3,6 +3,7 @@
 #define BLITZ_FAST_H
 #include "guest.h"
 #include "head.h"
+#include "link.h"
 
 /* The steps of a short exchange between two non-blocking sockets, each with its one system call. What is not
  * short is reported as it stands (is_short 0, or a negative code), for the general path to go on. */
@@ -26,7 +27,7 @@ typedef struct { uint8_t *ptr; size_t size; } blitz_space;
 bool blitz_fast_stays(const blitz_fast_route *route, const blitz_head *request);
 /* recv and scan. -> bytes of the head; 0: io->got bytes are there, and no head was found in them. Short: the
  * connection is kept, and a body is of known length, of max_body bytes at most (0: any), and all here. */
-int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
+int64_t blitz_step_receive_request(blitz_link link, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
                                    int64_t max_body, blitz_io *io);
 /* Write head and body (NULL: none); is the connection quiet? Then send. -> bytes unsent. */
 int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_text *body,
@@ -35,9 +36,9 @@ int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_text
 int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exchange,
                                     const blitz_head_limits *limits, blitz_io *io);
 /* Write exchange->response and its body (a short answer's), with Date if it has none; send. -> bytes unsent. */
-int64_t blitz_step_answer(int fd, const blitz_exchange *exchange, blitz_text body, blitz_text date,
+int64_t blitz_step_answer(blitz_link link, const blitz_exchange *exchange, blitz_text body, blitz_text date,
                           blitz_space scratch, blitz_io *io);
 /* The same for an answer that a plugin built: exchange->response and new_body. */
-int64_t blitz_step_answer_of_plugin(int fd, const blitz_exchange *exchange, blitz_text date, blitz_space scratch,
+int64_t blitz_step_answer_of_plugin(blitz_link link, const blitz_exchange *exchange, blitz_text date, blitz_space scratch,
                                     blitz_io *io);
 #endif

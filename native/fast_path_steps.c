@@ -7,12 +7,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static int64_t receive(int fd, blitz_space buf, blitz_io *io)
+static blitz_link plain(int fd) { return (blitz_link){fd, NULL}; }
+
+static int64_t receive(blitz_link link, blitz_space buf, blitz_io *io)
 {
-    ssize_t got;
-    do
-        got = recv(fd, buf.ptr, buf.size, MSG_DONTWAIT);
-    while (got < 0 && errno == EINTR);
+    ssize_t got = blitz_link_receive(link, buf.ptr, buf.size);
     io->got = got > 0 ? (size_t)got : 0;
     io->is_short = false;
     io->error = got < 0 ? errno : 0;
@@ -24,12 +23,9 @@ static int64_t receive(int fd, blitz_space buf, blitz_io *io)
 }
 
 /* Send size bytes; -> how many are left. */
-static int64_t send_all(int fd, const uint8_t *bytes, size_t size, blitz_io *io)
+static int64_t send_all(blitz_link link, const uint8_t *bytes, size_t size, blitz_io *io)
 {
-    ssize_t sent;
-    do
-        sent = send(fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
+    ssize_t sent = blitz_link_send(link, bytes, size);
     io->size = size;
     if (sent >= 0)
         return (int64_t)(size - (size_t)sent);
@@ -54,11 +50,11 @@ bool blitz_fast_stays(const blitz_fast_route *route, const blitz_head *request)
                             request->target.len);
 }
 
-int64_t blitz_step_receive_request(int fd, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
+int64_t blitz_step_receive_request(blitz_link link, blitz_space buf, blitz_head *head, const blitz_head_limits *limits,
                                    int64_t max_body, blitz_io *io)
 {
     io->body = 0;
-    int64_t got = receive(fd, buf, io);
+    int64_t got = receive(link, buf, io);
     if (got < 0)
         return got;
     int64_t size = blitz_scan_request(head, buf.ptr, (size_t)got, 0, limits);
@@ -93,13 +89,13 @@ int64_t blitz_step_send_request(int fd, const blitz_head *head, const blitz_text
     ssize_t ahead = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
     if (ahead >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
         return BLITZ_IO_STALE;
-    return send_all(fd, scratch.ptr, (size_t)size, io);
+    return send_all(plain(fd), scratch.ptr, (size_t)size, io);
 }
 
 int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exchange,
                                     const blitz_head_limits *limits, blitz_io *io)
 {
-    int64_t got = receive(fd, buf, io);
+    int64_t got = receive(plain(fd), buf, io);
     if (got < 0)
         return got;
     blitz_head *response = exchange->response, *request = exchange->request;
@@ -115,7 +111,7 @@ int64_t blitz_step_receive_response(int fd, blitz_space buf, blitz_exchange *exc
     return size;
 }
 
-int64_t blitz_step_answer(int fd, const blitz_exchange *exchange, blitz_text body, blitz_text date,
+int64_t blitz_step_answer(blitz_link link, const blitz_exchange *exchange, blitz_text body, blitz_text date,
                           blitz_space scratch, blitz_io *io)
 {
     const blitz_head *response = exchange->response;
@@ -132,10 +128,10 @@ int64_t blitz_step_answer(int fd, const blitz_exchange *exchange, blitz_text bod
         .date_len = date.len,
     };
     int64_t size = blitz_head_write(response, &options, body.ptr, body.len, scratch.ptr, scratch.size);
-    return size < 0 ? BLITZ_IO_ODD : send_all(fd, scratch.ptr, (size_t)size, io);
+    return size < 0 ? BLITZ_IO_ODD : send_all(link, scratch.ptr, (size_t)size, io);
 }
 
-int64_t blitz_step_answer_of_plugin(int fd, const blitz_exchange *exchange, blitz_text date, blitz_space scratch,
+int64_t blitz_step_answer_of_plugin(blitz_link link, const blitz_exchange *exchange, blitz_text date, blitz_space scratch,
                                     blitz_io *io)
 {
     const blitz_head *response = exchange->response, *request = exchange->request;
@@ -151,5 +147,5 @@ int64_t blitz_step_answer_of_plugin(int fd, const blitz_exchange *exchange, blit
     };
     io->body = head_only ? 0 : len;
     int64_t size = blitz_head_write(response, &options, exchange->new_body.ptr, io->body, scratch.ptr, scratch.size);
-    return size < 0 ? BLITZ_IO_ODD : send_all(fd, scratch.ptr, (size_t)size, io);
+    return size < 0 ? BLITZ_IO_ODD : send_all(link, scratch.ptr, (size_t)size, io);
 }

@@ -29,7 +29,7 @@ from .drivers import Driver, as_driver
 from .record import Play
 from .settings import Setting
 
-__all__ = ["DriverLane", "Output", "open_lane", "output"]
+__all__ = ["DriverLane", "Output", "open_lane", "output", "serve_streams"]
 
 PRIME = b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"
 _numbers = itertools.count()
@@ -182,7 +182,7 @@ async def open_lane(driver: Driver, setting: Setting) -> AsyncIterator[DriverLan
             async with blitz.open_gateway(config) as gateway:
                 address = gateway.addresses[0]
                 if driver.stream:
-                    address = await _listen(nursery, gateway)
+                    address = await serve_streams(nursery, gateway)
                 lane.gateway = gateway
                 FAST_PATHS[gateway._context.fast_path] = lane
                 lane.lane = Lane(
@@ -199,7 +199,7 @@ async def _restart() -> str:
     raise AssertionError("a gateway of this process is not started again")
 
 
-async def _listen(nursery: trio.Nursery, gateway: blitz.Gateway) -> tuple[str, int]:
+async def serve_streams(nursery: trio.Nursery, gateway: blitz.Gateway) -> tuple[str, int]:
     """Serve connections as streams that are not the gateway's own; -> where."""
 
     async def serve(stream: trio.SocketStream) -> None:

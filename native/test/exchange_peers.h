@@ -102,8 +102,9 @@ static void ask(stream *to, int client, source *in)
     requests[number] = (request){.method = method, .body = size, .client = client, .end = to->n};
 }
 
-/* What an upstream says to a request; what is left of it says how. -> the connection ends with it. */
-static bool answer(stream *to, uint32_t number, source *in, bool politely)
+/* What an upstream says to a request; in says how. -> the connection ends with it. *glued: it said more than it was
+ * asked, which has to arrive with the rest: behind the next request it could not be told from its response. */
+static bool answer(stream *to, uint32_t number, source *in, bool politely, bool *glued)
 {
     static const char *const fields[] = {"", "", "", "Connection: close\r\n", "Date: x\r\n", "Server: it\r\n"};
     request *asked = &requests[number];
@@ -125,7 +126,9 @@ static bool answer(stream *to, uint32_t number, source *in, bool politely)
     if (!bodiless)
         put_body(to, number, true, size, how);
     bool until_close = how == FRAMING_CLOSE && !bodiless;
-    if (shape % 16 == 12 && !until_close)    /* what nobody asked for belongs to nobody */
+    bool more = shape % 16 == 12 && !until_close;
+    *glued |= more;
+    if (more)
         put_text(to, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Number: 999999\r\n\r\nevil");
     return until_close;
 }

@@ -21,7 +21,7 @@ typedef struct {
     uint32_t next;           /* of a client: the first request that may be answered next */
     uint32_t current;        /* of an upstream: the request in hand, or NOBODY */
     uint32_t endpoint;
-    bool last;               /* of an upstream: it ends behind what it says */
+    bool last, glued;        /* of an upstream: it ends behind what it says; all that it has to say goes at once */
 } peer;
 
 static struct {
@@ -240,6 +240,9 @@ static void turn(void)
 static void send_some(peer *who, size_t most)
 {
     size_t n = who->out.n - who->out.done;
+    if (who->glued)
+        most = STREAM;
+    who->glued = false;
     if (who->theirs < 0 || who->half_closed || n == 0)
         return;
     ssize_t sent = send(who->theirs, who->out.bytes + who->out.done, n < most ? n : most, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -261,7 +264,7 @@ static void answer_now(peer *upstream, bool politely)
         return;
     if (!upstream->asked_all)
         upstream->last = true;               /* an early response: nothing else comes of this connection */
-    upstream->last |= answer(&upstream->out, upstream->current, &t.in, politely);
+    upstream->last |= answer(&upstream->out, upstream->current, &t.in, politely, &upstream->glued);
     requests[upstream->current].answered = true;
     upstream->current = NOBODY;
     if (!upstream->asked_all)

@@ -52,3 +52,12 @@ def guest_wasm() -> Callable[[str], bytes]:
 def wat() -> Callable[[str], bytes]:
     """The binary of a module in text form."""
     return compile_wat
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--driver",
+        choices=["fast", "general"],
+        default="fast",
+        help="how gateways of tests/server serve exchanges: general keeps all of them off the fast path",
+    )

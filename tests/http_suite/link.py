@@ -33,10 +33,14 @@ def certificate() -> str:
     return path
 
 
-async def connect(address: tuple[str, int], *, tls: bool) -> trio.socket.SocketType | TlsLink:
+async def connect(
+    address: tuple[str, int], *, tls: bool, source: str = ""
+) -> trio.socket.SocketType | TlsLink:
     sock = trio.socket.socket()
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
+        if source:
+            await sock.bind((source, 0))
         await sock.connect(address)
         if not tls:
             return sock

@@ -19,7 +19,7 @@ from .link import TlsLink, connect
 from .upstream import Upstream, default_body
 from .wire import Response, WireError, parse_responses
 
-__all__ = ["Lane", "Result", "play_case", "run_lane"]
+__all__ = ["Lane", "Result", "observe_case", "play_case", "run_lane"]
 
 DIGITS = string.digits + string.ascii_lowercase
 _numbers = itertools.count(1)
@@ -61,6 +61,7 @@ class Lane:
     restart: Callable[[], Awaitable[str]]  # after a crash: returns what the dead one wrote
     probes: int = 2  # well-behaved clients after each case
     tls: bool = False
+    source: str = ""  # address that its clients come from; "": any
 
 
 async def run_lane(lane: Lane, cases: Iterator[Case], report: Callable[[Result], None]) -> None:
@@ -90,6 +91,12 @@ async def _check_alive(lane: Lane, result: Result) -> Result:
 
 
 async def play_case(lane: Lane, case: Case) -> Result:
+    token, seen = await observe_case(lane, case)
+    return Result(case, judge(case, token, seen), seen)
+
+
+async def observe_case(lane: Lane, case: Case) -> tuple[bytes, Observation]:
+    """Play *case*; return the word that stood for ``T0KEN`` in it, and what was seen."""
     number = next(_numbers)
     token = b"z" + "".join(DIGITS[number // 36**place % 36] for place in (3, 2, 1, 0)).encode()
     play = lane.upstream.begin(token, case.upstream)
@@ -110,7 +117,7 @@ async def play_case(lane: Lane, case: Case) -> Result:
     seen.strays, seen.links = play.strays, len(play.links)
     if not seen.upstream_bytes:
         seen.upstream_bytes = bytes(play.data)
-    return Result(case, judge(case, token, seen), seen)
+    return token, seen
 
 
 async def _probe(lane: Lane, token: bytes, turn: int) -> str:
@@ -119,7 +126,7 @@ async def _probe(lane: Lane, token: bytes, turn: int) -> str:
     data = b""
     try:
         with trio.fail_after(FOLLOW_WAIT):
-            link = await connect(lane.address, tls=lane.tls)
+            link = await connect(lane.address, tls=lane.tls, source=lane.source)
             try:
                 await link.send(b"GET " + target + b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n")
                 while part := await link.recv(65536):
@@ -162,7 +169,7 @@ class _Client:
     @classmethod
     @asynccontextmanager
     async def open(cls, lane: Lane, case: Case, token: bytes) -> AsyncIterator[_Client]:
-        sock = await connect(lane.address, tls=lane.tls)
+        sock = await connect(lane.address, tls=lane.tls, source=lane.source)
         try:
             yield cls(sock, case, token, lane.upstream)
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -121,6 +122,18 @@ class Upstream:
         self.play = Play(token, scripts)
         return self.play
 
+    async def retire_links(self) -> None:
+        """End all connections, and wait until the gateway has ended them as well."""
+        for link in list(self._links.values()):
+            with suppress(OSError):
+                link.sock.shutdown(socket.SHUT_WR)
+        while self._links:
+            await self.wait_change()
+
+    def open_links(self) -> set[int]:
+        """The connections that neither side has ended."""
+        return {number for number, link in self._links.items() if not link.eof}
+
     def drop_links(self) -> None:
         """Close what a failed case may have poisoned."""
         for link in list(self._links.values()):
@@ -131,7 +144,7 @@ class Upstream:
             await self.wait_change()
 
     async def wait_change(self) -> None:
-        """Until a request arrived or a script ended."""
+        """Until a request arrived, a script ended or a connection has gone."""
         await self._changed.wait()
 
     def _notify(self) -> None:
@@ -150,6 +163,7 @@ class Upstream:
         finally:
             link.sock.close()
             del self._links[link.number]
+            self._notify()
 
     async def _exchanges(self, link: Link) -> None:
         while True:

@@ -1,0 +1,118 @@
+"""Play cases over drivers, and say what is not the same.
+
+What is seen may depend on the moment (a client that leaves, a body that is cut): what differs is played
+again, alone, and counts only if the two drivers never come to the same.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from tests.http_suite.case import Case
+
+from .drivers import DRIVERS, forcible
+from .lane import DriverLane, Output, open_lane, output
+from .record import Record, record
+from .settings import Setting
+
+__all__ = ["Difference", "compare", "play"]
+
+AGAIN = 4  # times, before two drivers are said to differ
+LANES = 3
+
+
+@dataclass(frozen=True)
+class Difference:
+    """*section* of the record of *case* is not the same over two drivers."""
+
+    case: Case
+    section: str
+    left: str
+    right: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.case.id}: {self.section} differs ({self.left} -, {self.right} +)\n{self.text}"
+
+
+def compare(
+    cases: Sequence[Case],
+    setting: Setting,
+    drivers: tuple[str, str] = ("fast", "general"),
+    lanes: int = LANES,
+) -> list[Difference]:
+    """Play *cases* over both *drivers*; return what is not the same."""
+    left, right = drivers
+    played = play(cases, setting, drivers, lanes)
+    seen = {name: {case: [each] for case, each in of.items()} for name, of in played.items()}
+    for _ in range(AGAIN):
+        differing = [case for case in cases if any(_differences(case, seen[left], seen[right]))]
+        if not differing:
+            return []
+        for name, records in play(differing, setting, drivers, 1).items():
+            for case, each in records.items():
+                seen[name][case].append(each)
+    return [
+        Difference(
+            case, section, left, right, _diff(seen[left][case.id][0], seen[right][case.id][0], section)
+        )
+        for case in cases
+        for section in _differences(case, seen[left], seen[right])
+    ]
+
+
+def _differences(case: Case, left: dict[str, list[Record]], right: dict[str, list[Record]]) -> Iterator[str]:
+    """The sections in which no play over one driver was like any over the other."""
+    mine, theirs = left[case.id], right[case.id]
+    for section in mine[0]:
+        if not {each[section] for each in mine} & {each[section] for each in theirs}:
+            yield section
+
+
+def _diff(left: Record, right: Record, section: str) -> str:
+    lines = difflib.ndiff([repr(each) for each in left[section]], [repr(each) for each in right[section]])
+    return "\n".join(lines)
+
+
+def play(
+    cases: Sequence[Case], setting: Setting, drivers: Sequence[str], lanes: int = LANES
+) -> dict[str, dict[str, Record]]:
+    """-> by driver and case id, what was seen."""
+    with forcible() as counts, output() as lines:
+        made = trio.run(_play, cases, setting, drivers, lanes)
+    _check(lines)
+    if "fast" in drivers and not setting.plugins:  # some plugins keep a route off it
+        assert counts["entered"], "nothing was on the fast path"
+    if any(not DRIVERS[name].fast for name in drivers):
+        assert counts["kept off"], "nothing was kept off the fast path"
+    return {
+        name: {each.case.id: record(each) for lane in made[name] for each in lane.plays} for name in drivers
+    }
+
+
+def _check(lines: Output) -> None:
+    errors = [line for line in lines.stray if "internal error" in line]
+    assert not errors, errors
+
+
+async def _play(
+    cases: Sequence[Case], setting: Setting, drivers: Sequence[str], lanes: int
+) -> dict[str, list[DriverLane]]:
+    made: dict[str, list[DriverLane]] = {name: [] for name in drivers}
+
+    async def serve(name: str, waiting: Iterator[Case]) -> None:
+        async with open_lane(DRIVERS[name], setting) as lane:
+            made[name].append(lane)
+            for case in waiting:
+                await lane.play(case)
+
+    async with trio.open_nursery() as nursery:
+        for name in drivers:
+            waiting = iter(cases)
+            for _ in range(min(lanes, len(cases))):
+                nursery.start_soon(serve, name, waiting)
+    return made

@@ -1,0 +1,235 @@
+"""Random exchanges: what clients send and upstreams answer, how, and with which configuration."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from tests.http_suite.case import (
+    Await,
+    AwaitUpstream,
+    Case,
+    Close,
+    HalfClose,
+    Pause,
+    ReadBody,
+    Reset,
+    Script,
+    Step,
+)
+
+from .guests import ACTIONS, GUESTS
+from .settings import Setting
+
+__all__ = ["CASES", "SETTINGS"]
+
+_numbers = itertools.count()
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: gw.test\r\n\r\n"
+BODIES = st.one_of(
+    st.binary(max_size=30),
+    st.sampled_from([b"", b"hello", SMUGGLED, b"x" * 900, b"y" * 17_000, b"z" * 70_000, b'{"a": 1}']),
+)
+HARMLESS_ACTIONS = ACTIONS.replace("L", "").replace("t", "").replace("-", "")
+
+
+@dataclass(frozen=True)
+class Request:
+    method: bytes
+    version: bytes
+    path: bytes
+    host: bytes
+    fields: bytes
+    framing: str  # none, length, chunked
+    body: bytes
+
+    def octets(self, number: int) -> bytes:
+        line = b"%b %b/T0KEN/%d %b\r\n" % (self.method, self.path, number, self.version)
+        head = b"%bHost: %b\r\n%b" % (line, self.host, self.fields)
+        if self.framing == "none":
+            return head + b"\r\n"
+        if self.framing == "length":
+            return head + b"Content-Length: %d\r\n\r\n" % len(self.body) + self.body
+        return head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(self.body)
+
+
+def chunked(body: bytes, size: int = 7000) -> bytes:
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+def _acts(letters: str) -> st.SearchStrategy[bytes]:
+    return st.lists(
+        st.builds(
+            lambda who, what: b"x-%b: %b\r\n" % (who.encode(), "".join(what).encode()),
+            st.sampled_from("abc"),
+            st.lists(st.sampled_from(letters), min_size=1, max_size=4),
+        ),
+        max_size=2,
+        unique_by=lambda line: line[:3],
+    ).map(b"".join)
+
+
+ACTS = st.one_of(st.just(b""), _acts(HARMLESS_ACTIONS), _acts(HARMLESS_ACTIONS), _acts(ACTIONS))
+FIELDS = st.lists(
+    st.sampled_from([
+        b"User-Agent: me\r\n", b"Referer: there\r\n", b"Accept: */*\r\n", b"X-Forwarded-For: 203.0.113.9\r\n",
+        b"Forwarded: for=203.0.113.8\r\n", b"X-Request-Id: mine\r\n", b"x_request_id: mine\r\n",
+        b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Connection: x-a\r\n",
+        b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", b"Cookie: a=b\r\n", b"Max-Forwards: 0\r\n",
+        b"X-Obs: \xe9\r\n", b"Via: 1.0 other\r\n",
+        b"Content-Range: bytes 0-4/9\r\n", b"Expect: 100-continue\r\n",
+    ]),
+    max_size=3,
+    unique_by=lambda line: line.partition(b":")[0],
+).map(b"".join)  # fmt: skip
+
+REQUESTS = st.builds(
+    Request,
+    st.sampled_from([b"GET"] * 5 + [b"HEAD", b"POST", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"]),
+    st.sampled_from([b"HTTP/1.1"] * 9 + [b"HTTP/1.0"]),
+    st.sampled_from([b""] * 6 + [b"/fixed", b"/bare", b"/bare/..", b"/fixed//"]),
+    st.sampled_from([b"gw.test"] * 4 + [b"other.test", b"other.test:81"]),
+    st.builds(bytes.__add__, FIELDS, ACTS),
+    st.sampled_from(["none", "none", "none", "length", "length", "chunked"]),
+    BODIES,
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """*end*: nothing, close, half, reset; *cut*: bytes of its end that do not come."""
+
+    interim: bytes
+    status: int
+    version: bytes
+    fields: bytes
+    framing: str  # none, length, chunked, close
+    body: bytes
+    behind: bytes
+    cut: int
+    end: str
+    early: bool
+
+    def octets(self) -> bytes:
+        head = b"%b %d Said\r\n%b" % (self.version, self.status, self.fields)
+        if self.framing == "length":
+            octets = head + b"Content-Length: %d\r\n\r\n" % len(self.body) + self.body
+        elif self.framing == "chunked":
+            octets = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(self.body, 300)
+        else:
+            octets = head + b"\r\n" + (self.body if self.framing == "close" else b"")
+        octets = self.interim + octets + self.behind
+        return octets[: max(len(octets) - self.cut, 0)]
+
+
+ANSWER_FIELDS = st.lists(
+    st.sampled_from([
+        b"Content-Type: text/plain\r\n", b"X-Case: kept\r\n", b"Set-Cookie: a=b\r\n", b"Set-Cookie: c=d\r\n",
+        b"Connection: close\r\n", b"Keep-Alive: timeout=5\r\n", b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+        b"Upgrade: other\r\n", b"Server: it\r\n", b"X-Guest: mine\r\n", b"Content-Encoding: gzip\r\n",
+        b"ETag: \"a\"\r\n", b"Via: 1.1 it\r\n",
+    ]),
+    max_size=3,
+    unique=True,
+).map(b"".join)  # fmt: skip
+
+ANSWERS = st.builds(
+    Answer,
+    st.sampled_from(
+        [b""] * 6 + [b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"]
+    ),
+    st.sampled_from([200] * 6 + [204, 205, 304, 404, 500, 503]),
+    st.sampled_from([b"HTTP/1.1"] * 9 + [b"HTTP/1.0"]),
+    st.builds(bytes.__add__, ANSWER_FIELDS, ACTS),
+    st.sampled_from(["length"] * 8 + ["chunked", "chunked", "close", "none"]),
+    BODIES,
+    st.sampled_from([b""] * 9 + [b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled"]),
+    st.sampled_from([0] * 19 + [1, 20]),
+    st.sampled_from([*[""] * 12, "close", "half", "reset"]),
+    st.sampled_from([False] * 7 + [True]),
+)
+
+
+def _split(octets: bytes, cuts: list[int], pause: float) -> list[Step]:
+    """*octets* in pieces, with a moment between them; a cut is in thousandths of the whole."""
+    at = sorted({len(octets) * cut // 1000 for cut in cuts} - {0, len(octets)})
+    steps: list[Step] = []
+    for start, end in itertools.pairwise([0, *at, len(octets)]):
+        steps += [octets[start:end], Pause(pause)]
+    return steps[:-1]
+
+
+# Most exchanges are ordinary ones, which the fast path serves from end to end.
+CUTS = st.one_of(*[st.just([])] * 4, st.lists(st.integers(0, 999), max_size=3))
+
+
+@st.composite
+def _script(draw: st.DrawFn) -> Script:
+    answer = draw(ANSWERS)
+    pause = draw(st.sampled_from([0.0, 0.003]))
+    steps = _split(answer.octets(), draw(CUTS), pause)
+    if answer.end:
+        steps += [ReadBody()] if answer.early else []
+        steps.append({"close": Close(), "half": HalfClose(), "reset": Reset()}[answer.end])
+    elif answer.framing in ("close", "none") or answer.cut:
+        steps.append(Close())
+    return Script(tuple(steps), on="head" if answer.early else "request")
+
+
+@st.composite
+def _case(draw: st.DrawFn) -> Case:
+    requests = draw(st.lists(REQUESTS, min_size=1, max_size=3))
+    pipelined = draw(st.sampled_from([False, False, False, True]))
+    pieces = [request.octets(number) for number, request in enumerate(requests)]
+    steps: list[Step] = []
+    pause = draw(st.sampled_from([0.0, 0.003]))
+    if pipelined:
+        steps += _split(b"".join(pieces), draw(CUTS), pause)
+    else:
+        for number, piece in enumerate(pieces):
+            steps += _split(piece, draw(CUTS), pause)
+            steps.append(Await(number + 1, within=0.7))
+        steps.pop()
+    end = draw(st.sampled_from([*[""] * 12, "half", "close", "reset", "cut"]))
+    if end == "cut":
+        last = steps.pop()
+        steps += [last[: len(last) // 2] if isinstance(last, bytes) else last, HalfClose()]
+    elif end in ("close", "reset"):
+        steps += [AwaitUpstream(1, within=0.3), Pause(draw(st.sampled_from([0.0, 0.01])))]
+        steps.append(Close() if end == "close" else Reset())
+    elif end == "half":
+        steps.append(HalfClose())
+    scripts = draw(st.lists(st.one_of(_script(), _script()), max_size=len(requests)))
+    return Case(
+        id=f"random/{next(_numbers)}",
+        rfc="",
+        send=tuple(step for step in steps if step != b""),
+        expect=(),
+        upstream=tuple(scripts),
+        methods=tuple(request.method for request in requests),
+        answers=len(requests),
+        wait=1.5,
+    )
+
+
+CASES = _case()
+
+FAST = ("both", "both", "request", "response", "reads")  # kinds that do not keep a route off the fast path
+SETTINGS = st.builds(
+    Setting,
+    http=st.sampled_from([
+        (), (), (("request_id_header", "X-Request-Id"),), (("forwarded", "both"),),
+        (("forwarded", "forwarded"),),
+        (("request_id_header", "X-Request-Id"), ("forwarded", "both")),
+    ]),
+    timeouts=st.sampled_from([(), (), (("total", 20.0),)]),
+    plugins=st.lists(st.sampled_from([*GUESTS, *FAST]), max_size=3).map(tuple),
+    endpoints=st.sampled_from([1, 1, 2]),
+    trusted=st.booleans(),
+    access=st.sampled_from(["json", "json", "off", "combined"]),
+    max_body=st.sampled_from([0, 0, 1000]),
+    by_path=st.booleans(),
+    before=st.sampled_from([0, 0, 1, 2]),
+)  # fmt: skip

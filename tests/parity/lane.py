@@ -1,0 +1,210 @@
+"""A gateway in this process with a recording upstream, served by one driver: plays one case at a time."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import trio
+
+import blitz
+from blitz.server.fast_path import FastPath
+from tests.http_suite.case import Case
+from tests.http_suite.link import certificate, connect
+from tests.http_suite.runner import Lane, observe_case
+from tests.http_suite.upstream import Upstream
+
+from .drivers import Driver, as_driver
+from .record import Play
+from .settings import Setting
+
+__all__ = ["DriverLane", "Output", "open_lane", "output", "serve_streams"]
+
+PRIME = b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"
+_numbers = itertools.count()
+_lane: ContextVar[DriverLane | None] = ContextVar("lane", default=None)
+
+
+class DriverLane:
+    """One gateway served by *driver*, with upstream and clients of its own.
+
+    Attributes:
+        source: the address its clients come from, which no other lane has.
+        plays: of all cases so far.
+    """
+
+    gateway: blitz.Gateway
+    lane: Lane
+
+    def __init__(self, driver: Driver, source: str) -> None:
+        self.driver, self.source = driver, source
+        self.plays: list[Play] = []
+        self.log: list[str] = []
+        self.guests: list[str] = []
+
+    async def play(self, case: Case) -> Play:
+        """From a known state: the gateway has one idle connection to its upstream."""
+        await self._prime()
+        before = self._counters()
+        self.log, self.guests = [], []
+        token, seen = await observe_case(self.lane, case)
+        play = Play(case, token, self.source, seen, log=self.log, guests=self.guests)
+        play.counters = self._counters()
+        play.counters.subtract(before)
+        play.links = self._links(seen)
+        self.plays.append(play)
+        return play
+
+    async def _prime(self) -> None:
+        upstream = self.lane.upstream
+        with trio.fail_after(10):
+            await upstream.retire_links()
+            link = await connect(self.lane.address, tls=self.lane.tls, source=self.source)
+            try:
+                await link.send(b"GET /" + upstream.play.token + b"/probe-prime" + PRIME)
+                while await link.recv(65536):
+                    pass
+            finally:
+                link.close()
+
+    def _counters(self) -> Counter[str]:
+        statistics = self.gateway.statistics()
+        counters = Counter({name: int(n) for name, n in asdict(statistics.counters).items()})
+        for name, plugin in statistics.plugins.items():
+            counters[f"{name} calls"] = plugin.calls
+            counters[f"{name} faults"] = plugin.faults
+        return counters
+
+    def _links(self, seen: Any) -> list[str]:
+        """The upstream connections in the order of their first requests: how many; are they still open?"""
+        used = Counter(arrival.link for arrival in seen.arrivals)
+        still = self.lane.upstream.open_links()
+        return [f"{n} requests, {'open' if number in still else 'ended'}" for number, n in used.items()]
+
+
+class Output(logging.Handler):
+    """What gateways of this process write: their access lines on standard output, and their log."""
+
+    def __init__(self, lines: Any) -> None:
+        super().__init__()
+        self._lines = lines
+        self.stray: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lane, text = _lane.get(), record.getMessage()
+        if lane is None:
+            self.stray.append(text)
+        elif record.name == "blitz.plugin":
+            if "/probe-" not in text:
+                lane.guests.append(text)
+        else:
+            lane.log.append(f"{record.levelname} {text}")
+
+    def hand_out(self) -> None:
+        """Give each play its access lines; the gateways have ended.
+
+        A line that names no case belongs to the one that is named next for the same client.
+        """
+        self._lines.seek(0)
+        waiting: dict[str, list[str]] = {}
+        plays = {play.token.decode(): play for lane in LANES.values() for play in lane.plays}
+        for line in self._lines.read().decode().splitlines():
+            source = next((each for each in re.findall(r"127\.\d+\.\d+\.\d+", line) if each in LANES), "")
+            named = next((plays[word] for word in re.findall(r"z[0-9a-z]{4}", line) if word in plays), None)
+            waiting.setdefault(source, [])
+            if "/probe-" not in line:
+                waiting[source].append(line)
+            if (named is not None and named.source == source) or (named is not None and not source):
+                named.access += waiting.pop(source)
+
+
+LANES: dict[str, DriverLane] = {}  # by source
+FAST_PATHS: WeakKeyDictionary[FastPath, DriverLane] = WeakKeyDictionary()
+_turn = FastPath.after_io_wait
+
+
+def _turn_of_lane(fast_path: FastPath, timeout: float) -> None:
+    """The event loop calls it: what is logged meanwhile belongs to the lane of that fast path."""
+    mark = _lane.set(FAST_PATHS.get(fast_path))
+    try:
+        _turn(fast_path, timeout)
+    finally:
+        _lane.reset(mark)
+
+
+@contextmanager
+def output() -> Iterator[Output]:
+    """Take what is written on descriptor 1 and logged while this is entered; ``hand_out`` comes last."""
+    with tempfile.TemporaryFile() as lines:
+        handler = Output(lines)
+        logger = logging.getLogger("blitz")
+        FastPath.after_io_wait = _turn_of_lane  # type: ignore[method-assign]
+        before, level, propagate = os.dup(1), logger.level, logger.propagate
+        os.dup2(lines.fileno(), 1)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        try:
+            yield handler
+        finally:
+            FastPath.after_io_wait = _turn  # type: ignore[method-assign]
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+            os.dup2(before, 1)
+            os.close(before)
+        handler.hand_out()
+        LANES.clear()
+
+
+@asynccontextmanager
+async def open_lane(driver: Driver, setting: Setting) -> AsyncIterator[DriverLane]:
+    number = next(_numbers)
+    source = f"127.9.{number // 200 % 200}.{number % 200 + 1}"
+    upstream = Upstream()
+    async with trio.open_nursery() as nursery:
+        ports = [await nursery.start(upstream.serve) for _ in range(setting.endpoints)]
+        config = setting.config(ports, certificate() if driver.tls else "")
+        with as_driver(driver):
+            lane = LANES[source] = DriverLane(driver, source)
+            mark = _lane.set(lane)
+            async with blitz.open_gateway(config) as gateway:
+                address = gateway.addresses[0]
+                if driver.stream:
+                    address = await serve_streams(nursery, gateway)
+                lane.gateway = gateway
+                FAST_PATHS[gateway._context.fast_path] = lane
+                lane.lane = Lane(
+                    (str(address[0]), address[1]), upstream, _restart, tls=driver.tls, source=source
+                )
+                try:
+                    yield lane
+                finally:
+                    _lane.reset(mark)
+        nursery.cancel_scope.cancel()
+
+
+async def _restart() -> str:
+    raise AssertionError("a gateway of this process is not started again")
+
+
+async def serve_streams(nursery: trio.Nursery, gateway: blitz.Gateway) -> tuple[str, int]:
+    """Serve connections as streams that are not the gateway's own; -> where."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        peer = stream.socket.getpeername()
+        await gateway.serve_stream(trio.StapledStream(stream, stream), peer[:2])
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+    return "127.0.0.1", listener.socket.getsockname()[1]

@@ -59,7 +59,7 @@ static void shut(int *fd)
 
 static void enter(peer *client, int served)
 {
-    MUST(blitz_fast_enter(t.fast, client->ours, &t.who, &t.options, 0, served, t.now) == 0, "enter");
+    MUST(blitz_fast_enter(t.fast, client->ours, NULL, &t.who, &t.options, 0, served, t.now) == 0, "enter");
 }
 
 static void connect_client(int index)

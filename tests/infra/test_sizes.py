@@ -10,14 +10,8 @@ MOST = 450
 
 LONG = {
     "blitz/process/parent.py": "what the parent does on each signal, report and end of a worker",
-    "blitz/server/connection.py": "the loop of a connection with its ways out",
-    "blitz/server/exchange.py": "every step of an exchange in the general path",
     "blitz/server/fast_path.py": "what the event loop does for each event of the fast path",
-    "blitz/server/upstream.py": "an endpoint: its connections, and who waits for one",
     "native/blitz_native.h": "the contract between C and Python: one place, mostly comments",
-    "native/fast_path.c": "tables, reports and the steps of the fast path",
-    "native/guest.c": "an instance from its start to its end, and each call into it",
-    "native/host_calls.c": "every function that a guest may call, one after another",
 }
 
 

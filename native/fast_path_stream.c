@@ -110,8 +110,12 @@ static int pump(blitz_fast_path *fast, int source, int sink, blitz_pipe *pipe, s
         size_t room = blitz_pipe_room(pipe, sink_is_client);
         room = room < most ? room : most;
         ssize_t got = blitz_link_receive(fast_link(fast, source), fast->part + BLITZ_PART_HEADROOM, room);
+        if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+            return BLITZ_STREAM_SOURCE;
+        if (got < 0 && blitz_link_holds_more(fast_link(fast, source)))
+            continue;                            /* a part of a record, and the rest has no edge of its own */
         if (got < 0)
-            return errno == EAGAIN || errno == EWOULDBLOCK ? WAITS_FOR_SOURCE : BLITZ_STREAM_SOURCE;
+            return WAITS_FOR_SOURCE;
         int result = blitz_pipe_fill(pipe, fast->part, (size_t)got);
         if (result == 0)
             result = send_part(fast, sink, pipe, fast->part);

@@ -112,7 +112,7 @@ int blitz_tls_shake(blitz_tls *tls, int fd)
 
 ssize_t blitz_tls_receive(blitz_tls *tls, int fd, uint8_t *bytes, size_t size)
 {
-    int end, more = 0;
+    int end, more = 1;                           /* as long as the socket has not been looked at */
     tls->holds_more = 0;
     if (tls->broken)
         return fail(tls, EPROTO);

@@ -108,7 +108,7 @@ class H1Upstream:
     async def send_rest(self, data: bytes, timer: Timer) -> None:
         try:
             await self._send_rest(memoryview(data), timer)
-        except trio.BrokenResourceError:
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # it may have responded before it closed: reading will tell
 
     async def send_part(self, part: Buffer, start: int, end: int, *, last: bool, timer: Timer) -> bool:

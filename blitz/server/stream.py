@@ -153,6 +153,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
     async def send_rest(self, data: memoryview, moved: Callable[[], object] | None = None) -> None:
         sock = self.socket
         while data:
+            if sock.fileno() < 0:
+                raise trio.ClosedResourceError("this socket was already closed")
             await wait_writable(sock)
             try:
                 data = data[sock.send(data) :]

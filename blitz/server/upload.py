@@ -74,6 +74,7 @@ class Upload:
         try:
             with self._scope:
                 try:
+                    await trio.lowlevel.checkpoint_if_cancelled()  # both streams may be closed by now
                     await self._pump()
                     self.finished = True
                 except BlitzError as exc:

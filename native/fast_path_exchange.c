@@ -23,18 +23,19 @@ int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool c
     place *client = &fast->places[fd];
     slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
-    /* What an error tells of is only known in Python, which writes the line then. */
+    bool has_next = at->next < at->got;  /* the next request is here already: others come first */
+    /* Python writes the line of who leaves, and of an error: it knows what that tells of. */
     bool is_error = at->is_local && at->answered == BLITZ_ANSWERED_WITH_ERROR;
     if (fast->face.logged && is_error)
         fast_describe(fast, client, &report->line);
-    bool is_reported = fast->face.logged && (is_error || fast_log(fast, client, report->line.sent));
+    bool is_reported = fast->face.logged && !has_next && (is_error || fast_log(fast, client, report->line.sent));
     report->fd = fd;
     report->route = client->route;
     report->endpoint = client->endpoint;
     report->index = (uint32_t)exchange->chain.index;
     report->told |= (uint8_t)blitz_chain_release(exchange);
     fast_uncount(fast, client);
-    if (at->next < at->got) {            /* the next request is here already: others come first */
+    if (has_next) {
         client->served = 1;
         return fast_leave(fast, fd, report, BLITZ_FAST_HEAD_BYTES);
     }

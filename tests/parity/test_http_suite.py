@@ -17,7 +17,7 @@ PAIRS = [("fast", "general"), ("fast-tls", "general-tls"), ("general", "stream")
 WITH_PLUGINS = Setting(plugins=("both", "reads", "response"), http=(("request_id_header", "X-Request-Id"),))
 
 
-# How much of a chunked response is looked at before its head goes on is one read: 64 KiB on the fast path, 16 KiB
+# How much of a chunked response is looked at before its head goes on is one read: 64 KiB on the fast path, 16
 # on the general one. What is malformed within that is a 502, behind it a response that is cut.
 BY_READ = {"answer/bound_ext_in_sum", "answer/bound_trailer_100k", "answer/bound_trailers_5000"}
 

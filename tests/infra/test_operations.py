@@ -13,10 +13,11 @@ import pytest
 from blitz.admin.status import EndpointStatus, PluginStatus, Reload, Status
 from blitz.process import crew, restarts
 from blitz.process.parent import START_TIMEOUT
-from blitz.server import access, connection, drain, reading
-from blitz.server.access import Record
+from blitz.server import access, deadline, drain, reading
 from blitz.server.context import Counters
 from blitz.wasm import pool
+
+from ..server.access_oracle import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -66,7 +67,7 @@ def test_figures_are_those_of_the_code() -> None:
     assert "not run for 1 s" in text
     assert "at most 60 s" in text
     assert (restarts.FIRST_PAUSE, restarts.MAX_PAUSE, START_TIMEOUT) == (0.1, 10, 60)
-    assert (crew.LEAVING_TIMEOUT, drain.MAX_NAMED, connection.DRAIN_IDLE) == (10, 10, 1)
+    assert (crew.LEAVING_TIMEOUT, drain.MAX_NAMED, deadline.DRAIN_IDLE) == (10, 10, 1)
     assert "if it does not serve within 10 s, another worker takes" in text
     assert "At most ten of each worker are named" in text
     assert "idle connections end within a second" in text

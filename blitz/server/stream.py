@@ -126,6 +126,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
         # Wait first: on keep-alive connections a read before waiting nearly always fails (5 % slower).
         sock = self.socket
         while True:
+            if sock.fileno() < 0:
+                raise trio.ClosedResourceError("this socket was already closed")
             await wait_readable(sock)
             try:
                 return sock.recv_into(view)

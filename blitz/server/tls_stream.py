@@ -152,6 +152,8 @@ class TlsStream:
             got = self._read(view)
             if got >= 0:
                 return got
+            if self.stream.socket.fileno() < 0:
+                raise trio.ClosedResourceError("this socket was already closed")
             await wait_readable(self.stream.socket)
             self._take()
 

@@ -267,7 +267,8 @@ async def test_a_replaced_pair_is_taken_up_and_a_half_written_one_is_not(
             cert.write_bytes(half)
             await wait_until(lambda: any("not replaced" in record.message for record in caplog.records))
             assert await served_serial(test) == old
-        assert sum("not replaced" in record.message for record in caplog.records) == 1  # not once a second
+        said = [record.message for record in caplog.records if "not replaced" in record.message]
+        assert len(said) == len(set(said))  # not once a second
         cert.write_bytes(second[0])
         key.write_bytes(second[1])
         await wait_for_another(test, old)

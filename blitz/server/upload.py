@@ -79,8 +79,8 @@ class Upload:
                     self.finished = True
                 except BlitzError as exc:
                     self._fail(exc)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    self._fail(_gone())
+                except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+                    self._fail(_gone())  # busy: whoever ends the connection reads what is left
         finally:
             self._ended = True
             self._timer.disarm()

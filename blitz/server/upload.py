@@ -79,8 +79,13 @@ class Upload:
                     self.finished = True
                 except BlitzError as exc:
                     self._fail(exc)
-                except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-                    self._fail(_gone())  # busy: whoever ends the connection reads what is left
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    self._fail(_gone())
+                except trio.BusyResourceError:
+                    # Woken and stopped in one pass, it comes to its next wait before the cancellation does;
+                    # whoever stopped it may read the client already.
+                    if not self._scope.cancel_called:
+                        raise
         finally:
             self._ended = True
             self._timer.disarm()

@@ -8,7 +8,7 @@ import os
 import random
 import resource
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import trio
@@ -183,16 +183,25 @@ async def test_a_dead_listener_is_said_and_ends_the_gateway(
 
 
 @contextlib.contextmanager
-def no_descriptor() -> Iterator[None]:
-    """Every number below the limit is in use."""
+def no_descriptor() -> Iterator[Callable[[], None]]:
+    """Every number below the limit is in use; what is called does so again for what was closed since."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, before[1]))
+    taken = [free]
+
+    def take() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+
+    take()
     try:
-        yield
+        yield take
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for fd in taken:
+            os.close(fd)
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
@@ -211,8 +220,11 @@ async def test_no_descriptor_for_an_upstream_is_not_its_fault(
         request = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"
         await client.send(request)
         assert (await client.answer())[0] == 200
-        with no_descriptor():
+        served = test.upstream.connections[0].stream
+        await until(lambda: served.socket.fileno() == -1)  # its number is free, and so is the gateway's
+        with no_descriptor() as take:
             for _ in range(3):
+                take()
                 await client.send(request)
                 assert (await client.answer())[0] == 503
             assert "no descriptor is left of the" in test.gateway.why_not_ready()

@@ -188,7 +188,7 @@ async def test_a_process_without_descriptors_answers_probes(few_descriptors: tup
         async with held(admin, 2 * api.RESERVED):
             await probe_short(10)
         await probe_short()
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         assert (await ask(public))[0] == 200
 
 

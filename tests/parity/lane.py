@@ -68,7 +68,7 @@ class DriverLane:
 
     async def _prime(self) -> None:
         upstream = self.lane.upstream
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             await upstream.retire_links()
             link = await connect(self.lane.address, tls=self.lane.tls, source=self.source)
             try:

@@ -40,7 +40,7 @@ def guest(tmp_path: Path) -> Make:
 
 
 async def until(true: Callable[[], object]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         while not true():  # noqa: ASYNC110
             await trio.sleep(0.01)
 

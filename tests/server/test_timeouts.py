@@ -13,7 +13,7 @@ from blitz.config import Answer, Route, Timeouts, Upstream
 from .harness import Client, Served, answering, rig, until
 
 SHORT = 0.2
-PATIENCE = 5.0  # a wait that its timeout does not end fails the test
+PATIENCE = 20.0  # a wait that its timeout does not end fails the test
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhalf"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"

@@ -100,7 +100,7 @@ async def test_a_plain_upstream_behind_https_is_502() -> None:
         await nursery.start(plain.run)
         endpoints = [f"https://127.0.0.1:{plain.port}"]
         async with rig(upstreams={"main": Upstream(endpoints=endpoints)}) as test:
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 assert (await test.get())[0] == 502
         nursery.cancel_scope.cancel()
 
@@ -115,7 +115,7 @@ async def test_a_handshake_that_never_ends_is_504() -> None:
         endpoints = [f"https://127.0.0.1:{listener.socket.getsockname()[1]}"]
         timeouts = Timeouts(connect=0.2)
         async with rig(upstreams={"main": Upstream(endpoints=endpoints)}, timeouts=timeouts) as test:
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 assert (await test.get())[0] == 504
         nursery.cancel_scope.cancel()
 
@@ -185,7 +185,7 @@ async def test_a_reload_closes_idle_tls_connections_in_order() -> None:
     async with https(script) as test:
         assert (await test.get())[0] == 200
         await test.gateway.reload(Config(listen=["127.0.0.1:0"], routes=[Route(answer={"status": 200})]))
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await ended.wait()
 
 
@@ -281,7 +281,7 @@ async def test_all_addresses_of_a_name_are_tried(resolve_to: Callable[..., None]
 
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(answer)
-                    with trio.fail_after(5):
+                    with trio.fail_after(20):
                         assert (await front.get())[0] == 200
 
 

@@ -444,7 +444,8 @@ class FastPath(trio.abc.Instrument):
         self._context.refresh_date()
         fast_path, report, turns = self._native, self._report, self._context.turns
         self._face.held = turns.held
-        what = lib.blitz_fast_turn(fast_path, trio.current_time(), report)
+        now = self._context.wheel.now = trio.current_time()
+        what = lib.blitz_fast_turn(fast_path, now, report)
         while what:
             while (see_to := self._see_to.get(what)) is not None:
                 what = see_to(report)

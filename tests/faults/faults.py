@@ -97,8 +97,8 @@ async def run_fault(
 async def _behave(address: Address, report: Report, context: ssl.SSLContext | None) -> None:
     """One request after the other; a new connection after every twentieth.
 
-    The gateway ends a connection on which nothing is said for a second, and on a busy machine one of these may
-    be that slow: what comes of that is no error.
+    The gateway ends a connection on which nothing is said for a second, and on a busy machine one of these
+    may be that slow: what comes of that is no error.
     """
     request = b"GET /good HTTP/1.1\r\nHost: gw.test\r\n\r\n"
     while True:

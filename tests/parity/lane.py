@@ -100,6 +100,7 @@ class Output(logging.Handler):
         super().__init__()
         self._lines = lines
         self.stray: list[str] = []
+        self.access: list[str] = []  # all of them, once they are handed out
 
     def emit(self, record: logging.LogRecord) -> None:
         lane, text = _lane.get(), record.getMessage()
@@ -119,7 +120,8 @@ class Output(logging.Handler):
         self._lines.seek(0)
         waiting: dict[str, list[str]] = {}
         plays = {play.token.decode(): play for lane in LANES.values() for play in lane.plays}
-        for line in self._lines.read().decode().splitlines():
+        self.access = self._lines.read().decode().splitlines()
+        for line in self.access:
             source = next((each for each in re.findall(r"127\.\d+\.\d+\.\d+", line) if each in LANES), "")
             named = next((plays[word] for word in re.findall(r"z[0-9a-z]{4}", line) if word in plays), None)
             waiting.setdefault(source, [])

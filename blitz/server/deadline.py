@@ -25,7 +25,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DRAIN_IDLE", "MAX_AT_ONCE", "TICK", "DeadlineWheel", "Timer"]
+__all__ = ["DRAIN_IDLE", "MAX_AT_ONCE", "TICK", "DeadlineWheel", "Timer", "sleep_until"]
 
 _log = logging.getLogger("blitz.server")
 
@@ -35,6 +35,14 @@ DRAIN_IDLE = 1.0  # seconds an idle client keeps at a drain: a request on its wa
 TICK = 0.05  # seconds: far below the shortest sane timeout, far above the cost of a wake-up
 
 NEVER = math.inf
+
+
+async def sleep_until(moment: float) -> None:
+    """Sleep, and a tick more if the loop was held up meanwhile: what has come came in time, and so does what
+    peers say at once that were held up as well."""
+    await trio.sleep_until(moment)
+    if trio.current_time() - moment > TICK:
+        await trio.sleep(TICK)
 
 
 class Timer:
@@ -133,11 +141,7 @@ class DeadlineWheel:
             if not self._slots:
                 self._wanted = trio.Event()
                 await self._wanted.wait()
-            due_at = (self._tick + 1) * TICK
-            await trio.sleep_until(due_at)
-            if trio.current_time() - due_at > TICK:
-                # The loop was held up. What has come meanwhile came in time; so does what peers say at once.
-                await trio.sleep(TICK)
+            await sleep_until((self._tick + 1) * TICK)
             self.now = trio.current_time()
             target = max(int(self.now / TICK), self._tick + 1)  # 0.35 / 0.05 is less than 7
             if target - self._tick > len(self._slots):

@@ -31,7 +31,7 @@ from blitz.wasm.chain import CONTINUE, emit_log_of
 from blitz.wasm.logs import finished_lines
 
 from .access import AccessLine
-from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK
+from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK, sleep_until
 from .ends import note_broken
 from .error_line import log_refusal
 from .heads import span_bytes
@@ -492,7 +492,7 @@ class FastPath(trio.abc.Instrument):
             if not self._face.clients and not self._drop_slots():
                 self._entered = trio.Event()
                 await self._entered.wait()
-            await trio.sleep(TICK)
+            await sleep_until(trio.current_time() + TICK)
             self._drop_slots()
             expired = 0
             while what := lib.blitz_fast_expired(self._native, trio.current_time(), report):

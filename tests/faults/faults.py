@@ -28,7 +28,7 @@ SHORT, LONG = 0.8, 1.8  # seconds; LONG outlasts the one-second timeouts of the 
 GOOD_CLIENTS = 4
 PAUSE = 0.004  # between two requests of a well-behaved client
 PROMPT = 0.5  # seconds in which it says something; the gateway under test waits for one
-FEW, PATIENCE = 10, 40.0
+FEW, PATIENCE = 10, 120.0
 BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 

@@ -24,8 +24,8 @@ from tests.http_suite.link import certificate, connect
 
 from .compare import AGAIN
 from .drivers import DRIVERS, Driver, as_driver, forcible
-from .lane import output, serve_streams
 from .record import ID, PORT, UNTOLD
+from .rig import output, serve_streams
 from .settings import TIMED
 
 __all__ = ["compare", "compare_fault", "play"]

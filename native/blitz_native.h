@@ -314,13 +314,18 @@ blitz_path_table *blitz_path_table_new(size_t longest);
 void blitz_path_table_free(blitz_path_table *table);
 /* -> the number of a new tree, or BLITZ_E_NOMEM. */
 int64_t blitz_path_table_tree(blitz_path_table *table);
-/* prefix: canonical. value: >= 0, few and small; protection: equal for values that are protected alike. Before
- * the table is sealed. 0, BLITZ_E_NOMEM or BLITZ_E_LIMIT. */
+/* prefix: canonical. value: >= 0, few and small; protection: equal for values that are protected alike. exact: the
+ * value of the path alone, and not of those below it. Before the table is sealed. 0, BLITZ_E_NOMEM or BLITZ_E_LIMIT. */
 int blitz_path_table_add(blitz_path_table *table, uint32_t tree, const uint8_t *prefix, size_t len, int32_t value,
-                         int32_t protection);
+                         int32_t protection, int exact);
 void blitz_path_table_seal(blitz_path_table *table);
 /* target: origin-form, its query does not count; or "*". -> the value, or BLITZ_PATH_*. */
 int32_t blitz_path_find(const blitz_path_table *table, uint32_t tree, const uint8_t *target, size_t len);
+/* All values that the target may lead to (BLITZ_PATH_NONE is one), whatever their protection; that of the longest path
+ * first. -> how many are in values, or BLITZ_PATH_*, not NONE. */
+enum { BLITZ_PATH_MOST = 64 };
+int32_t blitz_path_all(const blitz_path_table *table, uint32_t tree, const uint8_t *target, size_t len,
+                       int32_t *values);
 /* Does the target lead to what is protected as value is? 0 or 1. */
 int blitz_path_stays(const blitz_path_table *table, uint32_t tree, int32_t value, const uint8_t *target, size_t len);
 /* The path that a guard may compare: decoded once, encoded slashes and backslashes as slashes, without parameters,
@@ -401,6 +406,11 @@ enum {                        /* steps of a chain */
 
 /* By plugins that may lead to another route, or by one that may not. */
 enum { BLITZ_MOVED_WITH_LEAVE = 1, BLITZ_MOVED_WITHOUT = 2 };
+typedef struct {              /* what routes are chosen by, besides path and host */
+    uint8_t method, query;
+    const blitz_text *fields; /* names, lower case */
+    size_t n_fields;
+} blitz_chosen_by;
 typedef struct blitz_edits blitz_edits;   /* opaque: the edits of the call in progress */
 typedef struct {
     blitz_head *request;      /* owned by the exchange */
@@ -413,7 +423,8 @@ typedef struct {
     blitz_text new_body;      /* owned by the exchange */
     blitz_edits *edits;       /* owned */
     uint8_t id[32];
-    uint8_t moved;            /* BLITZ_MOVED_*: plugins changed the path or the host since this was 0 */
+    uint8_t moved;            /* BLITZ_MOVED_*: plugins changed what routes are chosen by since this was 0 */
+    const blitz_chosen_by *chosen_by;   /* what that is besides path and host; NULL: nothing */
     blitz_text mover;         /* the last plugin that did so and may not; else the last that did so */
     uint8_t hop_taken;        /* Max-Forwards has been counted down */
     blitz_span canonical, canonical_of;   /* of the request: made on demand; the target it was made of */
@@ -791,6 +802,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     uint32_t max_chunk_line, max_trailers;   /* as in blitz_chunks */
     blitz_rate rate;          /* what the sender of a request's body owes; owed 0: nothing */
     blitz_text id_field;      /* the field that tells the request's id; len 0: none */
+    const blitz_chosen_by *chosen_by;   /* of every exchange */
     const uint8_t *date; size_t date_len;   /* of the present second */
     blitz_log_lines *lines;   /* where plugins' lines go; NULL: all are reported (BLITZ_FAST_LOGS) */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_FAST_RELOADED */

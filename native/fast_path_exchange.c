@@ -261,6 +261,7 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         fast_remember(fast, at);
         at->body = has_body ? (blitz_text){at->buf + size, io.body} : (blitz_text){NULL, 0};
         at->head_size = (size_t)size;
+        at->exchange->chosen_by = fast->face.chosen_by;
         at->is_local = 0;
         at->next = (size_t)size + io.body;
         at->got = io.got;

@@ -162,6 +162,7 @@ class Listener(Model, frozen=True):
             "2), which names the client; those from anybody else begin as usual"
         ),
     ] = False
+    name: Annotated[str, Meta(description="what routes call it in their own `listen`")] = ""
 
 
 class Certificate(Model, frozen=True):

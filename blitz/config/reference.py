@@ -165,9 +165,9 @@ def _tables(model: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, str
             heading, inner = f"`[{path}]`", wanted.cls
         elif isinstance(wanted, inspect.ListType) and (item := _struct_among(wanted.item_type)):
             heading, inner = f"`[[{path}]]`", item.cls
-        elif isinstance(wanted, inspect.DictType) and isinstance(wanted.value_type, inspect.StructType):
+        elif isinstance(wanted, inspect.DictType) and (item := _struct_among(wanted.value_type)):
             path += ".NAME"
-            heading, inner = f"`[{path}]`", wanted.value_type.cls
+            heading, inner = f"`[{path}]`", item.cls
         else:
             continue
         yield f"{path}.", heading, inner

@@ -22,7 +22,16 @@ from blitz.config.model import (
 )
 from blitz.config.values import Body, Failure, Instances, PluginType, TrustedField
 
-__all__ = ["Resolved", "ResolvedAdmin", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream", "Served"]
+__all__ = [
+    "Resolved",
+    "ResolvedAdmin",
+    "ResolvedMatch",
+    "ResolvedPlugin",
+    "ResolvedRoute",
+    "ResolvedUpstream",
+    "ResolvedValue",
+    "Served",
+]
 
 
 class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,16 +104,44 @@ class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
     proxy_protocol: bool = False
 
 
+class ResolvedValue(msgspec.Struct, frozen=True):
+    """What a field or a part of the query must be: *text*, what *regex* is found in, or *present* or not."""
+
+    name: str
+    text: str | None = None
+    regex: str = ""
+    present: bool = True
+
+
+class ResolvedMatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests a route takes: all of it must be so.
+
+    Attributes:
+        hosts: lower-case, "*.name" for what ends in ".name"; "" for any. At least one.
+        path: no trailing slash unless it is "/"; with *exact* the whole path, else a prefix.
+        regex: of the path, besides; "" for none.
+        fields: names in lower case.
+    """
+
+    hosts: tuple[str, ...] = ("",)
+    path: str = "/"
+    exact: bool = False
+    regex: str = ""
+    methods: tuple[str, ...] = ()
+    fields: tuple[ResolvedValue, ...] = ()
+    query: tuple[ResolvedValue, ...] = ()
+    listen: str = ""
+    priority: int = 0
+
+
 class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """One route. host is lower-case, "" for any, "*.name" for what ends in ".name"; path_prefix has no
-    trailing slash unless it is "/"; plugins are names in the order in which they run, those of
+    """One route. plugins are names in the order in which they run, those of
     ``Resolved.before_routing`` first. Either upstream is a name or answer is there."""
 
     name: str
     upstream: str
     answer: Answer | None = None
-    host: str = ""
-    path_prefix: str = "/"
+    match: ResolvedMatch = ResolvedMatch()
     plugins: tuple[str, ...] = ()
 
 

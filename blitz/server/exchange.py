@@ -104,6 +104,7 @@ class Exchange:
         peer = begun.peer if begun is not None else None
         self.peer = peer = peer or downstream.client_of(request)
         cdata.peer = peer.struct
+        cdata.chosen_by = runtime.chosen_by
         if begun is None:
             self.method = span_bytes(request, request.method)
             self.target = span_bytes(request, request.target)

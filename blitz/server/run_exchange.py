@@ -153,7 +153,7 @@ def _check_size(exchange: Exchange) -> None:
 
 
 def _find_route(exchange: Exchange) -> RouteEntry:
-    entry = find_route(exchange.runtime.router, exchange.request)
+    entry = find_route(exchange.runtime.router, exchange.request, exchange.peer.listener)
     exchange.cdata.moved = 0  # until now plugins could lead it anywhere
     exchange.take_route(entry)
     return entry
@@ -161,7 +161,7 @@ def _find_route(exchange: Exchange) -> RouteEntry:
 
 def _moved_to(exchange: Exchange, entry: RouteEntry) -> RouteEntry | None:
     try:
-        moved = moved_to(exchange.runtime.router, exchange.cdata, entry)
+        moved = moved_to(exchange.runtime.router, exchange.cdata, entry, exchange.peer.listener)
     except PluginReroute as error:
         exchange.note_fault(error)
         raise

@@ -17,6 +17,7 @@ from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
 from blitz.wasm.pool import PluginPool
 
+from .asked import chosen_by, rules_of
 from .endpoint import Cluster, Endpoint, EndpointAddress
 from .local_response import Handler, Reply
 from .peer import Trust
@@ -64,6 +65,7 @@ class Runtime:
         before_entry: the same for the fast path, if there is something to choose.
         trust: the proxies whose word about the client is taken.
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
+        chosen_by: cffi ``blitz_chosen_by *``, or NULL.
         short_entries: those of its routes that have a short_route, and before_entry.
         endpoints_by_client: those whose connections are only used again for the same client.
         users: exchanges that run on it now.
@@ -102,6 +104,7 @@ class Runtime:
         self.reader = HeadReader(self.head_limits, resolved.http.parser)
         self.request_id_header = resolved.http.request_id_header.encode()
         self.short = resolved.http.parser == "auto" and bool(short_entries)
+        self.chosen_by = chosen_by(route.match for route in resolved.routes)
         self.upgrades = frozenset(name.lower().encode() for name in resolved.http.upgrades)
         self.chain_timeout = resolved.timeouts.chain or math.inf
         self.users = 0
@@ -133,18 +136,20 @@ def assemble(
         handler: gives the responses of routes without an upstream instead of the configuration.
     """
     clusters = {name: _cluster(resolved, name, tls.clients.get(name)) for name in resolved.upstreams}
-    rules = []
+    rules: list[Rule[RouteEntry]] = []
+    entries: list[RouteEntry] = []
     for route in resolved.routes:
         entry = _entry(resolved, route, pools, clusters, handler)
         # What stands in front of a path is the plugins and where the route leads: one to another upstream, or
         # with an answer of its own, hides what the upstream of its neighbour has there.
         protection = (route.plugins, route.upstream, route.answer)
-        rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry, protection))
+        entries.append(entry)
+        rules.extend(rules_of(route.match, entry, protection))
     router = Router(rules)
-    for rule in rules:
-        _tell_fast_path(rule.value, router)
+    for entry in entries:
+        _tell_fast_path(entry, router)
     before = Chain([pools[name] for name in resolved.before_routing])
-    short = [rule.value for rule in rules if rule.value.short_route is not None]
+    short = [entry for entry in entries if entry.short_route is not None]
     return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short)
 
 
@@ -216,9 +221,10 @@ def _tell_fast_path(entry: RouteEntry, router: Router[RouteEntry]) -> None:
     if route is None:
         return
     route.alone = router.only is not None
-    if not router.by_host:
+    number = router.number(entry)
+    if number is not None and not (router.by_host or router.by_more):
         route.paths = router.table
-        route.value = router.number(entry)
+        route.value = number
         _kept_for[route] = (_kept_for[route], router.table)
 
 

@@ -9,7 +9,7 @@ from blitz.errors import BlitzError, ClientError, InternalError, PluginError, Up
 
 from .ask_plugins import ask_about_local_response
 from .error_line import log_error_response
-from .local_response import build_local, build_reply
+from .local_response import build_error, build_local, build_reply
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -42,7 +42,7 @@ async def send_error(exchange: Exchange, error: BlitzError) -> bool:
         exchange.resources.counters.upstream_errors += 1
     exchange.drop_upstream()
     log_error_response(exchange, exchange.resources.access, error.status_hint, error)
-    build_local(exchange.cdata, error.status_hint, None)
+    build_error(exchange.cdata, error)
     return await _send(exchange, error)
 
 

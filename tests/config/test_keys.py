@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from blitz.config import Config, Listener, read_config
+from blitz.config.route_keys import Wanted
 from blitz.config.source import Document
 
 DIGEST = hashlib.sha256(Path(__file__).read_bytes()).hexdigest().upper()
@@ -23,6 +24,7 @@ CASES = {
     "listen.0.address": ('":80"', ":80", '"x"', "is not an address"),
     "listen.0.tls": ("false", False, "true", "needs a certificate"),
     "listen.0.proxy_protocol": ("false", False, "true", "name them in `trusted_proxies`"),
+    "listen.0.name": ('"http"', "http", '"a b"', "is not a name"),
     "workers": ('"auto"', "auto", "0", "the least is 1"),
     "plugin_dir": ('""', "", "1", "expected a string, got 1"),
     "before_routing": ("[]", [], '["nobody"]', 'no plugin is named "nobody"'),
@@ -122,6 +124,18 @@ CASES = {
     "routes.0.name": ('"main"', "main", "7", "expected a string"),
     "routes.0.host": ('"*.example.org"', "*.example.org", '"a:80"', "leave the port out"),
     "routes.0.path_prefix": ('"/a"', "/a", '"a"', 'does not begin with "/"'),
+    "routes.0.hosts": ('["a.org", "*.b.org"]', ["a.org", "*.b.org"], '["a.org:80"]', "leave the port out"),
+    "routes.0.path": ('"/a"', "/a", '"a"', 'does not begin with "/"'),
+    "routes.0.path_regex": ('"^/a"', "^/a", '"^/(a"', "not a pattern of RE2: missing )"),
+    "routes.0.methods": ('["GET"]', ["GET"], '["get"]', 'write "GET"'),
+    "routes.0.headers": ('{ x-a = "1" }', {"x-a": "1"}, '{ x_a = "1" }', "not the name of a header field"),
+    "routes.0.headers.a.regex": ('"^1"', "^1", '"("', "not a pattern of RE2"),
+    "routes.0.headers.a.present": ("true", True, "1", "expected true or false"),
+    "routes.0.query": ('{ a = "1" }', {"a": "1"}, '{ a = { regex = "1", present = true } }', "one of them"),
+    "routes.0.query.a.regex": ('"^1"', "^1", '"("', "not a pattern of RE2"),
+    "routes.0.query.a.present": ("false", False, '"no"', "expected true or false"),
+    "routes.0.listen": ('""', "", '"http"', 'no listener is named "http"'),
+    "routes.0.priority": ("5", 5, '"high"', "expected a whole number"),
     "routes.0.plugins": ("[]", [], '["none"]', 'no plugin is named "none"'),
     "routes.0.answer.status": ("204", 204, "99", "the least is 200"),
     "routes.0.answer.body": ('"ok"', "ok", "1", "expected a string"),
@@ -190,6 +204,9 @@ def leaves(described, prefix=""):
         if path == "listen":  # an element is an address, or a table that holds one
             yield path, field
             yield from leaves(msgspec.inspect.type_info(Listener), "listen.0.")
+        elif path in ("routes.0.headers", "routes.0.query"):  # a value is text, or a table
+            yield path, field
+            yield from leaves(msgspec.inspect.type_info(Wanted), f"{path}.a.")
         elif isinstance(inner, msgspec.inspect.ListType) and isinstance(
             inner.item_type, msgspec.inspect.StructType
         ):

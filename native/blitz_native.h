@@ -412,6 +412,7 @@ typedef struct {              /* what routes are chosen by, besides path and hos
     size_t n_fields;
 } blitz_chosen_by;
 typedef struct blitz_edits blitz_edits;   /* opaque: the edits of the call in progress */
+typedef struct { blitz_text name, value; } blitz_fact;   /* UTF-8 */
 typedef struct {
     blitz_head *request;      /* owned by the exchange */
     blitz_head *response;     /* owned: the upstream's head, or the answer that a plugin built */
@@ -427,6 +428,8 @@ typedef struct {
     const blitz_chosen_by *chosen_by;   /* what that is besides path and host; NULL: nothing */
     blitz_text mover;         /* the last plugin that did so and may not; else the last that did so */
     uint8_t hop_taken;        /* Max-Forwards has been counted down */
+    const blitz_fact *facts;  /* what filters found out about the client, for get_property: "identity", "jwt.sub" */
+    uint32_t n_facts;
     blitz_span canonical, canonical_of;   /* of the request: made on demand; the target it was made of */
     blitz_chain chain;        /* its way through the plugins; nothing is held when the exchange is reset */
 } blitz_exchange;
@@ -739,7 +742,7 @@ void blitz_tls_rest(blitz_tls *tls);
 enum { BLITZ_ACCESS_OFF = 0, BLITZ_ACCESS_JSON, BLITZ_ACCESS_COMMON, BLITZ_ACCESS_COMBINED };
 typedef struct {
     double time, duration;    /* when the request head was complete, in seconds since 1970; seconds until the end */
-    blitz_text method, target, host, user_agent, referrer, upstream;   /* any octets: shown, and shortened */
+    blitz_text method, target, host, user_agent, referrer, upstream, identity;   /* any octets: shown, and shortened */
     blitz_text id, client, http, scheme, route, plugin, cause, error;  /* UTF-8 that is fit for a line */
     uint64_t received, sent;
     uint32_t status, tries;

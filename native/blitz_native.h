@@ -82,6 +82,7 @@ typedef struct {
     uint8_t *arena;           /* owned */
     uint32_t arena_len, arena_cap;
     uint32_t edits;           /* edits committed so far (statistics) */
+    uint8_t ruled;            /* the route's own edits have been made */
     blitz_field fields[256];
 } blitz_head;
 
@@ -452,6 +453,48 @@ int blitz_exchange_tell_id(blitz_exchange *exchange, const uint8_t *field, size_
  * the request is edited. ptr NULL: out of memory. */
 blitz_text blitz_exchange_path(blitz_exchange *exchange);
 
+/* ---------------------------------------------------------------- what a route does besides its plugins: route_rules.c */
+enum {                        /* what a part of a text is */
+    BLITZ_VALUE_TEXT = 0,     /* itself */
+    BLITZ_VALUE_CLIENT_ADDRESS, BLITZ_VALUE_CLIENT_PORT, BLITZ_VALUE_CLIENT_SCHEME, BLITZ_VALUE_REQUEST_ID,
+    BLITZ_VALUE_REQUEST_METHOD, BLITZ_VALUE_REQUEST_HOST, BLITZ_VALUE_REQUEST_TARGET, BLITZ_VALUE_PATH,
+    BLITZ_VALUE_PATH_REST,    /* what stands behind the route's prefix; it begins with "/", or is empty */
+    BLITZ_VALUE_QUERY,        /* with its "?" */
+    BLITZ_VALUE_ROUTE_NAME, BLITZ_VALUE_UPSTREAM_ADDRESS, BLITZ_VALUE_RESPONSE_STATUS, BLITZ_VALUE_TLS_VERSION,
+    BLITZ_VALUE_TLS_CIPHER, BLITZ_VALUE_TLS_SNI, BLITZ_VALUE_TLS_SUBJECT, BLITZ_VALUE_TLS_SHA256,
+    BLITZ_VALUE_FACT          /* that a filter found out about the client: text is its name */
+};
+typedef struct { uint8_t what; blitz_text text; } blitz_rule_part;
+typedef struct { const blitz_rule_part *parts; uint32_t n; } blitz_rule_text;
+enum { BLITZ_RULE_REMOVE, BLITZ_RULE_SET, BLITZ_RULE_ADD };
+typedef struct { uint8_t op; blitz_text name; blitz_rule_text value; } blitz_rule_edit;
+typedef struct { uint8_t address[16]; uint8_t bits; } blitz_network;   /* IPv4: mapped (::ffff:0:0/96), bits from 96 on */
+typedef struct {              /* borrowed for as long as the route lives */
+    const blitz_network *allow, *deny;
+    uint32_t n_allow, n_deny;
+    uint16_t redirect;        /* its status; 0: none */
+    uint8_t only_redirects;   /* there is nothing else that the route could do */
+    blitz_text scheme, host;  /* of the redirect; len 0: the request's */
+    int32_t port;             /* of the redirect; 0: the scheme's own, or the request's if scheme and host are its */
+    blitz_rule_text path;     /* of the redirect; n 0: the request's */
+    uint8_t rewrites;         /* new_path is what upstreams get */
+    blitz_rule_text new_path;
+    blitz_text prefix;        /* the route's, without "/" at its end */
+    const blitz_path_table *bounds;   /* one tree with nothing in it: which paths climb above the root */
+    const blitz_rule_edit *request, *response, *answer;
+    uint32_t n_request, n_response, n_answer;
+} blitz_route_rules;
+enum { BLITZ_RULES_PASS = 0, BLITZ_RULES_ANSWERED = 1 };
+/* Who may come, and the redirect. -> ANSWERED: a response of our own is in the exchange; PASS; or BLITZ_E_NOMEM. */
+int blitz_rules_enter(const blitz_route_rules *rules, blitz_exchange *exchange);
+/* The request as the upstream gets it, once. -> PASS; ANSWERED: its path cannot be rewritten, and the response says
+ * so; or BLITZ_E_*: it has no room. */
+int blitz_rules_request(const blitz_route_rules *rules, blitz_exchange *exchange);
+/* Fields of the route's own answer, which is in the exchange. 0, or BLITZ_E_*. */
+int blitz_rules_answer(const blitz_route_rules *rules, blitz_exchange *exchange);
+/* The response as the client gets it, once. 0, or BLITZ_E_*. */
+int blitz_rules_response(const blitz_route_rules *rules, blitz_exchange *exchange);
+
 /* ---------------------------------------------------------------- engine */
 typedef struct blitz_engine blitz_engine;
 typedef struct blitz_module blitz_module;
@@ -791,6 +834,9 @@ typedef struct {
     const blitz_path_table *paths;   /* where it is value of tree, whatever the host; NULL: Python looks */
     uint32_t tree;
     int32_t value;
+    const blitz_route_rules *rules;   /* NULL: none */
+    double total;             /* seconds of a whole exchange; 0: as for all; -1: any */
+    int64_t max_body;         /* bytes of a request's body; 0: as for all; -1: any */
     uint32_t in_flight;       /* exchanges on the fast path that were sent to the endpoint */
 } blitz_fast_route;
 

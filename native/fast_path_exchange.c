@@ -174,6 +174,11 @@ int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, in
         return fast_reply(fast, fd, report);
     if (blitz_take_hop(exchange, fast->slots[client->slot].method) != 1)
         return hand_over(fast, fd, report, step);    /* Python says why it goes no further */
+    int ruled = route->rules != NULL ? blitz_rules_request(route->rules, exchange) : BLITZ_RULES_PASS;
+    if (ruled == BLITZ_RULES_ANSWERED)
+        return fast_respond_locally(fast, fd, report, BLITZ_ANSWERED_BY_NONE);
+    if (ruled < 0)
+        return hand_over(fast, fd, report, step);
     return send_request(fast, fd, report);
 }
 
@@ -192,12 +197,40 @@ static void lend_body(blitz_exchange *exchange, const slot *at, uint64_t limit)
         exchange->body = at->body;
 }
 
+enum { PASSES = -1 };
+
+/* The route's own bounds, who may come, its redirect. -> PASSES, or what it reports. */
+static int enter_route(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report)
+{
+    place *client = &fast->places[fd];
+    slot *at = &fast->slots[client->slot];
+    blitz_exchange *exchange = at->exchange;
+    bool begun = client->route != NULL;          /* plugins have run: their response hooks are Python's business */
+    if (route->total != 0)
+        client->ends = route->total > 0 ? at->began + route->total : INFINITY;
+    if (route->max_body != 0 && !fast_bound_request(at, route->max_body < 0 ? 0 : route->max_body))
+        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    if (route->rules == NULL)
+        return PASSES;
+    exchange->route = route->name;
+    int code = blitz_rules_enter(route->rules, exchange);
+    if (code == BLITZ_RULES_PASS)
+        return PASSES;
+    if (code < 0 || begun)
+        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    client->route = route;
+    return fast_respond_without_hooks(fast, fd, report);
+}
+
 int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
     const slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     exchange->peer = client->peer;
+    int entered = enter_route(fast, fd, route, report);
+    if (entered != PASSES)
+        return entered;
     if (begin_chain(exchange, route, client->route != NULL) != 0)
         return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);   /* Python finds out that there is no memory */
     exchange->route = route->name;
@@ -359,7 +392,9 @@ static int send_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
     blitz_io io;
     uint8_t *head = fast->answer.ptr + ANSWER_HEADROOM, *start = head + size, *end = head + got;
     blitz_text date = {fast->face.date, fast->face.date_len};
-    int64_t written = blitz_step_write_response(exchange, date, !fast->face.draining, fast->scratch, &io);
+    const blitz_route_rules *rules = fast->places[fd].route->rules;
+    bool unruled = rules != NULL && blitz_rules_response(rules, exchange) < 0;   /* Python says that there is no room */
+    int64_t written = unruled ? -1 : blitz_step_write_response(exchange, date, !fast->face.draining, fast->scratch, &io);
     if (written < 0)
         return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, begun ? size : 0, got);
     at->closes = io.closes;

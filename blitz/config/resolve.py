@@ -17,6 +17,7 @@ from blitz.config.discover import discover
 from blitz.config.model import Config, Listener, Route, Upstream
 from blitz.config.plugin_merge import PluginMerge
 from blitz.config.resolved import Resolved, ResolvedAdmin, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
+from blitz.config.route_actions import route_actions
 from blitz.config.route_match import route_match
 from blitz.config.rules import check_rules, is_address
 from blitz.config.source import Document
@@ -212,6 +213,7 @@ def _route(
         upstream=route.upstream,
         answer=route.answer,
         match=route_match(route),
+        **route_actions(route, document, ("routes", index)),
         plugins=(*before, *(name for name in known if name in set(wanted) and name not in before)),
     )
 

@@ -25,8 +25,10 @@ from blitz.config.values import Body, Failure, Instances, PluginType, TrustedFie
 __all__ = [
     "Resolved",
     "ResolvedAdmin",
+    "ResolvedEdit",
     "ResolvedMatch",
     "ResolvedPlugin",
+    "ResolvedRedirect",
     "ResolvedRoute",
     "ResolvedUpstream",
     "ResolvedValue",
@@ -134,13 +136,47 @@ class ResolvedMatch(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
 
 
+class ResolvedEdit(msgspec.Struct, frozen=True):
+    """One edit of a field. op: "remove", "set" or "add". value: parts, see ``value_text.parse_text``."""
+
+    op: str
+    name: str
+    value: tuple[tuple[str, str], ...] = ()
+
+
+class ResolvedRedirect(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to: "" or 0 or () for what stays. path: parts."""
+
+    status: int
+    scheme: str = ""
+    host: str = ""
+    port: int = 0
+    path: tuple[tuple[str, str], ...] = ()
+
+
 class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     """One route. plugins are names in the order in which they run, those of
-    ``Resolved.before_routing`` first. Either upstream is a name or answer is there."""
+    ``Resolved.before_routing`` first. Upstream is a name, or answer is there; neither: it only redirects.
+
+    Attributes:
+        body: of the answer. ip_allow, ip_deny: networks in canonical form.
+        new_path: parts of the path that upstreams get; None: the one that came.
+        first_byte, total: seconds, 0 for no limit; None: as for all. max_body: bytes, the same.
+    """
 
     name: str
     upstream: str
     answer: Answer | None = None
+    body: bytes = b""
+    ip_allow: tuple[str, ...] = ()
+    ip_deny: tuple[str, ...] = ()
+    redirect: ResolvedRedirect | None = None
+    new_path: tuple[tuple[str, str], ...] | None = None
+    request_edits: tuple[ResolvedEdit, ...] = ()
+    response_edits: tuple[ResolvedEdit, ...] = ()
+    first_byte: float | None = None
+    total: float | None = None
+    max_body: int | None = None
     match: ResolvedMatch = ResolvedMatch()
     plugins: tuple[str, ...] = ()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from blitz.config.values import Model
+from blitz.config.values import FilePath, Model, Seconds, Size
 
-__all__ = ["Answer", "Route", "Wanted"]
+__all__ = ["Answer", "HeaderEdits", "Redirect", "Rewrite", "Route", "RouteTimeouts", "Wanted"]
 
 
 class Answer(Model, frozen=True):
@@ -16,6 +16,66 @@ class Answer(Model, frozen=True):
 
     status: Annotated[int, Meta(ge=200, le=599, description="the status")] = 200
     body: Annotated[str, Meta(description="sent as UTF-8 text")] = ""
+    headers: Annotated[
+        dict[str, str], Meta(description="fields; `content-type` replaces `text/plain; charset=utf-8`")
+    ] = field(default_factory=dict)
+    file: Annotated[
+        FilePath, Meta(description="instead of `body`: its bytes, read with the configuration; at most 1 MiB")
+    ] = ""
+
+
+class Redirect(Model, frozen=True):
+    """Send clients elsewhere. What is left out stays as it is, the query too; the port is that of the scheme
+    where scheme or host changes. A request that would be led to where it is goes on to the route's upstream
+    or answer, or is refused (508) if there is none."""
+
+    scheme: Annotated[Literal["", "http", "https"], Meta(description="empty: as the client used it")] = ""
+    host: Annotated[str, Meta(description="without a port; empty: the one that was asked for")] = ""
+    port: Annotated[int, Meta(ge=0, le=65535, description="`0`: the scheme's own")] = 0
+    path: Annotated[
+        str,
+        Meta(
+            description='such as `"/new${path.rest}"`; it begins with one slash, whatever the parts bring; '
+            "the query is added unless the text has one; empty: the path stays"
+        ),
+    ] = ""
+    status: Annotated[
+        int,
+        Meta(description="308 is for good and keeps the method; 301 and 302 make a POST a GET in browsers"),
+    ] = 308
+
+
+class Rewrite(Model, frozen=True):
+    """What path the upstream gets, the query stays. Plugins and the route's choice see the one that came. A
+    path that is not spelt as the prefix, or would climb above it, is refused (400)."""
+
+    strip_prefix: Annotated[bool, Meta(description="leave `path_prefix` out: `/api/x` becomes `/x`")] = False
+    replace_prefix: Annotated[
+        str, Meta(description='write this instead of `path_prefix`: with `"/v2"` `/api/x` becomes `/v2/x`')
+    ] = ""
+    path: Annotated[str, Meta(description='the whole path, such as `"/hooks${path.rest}"`')] = ""
+
+
+class HeaderEdits(Model, frozen=True):
+    """Fields of the message that goes on. Removed first, then set, then added. Values may name facts of the
+    request, see below; one that comes out empty is not sent, and what was there under its name is gone."""
+
+    set: Annotated[dict[str, str], Meta(description="replaces all fields of the name")] = field(
+        default_factory=dict
+    )
+    add: Annotated[dict[str, str], Meta(description="one more field of the name")] = field(
+        default_factory=dict
+    )
+    remove: Annotated[list[str], Meta(description="names of fields")] = field(default_factory=list)
+
+
+class RouteTimeouts(Model, frozen=True):
+    """Instead of those in `[timeouts]`."""
+
+    first_byte: Annotated[
+        Seconds | None, Meta(description="request sent to first byte of the answer; `0`: no limit")
+    ] = None
+    total: Annotated[Seconds | None, Meta(description="a whole exchange; `0`: no limit")] = None
 
 
 class Wanted(Model, frozen=True):
@@ -96,6 +156,34 @@ class Route(Model, frozen=True):
     priority: Annotated[
         int, Meta(description="the larger wins where nothing above decides, such as between two patterns")
     ] = 0
+    ip_allow: Annotated[
+        list[str],
+        Meta(
+            description='addresses and networks, such as `"10.0.0.0/8"`: other clients get 403, so do those '
+            "without an address; empty: any"
+        ),
+    ] = field(default_factory=list)
+    ip_deny: Annotated[list[str], Meta(description="these get 403, `ip_allow` or not")] = field(
+        default_factory=list
+    )
+    redirect: Annotated[
+        Redirect | None,
+        Meta(description='such as `{ scheme = "https" }`; before the request hooks of plugins'),
+    ] = None
+    rewrite: Annotated[
+        Rewrite | None, Meta(description="what path the upstream gets; behind the plugins' request hooks")
+    ] = None
+    request_headers: Annotated[
+        HeaderEdits | None, Meta(description="what the upstream gets; behind the plugins' request hooks")
+    ] = None
+    response_headers: Annotated[
+        HeaderEdits | None,
+        Meta(description="what the client gets, in each response of the route, errors too; behind all hooks"),
+    ] = None
+    timeouts: Annotated[RouteTimeouts | None, Meta(description="instead of `[timeouts]`")] = None
+    max_body_size: Annotated[
+        Size | None, Meta(description="a whole request body, instead of `limits.max_body_size`; `0`: any")
+    ] = None
     plugins: Annotated[
         list[str] | None,
         Meta(description="names; left out: every plugin; `[]`: none. The order is the chain's own"),

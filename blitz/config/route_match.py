@@ -8,12 +8,11 @@ from urllib.parse import unquote
 from blitz.config.addresses import check_host_pattern, check_path_prefix
 from blitz.config.check import nearest
 from blitz.config.model import Config, Listener
-from blitz.config.positions import path_text
 from blitz.config.patterns import check_pattern
 from blitz.config.resolved import ResolvedMatch, ResolvedValue
 from blitz.config.route_keys import Route, Wanted
 from blitz.config.source import Bad, Document
-from blitz.config.syntax import is_readable
+from blitz.config.syntax import is_readable, was_reported
 
 __all__ = ["check_matches", "route_match"]
 
@@ -163,7 +162,7 @@ def _check_query(document: Document, route: Route, at: tuple[str | int, ...]) ->
 def _check_wanted(document: Document, wanted: str | Wanted, at: tuple[str | int, ...]) -> bool:
     if not isinstance(wanted, Wanted):
         return not isinstance(wanted, Bad)
-    if any(problem.key.startswith(path_text(at)) for problem in document.problems):
+    if was_reported(document, at):
         return False
     if bool(wanted.regex) == (wanted.present is not None):
         document.report(at, 'write a value, { regex = "..." } or { present = true }, one of them')

@@ -19,6 +19,7 @@ from blitz.config.addresses import (
 )
 from blitz.config.check import nearest
 from blitz.config.model import Config, Listener, PluginDefaults, Route, Upstream
+from blitz.config.route_actions import check_actions
 from blitz.config.route_match import check_matches
 from blitz.config.source import Bad, Document
 from blitz.config.syntax import is_readable as _syntax
@@ -299,16 +300,18 @@ def _routes(config: Config, document: Document) -> None:
                 )
             names.setdefault(route.name, index)
     check_matches(config, document)
+    check_actions(config, document)
 
 
 def _route_upstream(config: Config, document: Document, route: Route, at: tuple[str | int, ...]) -> None:
     name = route.upstream
     if isinstance(name, Bad):
         return
-    if bool(name) == (route.answer is not None):
-        problem = "has both `upstream` and `answer`" if name else "has neither `upstream` nor `answer`"
-        document.report(at, f"{problem}; a route has one of them")
-    elif route.answer is not None:
+    if name and route.answer is not None:
+        document.report(at, "has both `upstream` and `answer`; a route has one of them")
+    elif not name and route.answer is None and route.redirect is None:
+        document.report(at, "has neither `upstream` nor `answer` nor `redirect`; a route has one of them")
+    elif not name or route.answer is not None:
         return
     elif is_address(name):
         _syntax(document, parse_endpoint, name, *at, "upstream")

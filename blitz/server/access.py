@@ -51,7 +51,8 @@ class AccessLine:
     """What is remembered of an exchange until its line is written.
 
     Attributes:
-        host, user_agent, referrer, identity, plugin, cause, error, upstream, tries: as in ``blitz_access_record``.
+        host, user_agent, referrer, identity, plugin, cause, error, upstream, tries: as in
+            ``blitz_access_record``.
         entry: the route, when one was chosen.
         known: id, client and status, when nothing but the answer's rest is left to do.
         answer: the body that is relayed; else ``sent`` counts.

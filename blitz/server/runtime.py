@@ -8,9 +8,11 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from blitz._native import ffi
 from blitz.config.model import Timeouts
-from blitz.config.resolved import Resolved, ResolvedRoute
+from blitz.config.resolved import Resolved, ResolvedMatch, ResolvedRoute
 from blitz.filters import Filter
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.routing.match import Router, Rule
@@ -21,6 +23,7 @@ from .asked import chosen_by, rules_of
 from .endpoint import Cluster, Endpoint, EndpointAddress
 from .local_response import Handler, Reply
 from .peer import Trust
+from .route_rules import native_rules
 from .tls import ClientTls, TlsSettings
 
 __all__ = ["RouteEntry", "Runtime", "assemble"]
@@ -42,6 +45,8 @@ class RouteEntry:
         cluster: None when ``answer`` gives the answer at once.
         short_route: cffi ``blitz_fast_route *`` if its exchanges may take the fast path (``fast_path.py``).
         is_before: no route, but what runs before one is chosen, for the fast path.
+        rules: cffi ``blitz_route_rules *``: who may come, redirects, edits; NULL: none.
+        first_byte, total: seconds, 0 for no limit. max_body: bytes, the same.
     """
 
     name: bytes
@@ -52,6 +57,10 @@ class RouteEntry:
     answer: Handler | None = None
     short_route: Any = None
     is_before: bool = False
+    rules: Any = ffi.NULL
+    first_byte: float = 0.0
+    total: float = 0.0
+    max_body: int = 0
 
 
 class Runtime:
@@ -142,10 +151,12 @@ def assemble(
         entry = _entry(resolved, route, pools, clusters, handler)
         # What stands in front of a path is the plugins and where the route leads: one to another upstream, or
         # with an answer of its own, hides what the upstream of its neighbour has there.
-        protection = (route.plugins, route.upstream, route.answer)
+        protection = _protection(route)
         entries.append(entry)
         rules.extend(rules_of(route.match, entry, protection))
     router = Router(rules)
+    if resolved.before_routing and any(entry.rules != ffi.NULL for entry in entries):
+        router.only = None  # what the route says comes behind the plugins that run before it is chosen
     for entry in entries:
         _tell_fast_path(entry, router)
     before = Chain([pools[name] for name in resolved.before_routing])
@@ -164,14 +175,53 @@ def _entry(
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
     short = _is_short(chain)
-    cluster = clusters[route.upstream] if route.answer is None else None
+    cluster = clusters[route.upstream] if route.upstream else None
     short_route = _short_route(text[0], chain, cluster, resolved.timeouts) if short else None
-    if route.answer is None:
-        return RouteEntry(name, text[0], chain, chain, cluster, short_route=short_route)
-    reply = Reply(route.answer.status, route.answer.body.encode())
-    if short_route is not None and handler is None:
+    reply = None if cluster is not None else Reply(_status(route), route.body)
+    if short_route is not None and handler is None and reply is not None:
         _tell_reply(short_route, reply)
-    return RouteEntry(name, text[0], chain, chain, None, handler or (lambda request: reply), short_route)
+    rules = native_rules(route)
+    if short_route is not None:
+        _tell_rules(short_route, route, rules)
+    timeouts, limits = resolved.timeouts, resolved.limits
+    return RouteEntry(
+        name,
+        text[0],
+        chain,
+        chain,
+        cluster,
+        None if reply is None else handler or (lambda request: reply),
+        short_route,
+        rules=rules,
+        first_byte=timeouts.first_byte if route.first_byte is None else route.first_byte,
+        total=timeouts.total if route.total is None else route.total,
+        max_body=limits.max_body_size if route.max_body is None else route.max_body,
+    )
+
+
+def _status(route: ResolvedRoute) -> int:
+    """Of the route's own answer; one that only redirects has none."""
+    return route.answer.status if route.answer is not None else 404
+
+
+def _protection(route: ResolvedRoute) -> bytes:
+    """Of a route: all that it says, but for which requests it takes, how long they may take, and how its
+    responses look."""
+    said = msgspec.structs.replace(
+        route, name="", match=ResolvedMatch(), first_byte=None, total=None, response_edits=()
+    )
+    return msgspec.json.encode(said)
+
+
+def _tell_rules(short: Any, route: ResolvedRoute, rules: Any) -> None:
+    short.rules = rules
+    if route.first_byte is not None:
+        short.first_byte = route.first_byte
+    if route.total is not None:
+        short.total = route.total or -1
+    if route.max_body is not None:
+        short.max_body = route.max_body or -1
+    _kept_for[short] = (_kept_for[short], rules)
 
 
 def _is_short(chain: Chain) -> bool:

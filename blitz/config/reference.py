@@ -108,8 +108,8 @@ memory, time or body than the defaults; for more, the operator writes it in the 
 FACTS_NOTE = """
 Texts of `redirect`, `rewrite`, `request_headers` and `response_headers` may name facts of the request. One
 that is not known is an empty text. `$${` is the two characters `${`, and `${NAME}` with any other name is a
-variable of the environment. What a client chose is checked: a value that is no field content is as one that is
-not known.
+variable of the environment. What a client chose is checked: a value that is no field content is as one that
+is not known.
 
 | fact | |
 |---|---|

@@ -197,39 +197,14 @@ static void lend_body(blitz_exchange *exchange, const slot *at, uint64_t limit)
         exchange->body = at->body;
 }
 
-enum { PASSES = -1 };
-
-/* The route's own bounds, who may come, its redirect. -> PASSES, or what it reports. */
-static int enter_route(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report)
-{
-    place *client = &fast->places[fd];
-    slot *at = &fast->slots[client->slot];
-    blitz_exchange *exchange = at->exchange;
-    bool begun = client->route != NULL;          /* plugins have run: their response hooks are Python's business */
-    if (route->total != 0)
-        client->ends = route->total > 0 ? at->began + route->total : INFINITY;
-    if (route->max_body != 0 && !fast_bound_request(at, route->max_body < 0 ? 0 : route->max_body))
-        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
-    if (route->rules == NULL)
-        return PASSES;
-    exchange->route = route->name;
-    int code = blitz_rules_enter(route->rules, exchange);
-    if (code == BLITZ_RULES_PASS)
-        return PASSES;
-    if (code < 0 || begun)
-        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
-    client->route = route;
-    return fast_respond_without_hooks(fast, fd, report);
-}
-
 int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
     const slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     exchange->peer = client->peer;
-    int entered = enter_route(fast, fd, route, report);
-    if (entered != PASSES)
+    int entered = fast_enter_route(fast, fd, route, report);
+    if (entered != FAST_PASSES)
         return entered;
     if (begin_chain(exchange, route, client->route != NULL) != 0)
         return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);   /* Python finds out that there is no memory */

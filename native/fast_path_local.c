@@ -1,5 +1,6 @@
 /* fast_path_local.c: responses of our own on the fast path: a plugin's, a route's, and that no route matches. */
 #include "fast_path_table.h"
+#include <math.h>
 
 static int send_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
@@ -56,6 +57,28 @@ int fast_respond_without_hooks(blitz_fast_path *fast, int fd, blitz_fast_report 
     at->is_local = 1;
     at->answered = BLITZ_ANSWERED_BY_NONE;
     return send_locally(fast, fd, report);
+}
+
+int fast_enter_route(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report)
+{
+    place *client = &fast->places[fd];
+    slot *at = &fast->slots[client->slot];
+    blitz_exchange *exchange = at->exchange;
+    bool begun = client->route != NULL;          /* plugins have run: their response hooks are Python's business */
+    if (route->total != 0)
+        client->ends = route->total > 0 ? at->began + route->total : INFINITY;
+    if (route->max_body != 0 && !fast_bound_request(at, route->max_body < 0 ? 0 : route->max_body))
+        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    if (route->rules == NULL)
+        return FAST_PASSES;
+    exchange->route = route->name;
+    int code = blitz_rules_enter(route->rules, exchange);
+    if (code == BLITZ_RULES_PASS)
+        return FAST_PASSES;
+    if (code < 0 || begun)
+        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    client->route = route;
+    return fast_respond_without_hooks(fast, fd, report);
 }
 
 int fast_reply(blitz_fast_path *fast, int fd, blitz_fast_report *report)

@@ -188,6 +188,9 @@ int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool c
 int fast_reply(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* The exchange has a response of our own; answered as in reports: the response hooks, then the client. */
 int fast_respond_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report, int32_t answered);
+/* The route's own bounds, who may come, its redirect. -> FAST_PASSES, or what it reports. */
+enum { FAST_PASSES = -1 };
+int fast_enter_route(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report);
 /* The same for one that no plugin is asked about, since none has seen the request. */
 int fast_respond_without_hooks(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* Its response hooks have come to a step that is not log lines. */

@@ -36,7 +36,7 @@ from .ends import note_broken
 from .error_line import log_refusal
 from .heads import span_bytes
 from .helper import keep_going
-from .local_response import build_local, build_reply
+from .local_response import build_error, build_reply
 from .open_connection import OpenConnection
 from .request_line import RequestLine
 from .resting import Resting
@@ -332,6 +332,7 @@ class FastPath(trio.abc.Instrument):
         self._id_field = runtime.request_id_header
         face.id_field.ptr = ffi.from_buffer("uint8_t[]", self._id_field)
         face.id_field.len = len(self._id_field)
+        face.chosen_by = runtime.chosen_by
         face.logged = runtime.resolved.log.access != "off"
         face.access_log = self._context.access_log.native
         # What was sent to an upstream under an earlier configuration ends under that.
@@ -521,10 +522,11 @@ class FastPath(trio.abc.Instrument):
         entry = None
         try:
             if report.route != ffi.NULL:  # the plugins that run before a route is chosen have run
-                entry = find_route(runtime.router, request)
+                entry = find_route(runtime.router, request, connection.peer.listener)
             else:
                 parked.peer = connection.client_of(request) if connection.peer.trusted else connection.peer
-                entry = runtime.before_entry or find_route(runtime.router, request)
+                listener = connection.peer.listener
+                entry = runtime.before_entry or find_route(runtime.router, request, listener)
         except UpstreamError as error:
             return self._answer_without_route(report, parked, error)
         except ClientError:
@@ -547,7 +549,7 @@ class FastPath(trio.abc.Instrument):
         request_id = ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:].decode()
         line = RequestLine(asked[0], asked[1])
         log_refusal(self._context.access, parked.peer, line, error.status_hint, error, request_id)
-        build_local(cdata, error.status_hint, None)
+        build_error(cdata, error)
         return int(lib.blitz_fast_respond(self._native, report.fd, lib.BLITZ_ANSWERED_WITH_ERROR, report))
 
     def _take_logs(self, report: Any) -> int:

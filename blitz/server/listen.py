@@ -53,6 +53,7 @@ class Listener(socket.socket):
 
     tls = False
     proxy_protocol = False
+    name = ""
 
 
 def bind(address: Address, *, share: bool = False) -> Sequence[socket.socket]:
@@ -80,6 +81,7 @@ def bind(address: Address, *, share: bool = False) -> Sequence[socket.socket]:
                 raise
             listeners.append(listener)
             listener.tls, listener.proxy_protocol = address.tls, address.proxy_protocol
+            listener.name = address.name
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if share:
@@ -102,11 +104,13 @@ def spoken_on(listener: socket.socket, listen: Sequence[Address]) -> Address:
     if listener.family != socket.AF_UNIX:
         port = listener.getsockname()[1]
     if isinstance(listener, Listener):
-        return Address(host, port, listener.tls, listener.proxy_protocol)
+        return Address(host, port, listener.tls, listener.proxy_protocol, listener.name)
     # The port decides where the host is spelt in another way: TLS must not become plain by an alias.
     same = [address for address in listen if address.port == port]
     same.sort(key=lambda address: (address.host != host, address.host != ""))
-    return Address(host, port, same[0].tls, same[0].proxy_protocol) if same else Address(host, port)
+    if not same:
+        return Address(host, port)
+    return Address(host, port, same[0].tls, same[0].proxy_protocol, same[0].name)
 
 
 def as_bound(passed: socket.socket, own: Sequence[socket.socket]) -> socket.socket:
@@ -117,6 +121,7 @@ def as_bound(passed: socket.socket, own: Sequence[socket.socket]) -> socket.sock
             listener = Listener(fileno=passed.detach())
             listener.setblocking(False)
             listener.tls, listener.proxy_protocol = one.tls, one.proxy_protocol
+            listener.name = one.name
             return listener
     return passed
 
@@ -307,7 +312,7 @@ async def _serve(
     stream = SocketStream(sock)
     try:
         if not spoken.tls and not spoken.proxy_protocol:
-            await serve_connection(context, stream, Peer(host, port))
+            await serve_connection(context, stream, Peer(host, port, listener=spoken.name))
             return
 
         async def arrive(connection: Connection) -> None:
@@ -316,7 +321,7 @@ async def _serve(
             if spoken.tls:
                 await shake_hands(connection, stream)
 
-        await serve_connection(context, stream, Peer(host, port), arrive)
+        await serve_connection(context, stream, Peer(host, port, listener=spoken.name), arrive)
     finally:
         place.free()
         if context.reserve is not None:
@@ -334,6 +339,7 @@ async def _named(connection: Connection, stream: SocketStream, place: _Place) ->
     if not _admitted(context, header.address):
         context.counters.refused += 1
         raise ClientGone(f"{header.address} has too many connections")
-    connection.peer = Peer(header.address, header.port, scheme=connection.peer.scheme)
+    peer = connection.peer
+    connection.peer = Peer(header.address, header.port, scheme=peer.scheme, listener=peer.listener)
     if context.runtime.limits.max_connections_per_address:
         place.count(header.address)

@@ -81,7 +81,8 @@ async def shake_hands(connection: Connection, stream: SocketStream) -> None:
         raise
     connection.stream = encrypted
     peer = connection.peer
-    connection.peer = Peer(peer.address, peer.port, scheme="https", texts=peer_texts(encrypted.ssl_object))
+    texts = peer_texts(encrypted.ssl_object)
+    connection.peer = Peer(peer.address, peer.port, scheme="https", texts=texts, listener=peer.listener)
 
 
 async def _shake(connection: Connection, encrypted: TlsStream) -> None:

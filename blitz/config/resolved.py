@@ -20,9 +20,19 @@ from blitz.config.model import (
     Tls,
     UpstreamTls,
 )
+from blitz.config.retry_keys import Mirror
+from blitz.config.upstream_keys import Health, Outlier, Sticky
 from blitz.config.values import Body, Failure, Instances, PluginType, TrustedField
 
-__all__ = ["Resolved", "ResolvedAdmin", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream", "Served"]
+__all__ = [
+    "Resolved",
+    "ResolvedAdmin",
+    "ResolvedPlugin",
+    "ResolvedRetry",
+    "ResolvedRoute",
+    "ResolvedUpstream",
+    "Served",
+]
 
 
 class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,10 +91,27 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
 class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
     """One cluster. idle_timeout and max_age in seconds, max_age 0: no limit; host "" sends the client's Host;
     proxy_protocol: each connection begins with a PROXY protocol header and serves one exchange; reuse: who
-    may use a connection again."""
+    may use a connection again.
+
+    Attributes:
+        weights: of endpoints. hash: client, header, cookie or path, and a name.
+        well, failures: the statuses that ``health.status`` and ``outlier.status`` mean.
+        max_ejected: a share. max_pending 0: any number.
+    """
 
     name: str
     endpoints: tuple[Endpoint, ...]
+    weights: tuple[float, ...] = ()
+    lb: Literal["round_robin", "least_conn", "random_two", "hash"] = "round_robin"
+    hash: tuple[str, str] = ("client", "")
+    sticky: Sticky | None = None
+    health: Health | None = None
+    well: frozenset[int] = frozenset()
+    outlier: Outlier = Outlier()
+    failures: frozenset[int] = frozenset()
+    max_ejected: float = 1.0
+    resolve_interval: float = 0.0
+    max_pending: int = 0
     max_connections: int
     max_idle: int
     idle_timeout: float
@@ -95,13 +122,27 @@ class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
     proxy_protocol: bool = False
 
 
+class ResolvedRetry(msgspec.Struct, frozen=True, kw_only=True):
+    """on: of connect, reset and timeout. budget: a share. per_try: seconds, 0: no bound of its own."""
+
+    attempts: int
+    on: frozenset[str]
+    statuses: frozenset[int]
+    per_try: float
+    budget: float
+
+
 class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     """One route. host is lower-case, "" for any, "*.name" for what ends in ".name"; path_prefix has no
     trailing slash unless it is "/"; plugins are names in the order in which they run, those of
-    ``Resolved.before_routing`` first. Either upstream is a name or answer is there."""
+    ``Resolved.before_routing`` first. Either upstream is a name, or upstreams has names with weights, or
+    answer is there."""
 
     name: str
     upstream: str
+    upstreams: tuple[tuple[str, float], ...] = ()
+    retry: ResolvedRetry | None = None
+    mirror: Mirror | None = None
     answer: Answer | None = None
     host: str = ""
     path_prefix: str = "/"

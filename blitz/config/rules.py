@@ -7,26 +7,23 @@ what depends on the plugins themselves is in ``discover.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 from blitz.config.addresses import (
     Address,
-    check_host,
     check_host_pattern,
     check_path_prefix,
-    check_server_name,
     parse_address,
-    parse_endpoint,
     parse_network,
 )
-from blitz.config.check import nearest
-from blitz.config.model import Config, Listener, PluginDefaults, Route, Upstream
+from blitz.config.model import Config, Listener, PluginDefaults
 from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
+from blitz.config.upstream_rules import check_route_upstreams, check_upstreams, syntax
 from blitz.grants import contradictions
 
-__all__ = ["PLUGIN_NAME", "SHA256", "check_rules", "is_address"]
+__all__ = ["PLUGIN_NAME", "SHA256", "check_rules"]
 
 PLUGIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _SECRET = re.compile(r"[!-~]{16,}")
@@ -51,14 +48,9 @@ def check_rules(config: Config, document: Document) -> None:
     _admin(config, document)
     _upgrades(config, document)
     _request_id(config, document)
-    _upstreams(config, document)
+    check_upstreams(config, document)
     _plugins(config, document)
     _routes(config, document)
-
-
-def is_address(upstream: str) -> bool:
-    """A route's upstream is an address, not a name of ``[upstreams]``."""
-    return "://" in upstream or upstream.startswith("unix:")
 
 
 def _listen(config: Config, document: Document) -> None:
@@ -70,7 +62,7 @@ def _listen(config: Config, document: Document) -> None:
             _listener(config, document, said, at)
             text, at = said.address, (*at, "address")
         assert isinstance(text, str)
-        if not _syntax(document, parse_address, text, *at):
+        if not syntax(document, parse_address, text, *at):
             continue
         address = parse_address(text)
         other = next((said for said, one in seen if one.takes_port_of(address)), None)
@@ -101,7 +93,7 @@ def _listener(config: Config, document: Document, listener: Listener, at: tuple[
 def _tls(config: Config, document: Document) -> None:
     tls = config.tls
     for index, network in enumerate(config.trusted_proxies):
-        _syntax(document, parse_network, network, "trusted_proxies", index)
+        syntax(document, parse_network, network, "trusted_proxies", index)
     for index, certificate in enumerate(tls.certs):
         if isinstance(certificate, Bad):
             continue
@@ -127,7 +119,7 @@ def _admin(config: Config, document: Document) -> None:
             "the token is shorter than 16 characters, or has one that is not visible ASCII; make one with "
             "`openssl rand -hex 16`",
         )
-    if not listen or not _syntax(document, parse_address, listen, "admin", "listen"):
+    if not listen or not syntax(document, parse_address, listen, "admin", "listen"):
         return
     address = parse_address(listen)
     if not address.is_loopback and not token:
@@ -190,34 +182,6 @@ def _request_id(config: Config, document: Document) -> None:
         document.report(
             ("http", "request_id_header"), f'"{name}" means something else; write such as "x-request-id"'
         )
-
-
-def _upstreams(config: Config, document: Document) -> None:
-    for name, upstream in config.upstreams.items():
-        if is_address(name):
-            document.report(("upstreams", name), 'a name must not look like an address; leave out "://"')
-        for index, text in enumerate(upstream.endpoints):
-            _syntax(document, parse_endpoint, text, "upstreams", name, "endpoints", index)
-        if upstream.host:
-            _syntax(document, check_host, upstream.host, "upstreams", name, "host")
-        _upstream_tls(document, name, upstream)
-
-
-def _upstream_tls(document: Document, name: str, upstream: Upstream) -> None:
-    at = ("upstreams", name, "tls")
-    tls = upstream.tls
-    if tls.server_name:
-        _syntax(document, check_server_name, tls.server_name, *at, "server_name")
-    if tls.key and not tls.cert:
-        document.report((*at, "key"), "a key without its certificate; write `cert` too")
-    if not tls.verify and tls.ca:
-        document.report(
-            (*at, "verify"), "`verify = false` believes anybody, and `ca` says whom; leave one out"
-        )
-    said = any((tls.ca, tls.server_name, tls.cert, not tls.verify))
-    encrypted = any(isinstance(text, Bad) or text.lower().startswith("https:") for text in upstream.endpoints)
-    if said and not encrypted:
-        document.report(at, "no endpoint is spoken to with TLS; write one as https://host:port")
 
 
 def _plugins(config: Config, document: Document) -> None:
@@ -291,9 +255,9 @@ def _routes(config: Config, document: Document) -> None:
     matches: dict[tuple[str, str], int] = {}
     for index, route in enumerate(config.routes):
         at = ("routes", index)
-        _route_upstream(config, document, route, at)
-        host_is_good = not route.host or _syntax(document, check_host_pattern, route.host, *at, "host")
-        path_is_good = _syntax(document, check_path_prefix, route.path_prefix, *at, "path_prefix")
+        check_route_upstreams(config, document, route, at)
+        host_is_good = not route.host or syntax(document, check_host_pattern, route.host, *at, "host")
+        path_is_good = syntax(document, check_path_prefix, route.path_prefix, *at, "path_prefix")
         _once(document, route.plugins or [], *at, "plugins")
         if route.name and not isinstance(route.name, Bad):
             if route.name in names:
@@ -312,30 +276,3 @@ def _routes(config: Config, document: Document) -> None:
                 "change its host or path_prefix",
             )
         matches.setdefault(match, index)
-
-
-def _route_upstream(config: Config, document: Document, route: Route, at: tuple[str | int, ...]) -> None:
-    name = route.upstream
-    if isinstance(name, Bad):
-        return
-    if bool(name) == (route.answer is not None):
-        problem = "has both `upstream` and `answer`" if name else "has neither `upstream` nor `answer`"
-        document.report(at, f"{problem}; a route has one of them")
-    elif route.answer is not None:
-        return
-    elif is_address(name):
-        _syntax(document, parse_endpoint, name, *at, "upstream")
-    elif name not in config.upstreams and not document.is_bad("upstreams"):
-        known = nearest(name, list(config.upstreams)) or "; there is no [upstreams] table to name one in"
-        document.report((*at, "upstream"), f'no upstream is named "{name}"{known}')
-
-
-def _syntax(document: Document, check: Callable[[str], object], text: str, *path: str | int) -> bool:
-    if isinstance(text, Bad):
-        return False
-    try:
-        check(text)
-    except ValueError as error:
-        document.report(path, str(error))
-        return False
-    return True

@@ -13,14 +13,17 @@ from blitz.config.model import Timeouts
 from blitz.config.resolved import Resolved, ResolvedRoute
 from blitz.filters import Filter
 from blitz.http.h1 import HeadReader, head_limits
+from blitz.routing.balance import Retry
 from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
 from blitz.wasm.pool import PluginPool
 
-from .endpoint import Cluster, Endpoint, EndpointAddress
+from .cluster import Cluster, status_set
+from .clusters import build_cluster
 from .local_response import Handler, Reply
 from .peer import Trust
-from .tls import ClientTls, TlsSettings
+from .split import Mirror, Split, mirror_of
+from .tls import TlsSettings
 
 __all__ = ["RouteEntry", "Runtime", "assemble"]
 
@@ -38,7 +41,9 @@ class RouteEntry:
         name_text: cffi ``blitz_text``.
         chain: its plugins, those that run before routing first; what the fast path asks.
         filter: what exchanges of the general path ask: the chain.
-        cluster: None when ``answer`` gives the answer at once.
+        cluster: None when ``answer`` gives the answer at once, or several upstreams share the requests:
+        split: how, with branches: an entry like this for each, which is share_of it.
+        retry, mirror: what the route says of that.
         short_route: cffi ``blitz_fast_route *`` if its exchanges may take the fast path (``fast_path.py``).
         is_before: no route, but what runs before one is chosen, for the fast path.
     """
@@ -51,6 +56,26 @@ class RouteEntry:
     answer: Handler | None = None
     short_route: Any = None
     is_before: bool = False
+    retry: Retry | None = None
+    mirror: Mirror | None = None
+    split: Split | None = None
+    branches: tuple[RouteEntry, ...] = ()
+    share_of: Split | None = None
+
+    @property
+    def tells_host(self) -> bool:
+        """Upstreams are told the Host that the client asked for, because they get another one."""
+        return any(one.cluster is not None and one.cluster.host for one in (self, *self.branches))
+
+    @property
+    def whole(self) -> RouteEntry:
+        """The entry of the route: itself, unless it is a branch."""
+        whole: RouteEntry = self.share_of.whole if self.share_of is not None else self
+        return whole
+
+    def next_branch(self) -> RouteEntry:
+        """The entry of the upstream whose turn it is; itself, if there is one only."""
+        return self if self.split is None else self.branches[self.split.take()]
 
 
 class Runtime:
@@ -114,9 +139,10 @@ class Runtime:
         """What is known about endpoints that *old* has too is still true."""
         for name, cluster in self.clusters.items():
             before = old.clusters.get(name)
-            known = {one.address: one.health for one in before.endpoints} if before is not None else {}
+            known = {one.address: one for one in before.endpoints} if before is not None else {}
             for endpoint in cluster.endpoints:
-                endpoint.take_health(known.get(endpoint.address, endpoint.health))
+                if endpoint.address in known:
+                    endpoint.take_health(known[endpoint.address])
 
     def retire(self) -> None:
         """No new exchange starts on it: idle upstream connections end now. Pools may go on in another."""
@@ -132,19 +158,20 @@ def assemble(
     Args:
         handler: gives the responses of routes without an upstream instead of the configuration.
     """
-    clusters = {name: _cluster(resolved, name, tls.clients.get(name)) for name in resolved.upstreams}
+    clusters = {name: build_cluster(one, tls.clients.get(name)) for name, one in resolved.upstreams.items()}
     rules = []
     for route in resolved.routes:
         entry = _entry(resolved, route, pools, clusters, handler)
         # What stands in front of a path is the plugins and where the route leads: one to another upstream, or
         # with an answer of its own, hides what the upstream of its neighbour has there.
-        protection = (route.plugins, route.upstream, route.answer)
+        protection = (route.plugins, route.upstream, route.upstreams, route.answer)
         rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry, protection))
     router = Router(rules)
     for rule in rules:
         _tell_fast_path(rule.value, router)
     before = Chain([pools[name] for name in resolved.before_routing])
-    short = [rule.value for rule in rules if rule.value.short_route is not None]
+    entries = [one for rule in rules for one in (rule.value, *rule.value.branches)]
+    short = [entry for entry in entries if entry.short_route is not None]
     return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short)
 
 
@@ -158,15 +185,59 @@ def _entry(
     name = route.name.encode()
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
-    short = _is_short(chain)
-    cluster = clusters[route.upstream] if route.answer is None else None
-    short_route = _short_route(text[0], chain, cluster, resolved.timeouts) if short else None
-    if route.answer is None:
-        return RouteEntry(name, text[0], chain, chain, cluster, short_route=short_route)
-    reply = Reply(route.answer.status, route.answer.body.encode())
-    if short_route is not None and handler is None:
-        _tell_reply(short_route, reply)
-    return RouteEntry(name, text[0], chain, chain, None, handler or (lambda request: reply), short_route)
+    if route.answer is not None:
+        reply = Reply(route.answer.status, route.answer.body.encode())
+        short_route = _short_route(text[0], chain, None, resolved.timeouts) if _is_short(chain) else None
+        if short_route is not None and handler is None:
+            _tell_reply(short_route, reply)
+        return RouteEntry(name, text[0], chain, chain, None, handler or (lambda request: reply), short_route)
+    mirror = mirror_of(route, clusters)
+    retry = _retry(route)
+    shares = [clusters[upstream] for upstream, _ in route.upstreams]
+    is_short = _is_short(chain) and len({bool(cluster.host) for cluster in shares}) < 2
+    split = Split([weight for _, weight in route.upstreams]) if shares else None
+    made = []
+    for cluster in shares or [clusters[route.upstream]]:
+        short_route = _short_route(text[0], chain, cluster, resolved.timeouts) if is_short else None
+        if short_route is not None:
+            _tell_tries(short_route, retry, mirror)
+        made.append(
+            RouteEntry(
+                *(name, text[0], chain, chain, cluster, None, short_route),
+                retry=retry,
+                mirror=mirror,
+                share_of=split,
+            )
+        )
+    if split is None:
+        return made[0]
+    short_route = _short_route(text[0], chain, None, resolved.timeouts) if is_short else None
+    if short_route is not None:
+        _tell_tries(short_route, retry, mirror)
+        split.tell(short_route, [one.short_route for one in made])
+        _kept_for[short_route] = (_kept_for[short_route], split, made)
+    whole = split.whole = RouteEntry(
+        *(name, text[0], chain, chain, None, None, short_route, False, retry, mirror, split, tuple(made))
+    )
+    return whole
+
+
+def _retry(route: ResolvedRoute) -> Retry | None:
+    said = route.retry
+    return (
+        Retry(said.attempts, said.on, said.statuses, said.per_try, said.budget) if said is not None else None
+    )
+
+
+def _tell_tries(route: Any, retry: Retry | None, mirror: Mirror | None) -> None:
+    """What the fast path leaves to Python."""
+    statuses = ffi.from_buffer("uint8_t[]", status_set(retry.statuses if retry is not None else ()))
+    if retry is not None:
+        route.per_try = retry.per_try
+        route.retry_status = statuses
+    if mirror is not None:
+        route.mirror = mirror.native
+    _kept_for[route] = (_kept_for[route], statuses, mirror)
 
 
 def _is_short(chain: Chain) -> bool:
@@ -220,22 +291,3 @@ def _tell_fast_path(entry: RouteEntry, router: Router[RouteEntry]) -> None:
         route.paths = router.table
         route.value = router.number(entry)
         _kept_for[route] = (_kept_for[route], router.table)
-
-
-def _cluster(resolved: Resolved, name: str, tls: ClientTls | None) -> Cluster:
-    upstream = resolved.upstreams[name]
-    endpoints = [
-        Endpoint(
-            EndpointAddress(endpoint.host, endpoint.port, endpoint.path),
-            upstream.max_connections,
-            upstream.max_idle,
-            upstream.idle_timeout,
-            upstream.max_age,
-            upstream=name,
-            tls=tls if endpoint.scheme == "https" else None,
-            proxy_protocol=upstream.proxy_protocol,
-            reuse=upstream.reuse,
-        )
-        for endpoint in upstream.endpoints
-    ]
-    return Cluster(name, endpoints, upstream.host)

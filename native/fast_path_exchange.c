@@ -121,7 +121,10 @@ static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
     const slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     const blitz_text *body = exchange->body_edited ? &exchange->new_body : at->body.ptr != NULL ? &at->body : NULL;
-    client->endpoint = (uint32_t)blitz_cluster_choose(cluster, exchange, fast->now, NULL);
+    int32_t chosen = blitz_cluster_choose(cluster, exchange, fast->now, NULL);
+    if (chosen < 0)
+        return hand_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
+    client->endpoint = (uint32_t)chosen;
     blitz_endpoint *endpoint = cluster->endpoints[client->endpoint];
     blitz_taken taken = {0};
     int upstream = !endpoint->shut ? blitz_endpoint_take(endpoint, fast->now, &taken) : -1;

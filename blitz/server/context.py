@@ -74,8 +74,9 @@ class ServerContext(Resources):
     def closed(self, connection: OpenConnection) -> None:
         """*connection* has ended."""
         self.connections.discard(connection)
-        for endpoint in self.runtime.endpoints_by_client:
-            endpoint.client_gone(connection)
+        for cluster in self.runtime.clusters_by_client:
+            for endpoint in cluster.endpoints:
+                endpoint.client_gone(connection)
         if not self.connections and self._empty is not None:
             self._empty.set()
 

@@ -27,7 +27,7 @@ __all__ = ["Mirrors"]
 
 _log = logging.getLogger("blitz.upstream")
 
-AT_ONCE = 64  # copies under way of one worker, each of at most a head and 16 KiB of body
+AT_ONCE = 64  # copies under way of one worker, each of at most a head and 64 KiB of body
 PATIENCE = 10.0  # seconds for all of one
 MAX_ANSWER = 1 << 20  # bytes of its answer that are read: then the connection ends
 

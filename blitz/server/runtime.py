@@ -90,7 +90,7 @@ class Runtime:
         trust: the proxies whose word about the client is taken.
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
         short_entries: those of its routes that have a short_route, and before_entry.
-        endpoints_by_client: those whose connections are only used again for the same client.
+        clusters_by_client: those whose connections are only used again for the same client.
         users: exchanges that run on it now.
     """
 
@@ -115,11 +115,8 @@ class Runtime:
         self.before = before
         self.pools = pools
         self.clusters = clusters
-        self.endpoints_by_client = [
-            endpoint
-            for cluster in clusters.values()
-            for endpoint in cluster.endpoints
-            if endpoint.reuse == "client"
+        self.clusters_by_client = [
+            cluster for name, cluster in clusters.items() if resolved.upstreams[name].reuse == "client"
         ]
         self.head_limits = head_limits(
             limits.max_head_size, limits.max_line_size, limits.max_field_size, limits.max_fields

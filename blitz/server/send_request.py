@@ -35,6 +35,7 @@ _NONE = lib.BLITZ_BODY_NONE
 _LENGTH = lib.BLITZ_BODY_LENGTH
 _UPGRADE = lib.BLITZ_HEAD_UPGRADE
 
+MAX_COPY = 64 << 10  # bytes of body that a mirror gets: plugins may have collected more
 BUSY = 503  # of an endpoint that has no place for one more: more tries would be more load
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110 section 9.2.2
 
@@ -254,7 +255,8 @@ async def _begin_try(exchange: Exchange, tries: Tries[Endpoint]) -> Upstream:
             except ShortageError as error:
                 exchange.resources.shortages.meet(error.number)
                 raise
-        assert failure is not None
+        if failure is None:
+            raise UpstreamError("no endpoint is left of the upstream", status=BUSY)
         pause = tries.pause_after_connect(trio.current_time(), random.random())
         if pause is None or failure.status_hint == BUSY:
             raise failure
@@ -289,7 +291,8 @@ def _copy(exchange: Exchange, mirror: Mirror, first: FirstPart) -> None:
     What it sets in the options is set anew for the request itself.
     """
     resources = exchange.resources
-    if not mirror.take() or not resources.mirrors.has_room(whole=first.is_all):
+    small = first.is_all and first.size <= MAX_COPY
+    if not mirror.take() or not resources.mirrors.has_room(whole=small):
         return
     request, forwarding, cluster = exchange.request, exchange.downstream.forwarding, mirror.cluster
     endpoint = cluster.choose(exchange.cdata, trio.current_time(), ())

@@ -7,11 +7,11 @@ import logging
 import pytest
 import trio
 
-from blitz.config import Upstream
+from blitz.config import Upstream, UpstreamTls
 
 from .fleet import fleet
-from .harness import rig, until
-from .test_moved_names import Moving
+from .harness import FakeUpstream, authority, rig, until
+from .test_moved_names import Moving, saying
 from .test_upstreams import Resolver
 
 QUICK = {"uri": "/up?quick=1", "interval": 0.1, "timeout": 5, "rise": 2, "fall": 2}
@@ -127,3 +127,21 @@ class Stalled(Resolver):
         self.asked += 1
         await trio.sleep_forever()
         raise AssertionError
+
+
+async def test_each_address_of_a_name_has_to_prove_that_name() -> None:
+    for named, expected in (("app.example", 200), ("127.0.0.1", 502)):
+        trio.socket.set_custom_hostname_resolver(Resolver("127.0.0.1"))
+        server = FakeUpstream(saying("127.0.0.1"), authority().server_context(named))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            main = Upstream(
+                endpoints=[f"https://app.example:{server.port}"],
+                resolve_interval=0.05,
+                tls=UpstreamTls(ca=authority().file),
+            )
+            async with rig(upstreams={"main": main}) as test:
+                cluster = test.gateway._context.runtime.clusters["main"]
+                await until(lambda: any(e.leaves for e in cluster.endpoints), 15)  # noqa: B023
+                assert (await test.get())[0] == expected
+            nursery.cancel_scope.cancel()

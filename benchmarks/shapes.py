@@ -63,6 +63,7 @@ KINDS = [
     Kind("request id", "request-id", _SMALL, 1.1),
     Kind("deadline for the whole request", "total", _SMALL, 1.1),
     Kind("two endpoints", "endpoints", _SMALL, 1.1),
+    Kind("least_conn over four endpoints", "least-conn", _SMALL, 1.2),
     Kind("trusted proxy", "trusted", _FORWARDED, 1.1),
     Kind("plugin sets a response header", "response-header", _SMALL, 1.1),
     Kind("plugin rewrites 1 KB of JSON", "body", _JSON, 1.3),

@@ -45,11 +45,13 @@ from blitz.server.binding import bind_admin, bind_all, check_listeners
 from blitz.server.context import Counters, ServerContext
 from blitz.server.drain import Drain
 from blitz.server.faults import Fault
+from blitz.server.health_checks import HealthChecks
 from blitz.server.helper import keep_going
 from blitz.server.listen import as_bound, close_listener, spoken_on
 from blitz.server.listeners import Listeners
 from blitz.server.peer import Peer
 from blitz.server.reading import read_apart
+from blitz.server.resolving import Resolving
 from blitz.server.room import too_few_descriptors
 from blitz.server.serving import serve_connection
 from blitz.server.shortages import Shortages
@@ -405,6 +407,9 @@ def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Ite
     yield from certificate_helpers(
         lambda: context.runtime.resolved.tls.acme, lambda: context.runtime.challenges
     )
+    yield "copies for mirrors", "none are made", context.copies.run
+    yield "health checks", "endpoints are as they were found last", HealthChecks(context).run
+    yield "names of endpoints", "addresses stay as they were found last", Resolving(context).run
     yield "the access log", "its lines are kept or lost", context.access_log.run
     yield "ending when a listener is dead", "it goes on without", gateway._drain_when_a_listener_died
     yield "trying a reload again", "SIGHUP loads", gateway._versions.again_later.run

@@ -49,8 +49,7 @@ class Housekeeping:
         current = self._context.runtime
         for runtime in [current, *self._versions.old]:
             for cluster in runtime.clusters.values():
-                for endpoint in cluster.endpoints:
-                    endpoint.expire_idle(now)
+                cluster.look_after(now)
         for pool in current.pools:
             pool.look_after()
             if pool.quarantines and pool.plugin.spec.rollback:

@@ -715,6 +715,7 @@ int blitz_chain_skip(blitz_exchange *exchange);
 int blitz_chain_release(blitz_exchange *exchange);
 
 /* ---------------------------------------------------------------- idle connections to an endpoint */
+enum { BLITZ_ENDPOINT_READY = 0, BLITZ_ENDPOINT_DOWN, BLITZ_ENDPOINT_LEAVING };   /* DOWN: a health check says so */
 typedef struct { int32_t fd; double since, born; } blitz_idle;
 typedef struct { double born; uint8_t stale; } blitz_taken;
 typedef struct {
@@ -724,7 +725,17 @@ typedef struct {
     uint8_t shut;             /* the fast path may neither take nor give: TLS, a PROXY header, not for everybody, retired */
     blitz_text name;          /* its address, for plugins */
     blitz_text host;          /* its own, for requests that bring none */
-    double fails_until;       /* a connection could not be made: it is tried last until then */
+    double fails_until;       /* it failed too often: it is tried after those that work until then */
+    double fails_since;       /* the first of the failures that are counted in fails */
+    double back_since;        /* health checks found it up again; -INFINITY: it was never down */
+    double weight;            /* its share of the requests, beside the others' */
+    double account;           /* what round robin owes it */
+    uint64_t key;             /* blitz_balance_hash of its name */
+    struct blitz_cluster *cluster;   /* that it belongs to; NULL: none, and it never fails */
+    uint32_t active;          /* exchanges that it has been chosen for, and that have not ended */
+    uint32_t fails, ejections;
+    uint8_t state;            /* BLITZ_ENDPOINT_* */
+    blitz_text token, set_cookie;   /* with sticky: what the cookie says, and the whole Set-Cookie */
     blitz_idle *idle;         /* in the order in which they came back */
 } blitz_endpoint;
 /* max_age 0: connections may become as old as they like. */
@@ -740,15 +751,47 @@ int blitz_endpoint_remove(blitz_endpoint *endpoint, int fd);
 /* One that has been idle for too long, or is too old, or -1. */
 int blitz_endpoint_expire(blitz_endpoint *endpoint, double now);
 
-/* Endpoints that are interchangeable, taken in turn. */
-typedef struct {
+/* ---------------------------------------------------------------- which endpoint: see balance.c
+ * Endpoints that are interchangeable. */
+enum { BLITZ_LB_ROUND_ROBIN = 0, BLITZ_LB_LEAST_CONN, BLITZ_LB_RANDOM_TWO, BLITZ_LB_HASH };
+enum { BLITZ_HASH_CLIENT = 0, BLITZ_HASH_HEADER, BLITZ_HASH_COOKIE, BLITZ_HASH_PATH };
+typedef struct blitz_cluster {
     uint32_t n;
-    uint32_t next;            /* whose turn it is; whoever sends a request to one moves it behind that one */
     blitz_endpoint **endpoints;
     blitz_text host;          /* that its endpoints are told instead of the client's; len 0: none */
+    uint8_t lb, hash_on;      /* BLITZ_LB_*, BLITZ_HASH_* */
+    blitz_text hash_name;     /* of the field (lower case) or the cookie */
+    blitz_text sticky;        /* name of the cookie that names an endpoint; len 0: none does */
+    uint64_t random;          /* Python sets it once, at random */
+    uint64_t requests;        /* sent, and sent again */
+    uint32_t max_fails;       /* so many failures in fail_duration seconds, and it is left out for as long */
+    double fail_duration, slow_start;   /* seconds; slow_start 0: all of its share at once */
+    double max_ejected;       /* share of the endpoints that may be left out at once; one may always */
+    uint8_t bad_status[75];   /* a bit for each status that counts as a failure */
 } blitz_cluster;
-/* The index of the one whose turn it is; one that just failed is passed over, unless all have. n > 0. */
-uint32_t blitz_cluster_turn(const blitz_cluster *cluster, double now);
+uint64_t blitz_balance_hash(const uint8_t *bytes, size_t len);
+/* The index of the endpoint for the request of exchange (NULL: none is known), or -1: all were tried. tried: n flags, or
+ * NULL. n > 0. */
+int32_t blitz_cluster_choose(const blitz_cluster *cluster, const blitz_exchange *exchange, double now,
+                             const uint8_t *tried);
+/* The request goes to that one. */
+void blitz_cluster_take(blitz_cluster *cluster, uint32_t index, double now);
+/* With sticky: 1: the request's cookie names that endpoint. */
+int blitz_cluster_sticks(const blitz_cluster *cluster, const blitz_exchange *exchange, uint32_t index);
+/* Have the response name it, if the request does not. 0, or what blitz_head_add returns. */
+int blitz_cluster_stick(const blitz_cluster *cluster, blitz_exchange *exchange, uint32_t index);
+/* A failure of it. 1: it is left out from now on. */
+int blitz_endpoint_failed(blitz_endpoint *endpoint, double now);
+int blitz_has_status(const uint8_t *set, uint32_t status);   /* 1: set (75 bytes, or NULL: empty) has a bit for it */
+
+/* The upstreams of a route that share its requests by weight. Choosing changes nothing, as above. */
+typedef struct { uint32_t n; const double *weights; double *accounts; } blitz_split;
+uint32_t blitz_split_choose(const blitz_split *split);   /* n > 0 */
+void blitz_split_take(blitz_split *split, uint32_t index);
+/* A share of the requests of a route that are copied to another upstream. */
+typedef struct { double percent, account; } blitz_mirror;
+int blitz_mirror_is_due(const blitz_mirror *mirror);     /* 1: the next one is */
+int blitz_mirror_take(blitz_mirror *mirror);             /* a request has come: 1: it is copied */
 /* Let the writer say the right Host to one of its endpoints: the cluster's, the client's, or the endpoint's own. */
 void blitz_write_host(blitz_write_options *options, const blitz_head *request, const blitz_cluster *cluster,
                       const blitz_endpoint *endpoint);
@@ -815,7 +858,7 @@ uint64_t blitz_access_log_dropped(const blitz_access_log *log);
 /* ---------------------------------------------------------------- the fast path: see fast_path.c
  * Client connections that are served without Python as long as their exchanges are short. Times are
  * seconds of Python's clock. */
-typedef struct {
+typedef struct blitz_fast_route {
     uint32_t id;              /* Python's */
     uint32_t n_pools;
     blitz_pool **pools;       /* of the plugins, in order */
@@ -826,6 +869,12 @@ typedef struct {
     uint32_t status;          /* of that response, with kind (Content-Type) and body; 0: BLITZ_FAST_REPLY */
     blitz_text kind, body;
     blitz_text name;
+    double per_try;           /* seconds until it is given to Python, which may try it elsewhere; 0: first_byte alone */
+    const uint8_t *retry_status;   /* as bad_status: those that Python may try again; NULL: none */
+    blitz_split *split;       /* upstreams share the requests: branches has the route of each; NULL: cluster is it */
+    struct blitz_fast_route **branches;
+    uint32_t branch;          /* which of them this is */
+    blitz_mirror *mirror;     /* or NULL */
     double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
     double body_idle;         /* seconds between two pieces of a request's body; 0: any */
     double response_idle;     /* seconds between two pieces of a response's body; 0: any */

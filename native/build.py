@@ -39,6 +39,6 @@ ffi.set_source(
         "-Wextra",
         "-Wno-unused-function",
     ],
-    libraries=["dl", "pthread"],
+    libraries=["dl", "m", "pthread"],
     py_limited_api=True,
 )

@@ -262,6 +262,9 @@ int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *rep
             continue;
         }
         fast_begin_report(report, BLITZ_FAST_EXPIRED, fd);
+        if (!is_total && client->waiting == BLITZ_WAIT_FIRST_BYTE && client->route->per_try > 0 &&
+            !fast->slots[client->slot].streamed)
+            return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
         if (!is_total && client->waiting >= BLITZ_WAIT_BODY)
             return fast_request_is_late(fast, fd, report);
         report->served = client->served;

@@ -97,7 +97,12 @@ void fast_join(blitz_fast_path *fast, int fd, int upstream)
     blitz_cluster *cluster = client->route->cluster;
     slot *at = &fast->slots[client->slot];
     at->exchange->upstream = cluster->endpoints[client->endpoint]->name;
-    cluster->next = client->endpoint + 1;
+    blitz_cluster_take(cluster, client->endpoint, fast->now);
+    cluster->endpoints[client->endpoint]->active++;
+    if (client->route->split != NULL)
+        blitz_split_take(client->route->split, client->route->branch);
+    if (client->route->mirror != NULL)
+        blitz_mirror_take(client->route->mirror);
     client->other = upstream;
     fast->places[upstream].other = fd;
     at->counted = 1;
@@ -108,11 +113,18 @@ void fast_join(blitz_fast_path *fast, int fd, int upstream)
 static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
+    if (client->route->mirror != NULL && blitz_mirror_is_due(client->route->mirror))
+        return hand_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);    /* Python makes the copy */
+    if (client->route->split != NULL)
+        client->route = client->route->branches[blitz_split_choose(client->route->split)];
     blitz_cluster *cluster = client->route->cluster;
     const slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     const blitz_text *body = exchange->body_edited ? &exchange->new_body : at->body.ptr != NULL ? &at->body : NULL;
-    client->endpoint = blitz_cluster_turn(cluster, fast->now);
+    int32_t chosen = blitz_cluster_choose(cluster, exchange, fast->now, NULL);
+    if (chosen < 0)
+        return hand_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
+    client->endpoint = (uint32_t)chosen;
     blitz_endpoint *endpoint = cluster->endpoints[client->endpoint];
     blitz_taken taken = {0};
     int upstream = !endpoint->shut ? blitz_endpoint_take(endpoint, fast->now, &taken) : -1;
@@ -140,7 +152,7 @@ static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
         report->n_unsent = (size_t)left;
         return BLITZ_FAST_HAND_OVER;
     }
-    fast_set_deadline(fast, client, BLITZ_WAIT_FIRST_BYTE, client->route->first_byte);
+    fast_await_response(fast, client);
     return BLITZ_FAST_QUIET;
 }
 
@@ -170,7 +182,7 @@ int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, in
     bool replaced = exchange->body_edited && !is_read;
     if (step != BLITZ_CHAIN_CONTINUE || !stays || replaced || is_part(exchange))
         return hand_over(fast, fd, report, step);
-    if (route->cluster == NULL)
+    if (route->cluster == NULL && route->split == NULL)
         return fast_reply(fast, fd, report);
     if (blitz_take_hop(exchange, fast->slots[client->slot].method) != 1)
         return hand_over(fast, fd, report, step);    /* Python says why it goes no further */
@@ -413,6 +425,16 @@ int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int s
     return send_answer(fast, fd, report, at->answer_size, at->answer_got, true);
 }
 
+/* What the head of the response says about its endpoint, and what it tells the client about that. */
+static void judge(const blitz_fast_path *fast, const place *client, blitz_exchange *exchange)
+{
+    const blitz_cluster *cluster = client->route->cluster;
+    if (blitz_has_status(cluster->bad_status, exchange->response->status))
+        blitz_endpoint_failed(cluster->endpoints[client->endpoint], fast->now);
+    if (cluster->sticky.len > 0)
+        blitz_cluster_stick(cluster, exchange, client->endpoint);    /* a head that is full goes without */
+}
+
 int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report *report)
 {
     int fd = fast->places[upstream].other;
@@ -430,6 +452,9 @@ int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report
         return BLITZ_FAST_QUIET;
     if (size <= 0 || !io.is_short)
         return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, 0, io.got);
+    if (blitz_has_status(client->route->retry_status, exchange->response->status))
+        return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, 0, io.got);    /* Python may ask somebody else */
+    judge(fast, client, exchange);
     fast_begin_response(fast, at);
     if (!client->route->has_response)
         return send_answer(fast, fd, report, (size_t)size, io.got, false);

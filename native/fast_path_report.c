@@ -59,6 +59,7 @@ void fast_uncount(blitz_fast_path *fast, place *client)
         return;
     at->counted = 0;
     client->route->in_flight--;
+    client->route->cluster->endpoints[client->endpoint]->active--;
     fast->face.in_flight--;
 }
 

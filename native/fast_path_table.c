@@ -108,6 +108,13 @@ void fast_set_deadline(blitz_fast_path *fast, place *client, int waiting, double
         fast->earliest = client->deadline;
 }
 
+void fast_await_response(blitz_fast_path *fast, place *client)
+{
+    const blitz_fast_route *route = client->route;
+    bool may_retry = route->per_try > 0 && (route->first_byte <= 0 || route->per_try < route->first_byte);
+    fast_set_deadline(fast, client, BLITZ_WAIT_FIRST_BYTE, may_retry ? route->per_try : route->first_byte);
+}
+
 void fast_set_idle_deadline(blitz_fast_path *fast, place *client)
 {
     fast_set_deadline(fast, client, BLITZ_WAIT_HEAD, client->served ? fast->face.keepalive : fast->face.first_request);

@@ -108,6 +108,8 @@ void fast_watch_again(blitz_fast_path *fast, int fd);
 void fast_set_deadline(blitz_fast_path *fast, place *client, int waiting, double seconds);
 /* Have an event when there is room to send, too; or no more. */
 void fast_want_out(blitz_fast_path *fast, int fd, bool wanted);
+/* The request was sent. */
+void fast_await_response(blitz_fast_path *fast, place *client);
 void fast_set_idle_deadline(blitz_fast_path *fast, place *client);
 void fast_remove_client(blitz_fast_path *fast, place *client);
 

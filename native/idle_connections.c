@@ -1,4 +1,4 @@
-/* idle_connections.c: the idle connections to one endpoint, and whose turn it is of several endpoints.
+/* idle_connections.c: the idle connections to one endpoint.
  *
  * The last used one goes first, so that those that are not needed age and are closed; but not before it has been
  * quiet for a moment. An upstream that sends a second answer behind the first (by its own fault, or because a
@@ -27,6 +27,8 @@ blitz_endpoint *blitz_endpoint_new(uint32_t most, double idle_timeout, double ma
     endpoint->most = most;
     endpoint->idle_timeout = idle_timeout;
     endpoint->max_age = max_age > 0 ? max_age : INFINITY;
+    endpoint->weight = 1;
+    endpoint->fails_until = endpoint->back_since = -INFINITY;
     return endpoint;
 }
 
@@ -69,17 +71,6 @@ int blitz_endpoint_take(blitz_endpoint *endpoint, double now, blitz_taken *out)
     blitz_idle taken = take_out(endpoint, rested > 0 ? rested - 1 : 0);
     *out = (blitz_taken){taken.born, is_stale(endpoint, &taken, now)};
     return taken.fd;
-}
-
-uint32_t blitz_cluster_turn(const blitz_cluster *cluster, double now)
-{
-    uint32_t first = cluster->next % cluster->n;
-    for (uint32_t i = 0; i < cluster->n; i++) {
-        uint32_t at = (first + i) % cluster->n;
-        if (now >= cluster->endpoints[at]->fails_until)
-            return at;
-    }
-    return first;
 }
 
 int blitz_endpoint_remove(blitz_endpoint *endpoint, int fd)

@@ -33,7 +33,8 @@ __all__ = ["HEADERS", "Bench", "Contender", "Settings"]
 # Every proxied request carries this, with and without a plugin that reads it.
 HEADERS = ("x-user: 0123456789abcdef",)
 
-ORIGIN_ADDRESSES = "127.0.0.1,127.0.0.2"  # one process with one port: two endpoints for who wants two
+# One process with one port: several endpoints for who wants them.
+ORIGIN_ADDRESSES = "127.0.0.1,127.0.0.2,127.0.0.3,127.0.0.4"
 
 _FOREIGN = 0.10
 _READY_TIMEOUT = 3.0  # some servers listen before they have read their routes

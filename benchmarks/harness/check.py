@@ -146,6 +146,7 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "request-id": _reaches("x-request-id", {"x-request-id": "forged"}, ""),
     "total": _proxy,
     "endpoints": _proxy,
+    "least-conn": _proxy,
     "trusted": _reaches("x-forwarded-for", {"x-forwarded-for": CLIENT}, CLIENT),
     "response-header": _response_header,
     "body": _body,

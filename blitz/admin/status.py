@@ -85,6 +85,10 @@ class EndpointStatus(msgspec.Struct, frozen=True):
         failures: connections that could not be made, since the configuration was loaded.
         failing: processes in which the last try failed a moment ago.
         unasked: connections closed because the upstream said on them what nobody had asked for, as failures.
+        active: exchanges that are with it now.
+        down: processes whose health checks have found it down.
+        ejections: how often it was left out because requests had failed.
+        leaving: processes in which its name has other addresses now, and it finishes what it has.
     """
 
     upstream: str
@@ -94,6 +98,10 @@ class EndpointStatus(msgspec.Struct, frozen=True):
     failures: int = 0
     failing: int = 0
     unasked: int = 0
+    active: int = 0
+    down: int = 0
+    ejections: int = 0
+    leaving: int = 0
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,6 +321,10 @@ def _endpoint(upstream: str, endpoint: Endpoint, now: float) -> EndpointStatus:
         failures=endpoint.health.failures,
         failing=int(endpoint.is_failing(now)),
         unasked=endpoint.unasked,
+        active=int(endpoint.native.active),
+        down=int(endpoint.check is not None and not endpoint.check.up),
+        ejections=int(endpoint.native.ejections),
+        leaving=int(endpoint.leaves),
     )
 
 

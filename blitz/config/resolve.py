@@ -17,11 +17,22 @@ from blitz.config.discover import discover
 from blitz.config.include import include_directories
 from blitz.config.model import Config, Listener, Route, Upstream
 from blitz.config.plugin_merge import PluginMerge
-from blitz.config.resolved import Resolved, ResolvedAdmin, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
+from blitz.config.resolved import (
+    Resolved,
+    ResolvedAdmin,
+    ResolvedPlugin,
+    ResolvedRetry,
+    ResolvedRoute,
+    ResolvedUpstream,
+)
+from blitz.config.retry_keys import Retry
 from blitz.config.route_actions import route_actions
 from blitz.config.route_match import route_match
-from blitz.config.rules import check_rules, is_address
-from blitz.config.source import Document
+from blitz.config.rules import check_rules
+from blitz.config.source import Bad, Document
+from blitz.config.upstream_keys import WeightedEndpoint
+from blitz.config.upstream_rules import RETRY_ON, is_address, named_upstreams
+from blitz.config.upstream_syntax import parse_hash, parse_percent, parse_statuses
 from blitz.config.values import PLUGIN_TYPES
 from blitz.errors import ConfigError
 from blitz.files import shown
@@ -65,8 +76,9 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
     upstreams = {name: _upstream(name, upstream) for name, upstream in config.upstreams.items()}
     routes = []
     for index, route in enumerate(config.routes):
-        if is_address(route.upstream) and route.upstream not in upstreams:
-            upstreams[route.upstream] = _upstream(route.upstream, Upstream(endpoints=[route.upstream]))
+        for name in named_upstreams(route):
+            if is_address(name) and name not in upstreams:
+                upstreams[name] = _upstream(name, Upstream(endpoints=[name]))
         routes.append(_route(config, document, index, route, plugins, before, complete))
     trusted = tuple(_readable(parse_network, config.trusted_proxies))
     _warn_of_trust(config, trusted, warnings)
@@ -120,7 +132,7 @@ def _warn_of_trust(config: Config, trusted: tuple[str, ...], warnings: list[str]
 
 
 def _warn_of_unused(config: Config, warnings: list[str]) -> None:
-    used = {route.upstream for route in config.routes}
+    used = {name for route in config.routes for name in named_upstreams(route)}
     if any(name and name not in config.upstreams and not is_address(name) for name in used):
         return  # a name that is misspelt has been reported, and may be the one that is missing here
     for name in config.upstreams:
@@ -135,9 +147,25 @@ def _place(plugin: ResolvedPlugin) -> tuple[int, str]:
 
 
 def _upstream(name: str, upstream: Upstream) -> ResolvedUpstream:
+    said = [one for one in upstream.endpoints if not isinstance(one, Bad)]
+    urls = [(one.url, one.weight) if isinstance(one, WeightedEndpoint) else (one, 1) for one in said]
+    read = [(one, weight) for url, weight in urls for one in _readable(parse_endpoint, [url])]
+    hashed = _readable(parse_hash, [upstream.hash.on]) or [("client", "")]
+    outlier, health = upstream.outlier, upstream.health
     return ResolvedUpstream(
         name=name,
-        endpoints=tuple(_readable(parse_endpoint, upstream.endpoints)),
+        endpoints=tuple(one for one, _ in read),
+        weights=tuple(weight for _, weight in read),
+        lb=upstream.lb,
+        hash=hashed[0],
+        sticky=upstream.sticky,
+        health=health,
+        well=_statuses([health.status] if health is not None else []),
+        outlier=outlier,
+        failures=_statuses(outlier.status),
+        max_ejected=_percent(outlier.max_ejected),
+        resolve_interval=upstream.resolve_interval,
+        max_pending=upstream.max_pending,
         max_connections=upstream.max_connections,
         max_idle=upstream.max_idle,
         idle_timeout=upstream.idle_timeout,
@@ -146,6 +174,28 @@ def _upstream(name: str, upstream: Upstream) -> ResolvedUpstream:
         tls=upstream.tls,
         reuse=upstream.reuse,
         proxy_protocol=upstream.proxy_protocol == "v2",
+    )
+
+
+def _statuses(texts: Sequence[str]) -> frozenset[int]:
+    return frozenset().union(*_readable(lambda text: parse_statuses([text]), texts))
+
+
+def _percent(text: str) -> float:
+    return next(iter(_readable(parse_percent, [text])), 0.0)
+
+
+def _retry(retry: Retry | None) -> ResolvedRetry | None:
+    if retry is None:
+        return None
+    words = frozenset(text for text in retry.on if text in RETRY_ON)
+    statuses = _statuses([text for text in retry.on if text not in RETRY_ON])
+    return ResolvedRetry(
+        attempts=retry.attempts,
+        on=words,
+        statuses=statuses,
+        per_try=retry.per_try,
+        budget=_percent(retry.budget),
     )
 
 
@@ -214,6 +264,9 @@ def _route(
     return ResolvedRoute(
         name=route.name or f"route-{index}",
         upstream=route.upstream,
+        upstreams=tuple((share.name, share.weight) for share in route.upstreams),
+        retry=_retry(route.retry),
+        mirror=route.mirror,
         answer=route.answer,
         match=route_match(route),
         **route_actions(route, document, ("routes", index)),

@@ -20,6 +20,8 @@ from blitz.config.model import (
     Tls,
     UpstreamTls,
 )
+from blitz.config.retry_keys import Mirror
+from blitz.config.upstream_keys import Health, Outlier, Sticky
 from blitz.config.values import Body, Failure, Instances, PluginType, TrustedField
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "ResolvedMatch",
     "ResolvedPlugin",
     "ResolvedRedirect",
+    "ResolvedRetry",
     "ResolvedRoute",
     "ResolvedUpstream",
     "ResolvedValue",
@@ -92,10 +95,27 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
 class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
     """One cluster. idle_timeout and max_age in seconds, max_age 0: no limit; host "" sends the client's Host;
     proxy_protocol: each connection begins with a PROXY protocol header and serves one exchange; reuse: who
-    may use a connection again."""
+    may use a connection again.
+
+    Attributes:
+        weights: of endpoints. hash: client, header, cookie or path, and a name.
+        well, failures: the statuses that ``health.status`` and ``outlier.status`` mean.
+        max_ejected: a share. max_pending 0: any number.
+    """
 
     name: str
     endpoints: tuple[Endpoint, ...]
+    weights: tuple[float, ...] = ()
+    lb: Literal["round_robin", "least_conn", "random_two", "hash"] = "round_robin"
+    hash: tuple[str, str] = ("client", "")
+    sticky: Sticky | None = None
+    health: Health | None = None
+    well: frozenset[int] = frozenset()
+    outlier: Outlier = Outlier()
+    failures: frozenset[int] = frozenset()
+    max_ejected: float = 1.0
+    resolve_interval: float = 0.0
+    max_pending: int = 0
     max_connections: int
     max_idle: int
     idle_timeout: float
@@ -104,6 +124,16 @@ class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
     tls: UpstreamTls = UpstreamTls()
     reuse: bool | Literal["client"] = True
     proxy_protocol: bool = False
+
+
+class ResolvedRetry(msgspec.Struct, frozen=True, kw_only=True):
+    """on: of connect, reset and timeout. budget: a share. per_try: seconds, 0: no bound of its own."""
+
+    attempts: int
+    on: frozenset[str]
+    statuses: frozenset[int]
+    per_try: float
+    budget: float
 
 
 class ResolvedValue(msgspec.Struct, frozen=True):
@@ -156,7 +186,8 @@ class ResolvedRedirect(msgspec.Struct, frozen=True, kw_only=True):
 
 class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     """One route. plugins are names in the order in which they run, those of
-    ``Resolved.before_routing`` first. Upstream is a name, or answer is there; neither: it only redirects.
+    ``Resolved.before_routing`` first. Upstream is a name, or upstreams has names with weights, or answer
+    is there; none of them: it only redirects.
 
     Attributes:
         body: of the answer. ip_allow, ip_deny: networks in canonical form.
@@ -166,6 +197,9 @@ class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     upstream: str
+    upstreams: tuple[tuple[str, float], ...] = ()
+    retry: ResolvedRetry | None = None
+    mirror: Mirror | None = None
     answer: Answer | None = None
     body: bytes = b""
     ip_allow: tuple[str, ...] = ()

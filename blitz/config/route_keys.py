@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from blitz.config.retry_keys import Mirror, Retry, Share
 from blitz.config.values import FilePath, Model, Seconds, Size
 
 __all__ = ["Answer", "HeaderEdits", "Redirect", "Rewrite", "Route", "RouteTimeouts", "Wanted"]
@@ -100,6 +101,9 @@ class Route(Model, frozen=True):
     upstream: Annotated[
         str, Meta(description='a name from `[upstreams]`, or an address such as `"http://127.0.0.1:9000"`')
     ] = ""
+    upstreams: list[Share] = field(default_factory=list)
+    retry: Retry | None = None
+    mirror: Mirror | None = None
     answer: Annotated[
         Answer | None,
         Meta(description='instead of an upstream: a fixed answer, such as `{ status = 200, body = "ok" }`'),

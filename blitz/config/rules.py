@@ -12,22 +12,19 @@ from collections.abc import Sequence
 from blitz.config.acme_rules import check_acme
 from blitz.config.addresses import (
     Address,
-    check_host,
-    check_server_name,
     parse_address,
-    parse_endpoint,
     parse_network,
 )
-from blitz.config.check import nearest
-from blitz.config.model import Config, Listener, PluginDefaults, Route, Upstream
+from blitz.config.model import Config, Listener, PluginDefaults
 from blitz.config.route_actions import check_actions
 from blitz.config.route_match import check_matches
 from blitz.config.source import Bad, Document
 from blitz.config.syntax import is_readable as _syntax
 from blitz.config.units import format_duration, format_size
+from blitz.config.upstream_rules import check_route_upstreams, check_upstreams
 from blitz.grants import contradictions
 
-__all__ = ["PLUGIN_NAME", "SHA256", "check_rules", "is_address"]
+__all__ = ["PLUGIN_NAME", "SHA256", "check_rules"]
 
 PLUGIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _SECRET = re.compile(r"[!-~]{16,}")
@@ -52,14 +49,9 @@ def check_rules(config: Config, document: Document) -> None:
     _admin(config, document)
     _upgrades(config, document)
     _request_id(config, document)
-    _upstreams(config, document)
+    check_upstreams(config, document)
     _plugins(config, document)
     _routes(config, document)
-
-
-def is_address(upstream: str) -> bool:
-    """A route's upstream is an address, not a name of ``[upstreams]``."""
-    return "://" in upstream or upstream.startswith("unix:")
 
 
 def _listen(config: Config, document: Document) -> None:
@@ -197,34 +189,6 @@ def _request_id(config: Config, document: Document) -> None:
         )
 
 
-def _upstreams(config: Config, document: Document) -> None:
-    for name, upstream in config.upstreams.items():
-        if is_address(name):
-            document.report(("upstreams", name), 'a name must not look like an address; leave out "://"')
-        for index, text in enumerate(upstream.endpoints):
-            _syntax(document, parse_endpoint, text, "upstreams", name, "endpoints", index)
-        if upstream.host:
-            _syntax(document, check_host, upstream.host, "upstreams", name, "host")
-        _upstream_tls(document, name, upstream)
-
-
-def _upstream_tls(document: Document, name: str, upstream: Upstream) -> None:
-    at = ("upstreams", name, "tls")
-    tls = upstream.tls
-    if tls.server_name:
-        _syntax(document, check_server_name, tls.server_name, *at, "server_name")
-    if tls.key and not tls.cert:
-        document.report((*at, "key"), "a key without its certificate; write `cert` too")
-    if not tls.verify and tls.ca:
-        document.report(
-            (*at, "verify"), "`verify = false` believes anybody, and `ca` says whom; leave one out"
-        )
-    said = any((tls.ca, tls.server_name, tls.cert, not tls.verify))
-    encrypted = any(isinstance(text, Bad) or text.lower().startswith("https:") for text in upstream.endpoints)
-    if said and not encrypted:
-        document.report(at, "no endpoint is spoken to with TLS; write one as https://host:port")
-
-
 def _plugins(config: Config, document: Document) -> None:
     seen: dict[str, int] = {}
     for index, plugin in enumerate(config.plugins):
@@ -295,7 +259,7 @@ def _routes(config: Config, document: Document) -> None:
     names: dict[str, int] = {}
     for index, route in enumerate(config.routes):
         at = ("routes", index)
-        _route_upstream(config, document, route, at)
+        check_route_upstreams(config, document, route, at)
         _once(document, route.plugins or [], *at, "plugins")
         if route.name and not isinstance(route.name, Bad):
             if route.name in names:
@@ -306,20 +270,3 @@ def _routes(config: Config, document: Document) -> None:
             names.setdefault(route.name, index)
     check_matches(config, document)
     check_actions(config, document)
-
-
-def _route_upstream(config: Config, document: Document, route: Route, at: tuple[str | int, ...]) -> None:
-    name = route.upstream
-    if isinstance(name, Bad):
-        return
-    if name and route.answer is not None:
-        document.report(at, "has both `upstream` and `answer`; a route has one of them")
-    elif not name and route.answer is None and route.redirect is None:
-        document.report(at, "has neither `upstream` nor `answer` nor `redirect`; a route has one of them")
-    elif not name or route.answer is not None:
-        return
-    elif is_address(name):
-        _syntax(document, parse_endpoint, name, *at, "upstream")
-    elif name not in config.upstreams and not document.is_bad("upstreams"):
-        known = nearest(name, list(config.upstreams)) or "; there is no [upstreams] table to name one in"
-        document.report((*at, "upstream"), f'no upstream is named "{name}"{known}')

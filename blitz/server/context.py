@@ -9,6 +9,7 @@ import trio
 
 from .fast_path import FastPath
 from .h1_upstream import H1Upstreams
+from .mirror import Mirrors
 from .resources import Counters, Resources
 from .story import is_wanted
 
@@ -27,6 +28,7 @@ class ServerContext(Resources):
     Attributes:
         connections: that are open, the oldest first (``make_room`` asks).
         accepted: how many of them listeners accepted; per_address: those of each client.
+        copies: ``mirrors``, with its task.
         ending: a drain has begun, and may still take connections.
 
     Args:
@@ -47,6 +49,7 @@ class ServerContext(Resources):
         self._empty: trio.Event | None = None
         self.fast_path = FastPath(self)
         self.upstreams = H1Upstreams(self, self.fast_path.resting)
+        self.mirrors = self.copies = Mirrors(self)
         self.run_on(runtime)
 
     def run_on(self, runtime: Runtime) -> None:
@@ -71,8 +74,9 @@ class ServerContext(Resources):
     def closed(self, connection: OpenConnection) -> None:
         """*connection* has ended."""
         self.connections.pop(connection, None)
-        for endpoint in self.runtime.endpoints_by_client:
-            endpoint.client_gone(connection)
+        for cluster in self.runtime.clusters_by_client:
+            for endpoint in cluster.endpoints:
+                endpoint.client_gone(connection)
         if not self.connections and self._empty is not None:
             self._empty.set()
 

@@ -1,4 +1,4 @@
-"""Connections to upstreams: a pool per endpoint, and clusters of endpoints.
+"""Connections to upstreams: a pool per endpoint. Which endpoint is used is ``cluster.py``.
 
 A connection goes back to the pool only when it is clean as far as anybody can see: the last answer was
 complete, the request was sent whole, nothing is left in its buffer, both sides agreed to keep it. While it
@@ -16,14 +16,14 @@ import os
 import random
 import select
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 from trio.lowlevel import ParkingLot
 
 from blitz._native import ffi, lib
 from blitz.errors import InternalError, ShortageError, UpstreamError
-from blitz.routing.balance import in_turn
+from blitz.routing.check import CheckState
 
 from .connect import Dialer, why_not_connected
 from .health import EndpointHealth
@@ -34,12 +34,12 @@ from .tls_stream import TlsError, TlsStream
 if TYPE_CHECKING:
     from .tls import ClientTls
 
-__all__ = ["Cluster", "Endpoint", "EndpointAddress", "UpstreamConnection"]
+__all__ = ["Endpoint", "EndpointAddress", "UpstreamConnection"]
 
 _log = logging.getLogger("blitz.upstream")
 
 AGE_SPREAD = 0.1  # of max_age: connections end up to so much earlier
-FAILURE_PAUSE = 1.0  # seconds an endpoint that refused a connection is tried last
+BUSY_PAUSE = 1.0  # seconds an endpoint that had no place for a request is tried last
 SAY_AGAIN = 10.0  # seconds between two lines about one endpoint that speaks unasked
 
 Reuse = bool | Literal["client"]
@@ -123,6 +123,7 @@ class Endpoint:
         unasked: connections that were closed because the upstream said on them what nobody had asked for.
         native: cffi ``blitz_endpoint *``, the idle connections.
         health: whether connections can be made.
+        check: what health checks say; None: there are none.
     """
 
     __slots__ = (
@@ -131,11 +132,18 @@ class Endpoint:
         "_host",
         "_lot",
         "_max_live",
+        "_max_pending",
         "_of_clients",
+        "_said_ejections",
         "_said_unasked",
+        "_text",
         "_tls",
+        "_tls_name",
+        "_upstream",
         "address",
+        "check",
         "health",
+        "keep",
         "live",
         "max_age",
         "name",
@@ -158,12 +166,23 @@ class Endpoint:
         tls: ClientTls | None = None,
         proxy_protocol: bool = False,
         reuse: Reuse = True,
+        max_pending: int = 0,
+        weight: float = 1.0,
+        host: str = "",
     ) -> None:
+        """
+        Args:
+            max_live: connections at most, 0: any number. max_pending: requests that wait for one, the same.
+            host: what *address* is one address of: a certificate has to be for it, and a Host field says it.
+        """
         self.address = address
         self.max_age = max_age
         self.proxy_protocol = proxy_protocol
         self.reuse: Reuse = reuse
         self._tls = tls
+        self._tls_name = host or address.host
+        self._upstream = upstream
+        self._max_pending = max_pending
         self._dialer = Dialer(address.host, address.port, address.path)
         self.name = str(address).encode()
         self.name_ptr = ffi.from_buffer("uint8_t[]", self.name)  # for exchanges: guests may ask for it
@@ -178,12 +197,23 @@ class Endpoint:
         self._said_unasked = float("-inf")
         self.live = 0
         self.health = EndpointHealth(str(address), upstream)
-        self.native.fails_until = -math.inf
+        self.check: CheckState | None = None
+        self.keep: object = None  # what ``native`` points to beyond this
+        self._said_ejections = 0
+        self._text: list[Any] = []
+        self.native.weight = weight
+        self.native.key = lib.blitz_balance_hash(self.name_ptr, len(self.name))
         self.native.name = {"ptr": self.name_ptr, "len": len(self.name)}
-        self._host = b"localhost" if address.path else self.name
+        named = str(EndpointAddress(host, address.port)).encode() if host else self.name
+        self._host = b"localhost" if address.path else named
         self.native.host = {"ptr": ffi.from_buffer("uint8_t[]", self._host), "len": len(self._host)}
         self._max_live = max_live
         self._lot = ParkingLot()
+
+    @property
+    def own_host(self) -> bytes:
+        """For a Host field of a request that brings none."""
+        return self._host
 
     @property
     def idle(self) -> int:
@@ -287,6 +317,7 @@ class Endpoint:
             while self._max_live and self.live >= self._max_live:
                 if self.reuse == "client" and self._end_oldest():
                     continue
+                self._check_pending()
                 self.native.wanted = True
                 await self._lot.park()
                 connection = self.take_idle(trio.current_time(), client)
@@ -304,7 +335,8 @@ class Endpoint:
             return connection
         assert scope.cancelled_caught
         if self._max_live and self.live >= self._max_live:
-            self._note_failure("")
+            self.health.failed("")
+            self.native.fails_until = max(self.native.fails_until, trio.current_time() + BUSY_PAUSE)
             raise UpstreamError(
                 f"{self.address}: all {self._max_live} connections are busy", status=503, retryable=True
             )
@@ -315,17 +347,79 @@ class Endpoint:
         self.live -= 1
         self._tell_next()
 
-    def take_health(self, health: EndpointHealth) -> None:
-        """Of the same endpoint under an earlier configuration."""
-        self.health = health
-        self.native.fails_until = health.failed_at + FAILURE_PAUSE
+    def _check_pending(self) -> None:
+        """One more request would wait for a connection."""
+        waiting = self._lot.statistics().tasks_waiting
+        if self._max_pending and waiting >= self._max_pending:
+            raise UpstreamError(
+                f"{self.address}: all {self._max_live} connections are busy, and {waiting} requests wait "
+                "for one (max_pending)",
+                status=503,
+                retryable=True,
+            )
+
+    def take_health(self, old: Endpoint) -> None:
+        """What was found out about the same endpoint under an earlier configuration."""
+        self.health = old.health
+        self._said_ejections = self.native.ejections = old.native.ejections
+        self.native.fails_until = old.native.fails_until
+        if self.check is not None and old.check is not None and self.check.is_like(old.check):
+            self.check = old.check
+            self.native.state, self.native.back_since = old.native.state, old.native.back_since
+
+    def set_token(self, token: bytes, set_cookie: bytes) -> None:
+        """What a sticky cookie calls it, and the field that sets it."""
+        texts = self._text = [ffi.from_buffer("uint8_t[]", text) for text in (token, set_cookie)]
+        self.native.token = {"ptr": texts[0], "len": len(token)}
+        self.native.set_cookie = {"ptr": texts[1], "len": len(set_cookie)}
 
     def _note_failure(self, cause: str) -> None:
         self.health.failed(cause)
-        self.native.fails_until = self.health.failed_at + FAILURE_PAUSE
+        self.failed()
+
+    def failed(self) -> None:
+        """It has failed at a request."""
+        lib.blitz_endpoint_failed(self.native, trio.current_time())
+
+    def checked(self, why: str | None) -> None:
+        """A health check has ended, see ``CheckState.end``."""
+        check = self.check
+        assert check is not None
+        if not check.end(why):
+            return
+        state = lib.BLITZ_ENDPOINT_READY if check.up else lib.BLITZ_ENDPOINT_DOWN
+        if self.native.state != lib.BLITZ_ENDPOINT_LEAVING:
+            self.native.state = state
+        if check.up:
+            self.native.back_since = trio.current_time()
+            self._say("%s is up again, health checks say")
+        else:
+            self._say("%s is down: health checks failed %d times, the last one: %s", check.fall, check.why)
+
+    def look(self) -> None:
+        """Say what has changed since the last look."""
+        ejections = int(self.native.ejections)
+        if ejections != self._said_ejections and self.health.down_since is None:
+            seconds = max(float(self.native.fails_until) - trio.current_time(), 0.0)
+            self._say("%s is left out: it failed at requests, the next one is in %.1f s", seconds)
+        self._said_ejections = ejections
+
+    def _say(self, sentence: str, *values: object) -> None:
+        extra = {"upstream": self._upstream, "endpoint": str(self.address)}
+        _log.warning("upstream %s: " + sentence, self._upstream, self.address, *values, extra=extra)
+
+    @property
+    def leaves(self) -> bool:
+        """No new exchange gets it: its name has other addresses now."""
+        return bool(self.native.state == lib.BLITZ_ENDPOINT_LEAVING)
+
+    def leave(self) -> None:
+        """Its name has other addresses now: what it has in hand it finishes."""
+        self.native.state = lib.BLITZ_ENDPOINT_LEAVING
+        self.retire()
 
     def is_failing(self, now: float) -> bool:
-        """The last connection could not be made, a moment ago."""
+        """It has failed too often, a moment ago."""
         return now < float(self.native.fails_until)
 
     def retire(self) -> None:
@@ -351,19 +445,25 @@ class Endpoint:
     async def _open(self, preface: bytes) -> ByteStream:
         address = self.address
         try:
-            stream = await self._dialer.dial()
+            return await self.open_apart(preface)
         except OSError as exc:
             if number := shortage(exc):
                 why = os.strerror(number)
                 raise ShortageError(f"no connection to {address} can be made here: {why}", number) from exc
             raise self._failed(f"cannot connect: {why_not_connected(exc)}") from exc
+        except (TlsError, trio.BrokenResourceError) as exc:
+            raise self._failed(str(exc)) from exc
+
+    async def open_apart(self, preface: bytes) -> ByteStream:
+        """A connection that is nobody's and counts nowhere.
+
+        Raises: OSError, TlsError, trio.BrokenResourceError.
+        """
+        stream = await self._dialer.dial()
         try:
             if preface:
                 await stream.send_rest(memoryview(preface))
             return stream if self._tls is None else await self._encrypt(stream, self._tls)
-        except (TlsError, trio.BrokenResourceError) as exc:
-            stream.close()
-            raise self._failed(str(exc)) from exc
         except BaseException:
             stream.close()
             raise
@@ -373,39 +473,6 @@ class Endpoint:
         return UpstreamError(f"{self.address}: {why}", status=502, retryable=True, cause="upstream_connect")
 
     async def _encrypt(self, stream: SocketStream, tls: ClientTls) -> TlsStream:
-        encrypted = tls.wrap(stream, self.address.host)
+        encrypted = tls.wrap(stream, self._tls_name)
         await encrypted.do_handshake()
         return encrypted
-
-
-class Cluster:
-    """Endpoints that are interchangeable, taken in turn; one that just failed is tried last.
-
-    Attributes:
-        native: cffi ``blitz_cluster *``: whose turn it is, for the fast path too.
-    """
-
-    __slots__ = ("_natives", "endpoints", "host", "name", "native")
-
-    def __init__(self, name: str, endpoints: list[Endpoint], host: str = "") -> None:
-        self.name = name
-        self.endpoints = endpoints
-        self.host = host.encode()
-        self._natives = ffi.new("blitz_endpoint *[]", [endpoint.native for endpoint in endpoints])
-        self.native = ffi.new("blitz_cluster *", {"n": len(endpoints), "endpoints": self._natives})
-        if self.host:
-            self.native.host = {"ptr": ffi.from_buffer("uint8_t[]", self.host), "len": len(self.host)}
-
-    def order(self, now: float) -> list[Endpoint]:
-        """Endpoints in the order in which this exchange should try them."""
-        endpoints = self.endpoints
-        if len(endpoints) == 1:
-            return endpoints
-        first = int(lib.blitz_cluster_turn(self.native, now))
-        self.native.next = first + 1
-        return in_turn(endpoints, first, lambda endpoint: endpoint.is_failing(now))
-
-    def retire(self) -> None:
-        """No new exchange uses it: see ``Endpoint.retire``."""
-        for endpoint in self.endpoints:
-            endpoint.retire()

@@ -56,6 +56,7 @@ class Exchange:
         upload: the task that sends the rest of the body.
         began: when, in trio's time: the head was complete.
         awaiting_response: the upstream's final head has not come yet.
+        told_interim: the client has got an interim response of the upstream's.
         head_sent: the final response has begun; no error response is possible any more.
         status: of the final response, once the client has been told any of it.
         line: in the access log; None while that is off.
@@ -86,6 +87,7 @@ class Exchange:
         "status",
         "story",
         "target",
+        "told_interim",
         "tries",
         "upload",
         "upstream",
@@ -120,6 +122,7 @@ class Exchange:
         self.upstream: Upstream | None = None
         self.endpoint: Endpoint | None = None
         self.tries = 0
+        self.told_interim = False
         self.upload: Upload | None = None
         self.awaiting_response = False
         self.head_sent = False
@@ -299,6 +302,8 @@ class Exchange:
         if what == "total":
             return UpstreamError("exchange took too long (timeouts.total)", status=504, cause="deadline")
         if self.upstream is not None:
+            if what == "first byte":
+                self.upstream.endpoint.failed()
             return UpstreamError(f"{self.upstream.endpoint.address}: {what} took too long", status=504)
         return ClientError(f"{what} took too long", status=408)
 

@@ -534,8 +534,7 @@ class FastPath(trio.abc.Instrument):
         peer = parked.peer
         if entry is not None and entry.short_route is not None:
             native = entry.short_route
-            tells = entry.cluster is not None and entry.cluster.host
-            told = span_bytes(request, request.host) if tells else b""
+            told = span_bytes(request, request.host) if entry.tells_host else b""
             options = connection.fast_path_options_for(peer, told, request.minor)
         return int(lib.blitz_fast_route_it(self._native, report.fd, native, peer.struct, options, report))
 
@@ -778,6 +777,6 @@ def _route_of_all(runtime: Runtime) -> Any:
     only = runtime.router.only
     if runtime.before_entry is not None:
         return runtime.before_entry.short_route
-    if only is None or (only.cluster is not None and only.cluster.host):
+    if only is None or only.tells_host:
         return None  # what upstreams are told about the client names the host it asked for
     return only.short_route

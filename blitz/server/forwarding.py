@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from blitz._native import ffi, lib
 
 if TYPE_CHECKING:
-    from .endpoint import Cluster, Endpoint
+    from .cluster import Cluster
+    from .endpoint import Endpoint
     from .peer import Peer
 
 __all__ = ["Forwarding"]

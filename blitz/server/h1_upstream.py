@@ -65,6 +65,7 @@ class H1Upstream:
         self._chunked = False
         self._heads = 0
         self.endpoint: Endpoint = connection.endpoint
+        self.endpoint.native.active += 1
         self.used = connection.used
 
     def go_on(self, received: Buffer | None, head_size: int, *, chunked: bool) -> None:
@@ -201,6 +202,7 @@ class H1Upstream:
         self._stream.close()
 
     def release(self, *, clean: bool, keep_alive: bool = False) -> bool:
+        self.endpoint.native.active -= 1
         body, buffer = self._body, self._buffer
         more = bool(buffer is not None and buffer.start < buffer.end) or bool(
             body is not None and body.surplus
@@ -233,7 +235,11 @@ class H1Upstreams:
         return H1Upstream(self._resources, self._resting, connection) if connection is not None else None
 
     async def connect(self, endpoint: Endpoint, timeout: float, owner: object, preface: bytes) -> H1Upstream:
-        connection = await endpoint.connect(timeout, owner, preface)
+        endpoint.native.active += 1  # who comes meanwhile may go elsewhere
+        try:
+            connection = await endpoint.connect(timeout, owner, preface)
+        finally:
+            endpoint.native.active -= 1
         return H1Upstream(self._resources, self._resting, connection)
 
     def adopt(

@@ -17,7 +17,15 @@ import struct
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ["MAX_HEADER_SIZE", "ProxyHeader", "ProxyProtocolError", "missing", "parse_header", "write_header"]
+__all__ = [
+    "MAX_HEADER_SIZE",
+    "ProxyHeader",
+    "ProxyProtocolError",
+    "local_header",
+    "missing",
+    "parse_header",
+    "write_header",
+]
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 V1_PREFIX = b"PROXY "
@@ -177,6 +185,11 @@ def _crc32c(data: bytes) -> int:
     for byte in data:
         crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
     return crc ^ 0xFFFFFFFF
+
+
+def local_header() -> bytes:
+    """For a connection of our own, that is for no client (section 2.2: LOCAL)."""
+    return SIGNATURE + struct.pack("!BBH", LOCAL, UNSPECIFIED, 0)
 
 
 def write_header(source: tuple[str, int], destination: tuple[str, int]) -> bytes:

@@ -30,6 +30,7 @@ from .splice import PipePool
 from .turns import GuestTurns
 
 if TYPE_CHECKING:
+    from .split import Copies
     from .upstream import Upstreams
 
 __all__ = ["Counters", "Resources"]
@@ -68,7 +69,7 @@ class Resources:
         runtime: what new exchanges start on.
         access: the access log, unless it is off.
         stories: the log tells the way of each exchange (``story.py``), and the fast path serves none.
-        upstreams: where tries begin; whoever makes this sets it.
+        upstreams: where tries begin; mirrors: where copies do. Whoever makes this sets them.
         draining: no connection carries another exchange from now on.
 
     Args:
@@ -82,6 +83,7 @@ class Resources:
         self.access: AccessLog | None = None
         self.stories = False
         self.upstreams: Upstreams
+        self.mirrors: Copies
         self.draining = False
         self.wheel = DeadlineWheel()
         self.buffers = BufferPool(HEAD_BUFFER_SIZE, MAX_IDLE_BUFFERS)

@@ -126,7 +126,7 @@ async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
     if begun.upstream is not None:
         assert entry.cluster is not None
         return await forward(exchange, entry.cluster, begun)
-    return await _through(exchange, entry, exchange.chain_run, begun.step)
+    return await _through(exchange, entry.whole, exchange.chain_run, begun.step)
 
 
 async def _through(
@@ -149,6 +149,7 @@ async def _through(
 
 async def _serve(exchange: Exchange, entry: RouteEntry) -> bool:
     """The plugins have let the request pass: what the route says."""
+    entry = entry.next_branch()
     if entry.cluster is None:
         assert entry.answer is not None
         return await send_reply(exchange, entry.answer(exchange.request), entry.rules)

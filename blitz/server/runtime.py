@@ -15,17 +15,20 @@ from blitz.config.model import Timeouts
 from blitz.config.resolved import Resolved, ResolvedMatch, ResolvedRoute
 from blitz.filters import Filter
 from blitz.http.h1 import HeadReader, head_limits
+from blitz.routing.balance import Retry
 from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
 from blitz.wasm.pool import PluginPool
 
 from .acme_challenges import CHALLENGE_PATH, Challenges
 from .asked import chosen_by, rules_of
-from .endpoint import Cluster, Endpoint, EndpointAddress
+from .cluster import Cluster, status_set
+from .clusters import build_cluster
 from .local_response import Handler, Reply
 from .peer import Trust
 from .route_rules import native_rules
-from .tls import ClientTls, TlsSettings
+from .split import Mirror, Split, mirror_of
+from .tls import TlsSettings
 
 __all__ = ["RouteEntry", "Runtime", "assemble"]
 
@@ -43,7 +46,9 @@ class RouteEntry:
         name_text: cffi ``blitz_text``.
         chain: its plugins, those that run before routing first; what the fast path asks.
         filter: what exchanges of the general path ask: the chain.
-        cluster: None when ``answer`` gives the answer at once.
+        cluster: None when ``answer`` gives the answer at once, or several upstreams share the requests:
+        split: how, with branches: an entry like this for each, which is share_of it.
+        retry, mirror: what the route says of that.
         short_route: cffi ``blitz_fast_route *`` if its exchanges may take the fast path (``fast_path.py``).
         is_before: no route, but what runs before one is chosen, for the fast path.
         rules: cffi ``blitz_route_rules *``: who may come, redirects, edits; NULL: none.
@@ -62,6 +67,26 @@ class RouteEntry:
     first_byte: float = 0.0
     total: float = 0.0
     max_body: int = 0
+    retry: Retry | None = None
+    mirror: Mirror | None = None
+    split: Split | None = None
+    branches: tuple[RouteEntry, ...] = ()
+    share_of: Split | None = None
+
+    @property
+    def tells_host(self) -> bool:
+        """Upstreams are told the Host that the client asked for, because they get another one."""
+        return any(one.cluster is not None and one.cluster.host for one in (self, *self.branches))
+
+    @property
+    def whole(self) -> RouteEntry:
+        """The entry of the route: itself, unless it is a branch."""
+        whole: RouteEntry = self.share_of.whole if self.share_of is not None else self
+        return whole
+
+    def next_branch(self) -> RouteEntry:
+        """The entry of the upstream whose turn it is; itself, if there is one only."""
+        return self if self.split is None else self.branches[self.split.take()]
 
 
 class Runtime:
@@ -77,7 +102,7 @@ class Runtime:
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
         chosen_by: cffi ``blitz_chosen_by *``, or NULL.
         short_entries: those of its routes that have a short_route, and before_entry.
-        endpoints_by_client: those whose connections are only used again for the same client.
+        clusters_by_client: those whose connections are only used again for the same client.
         users: exchanges that run on it now.
         challenges: answers for a certificate authority.
     """
@@ -104,11 +129,8 @@ class Runtime:
         self.before = before
         self.pools = pools
         self.clusters = clusters
-        self.endpoints_by_client = [
-            endpoint
-            for cluster in clusters.values()
-            for endpoint in cluster.endpoints
-            if endpoint.reuse == "client"
+        self.clusters_by_client = [
+            cluster for name, cluster in clusters.items() if resolved.upstreams[name].reuse == "client"
         ]
         self.head_limits = head_limits(
             limits.max_head_size, limits.max_line_size, limits.max_field_size, limits.max_fields
@@ -130,9 +152,10 @@ class Runtime:
         """What is known about endpoints that *old* has too is still true."""
         for name, cluster in self.clusters.items():
             before = old.clusters.get(name)
-            known = {one.address: one.health for one in before.endpoints} if before is not None else {}
+            known = {one.address: one for one in before.endpoints} if before is not None else {}
             for endpoint in cluster.endpoints:
-                endpoint.take_health(known.get(endpoint.address, endpoint.health))
+                if endpoint.address in known:
+                    endpoint.take_health(known[endpoint.address])
 
     def retire(self) -> None:
         """No new exchange starts on it: idle upstream connections end now. Pools may go on in another."""
@@ -148,7 +171,7 @@ def assemble(
     Args:
         handler: gives the responses of routes without an upstream instead of the configuration.
     """
-    clusters = {name: _cluster(resolved, name, tls.clients.get(name)) for name in resolved.upstreams}
+    clusters = {name: build_cluster(one, tls.clients.get(name)) for name, one in resolved.upstreams.items()}
     rules: list[Rule[RouteEntry]] = []
     entries: list[RouteEntry] = []
     for route in resolved.routes:
@@ -172,7 +195,8 @@ def assemble(
     for entry in entries:
         _tell_fast_path(entry, router)
     before = Chain([pools[name] for name in resolved.before_routing])
-    short = [entry for entry in entries if entry.short_route is not None]
+    all_entries = [one for entry in entries for one in (entry, *entry.branches)]
+    short = [entry for entry in all_entries if entry.short_route is not None]
     return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short, challenges)
 
 
@@ -205,29 +229,60 @@ def _entry(
     name = route.name.encode()
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
-    short = _is_short(chain)
-    cluster = clusters[route.upstream] if route.upstream else None
-    short_route = _short_route(text[0], chain, cluster, resolved.timeouts) if short else None
-    reply = None if cluster is not None else Reply(_status(route), route.body)
-    if short_route is not None and handler is None and reply is not None:
-        _tell_reply(short_route, reply)
     rules = native_rules(route)
-    if short_route is not None:
-        _tell_rules(short_route, route, rules)
+    short = _is_short(chain)
+    bounds = _bounds(resolved, route)
+    shares = [clusters[upstream] for upstream, _ in route.upstreams]
+    if not route.upstream and not shares:
+        reply = Reply(_status(route), route.body)
+        short_route = _short_route(text[0], chain, None, resolved.timeouts) if short else None
+        if short_route is not None:
+            if handler is None:
+                _tell_reply(short_route, reply)
+            _tell_rules(short_route, route, rules)
+        answer = handler or (lambda request: reply)
+        return RouteEntry(name, text[0], chain, chain, None, answer, short_route, rules=rules, **bounds)
+    mirror = mirror_of(route, clusters)
+    retry = _retry(route)
+    short = short and len({bool(cluster.host) for cluster in shares}) < 2
+    split = Split([weight for _, weight in route.upstreams]) if shares else None
+
+    def made(cluster: Cluster | None, **more: Any) -> RouteEntry:
+        short_route = _short_route(text[0], chain, cluster, resolved.timeouts) if short else None
+        if short_route is not None:
+            _tell_tries(short_route, retry, mirror)
+            _tell_rules(short_route, route, rules)
+        return RouteEntry(
+            name,
+            text[0],
+            chain,
+            chain,
+            cluster,
+            short_route=short_route,
+            rules=rules,
+            retry=retry,
+            mirror=mirror,
+            **bounds,
+            **more,
+        )
+
+    if split is None:
+        return made(clusters[route.upstream])
+    branches = tuple(made(cluster, share_of=split) for cluster in shares)
+    whole = split.whole = made(None, split=split, branches=branches)
+    if whole.short_route is not None:
+        split.tell(whole.short_route, [one.short_route for one in branches])
+        _kept_for[whole.short_route] = (_kept_for[whole.short_route], split, branches)
+    return whole
+
+
+def _bounds(resolved: Resolved, route: ResolvedRoute) -> dict[str, Any]:
     timeouts, limits = resolved.timeouts, resolved.limits
-    return RouteEntry(
-        name,
-        text[0],
-        chain,
-        chain,
-        cluster,
-        None if reply is None else handler or (lambda request: reply),
-        short_route,
-        rules=rules,
-        first_byte=timeouts.first_byte if route.first_byte is None else route.first_byte,
-        total=timeouts.total if route.total is None else route.total,
-        max_body=limits.max_body_size if route.max_body is None else route.max_body,
-    )
+    return {
+        "first_byte": timeouts.first_byte if route.first_byte is None else route.first_byte,
+        "total": timeouts.total if route.total is None else route.total,
+        "max_body": limits.max_body_size if route.max_body is None else route.max_body,
+    }
 
 
 def _status(route: ResolvedRoute) -> int:
@@ -239,7 +294,14 @@ def _protection(route: ResolvedRoute) -> bytes:
     """Of a route: all that it says, but for which requests it takes, how long they may take, and how its
     responses look."""
     said = msgspec.structs.replace(
-        route, name="", match=ResolvedMatch(), first_byte=None, total=None, response_edits=()
+        route,
+        name="",
+        match=ResolvedMatch(),
+        first_byte=None,
+        total=None,
+        response_edits=(),
+        retry=None,
+        mirror=None,
     )
     return msgspec.json.encode(said)
 
@@ -253,6 +315,24 @@ def _tell_rules(short: Any, route: ResolvedRoute, rules: Any) -> None:
     if route.max_body is not None:
         short.max_body = route.max_body or -1
     _kept_for[short] = (_kept_for[short], rules)
+
+
+def _retry(route: ResolvedRoute) -> Retry | None:
+    said = route.retry
+    return (
+        Retry(said.attempts, said.on, said.statuses, said.per_try, said.budget) if said is not None else None
+    )
+
+
+def _tell_tries(route: Any, retry: Retry | None, mirror: Mirror | None) -> None:
+    """What the fast path leaves to Python."""
+    statuses = ffi.from_buffer("uint8_t[]", status_set(retry.statuses if retry is not None else ()))
+    if retry is not None:
+        route.per_try = retry.per_try
+        route.retry_status = statuses
+    if mirror is not None:
+        route.mirror = mirror.native
+    _kept_for[route] = (_kept_for[route], statuses, mirror)
 
 
 def _is_short(chain: Chain) -> bool:
@@ -307,22 +387,3 @@ def _tell_fast_path(entry: RouteEntry, router: Router[RouteEntry]) -> None:
         route.paths = router.table
         route.value = number
         _kept_for[route] = (_kept_for[route], router.table)
-
-
-def _cluster(resolved: Resolved, name: str, tls: ClientTls | None) -> Cluster:
-    upstream = resolved.upstreams[name]
-    endpoints = [
-        Endpoint(
-            EndpointAddress(endpoint.host, endpoint.port, endpoint.path),
-            upstream.max_connections,
-            upstream.max_idle,
-            upstream.idle_timeout,
-            upstream.max_age,
-            upstream=name,
-            tls=tls if endpoint.scheme == "https" else None,
-            proxy_protocol=upstream.proxy_protocol,
-            reuse=upstream.reuse,
-        )
-        for endpoint in upstream.endpoints
-    ]
-    return Cluster(name, endpoints, upstream.host)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -19,9 +21,11 @@ from .upload import Upload, failure
 
 if TYPE_CHECKING:
     from .body_stream import IncomingBody
-    from .endpoint import Cluster, Endpoint
+    from .cluster import Cluster
+    from .endpoint import Endpoint
     from .exchange import Exchange
     from .fast_path import Handover, Stream
+    from .split import Mirror
     from .upstream import Upstream
 
 __all__ = ["forward"]
@@ -31,7 +35,13 @@ _NONE = lib.BLITZ_BODY_NONE
 _LENGTH = lib.BLITZ_BODY_LENGTH
 _UPGRADE = lib.BLITZ_HEAD_UPGRADE
 
+MAX_COPY = 64 << 10  # bytes of body that a mirror gets: plugins may have collected more
+BUSY = 503  # of an endpoint that has no place for one more: more tries would be more load
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110 section 9.2.2
+
+
+class TryTimeout(UpstreamError):
+    """One try has had its time (``retry.per_try``); the exchange may have more."""
 
 
 @dataclass(slots=True)
@@ -65,32 +75,113 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
     """
     streamed = begun is not None and (begun.stream is not None or _has_passed(exchange))
     first = _MORE if streamed else _first_part(exchange)
-    tries: Tries[Endpoint] = Tries(cluster.order, repeatable=first.is_all and exchange.method in IDEMPOTENT)
-    unsent = begun.unsent if begun is not None else None
-    while True:
-        if unsent is None:
-            upstream = exchange.upstream = await _begin_try(exchange, tries)
-        else:
-            assert exchange.upstream is not None
-            upstream = exchange.upstream
-            if begun is not None and begun.stream is not None:
-                _go_on_uploading(exchange, upstream, begun.stream)
-                begun = None
-        try:
-            if unsent is None:
-                await _send_request(exchange, cluster, upstream, first)
-            elif unsent:
-                await upstream.send_rest(unsent, exchange.downstream.timer)
-            await read_response_head(exchange, upstream)
-            break
-        except UpstreamError as error:
-            if not tries.again_after(error, used=upstream.used > 0):
-                raise
-            exchange.drop_upstream()
-            unsent = None
-            if exchange.story is not None:
-                exchange.story.again(error)
-    return await relay(exchange, upstream)
+    entry = exchange.entry
+    assert entry is not None
+    retry = entry.retry
+    tries: Tries[Endpoint] = Tries(
+        partial(cluster.choose, exchange.cdata),
+        repeatable=first.is_all and exchange.method in IDEMPOTENT,
+        retry=retry,
+        budget=cluster.retry_budget() if retry is not None else None,
+    )
+    if entry.mirror is not None and (begun is None or begun.upstream is None):
+        _copy(exchange, entry.mirror, first)
+    if begun is not None and begun.upstream is not None:
+        tries.begun_with(begun.upstream.endpoint)
+    while not await _try(exchange, cluster, tries, first, begun):
+        begun = None
+    assert exchange.upstream is not None
+    cluster.judge(exchange.cdata, exchange.upstream.endpoint, trio.current_time())
+    return await relay(exchange, exchange.upstream)
+
+
+async def _try(
+    exchange: Exchange,
+    cluster: Cluster,
+    tries: Tries[Endpoint],
+    first: FirstPart,
+    begun: Handover | None,
+) -> bool:
+    """One of them. True: the head of the response that the client gets is in the exchange; False: once more.
+
+    Raises: UpstreamError; what the client's body raises.
+    """
+    try:
+        await _ask_in_time(exchange, cluster, tries, first, begun)
+    except UpstreamError as error:
+        upstream = exchange.upstream
+        if upstream is None and not isinstance(error, TryTimeout):
+            raise  # no connection could be made, anywhere
+        used = upstream is not None and upstream.used > 0
+        if exchange.endpoint is not None and not (used and error.retryable):
+            exchange.endpoint.failed()
+        if exchange.told_interim or not tries.again_after(error, trio.current_time(), used=used):
+            raise
+        _leave_try(exchange, error.message)
+        return False
+    status, now = exchange.cdata.response.status, trio.current_time()
+    if exchange.told_interim or not tries.again_after_status(status, now):
+        return True
+    assert exchange.upstream is not None
+    if lib.blitz_has_status(cluster.native.bad_status, status):
+        exchange.upstream.endpoint.failed()
+    _leave_try(exchange, f"status {status}")
+    return False
+
+
+def _leave_try(exchange: Exchange, why: str) -> None:
+    """The try has failed, and another one is made."""
+    exchange.drop_upstream()
+    exchange.awaiting_response = False
+    if exchange.story is not None:
+        exchange.story.again(why)
+
+
+async def _ask_in_time(
+    exchange: Exchange,
+    cluster: Cluster,
+    tries: Tries[Endpoint],
+    first: FirstPart,
+    begun: Handover | None,
+) -> None:
+    """One of them, until the head of the response is in the exchange.
+
+    Raises: UpstreamError; what the client's body raises.
+    """
+    seconds = tries.retry.per_try if tries.retry is not None and tries.repeatable else 0.0
+    if not seconds:
+        await _ask(exchange, cluster, tries, first, begun)
+        return
+    left = seconds
+    if begun is not None and begun.upstream is not None:
+        left -= trio.current_time() - exchange.began
+    with trio.move_on_after(max(left, 0)) as scope:
+        await _ask(exchange, cluster, tries, first, begun)
+    if scope.cancelled_caught:
+        where = exchange.endpoint.address if exchange.endpoint is not None else cluster.name
+        what = f"{where}: no answer within {seconds:g} s (retry.per_try)"
+        raise TryTimeout(what, status=504, cause="upstream_timeout")
+
+
+async def _ask(
+    exchange: Exchange,
+    cluster: Cluster,
+    tries: Tries[Endpoint],
+    first: FirstPart,
+    begun: Handover | None,
+) -> None:
+    """Send the request, or what the fast path has left of it, and read the head of the response."""
+    if begun is None or begun.upstream is None:
+        upstream = exchange.upstream = await _begin_try(exchange, tries)
+        await _send_request(exchange, cluster, upstream, first)
+    else:
+        assert exchange.upstream is not None
+        upstream = exchange.upstream
+        if begun.stream is not None:
+            _go_on_uploading(exchange, upstream, begun.stream)
+        if begun.unsent:
+            await upstream.send_rest(begun.unsent, exchange.downstream.timer)
+    await read_response_head(exchange, upstream)
 
 
 def _has_passed(exchange: Exchange) -> bool:
@@ -150,30 +241,39 @@ async def _begin_try(exchange: Exchange, tries: Tries[Endpoint]) -> Upstream:
     Raises:
         UpstreamError: of the last one that was tried.
     """
-    upstreams, owner = exchange.resources.upstreams, exchange.downstream.owner
     failure: UpstreamError | None = None
-    while (endpoint := tries.next(trio.current_time())) is not None:
-        upstream = None if tries.fresh else upstreams.take_idle(endpoint, owner)
-        exchange.endpoint = endpoint
-        exchange.tries += 1
-        if exchange.story is not None:
-            exchange.story.trying(endpoint, exchange.tries, upstream)
-        if upstream is not None:
-            return upstream
-        try:
-            preface = _proxy_header(exchange) if endpoint.proxy_protocol else b""
-            return await upstreams.connect(endpoint, exchange.runtime.timeouts.connect, owner, preface)
-        except UpstreamError as error:
-            if not error.retryable:
+    while True:
+        while (endpoint := tries.next(trio.current_time())) is not None:
+            try:
+                return await _connect(exchange, tries, endpoint)
+            except UpstreamError as error:
+                if not error.retryable:
+                    raise
+                failure = error
+                if exchange.story is not None:
+                    exchange.story.not_connected(error)
+            except ShortageError as error:
+                exchange.resources.shortages.meet(error.number)
                 raise
-            failure = error
-            if exchange.story is not None:
-                exchange.story.not_connected(error)
-        except ShortageError as error:
-            exchange.resources.shortages.meet(error.number)
-            raise
-    assert failure is not None
-    raise failure
+        if failure is None:
+            raise UpstreamError("no endpoint is left of the upstream", status=BUSY)
+        pause = tries.pause_after_connect(trio.current_time(), random.random())
+        if pause is None or failure.status_hint == BUSY:
+            raise failure
+        await trio.sleep(pause)
+
+
+async def _connect(exchange: Exchange, tries: Tries[Endpoint], endpoint: Endpoint) -> Upstream:
+    upstreams, owner = exchange.resources.upstreams, exchange.downstream.owner
+    upstream = None if tries.fresh else upstreams.take_idle(endpoint, owner)
+    exchange.endpoint = endpoint
+    exchange.tries += 1
+    if exchange.story is not None:
+        exchange.story.trying(endpoint, exchange.tries, upstream)
+    if upstream is not None:
+        return upstream
+    preface = _proxy_header(exchange) if endpoint.proxy_protocol else b""
+    return await upstreams.connect(endpoint, exchange.runtime.timeouts.connect, owner, preface)
 
 
 def _proxy_header(exchange: Exchange) -> bytes:
@@ -183,6 +283,30 @@ def _proxy_header(exchange: Exchange) -> bytes:
     # A program's own stream has no address of ours: none, of the client's family.
     there = here or ("::" if ":" in peer.address else "0.0.0.0", 0)
     return write_header((peer.address, peer.port), there)
+
+
+def _copy(exchange: Exchange, mirror: Mirror, first: FirstPart) -> None:
+    """Send a copy of the request to the mirror, if it is this one's turn and there is room.
+
+    What it sets in the options is set anew for the request itself.
+    """
+    resources = exchange.resources
+    small = first.is_all and first.size <= MAX_COPY
+    if not mirror.take() or not resources.mirrors.has_room(whole=small):
+        return
+    request, forwarding, cluster = exchange.request, exchange.downstream.forwarding, mirror.cluster
+    endpoint = cluster.choose(exchange.cdata, trio.current_time(), ())
+    assert endpoint is not None
+    options = forwarding.options
+    told = cluster.host and request.host.len
+    asked = span_bytes(request, request.host).decode("latin-1") if told else ""
+    forwarding.tell(exchange.peer, request.minor and 1, exchange.runtime.resolved.http.forwarded, asked)
+    forwarding.write_host(request, cluster, endpoint)
+    options.body, options.content_length, options.first_is_last = first.kind, first.content_length, True
+    options.upgrade, options.close, options.strip_expect = False, not endpoint.reuse, True
+    size = resources.write_head(request, options, first.ptr, first.size)
+    written = bytes(resources.scratch.view[:size])
+    resources.mirrors.send(cluster, endpoint, exchange.method, written)
 
 
 async def _send_request(exchange: Exchange, cluster: Cluster, upstream: Upstream, first: FirstPart) -> None:

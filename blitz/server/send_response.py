@@ -54,6 +54,7 @@ async def read_response_head(exchange: Exchange, upstream: Upstream) -> None:
             raise UpstreamError(f"more than {most} interim answers")
         # RFC 9110 section 15.2: 1xx are forwarded, but not a 100 that we asked for.
         if response.status != 100:
+            exchange.told_interim = True
             await exchange.downstream.send_interim(response)
     exchange.awaiting_response = False
     if exchange.story is not None:

@@ -117,8 +117,8 @@ class Story:
     def not_connected(self, error: BlitzError) -> None:
         _log.debug("%s: try failed: %s", self._id, one_line(error.message[:MAX_ERROR]))
 
-    def again(self, error: BlitzError) -> None:
-        _log.debug("%s: tried again on a new connection: %s", self._id, one_line(error.message[:MAX_ERROR]))
+    def again(self, why: str) -> None:
+        _log.debug("%s: tried again on a new connection: %s", self._id, one_line(why[:MAX_ERROR]))
 
     def sent_head(self, size: int, body: int, *, whole: bool) -> None:
         self._detail(

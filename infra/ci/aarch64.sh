@@ -107,7 +107,7 @@ build_app() {
     # No C of the target's libc is needed: the cross compiler brings its own.
     "$CC" -std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Wno-unused-function \
         -Wno-missing-field-initializers -Inative -I"$include/python$ARM_PYTHON" -idirafter "$include" \
-        -o "$APP/blitz/_native.abi3.so" "$APP/native.c" native/*.c -ldl -lpthread
+        -o "$APP/blitz/_native.abi3.so" "$APP/native.c" native/*.c -ldl -lm -lpthread
 }
 
 wants "$CC" gcc-aarch64-linux-gnu

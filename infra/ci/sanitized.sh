@@ -23,7 +23,7 @@ include=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 "$CC" -std=gnu11 -g -O1 -fno-omit-frame-pointer -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror \
     -Wno-unused-function -Wno-missing-field-initializers -fsanitize=address,undefined \
     -fno-sanitize-recover=all -Inative -I"$include" -o blitz/_native.abi3.so native.c native/*.c \
-    -ldl -lpthread
+    -ldl -lm -lpthread
 
 suites=()
 for suite in tests/native tests/wasm tests/hostile tests/plugins; do

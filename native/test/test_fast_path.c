@@ -276,15 +276,20 @@ static void endpoints_take_turns_but_those_that_fail(void)
 {
     blitz_endpoint *ends[3] = {blitz_endpoint_new(1, 60, 0), blitz_endpoint_new(1, 60, 0), blitz_endpoint_new(1, 60, 0)};
     blitz_cluster cluster = {.n = 3, .endpoints = ends};
-    for (uint32_t i = 0; i < 5; i++, cluster.next++)
-        MUST(blitz_cluster_turn(&cluster, 1) == i % 3, "in turn");
-    cluster.next = 1;
-    ends[1]->fails_until = 3;
-    MUST(blitz_cluster_turn(&cluster, 1) == 2 && blitz_cluster_turn(&cluster, 3) == 1, "passed over for a while");
-    ends[0]->fails_until = ends[2]->fails_until = 9;
-    MUST(blitz_cluster_turn(&cluster, 2) == 1, "all fail");
-    cluster.next = UINT32_MAX;
-    MUST(blitz_cluster_turn(&cluster, 10) < 3, "a number that has gone round");
+    for (uint32_t i = 0; i < 5; i++) {
+        MUST(blitz_cluster_choose(&cluster, NULL, 1, NULL) == (int32_t)(i % 3), "in turn");
+        MUST(blitz_cluster_choose(&cluster, NULL, 1, NULL) == (int32_t)(i % 3), "choosing changes nothing");
+        blitz_cluster_take(&cluster, i % 3, 1);
+    }
+    ends[2]->fails_until = 3;
+    MUST(blitz_cluster_choose(&cluster, NULL, 1, NULL) == 0 && blitz_cluster_choose(&cluster, NULL, 3, NULL) == 2,
+         "passed over for a while");
+    ends[0]->fails_until = ends[1]->fails_until = 9;
+    MUST(blitz_cluster_choose(&cluster, NULL, 2, NULL) == 2, "all fail");
+    ends[2]->state = BLITZ_ENDPOINT_DOWN;
+    MUST(blitz_cluster_choose(&cluster, NULL, 2, NULL) == 0, "one that is down comes last");
+    static const uint8_t tried[] = {1, 1, 0}, all[] = {1, 1, 1};
+    MUST(blitz_cluster_choose(&cluster, NULL, 2, tried) == 2 && blitz_cluster_choose(&cluster, NULL, 2, all) == -1, "tried");
     for (int i = 0; i < 3; i++)
         blitz_endpoint_free(ends[i]);
 }

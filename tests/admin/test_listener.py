@@ -97,6 +97,10 @@ async def test_status_says_what_the_gateway_does() -> None:
             "failures": 0,
             "failing": 0,
             "unasked": 0,
+            "active": 0,
+            "down": 0,
+            "ejections": 0,
+            "leaving": 0,
         }
 
 

@@ -10,6 +10,7 @@ import pytest
 from blitz.config import Config, Listener, read_config
 from blitz.config.route_keys import Wanted
 from blitz.config.source import Document
+from blitz.config.upstream_keys import WeightedEndpoint
 
 DIGEST = hashlib.sha256(Path(__file__).read_bytes()).hexdigest().upper()
 
@@ -100,6 +101,25 @@ CASES = {
     "plugin_defaults.grant": ('["clock"]', ["clock"], '["clocks"]', 'did you mean "clock"?'),
     "plugin_defaults.rollback": ("true", True, "1", "expected true or false"),
     "upstreams.api.endpoints": ('["http://a:1"]', ["http://a:1"], "[]", "the list is empty"),
+    "upstreams.api.endpoints.0.url": ('"http://a:1"', "http://a:1", '"a"', "has no scheme"),
+    "upstreams.api.endpoints.0.weight": ("3", 3, "0", "the least is 1"),
+    "upstreams.api.lb": ('"least_conn"', "least_conn", '"leastconn"', 'did you mean "least_conn"?'),
+    "upstreams.api.hash.on": ('"header:x-user"', "header:x-user", '"moon"', "is nothing to hash"),
+    "upstreams.api.sticky.cookie": ('"srv"', "srv", '"a b"', "is not the name of a cookie"),
+    "upstreams.api.sticky.secret": ('"0123456789abcdef"', "0123456789abcdef", '"short"', "shorter than 16"),
+    "upstreams.api.health.uri": ('"/up?x=1"', "/up?x=1", '"up"', "is no path"),
+    "upstreams.api.health.interval": ('"10s"', 10.0, '"1ms"', "is too small"),
+    "upstreams.api.health.timeout": ('"2s"', 2.0, "0", "expected more than 0s"),
+    "upstreams.api.health.status": ('"200-399"', "200-399", '"6xx"', "is no status"),
+    "upstreams.api.health.rise": ("1", 1, "0", "the least is 1"),
+    "upstreams.api.health.fall": ("1", 1, "0", "the least is 1"),
+    "upstreams.api.outlier.max_fails": ("3", 3, "0", "the least is 1"),
+    "upstreams.api.outlier.fail_duration": ('"30s"', 30.0, "0", "expected more than 0s"),
+    "upstreams.api.outlier.status": ('["5xx", "429"]', ["5xx", "429"], '["bad"]', "is no status"),
+    "upstreams.api.outlier.max_ejected": ('"50%"', "50%", '"half"', "is no percentage"),
+    "upstreams.api.outlier.slow_start": SECONDS,
+    "upstreams.api.resolve_interval": SECONDS,
+    "upstreams.api.max_pending": COUNT,
     "upstreams.api.max_connections": ("1", 1, "0", "the least is 1"),
     "upstreams.api.max_idle": COUNT,
     "upstreams.api.idle_timeout": SECONDS,
@@ -136,6 +156,19 @@ CASES = {
     "plugins.0.env": ('["A"]', ["A"], '["A-B"]', "not the name of an environment variable"),
     "plugins.0.sha256": (f'"{DIGEST}"', DIGEST, '"abc"', "64 hex digits"),
     "routes.0.upstream": ('"http://h"', "http://h", '"nobody"', 'no upstream is named "nobody"'),
+    "routes.0.upstreams.0.name": ('"http://h"', "http://h", '"nobody"', 'no upstream is named "nobody"'),
+    "routes.0.upstreams.0.weight": ("5", 5.0, "-1", "is too small"),
+    "routes.0.retry.attempts": ("2", 2, "0", "the least is 1"),
+    "routes.0.retry.on": (
+        '["connect", "5xx"]',
+        ["connect", "5xx"],
+        '["always"]',
+        "is nothing to try again on",
+    ),
+    "routes.0.retry.per_try": SECONDS,
+    "routes.0.retry.budget": ('"0%"', "0%", '"200%"', "is no percentage"),
+    "routes.0.mirror.upstream": ('"http://h"', "http://h", '"nobody"', 'no upstream is named "nobody"'),
+    "routes.0.mirror.percent": ("10", 10.0, "0", "expected more than 0"),
     "routes.0.name": ('"main"', "main", "7", "expected a string"),
     "routes.0.host": ('"*.example.org"', "*.example.org", '"a:80"', "leave the port out"),
     "routes.0.path_prefix": ('"/a"', "/a", '"a"', 'does not begin with "/"'),
@@ -215,7 +248,11 @@ AROUND = {
     "routes": {"upstream": "http://h"},
     "listen": {"address": ":1"},
     "certs": {"cert": "a.pem"},
+    "endpoints": {"url": "http://a:1"},
+    "upstreams": {"name": "http://h"},
 }
+# What else a table needs that the key is in.
+BESIDE = {"sticky": {"cookie": "srv"}, "mirror": {"upstream": "http://h"}}
 
 
 def document(key, toml_value):
@@ -228,10 +265,15 @@ def document(key, toml_value):
             holder[0:1] = [dict(AROUND[parents[index - 1]])]
             holder = holder[0]
         else:
-            holder = holder.setdefault(part, [] if part in AROUND else {})
+            of_list = parents[index + 1 : index + 2] == ["0"]
+            holder = holder.setdefault(part, [] if of_list else dict(BESIDE.get(part, {})))
     if key.startswith("tls.acme."):
         data["listen"] = [":80", {"address": ":443", "tls": True}]
         holder |= {"domains": ["b.example"], "storage": "acme", "agree_terms": True}
+    if ".hash." in key:
+        data["upstreams"]["api"]["lb"] = "hash"
+    if "routes.0.upstreams" in key:
+        del data["routes"][0]["upstream"]
     holder[last] = tomllib.loads(f"v = {toml_value}")["v"]
     if key == "routes.0.redirect.status":
         holder["path"] = "/new"
@@ -284,6 +326,9 @@ def leaves(described, prefix=""):
         elif path in ("routes.0.headers", "routes.0.query"):  # a value is text, or a table
             yield path, field
             yield from leaves(msgspec.inspect.type_info(Wanted), f"{path}.a.")
+        elif path == "upstreams.api.endpoints":
+            yield path, field
+            yield from leaves(msgspec.inspect.type_info(WeightedEndpoint), f"{path}.0.")
         elif isinstance(inner, msgspec.inspect.ListType) and isinstance(
             inner.item_type, msgspec.inspect.StructType
         ):
@@ -298,6 +343,10 @@ def leaves(described, prefix=""):
             yield path, field
 
 
+REQUIRED = (
+    *("listen.0.address", "tls.certs.0.cert", "upstreams.api.endpoints", "upstreams.api.endpoints.0.url"),
+    *("upstreams.api.sticky.cookie", "routes.0.upstreams.0.name", "routes.0.mirror.upstream"),
+)
 ALL_KEYS = dict(leaves(msgspec.inspect.type_info(Config)))
 
 
@@ -310,4 +359,4 @@ def test_every_key_is_described_and_has_a_default(key):
     field = ALL_KEYS[key]
     assert isinstance(field.type, msgspec.inspect.Metadata)
     assert len(field.type.extra_json_schema["description"]) > 5
-    assert field.required == (key in ("upstreams.api.endpoints", "listen.0.address", "tls.certs.0.cert"))
+    assert field.required == (key in REQUIRED)

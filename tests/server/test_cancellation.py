@@ -405,6 +405,7 @@ def left_behind(test: Stand) -> dict[str, object]:
             "waiters": sum(len(pool.waiters) for pool in test.context.runtime.pools),
             "exchanges": test.context.runtime.users,
             "upstream connections": sum(endpoint.live - endpoint.idle for endpoint in endpoints),
+            "exchanges that endpoints count": sum(int(endpoint.native.active) for endpoint in endpoints),
             **test.ledger.missing,
         }.items()
         if count

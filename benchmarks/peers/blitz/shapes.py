@@ -39,7 +39,7 @@ config = {{ requests_per_minute = 1000000, burst = 1000000 }}
 """
 
 
-def _toml(top: str, tables: str, listen: str, endpoints: list[str]) -> str:
+def _toml(top: str, tables: str, listen: str, endpoints: list[str], upstream: str) -> str:
     return f"""listen = [{listen}]
 {top}
 [limits]
@@ -47,6 +47,7 @@ max_connections = 12000
 
 [upstreams.origin]
 endpoints = {json.dumps(endpoints)}
+{upstream}
 
 [[routes]]
 upstream = "origin"
@@ -61,8 +62,9 @@ def _plain(
     *,
     listen: str = '"127.0.0.1:@port@"',
     endpoints: Sequence[str] = (_ORIGIN,),
+    upstream: str = "",
 ) -> Setup:
-    return Setup(_RUN, {"blitz.toml": _toml(top, tables, listen, list(endpoints))})
+    return Setup(_RUN, {"blitz.toml": _toml(top, tables, listen, list(endpoints), upstream)})
 
 
 def _plugin(guest: str, more: str = "") -> Setup:
@@ -75,6 +77,10 @@ SHAPES = {
     "request-id": _plain(tables='[http]\nrequest_id_header = "x-request-id"'),
     "total": _plain(tables='[timeouts]\ntotal = "60s"'),
     "endpoints": _plain(endpoints=(_ORIGIN, _SECOND)),
+    "least-conn": _plain(
+        endpoints=[_ORIGIN.replace("127.0.0.1", f"127.0.0.{number}") for number in range(1, 5)],
+        upstream='lb = "least_conn"',
+    ),
     "trusted": _plain('trusted_proxies = ["127.0.0.1"]'),
     "response-header": _plugin("response_header", 'response_body = "none"'),
     "body": _plugin("body"),

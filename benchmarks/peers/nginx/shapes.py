@@ -46,6 +46,12 @@ def _endpoints() -> Setup:
     return Setup(RUN, {"nginx.conf": conf(PROXY).replace(one, f"{one} server 127.0.0.2:@origin@;")})
 
 
+def _least_conn() -> Setup:
+    one = "server 127.0.0.1:@origin@;"
+    servers = " ".join(one.replace("127.0.0.1", f"127.0.0.{number}") for number in range(1, 5))
+    return Setup(RUN, {"nginx.conf": conf(PROXY).replace(one, f"least_conn; {servers}")})
+
+
 def _tls() -> Setup:
     text = conf(PROXY, _TLS)
     return Setup(RUN, {"nginx.conf": text.replace("backlog=4096;", "backlog=4096 ssl;")}, lay_certificate)
@@ -57,6 +63,7 @@ SHAPES = {
     "request-id": _plain("proxy_set_header X-Request-Id $request_id;"),
     "total": _plain(),
     "endpoints": _endpoints(),
+    "least-conn": _least_conn(),
     "trusted": _plain(
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
         "set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For; real_ip_recursive on;",

@@ -5,7 +5,7 @@
  * that the ticker advances. An engine belongs to the process that made it: after fork its ticker is
  * not there and its locks are in an unknown state, so each worker makes its own.
  */
-#include "guest.h"
+#include "store_call.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +115,7 @@ blitz_engine *blitz_engine_new(const char *library, const blitz_engine_options *
         return NULL;
     }
     engine->enter_type = nothing_to_nothing();
+    blitz_own_stack_open(&engine->own_stack, BLITZ_FIBER_STACK, blitz_store_run);
     int failed = blitz_ticker_start(&engine->ticker, engine->wasm, options->tick_us);
     if (failed != 0) {
         snprintf(error, error_cap, "cannot start the tick thread: %s", strerror(failed));
@@ -131,6 +132,7 @@ void blitz_engine_free(blitz_engine *engine)
     blitz_ticker_stop(&engine->ticker);
     blitz_wt.wasm_functype_delete(engine->enter_type);
     blitz_wt.wasm_engine_delete(engine->wasm);
+    blitz_own_stack_close(&engine->own_stack);
     free(engine);
 }
 

@@ -1,9 +1,9 @@
 /* guest.c: instances and the calls into them, whatever interface they speak (abi.h). How a call runs: see guest.h.
  *
- * A start is two fibers, one that instantiates and one for the hook init; every other hook is one.
+ * A start is two calls, one that instantiates and one of the hook init; every other hook is one.
  *
- * A fiber whose time slice is over makes the poll return false; the instance is then pending and holds
- * the future. The addresses given to the future (instance->trap, ->error, ->enter) live in the instance.
+ * A call whose time slice is over makes the poll return false; the instance is then pending. The addresses
+ * given to a future (instance->trap, ->error, ->enter) live in the instance.
  */
 #include "abi.h"
 #include "edits.h"
@@ -15,15 +15,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* The deadline of a slice: the running tick is already partly over, so two give one full period. */
-enum { FIRST_SLICE_TICKS = 2, NEXT_SLICE_TICKS = 1 };
+/* The deadline of the first slice: the running tick is already partly over, so two give one full period. */
+enum { FIRST_SLICE_TICKS = 2 };
 /* Log and edit buffers above this are given back between calls. */
 enum { KEEP_LOG = 4096 };
 /* Of a fiber's stack: more than wasmtime has above our first frame there, and what most guests need. Of how
  * many instances that end, one has its stack looked at. */
 enum { STACK_ABOVE = 64 * 1024, STACK_KEPT = 64 * 1024, STACK_LOOK = 16 };
 
-/* ---------------------------------------------------------------- what runs on the fiber */
+/* ---------------------------------------------------------------- the entry of a fiber */
 
 static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *slots, size_t n)
 {
@@ -42,17 +42,6 @@ static void limit(blitz_instance *instance)
                                     4, 1);
 }
 
-static wasmtime_error_t *slice_is_over(wasmtime_context_t *context, void *env, uint64_t *ticks, uint8_t *what)
-{
-    (void)context;
-    const blitz_instance *instance = env;
-    if (instance->ending)
-        return blitz_wt.wasmtime_error_new("");
-    *ticks = NEXT_SLICE_TICKS;
-    *what = WASMTIME_UPDATE_DEADLINE_YIELD;
-    return NULL;
-}
-
 blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t error_cap)
 {
     blitz_engine *engine = plugin->engine;
@@ -68,7 +57,7 @@ blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t err
     instance->store = blitz_wt.wasmtime_store_new(engine->wasm, instance, NULL);
     instance->context = blitz_wt.wasmtime_store_context(instance->store);
     limit(instance);
-    blitz_wt.wasmtime_store_epoch_deadline_callback(instance->store, slice_is_over, instance, NULL);
+    blitz_wt.wasmtime_store_epoch_deadline_callback(instance->store, blitz_store_slice_is_over, instance, NULL);
     blitz_wt.wasmtime_func_new_unchecked(instance->context, engine->enter_type, enter, instance, NULL,
                                          &instance->enter);
     instance->next = engine->instances;
@@ -100,7 +89,8 @@ static bool is_deep(uintptr_t stack, uintptr_t page)
 }
 
 /* The engine's pool takes stacks back as they are: without this, each one that a guest has recursed through
- * would stay as large as it ever was. No fiber runs on it now; what is near its top stays warm. Looking costs
+ * would stay as large as it ever was. No fiber runs on it now; what is near its top stays warm. The engine's own
+ * stack is one, is used again at once, and stays. Looking costs
  * as much as a short call, so plugins that never go deep are looked at now and then only. */
 static void shrink_stack(const blitz_instance *instance)
 {
@@ -245,7 +235,7 @@ static int poll(blitz_instance *instance)
     return BLITZ_PENDING;
 }
 
-/* Make the fiber of the hook and give it its first slice. */
+/* Begin the call of the hook and give it its first slice. */
 static int first_slice(blitz_instance *instance)
 {
     instance->waits = BLITZ_WAITS_NOTHING;

@@ -3,15 +3,17 @@
  * Who owns what: an engine outlives its modules, a module its plugins, a plugin its instances; each
  * keeps a borrowed pointer upwards. An instance owns one wasmtime store with one guest in it.
  *
- * How a call runs: every call is one fiber whose entry is a function of ours (enter() in guest.c),
- * made once per store. Inside it C writes the arguments, calls the hook, and frees, by nested
- * synchronous calls into the guest. All of that is under the same epoch clock: a nested call whose
- * time slice ends suspends the whole fiber, C frames included, and a later poll goes on where it was.
- * When the fiber is dropped instead, the nested call returns an error; our frames then return at once.
+ * How a call runs: on a stack that can be left, from a function of ours on: there C writes the arguments,
+ * calls the hook, and frees, by nested synchronous calls into the guest. All of that is under the same epoch
+ * clock: a nested call whose time slice ends leaves the stack, C frames included, and a later poll goes on
+ * where it was. When the call is dropped instead, the nested call returns an error; our frames then return at
+ * once. The stack is the engine's own (own_stack.h) if nobody is on it, else a fiber of wasmtime, whose
+ * entry is a host function made once per store (enter() in guest.c). Only store_call.c knows which.
  */
 #ifndef BLITZ_GUEST_H
 #define BLITZ_GUEST_H
 #include "blitz_native.h"
+#include "own_stack.h"
 #include "ticker.h"
 #include "turn.h"
 #include "wasmtime_api.h"
@@ -22,6 +24,7 @@ struct blitz_engine {
     blitz_engine_options options;
     blitz_ticker ticker;
     blitz_turn turn;
+    blitz_own_stack own_stack;           /* where a call runs if nobody is there */
     blitz_instance *instances;           /* list of the living, for statistics */
     uint64_t calls, pended, made, live;
 };
@@ -105,7 +108,8 @@ struct blitz_instance {
     blitz_plugin *plugin;
     wasmtime_store_t *store;
     wasmtime_context_t *context;
-    wasmtime_call_future_t *future;      /* of the call in progress */
+    wasmtime_call_future_t *future;      /* of the call in progress, on a fiber */
+    bool on_own_stack;                   /* the call in progress is there */
     wasmtime_func_t enter;
     wasmtime_func_t parts[BLITZ_X_COUNT];
     wasmtime_memory_t memory;
@@ -131,7 +135,7 @@ struct blitz_instance {
     uint32_t log_len, log_cap, log_used, log_lines; /* log_used, log_lines: of this call */
     blitz_stdio *stdio;
     uint64_t memory_size;                /* as last seen */
-    uintptr_t stack;                     /* near the top of the fibers' stack; 0 before the first call */
+    uintptr_t stack;                     /* near the top of the fibers' stack; 0 before the first on one */
     blitz_instance *previous, *next;
 };
 

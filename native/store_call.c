@@ -1,12 +1,15 @@
 /* store_call.c: see store_call.h. */
 #include "store_call.h"
+#include "abi.h"
 #include "fault.h"
 #include <string.h>
 
 /* A hook, and the guest's allocator on behalf of a host function that the hook called. */
 enum { MOST_NESTED = 2 };
 /* The start section or the hook, what it nests, and one allowance for our own frames. */
-static_assert(BLITZ_FIBER_STACK >= (MOST_NESTED + 2) * BLITZ_WASM_STACK, "a fiber holds what its calls nest");
+static_assert(BLITZ_FIBER_STACK >= (MOST_NESTED + 2) * BLITZ_WASM_STACK, "a stack holds what its calls nest");
+/* The deadline of a slice after the first. */
+enum { NEXT_SLICE_TICKS = 1 };
 
 /* Handles of zeros are of no store: wasmtime counts them from 1. */
 static bool is_ours(const blitz_instance *instance, uint64_t store_id)
@@ -122,44 +125,106 @@ bool blitz_store_grow_externrefs(blitz_instance *instance, uint64_t by)
 
 /* ---------------------------------------------------------------- the call in progress */
 
+static bool is_in_progress(const blitz_instance *instance)
+{
+    return instance->future != NULL || instance->on_own_stack;
+}
+
+void blitz_store_run(blitz_instance *instance)
+{
+    const blitz_plugin *plugin = instance->plugin;
+    if (instance->hook == BLITZ_HOOK_INSTANTIATE)
+        instance->error = blitz_wt.wasmtime_instance_pre_instantiate(plugin->pre, instance->context,
+                                                                     &instance->instance, &instance->trap);
+    else
+        instance->trap = plugin->abi->hooks[instance->hook].enter(instance);
+}
+
+static wasmtime_call_future_t *make_future(blitz_instance *instance)
+{
+    if (instance->hook == BLITZ_HOOK_INSTANTIATE)
+        return blitz_wt.wasmtime_instance_pre_instantiate_async(instance->plugin->pre, instance->context,
+                                                                &instance->instance, &instance->trap,
+                                                                &instance->error);
+    return blitz_wt.wasmtime_func_call_async(instance->context, &instance->enter, NULL, 0, NULL, 0, &instance->trap,
+                                             &instance->error);
+}
+
 bool blitz_store_begin(blitz_instance *instance)
 {
     bool instantiate = instance->hook == BLITZ_HOOK_INSTANTIATE;
-    if (instance->future != NULL || instance->running || instance->broken ||
+    if (is_in_progress(instance) || instance->running || instance->broken ||
         instantiate == is_ours(instance, instance->instance.store_id))
         return false;
-    if (instantiate)
-        instance->future = blitz_wt.wasmtime_instance_pre_instantiate_async(
-            instance->plugin->pre, instance->context, &instance->instance, &instance->trap, &instance->error);
-    else
-        instance->future = blitz_wt.wasmtime_func_call_async(instance->context, &instance->enter, NULL, 0, NULL, 0,
-                                                             &instance->trap, &instance->error);
+    instance->on_own_stack = blitz_own_stack_take(&instance->plugin->engine->own_stack, instance);
+    if (!instance->on_own_stack)
+        instance->future = make_future(instance);
     return true;
+}
+
+wasmtime_error_t *blitz_store_slice_is_over(wasmtime_context_t *context, void *env, uint64_t *ticks, uint8_t *what)
+{
+    (void)context;
+    blitz_instance *instance = env;
+    if (instance->on_own_stack && !instance->ending)
+        blitz_own_stack_park(&instance->plugin->engine->own_stack);
+    if (instance->ending)
+        return blitz_wt.wasmtime_error_new("");
+    *ticks = NEXT_SLICE_TICKS;
+    *what = instance->on_own_stack ? WASMTIME_UPDATE_DEADLINE_CONTINUE : WASMTIME_UPDATE_DEADLINE_YIELD;
+    return NULL;
+}
+
+static bool go_on(blitz_instance *instance)
+{
+    if (instance->on_own_stack)
+        return blitz_own_stack_run(&instance->plugin->engine->own_stack);
+    return blitz_wt.wasmtime_call_future_poll(instance->future);
+}
+
+static bool is_elsewhere(const blitz_instance *instance)
+{
+    return instance->on_own_stack && !blitz_own_stack_is_here(&instance->plugin->engine->own_stack);
 }
 
 bool blitz_store_poll(blitz_instance *instance)
 {
-    if (instance->future == NULL || instance->running)
+    if (!is_in_progress(instance) || instance->running)
         return true;
+    if (is_elsewhere(instance))
+        return false;
     instance->running = true;
-    bool ready = blitz_wt.wasmtime_call_future_poll(instance->future);
+    bool ready = go_on(instance);
     instance->running = false;
     if (ready) {
-        blitz_wt.wasmtime_call_future_delete(instance->future);
+        if (instance->future != NULL)
+            blitz_wt.wasmtime_call_future_delete(instance->future);
         instance->future = NULL;
+        instance->on_own_stack = false;
         instance->broken = instance->trap != NULL || instance->error != NULL;
     }
     return ready;
 }
 
+/* Once the guest is told that it ends, each loop and function that it enters ends it; our frames enter none, since
+ * running says that no call is in progress. So the first time is the only one. */
+static void unwind_own_stack(blitz_instance *instance)
+{
+    instance->ending = true;
+    while (!blitz_own_stack_run(&instance->plugin->engine->own_stack))
+        continue;
+    instance->on_own_stack = false;
+}
+
 bool blitz_store_drop(blitz_instance *instance)
 {
-    if (instance->running)
+    if (instance->running || is_elsewhere(instance))
         return false;
-    if (instance->future != NULL) {
-        instance->broken = true;
+    instance->broken |= is_in_progress(instance);
+    if (instance->on_own_stack)
+        unwind_own_stack(instance);
+    if (instance->future != NULL)
         blitz_wt.wasmtime_call_future_delete(instance->future);
-    }
     instance->future = NULL;
     blitz_fault_drop(&instance->trap, &instance->error);
     blitz_fault_drop(&instance->guest_trap, &instance->guest_error);
@@ -168,7 +233,7 @@ bool blitz_store_drop(blitz_instance *instance)
 
 void blitz_store_delete(blitz_instance *instance)
 {
-    if (instance->future == NULL && !instance->running)
+    if (!is_in_progress(instance) && !instance->running)
         blitz_wt.wasmtime_store_delete(instance->store);
     instance->store = NULL;
 }

@@ -574,7 +574,8 @@ int blitz_kv_set(blitz_kv *kv, const uint8_t *key, size_t len, const uint8_t *va
 int blitz_kv_get(blitz_kv *kv, const uint8_t *key, size_t len, uint64_t now_us, uint8_t *value);
 
 /* ---------------------------------------------------------------- instances and calls
- * A call runs on a fiber. Functions that start or go on with one return:
+ * A call runs on a stack that it can be left on: the engine's own, or a fiber of wasmtime while somebody is parked there.
+ * One that is pending goes on and ends in the thread that began it. Functions that start or go on with one return:
  *   >= 0   done; the verdict in the low 2 bits (BLITZ_V_*), flags above
  *   BLITZ_PENDING  the guest's time slice is over, or guests have had their share of this pass of the event
  *                  loop and this one has not begun (due): let others run, then blitz_call_resume
@@ -589,7 +590,7 @@ enum { BLITZ_PENDING = -100, BLITZ_FAULT = -101 };
 blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t error_cap);
 uint32_t blitz_instance_id(const blitz_instance *instance);      /* of its plugin's; not 0 */
 uint64_t blitz_instance_calls(const blitz_instance *instance);   /* message hooks that came to an end */
-/* Ends a pending call by unwinding its fiber. */
+/* Ends a pending call by unwinding it. */
 void blitz_instance_free(blitz_instance *instance);
 int blitz_call_start(blitz_instance *instance);      /* instantiate, _initialize / __wbindgen_start, init */
 int blitz_call_request(blitz_instance *instance, blitz_exchange *exchange);

@@ -126,7 +126,7 @@ uint64_t blitz_instance_calls(const blitz_instance *instance) { return instance-
 uint64_t blitz_instance_memory_size(const blitz_instance *instance)
 {
     if (!instance->has_exports || instance->running || instance->state == BLITZ_STATE_PENDING)
-        return instance->memory_size;             /* a store with a fiber in it is not ours to look into */
+        return instance->memory_size;             /* a store with a call in it is not ours to look into */
     return blitz_store_memory_size(instance);
 }
 
@@ -338,7 +338,7 @@ static void set_cancelled(blitz_instance *instance)
         blitz_fault_set(instance, BLITZ_FAULT_CANCELLED, 0, "the call was cancelled before the guest returned");
 }
 
-/* Unwinding a hook's fiber ends the nested call that it is in, which tells the frames (blitz_store_trap). A start
+/* Unwinding a hook's call ends the nested call that it is in, which tells the frames (blitz_store_trap). A start
  * section is nobody's nested call: the engine tells them only if the guest ends by itself. */
 void blitz_call_time_out(blitz_instance *instance)
 {

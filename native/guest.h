@@ -113,6 +113,7 @@ struct blitz_instance {
     wasmtime_func_t enter;
     wasmtime_func_t parts[BLITZ_X_COUNT];
     wasmtime_memory_t memory;
+    uint8_t *memory_base;                /* of memory; NULL until it is known */
     wasmtime_table_t externrefs;
     wasmtime_instance_t instance;        /* of store 0 until instantiation came to a good end */
     bool has_exports;                    /* parts, memory, externrefs are known */

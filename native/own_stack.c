@@ -6,10 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Who is on such a stack in this thread. Its address is the thread's name. */
+/* Who is on such a stack in this thread. */
 static _Thread_local blitz_own_stack *occupied;
-/* The stack that is entered for the first time: its entry has no argument. */
-static _Thread_local blitz_own_stack *entered;
 
 /* ---------------------------------------------------------------- what the address sanitizer is told */
 
@@ -55,7 +53,7 @@ void blitz_own_stack_park(blitz_own_stack *stack)
 /* The first frame on the stack, for as long as there is one: a call after the other. */
 static void serve(void)
 {
-    blitz_own_stack *stack = entered;
+    blitz_own_stack *stack = occupied;
     back_in_guest(stack);
     for (;;) {
         stack->run(stack->instance);
@@ -70,22 +68,24 @@ bool blitz_own_stack_take(blitz_own_stack *stack, blitz_instance *instance)
         return false;
     occupied = stack;
     stack->instance = instance;
-    stack->thread = &occupied;
+    stack->occupied = &occupied;
     return true;
 }
 
-bool blitz_own_stack_is_here(const blitz_own_stack *stack) { return stack->thread == &occupied; }
+bool blitz_own_stack_is_elsewhere(const blitz_own_stack *stack)
+{
+    return stack->parked && stack->occupied != &occupied;
+}
 
 bool blitz_own_stack_run(blitz_own_stack *stack)
 {
-    entered = stack;
     leave_for_guest(stack);
     blitz_stack_switch(&stack->host, stack->guest);
     back_in_host(stack);
-    if (stack->instance != NULL)
-        return false;
-    occupied = NULL;
-    return true;
+    stack->parked = stack->instance != NULL;
+    if (!stack->parked)
+        *stack->occupied = NULL;
+    return !stack->parked;
 }
 
 /* ---------------------------------------------------------------- its memory */

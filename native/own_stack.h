@@ -18,18 +18,20 @@
 #include <stdint.h>
 
 typedef struct blitz_instance blitz_instance;
-typedef struct {
+typedef struct blitz_own_stack blitz_own_stack;
+struct blitz_own_stack {
     uint8_t *memory;              /* what is mapped: a page that nobody may touch, the stack, such a page again */
     size_t size;
     uint8_t *low, *high;          /* the stack between them; NULL: there is none, every call runs on a fiber */
     void *guest, *host;           /* where each side was left */
     void (*run)(blitz_instance *instance);
     blitz_instance *instance;     /* whose call is on it; NULL: free */
-    const void *thread;           /* the thread that it is on it in */
+    bool parked;                  /* it has left it in the middle */
+    blitz_own_stack **occupied;   /* of the thread that it is on it in: who is on such a stack there */
     const void *host_low;         /* of the host's stack, for the address sanitizer */
     size_t host_size;
     void *guest_fake, *host_fake;
-} blitz_own_stack;
+};
 
 /* Map a stack of that size. run: what a call does, from its beginning to its end. Where this machine or its memory has
  * no room for one, there is none. Zeroed memory is a stack that is not there. */
@@ -40,8 +42,8 @@ void blitz_own_stack_close(blitz_own_stack *stack);
 bool blitz_own_stack_take(blitz_own_stack *stack, blitz_instance *instance);
 /* In the thread that took it. -> whether run has come to its end; the stack is free then. */
 bool blitz_own_stack_run(blitz_own_stack *stack);
-/* Is this the thread that took it? */
-bool blitz_own_stack_is_here(const blitz_own_stack *stack);
+/* Somebody is parked on it, and this is not the thread that took it. */
+bool blitz_own_stack_is_elsewhere(const blitz_own_stack *stack);
 /* On the stack: leave it, until the next blitz_own_stack_run. */
 void blitz_own_stack_park(blitz_own_stack *stack);
 #endif

@@ -54,6 +54,8 @@ bool blitz_store_find_exports(blitz_instance *instance, wasmtime_caller_t *calle
     for (int part = 0; part < BLITZ_X_COUNT; part++)
         if (instance->plugin->parts[part].used && !find_export(instance, caller, part))
             return false;
+    if (is_ours(instance, instance->memory.of.store_id))
+        instance->memory_base = blitz_wt.wasmtime_memory_data(instance->context, &instance->memory);
     return true;
 }
 
@@ -96,12 +98,9 @@ wasm_trap_t *blitz_store_trap(blitz_instance *instance)
 
 /* ---------------------------------------------------------------- memory and table */
 
-uint8_t *blitz_store_memory(const blitz_instance *instance)
-{
-    if (!is_ours(instance, instance->memory.of.store_id))
-        return NULL;
-    return blitz_wt.wasmtime_memory_data(instance->context, &instance->memory);
-}
+/* The pooling allocator gives a memory its slot for good, and grows it in place: see engine.c. Each call of a guest
+ * asks several times. */
+uint8_t *blitz_store_memory(const blitz_instance *instance) { return instance->memory_base; }
 
 size_t blitz_store_memory_size(const blitz_instance *instance)
 {
@@ -184,7 +183,7 @@ static bool go_on(blitz_instance *instance)
 
 static bool is_elsewhere(const blitz_instance *instance)
 {
-    return instance->on_own_stack && !blitz_own_stack_is_here(&instance->plugin->engine->own_stack);
+    return instance->on_own_stack && blitz_own_stack_is_elsewhere(&instance->plugin->engine->own_stack);
 }
 
 bool blitz_store_poll(blitz_instance *instance)

@@ -10,7 +10,7 @@
  *                                       store's call; not while that is unwound; it has
  *                                       room for one more allowance of wasm stack; slots for
  *                                       the larger of parameters and results
- *   memory_data, memory_data_size       the memory is this store's; nobody else runs in it   blitz_store_memory,
+ *   memory_data, memory_data_size       the memory is this store's; nobody else runs in it   blitz_store_find_exports,
  *                                                                                            blitz_store_memory_size
  *   table_grow                          the table is this store's; null is an element of it  blitz_store_grow_externrefs
  *   caller_export_get                   inside a host function                               blitz_store_find_exports
@@ -42,7 +42,7 @@ bool blitz_store_call(blitz_instance *instance, int part, wasmtime_val_raw_t *sl
 /* The trap that hands a failed blitz_store_call on upwards. */
 wasm_trap_t *blitz_store_trap(blitz_instance *instance);
 
-/* The memory as it is now; NULL and 0 while the exports are not known. Stale once guest code has run. */
+/* The memory as it is now; NULL and 0 while the exports are not known. The size is stale once guest code has run. */
 uint8_t *blitz_store_memory(const blitz_instance *instance);
 size_t blitz_store_memory_size(const blitz_instance *instance);
 /* false: it cannot grow, or there is no such table. */

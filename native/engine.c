@@ -18,6 +18,8 @@ static const uint32_t MAX_TABLES = 4;    /* of an instance; wasm-bindgen modules
 /* Of an instance: its linear memory, and the heap of whoever has a table or global of externrefs, which is
  * empty unless the plugin may have garbage-collected values. */
 enum { MEMORIES = 2 };
+/* In its store: itself, and one that has nothing but a function (blitz_store_pause). */
+enum { INSTANCES = 2 };
 /* Free slots that stay mapped for the module that used them last. Each keeps keep_resident_size resident,
  * also for modules that a reload has replaced: with wasmtime's 100 a gateway grew by a slot per reload for hours. */
 static const uint32_t MAX_WARM_SLOTS = 32;
@@ -31,7 +33,7 @@ static wasmtime_pooling_config_t *pooling(const blitz_engine_options *options)
     wasmtime_pooling_config_t *pool = blitz_wt.wasmtime_pooling_allocation_config_new();
     size_t keep = (size_t)options->keep_resident_size;
     uint32_t slots = options->max_instances;
-    blitz_wt.wasmtime_pooling_allocation_config_total_core_instances_set(pool, slots);
+    blitz_wt.wasmtime_pooling_allocation_config_total_core_instances_set(pool, slots * INSTANCES);
     blitz_wt.wasmtime_pooling_allocation_config_total_memories_set(pool, slots * MEMORIES);
     blitz_wt.wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, slots);
     blitz_wt.wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, MAX_WARM_SLOTS);
@@ -131,6 +133,10 @@ void blitz_engine_free(blitz_engine *engine)
         return;
     blitz_ticker_stop(&engine->ticker);
     blitz_wt.wasm_functype_delete(engine->enter_type);
+    if (engine->pause_pre != NULL)
+        blitz_wt.wasmtime_instance_pre_delete(engine->pause_pre);
+    if (engine->pause != NULL)
+        blitz_wt.wasmtime_module_delete(engine->pause);
     blitz_wt.wasm_engine_delete(engine->wasm);
     blitz_own_stack_close(&engine->own_stack);
     free(engine);

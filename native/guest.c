@@ -9,6 +9,7 @@
 #include "edits.h"
 #include "fault.h"
 #include "store_call.h"
+#include "waiting.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,8 +39,9 @@ static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw
 static void limit(blitz_instance *instance)
 {
     const blitz_plugin_limits *limits = &instance->plugin->limits;
-    blitz_wt.wasmtime_store_limiter(instance->store, (int64_t)limits->max_memory_size, limits->max_table_elements, 1,
-                                    4, 1);
+    int64_t instances = instance->plugin->may_wait ? 2 : 1;     /* blitz_store_pause's */
+    blitz_wt.wasmtime_store_limiter(instance->store, (int64_t)limits->max_memory_size, limits->max_table_elements,
+                                    instances, 4, 1);
 }
 
 blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t error_cap)
@@ -79,6 +81,7 @@ static void unlink_from_engine(blitz_instance *instance)
     else
         engine->instances = instance->next;
     engine->live--;
+    engine->slots_taken -= instance->has_slot;
 }
 
 static bool is_deep(uintptr_t stack, uintptr_t page)
@@ -114,6 +117,7 @@ void blitz_instance_free(blitz_instance *instance)
     shrink_stack(instance);
     unlink_from_engine(instance);
     blitz_store_delete(instance);
+    blitz_fetch_free(instance);
     free(instance->fault);
     free(instance->log);
     free(instance->stdio);
@@ -136,6 +140,7 @@ static int fail(blitz_instance *instance)
 {
     instance->state = BLITZ_STATE_POISONED;
     instance->exchange = NULL;
+    blitz_fetch_forget(instance);
     blitz_log_end_call(instance);
     return BLITZ_FAULT;
 }
@@ -154,6 +159,7 @@ static int done(blitz_instance *instance, int verdict, int flags)
     instance->state = instance->hook == BLITZ_HOOK_CLEANUP ? BLITZ_STATE_ENDED : BLITZ_STATE_READY;
     instance->calls += instance->hook == BLITZ_HOOK_REQUEST || instance->hook == BLITZ_HOOK_RESPONSE;
     instance->exchange = NULL;
+    blitz_fetch_forget(instance);
     if (instance->stdio != NULL)
         blitz_log_end_call(instance);
     return verdict | flags | (instance->log_len > 0 ? BLITZ_R_LOGS : 0);
@@ -188,6 +194,8 @@ static int finish_instantiate(blitz_instance *instance)
     instance->has_exports = blitz_store_find_exports(instance, NULL);
     if (!instance->has_exports)
         return fail_because(instance, BLITZ_FAULT_ENGINE, 0, "an export that the module declares is not there");
+    if (instance->plugin->may_wait && !blitz_store_add_pause(instance))
+        return fail_because(instance, BLITZ_FAULT_ENGINE, 0, "there is no room for what a plugin that waits needs");
     instance->memory_size = blitz_store_memory_size(instance);
     if (instance->plugin->abi->needs_init(instance->plugin))
         return begin(instance, BLITZ_HOOK_INIT);
@@ -230,7 +238,8 @@ static int poll(blitz_instance *instance)
     if (run_slice(instance))
         return finish(instance);
     instance->state = BLITZ_STATE_PENDING;
-    instance->waits = BLITZ_WAITS_SLICE;
+    if (instance->waits < BLITZ_WAITS_SLEEP)
+        instance->waits = BLITZ_WAITS_SLICE;
     instance->plugin->engine->pended++;
     return BLITZ_PENDING;
 }
@@ -273,11 +282,29 @@ static void prepare(blitz_instance *instance)
     }
 }
 
+/* The engine's pool has more places than slots (INSTANCES in engine.c). */
+static bool take_slot(blitz_instance *instance)
+{
+    blitz_engine *engine = instance->plugin->engine;
+    if (engine->slots_taken < engine->options.max_instances) {
+        engine->slots_taken++;
+        instance->has_slot = true;
+        return true;
+    }
+    char message[80];
+    snprintf(message, sizeof message, "all %u slots for instances are taken", engine->options.max_instances);
+    blitz_fault_set(instance, BLITZ_FAULT_ENGINE, 0, message);
+    return false;
+}
+
 int blitz_call_start(blitz_instance *instance)
 {
     if (instance->state != BLITZ_STATE_NEW)
         return BLITZ_E_STATE;
     prepare(instance);
+    instance->hook = BLITZ_HOOK_INSTANTIATE;
+    if (!take_slot(instance))
+        return fail(instance);
     return begin(instance, BLITZ_HOOK_INSTANTIATE);
 }
 
@@ -322,6 +349,8 @@ int blitz_call_resume(blitz_instance *instance)
 {
     if (instance->state != BLITZ_STATE_PENDING)
         return BLITZ_E_STATE;
+    if (instance->waits >= BLITZ_WAITS_SLEEP)
+        return BLITZ_PENDING;
     if (instance->waits == BLITZ_WAITS_SLICE)
         return poll(instance);
     return blitz_turn_is_over(&instance->plugin->engine->turn) ? BLITZ_PENDING : first_slice(instance);

@@ -25,8 +25,11 @@ struct blitz_engine {
     blitz_ticker ticker;
     blitz_turn turn;
     blitz_own_stack own_stack;           /* where a call runs if nobody is there */
+    wasmtime_module_t *pause;            /* see blitz_store_pause; NULL until a plugin may wait */
+    wasmtime_instance_pre_t *pause_pre;
     blitz_instance *instances;           /* list of the living, for statistics */
     uint64_t calls, pended, made, live;
+    uint32_t slots_taken;                /* of options.max_instances */
 };
 
 struct blitz_module {
@@ -38,6 +41,7 @@ struct blitz_module {
 };
 
 typedef struct blitz_abi blitz_abi;      /* abi.h */
+typedef struct blitz_fetched blitz_fetched;   /* host_fetch.c */
 typedef struct blitz_host_function blitz_host_function;
 struct blitz_host_function {             /* a row of host_calls.def */
     blitz_host_row row;
@@ -73,6 +77,7 @@ struct blitz_plugin {
     blitz_binding *bindings;             /* one per import */
     blitz_part parts[BLITZ_X_COUNT];
     blitz_pairs env, config;
+    blitz_pairs upstreams;               /* that it may send requests to; without values */
     blitz_shared *shared;                /* borrowed; may be NULL */
     uint64_t log_tat_ns;                 /* rate limit of log lines: theoretical arrival time */
     uint64_t log_dropped;                /* lines dropped since somebody asked */
@@ -80,6 +85,7 @@ struct blitz_plugin {
     uint32_t made, freed;                /* instances, and those of them that have ended */
     bool may_reroute;                    /* see blitz_plugin_allow_reroute */
     bool fine_clock;                     /* see blitz_plugin_allow_fine_clock */
+    bool may_wait;                       /* see blitz_plugin_may_wait */
     bool goes_deep;                      /* one of them had used much of its stack */
     blitz_spelling spellings[2][BLITZ_LOG_LEVELS];   /* of request and response hooks: log_lines.c */
 };
@@ -116,11 +122,16 @@ struct blitz_instance {
     uint8_t *memory_base;                /* of memory; NULL until it is known */
     wasmtime_table_t externrefs;
     wasmtime_instance_t instance;        /* of store 0 until instantiation came to a good end */
+    bool has_slot;                       /* counted in the engine's slots_taken */
     bool has_exports;                    /* parts, memory, externrefs are known */
     bool running, broken;                /* inside poll; the last call did not come to a good end */
     bool ending;                         /* the guest ends where its next time slice would begin */
     uint8_t state, hook;                 /* BLITZ_STATE_*, BLITZ_HOOK_* */
     uint8_t waits;                       /* for what, while it is pending: BLITZ_WAITS_* */
+    uint32_t wait_ms;                    /* how long a host function wants to wait */
+    int64_t answer;                      /* what it waited for */
+    wasmtime_func_t pause;               /* see blitz_store_pause; of store 0 unless the plugin may wait */
+    blitz_fetched *fetched;              /* NULL until it has fetched something */
     uint32_t id;
     uint64_t calls;                      /* message hooks that came to an end */
     uint8_t nested;                      /* calls of the guest's functions inside the one in progress */

@@ -17,6 +17,11 @@ static bool is_ours(const blitz_instance *instance, uint64_t store_id)
     return store_id != 0 && store_id == instance->enter.store_id;
 }
 
+static bool is_in_progress(const blitz_instance *instance)
+{
+    return instance->future != NULL || instance->on_own_stack;
+}
+
 /* ---------------------------------------------------------------- exports */
 
 static bool get_export(blitz_instance *instance, wasmtime_caller_t *caller, int part, wasmtime_extern_t *out)
@@ -89,6 +94,63 @@ bool blitz_store_call(blitz_instance *instance, int part, wasmtime_val_raw_t *sl
     return instance->guest_error == NULL && instance->guest_trap == NULL;
 }
 
+/* ---------------------------------------------------------------- waiting */
+
+/* A fiber is left where a guest's deadline is looked at. A host function that wants to leave it sets the deadline to now
+ * and calls a function of wasm that does nothing; this is it:
+ *   (module (func (export "p"))) */
+static const uint8_t PAUSE[] = {0, 'a', 's', 'm', 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0,
+                                7, 5, 1, 1, 'p', 0, 0, 10, 4, 1, 2, 0, 0x0b};
+
+bool blitz_store_can_pause(blitz_engine *engine, char *error, size_t error_cap)
+{
+    if (engine->pause_pre != NULL)
+        return true;
+    wasmtime_error_t *failed = NULL;
+    if (engine->pause == NULL)
+        failed = blitz_wt.wasmtime_module_new(engine->wasm, PAUSE, sizeof PAUSE, &engine->pause);
+    if (failed == NULL) {
+        wasmtime_linker_t *linker = blitz_wt.wasmtime_linker_new(engine->wasm);
+        failed = blitz_wt.wasmtime_linker_instantiate_pre(linker, engine->pause, &engine->pause_pre);
+        blitz_wt.wasmtime_linker_delete(linker);
+    }
+    if (failed != NULL)
+        blitz_wasmtime_explain(failed, error, error_cap);
+    return failed == NULL;
+}
+
+bool blitz_store_add_pause(blitz_instance *instance)
+{
+    wasmtime_instance_t made;
+    wasmtime_extern_t found;
+    if (is_in_progress(instance) || instance->running)
+        return false;
+    wasmtime_error_t *error = blitz_wt.wasmtime_instance_pre_instantiate(instance->plugin->engine->pause_pre,
+                                                                         instance->context, &made, &instance->trap);
+    bool good = error == NULL && instance->trap == NULL &&
+                blitz_wt.wasmtime_instance_export_get(instance->context, &made, "p", 1, &found);
+    if (good)
+        instance->pause = found.of.func;
+    blitz_fault_drop(&instance->trap, &error);
+    return good;
+}
+
+bool blitz_store_pause(blitz_instance *instance)
+{
+    wasmtime_val_raw_t slot;
+    if (!instance->running || instance->on_own_stack || instance->nested != 1 ||
+        !is_ours(instance, instance->pause.store_id)) {
+        blitz_fault_set(instance, BLITZ_FAULT_HOST, 0, "this is no place to wait");
+        return false;
+    }
+    blitz_wt.wasmtime_context_set_epoch_deadline(instance->context, 0);
+    instance->nested++;
+    instance->guest_error = blitz_wt.wasmtime_func_call_unchecked(instance->context, &instance->pause, &slot, 1,
+                                                                  &instance->guest_trap);
+    instance->nested--;
+    return instance->guest_error == NULL && instance->guest_trap == NULL;
+}
+
 wasm_trap_t *blitz_store_trap(blitz_instance *instance)
 {
     blitz_fault_from(instance, instance->guest_trap, instance->guest_error);
@@ -124,11 +186,6 @@ bool blitz_store_grow_externrefs(blitz_instance *instance, uint64_t by)
 
 /* ---------------------------------------------------------------- the call in progress */
 
-static bool is_in_progress(const blitz_instance *instance)
-{
-    return instance->future != NULL || instance->on_own_stack;
-}
-
 void blitz_store_run(blitz_instance *instance)
 {
     const blitz_plugin *plugin = instance->plugin;
@@ -155,7 +212,7 @@ bool blitz_store_begin(blitz_instance *instance)
     if (is_in_progress(instance) || instance->running || instance->broken ||
         instantiate == is_ours(instance, instance->instance.store_id))
         return false;
-    instance->on_own_stack = blitz_own_stack_take(&instance->plugin->engine->own_stack, instance);
+    instance->on_own_stack = !instance->plugin->may_wait && blitz_own_stack_take(&instance->plugin->engine->own_stack, instance);
     if (!instance->on_own_stack)
         instance->future = make_future(instance);
     return true;

@@ -39,6 +39,13 @@ bool blitz_store_find_exports(blitz_instance *instance, wasmtime_caller_t *calle
  * many as its parameters, and one for a result. false: it trapped, the call is being unwound, or it cannot be
  * called; blitz_store_trap says which. */
 bool blitz_store_call(blitz_instance *instance, int part, wasmtime_val_raw_t *slots, size_t n);
+/* Leave the stack, from a host function that waits, until the next poll. false: this is no place for that, or the call is
+ * being unwound; blitz_store_trap says which. */
+bool blitz_store_pause(blitz_instance *instance);
+/* Put what that needs into the store of an instance that is complete, between its calls. */
+bool blitz_store_add_pause(blitz_instance *instance);
+/* Make what all stores share of that, once. false: with one sentence in error. */
+bool blitz_store_can_pause(blitz_engine *engine, char *error, size_t error_cap);
 /* The trap that hands a failed blitz_store_call on upwards. */
 wasm_trap_t *blitz_store_trap(blitz_instance *instance);
 

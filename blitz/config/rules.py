@@ -255,6 +255,8 @@ def _plugins(config: Config, document: Document) -> None:
                 "not a SHA-256 digest; write the 64 hex digits that `blitz plugin inspect` prints",
             )
         _grants(document, plugin.grant, plugin.deny, at)
+        for position, name in enumerate(plugin.upstreams):
+            _upstream_is_there(config, document, name, (*at, "upstreams", position))
         _timeout(config, document, plugin.timeout, (*at, "timeout"))
     _grants(document, config.plugin_defaults.grant, config.plugin_defaults.deny, ("plugin_defaults",))
     if config.plugin_defaults.timeout != PluginDefaults().timeout:  # nobody chose the default
@@ -325,9 +327,15 @@ def _route_upstream(config: Config, document: Document, route: Route, at: tuple[
         return
     elif is_address(name):
         _syntax(document, parse_endpoint, name, *at, "upstream")
-    elif name not in config.upstreams and not document.is_bad("upstreams"):
-        known = nearest(name, list(config.upstreams)) or "; there is no [upstreams] table to name one in"
-        document.report((*at, "upstream"), f'no upstream is named "{name}"{known}')
+    else:
+        _upstream_is_there(config, document, name, (*at, "upstream"))
+
+
+def _upstream_is_there(config: Config, document: Document, name: str, at: tuple[str | int, ...]) -> None:
+    if isinstance(name, Bad) or name in config.upstreams or document.is_bad("upstreams"):
+        return
+    known = nearest(name, list(config.upstreams)) or "; there is no [upstreams] table to name one in"
+    document.report(at, f'no upstream is named "{name}"{known}')
 
 
 def _syntax(document: Document, check: Callable[[str], object], text: str, *path: str | int) -> bool:

@@ -9,7 +9,7 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, ShortageError, UpstreamError
-from blitz.http.rules import part_size
+from blitz.http.rules import IDEMPOTENT, part_size
 from blitz.routing.balance import Tries
 
 from .heads import span_bytes
@@ -30,8 +30,6 @@ NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
 _LENGTH = lib.BLITZ_BODY_LENGTH
 _UPGRADE = lib.BLITZ_HEAD_UPGRADE
-
-IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110 section 9.2.2
 
 
 @dataclass(slots=True)

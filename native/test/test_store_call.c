@@ -55,6 +55,7 @@ static wasmtime_call_future_t *begin_instance(const wasmtime_instance_pre_t *pre
 }
 static bool poll_future(wasmtime_call_future_t *future) { (void)future; made++; return true; }
 static void delete_future(wasmtime_call_future_t *future) { (void)future; made++; }
+static void set_deadline(wasmtime_context_t *context, uint64_t ticks) { (void)context, (void)ticks; }
 static void delete_store(wasmtime_store_t *store) { (void)store; made++; }
 static void delete_frames(wasm_frame_vec_t *frames) { MUST(frames->size == 0, "frames from nowhere"); }
 static wasm_trap_t *trap_new(const char *message, size_t len)
@@ -83,6 +84,39 @@ static void begin(void)
 }
 
 static bool call_alloc(size_t n) { return blitz_store_call(&instance, BLITZ_X_ALLOC, slots, n); }
+
+static void must_be_refused(bool called, const char *reason);
+
+static void test_waiting(void)
+{
+    begin();
+    instance.nested = 1;
+    instance.pause.store_id = STORE;
+    MUST(blitz_store_pause(&instance) && made == 1 && instance.nested == 1, "a pause that may be made");
+    begin();
+    instance.nested = 1;
+    instance.pause.store_id = OTHER;
+    must_be_refused(blitz_store_pause(&instance), "no place to wait");
+    begin();
+    instance.nested = 1;
+    must_be_refused(blitz_store_pause(&instance), "no place to wait");
+    begin();
+    instance.nested = 2;                          /* in the allocator, which a host function called */
+    instance.pause.store_id = STORE;
+    must_be_refused(blitz_store_pause(&instance), "no place to wait");
+    begin();
+    instance.nested = 1;
+    instance.pause.store_id = STORE;
+    instance.on_own_stack = true;
+    must_be_refused(blitz_store_pause(&instance), "no place to wait");
+    begin();
+    instance.nested = 1;
+    instance.pause.store_id = STORE;
+    instance.running = false;
+    must_be_refused(blitz_store_pause(&instance), "no place to wait");
+    begin();
+    MUST(!blitz_store_add_pause(&instance) && made == 0, "something was put into a store that runs");
+}
 
 static void must_be_refused(bool called, const char *reason)
 {
@@ -248,6 +282,7 @@ int main(void)
     blitz_wt.wasmtime_call_future_poll = poll_future;
     blitz_wt.wasmtime_call_future_delete = delete_future;
     blitz_wt.wasmtime_store_delete = delete_store;
+    blitz_wt.wasmtime_context_set_epoch_deadline = set_deadline;
     blitz_wt.wasmtime_trap_new = trap_new;
     blitz_wt.wasmtime_error_new = new_error;
     blitz_wt.wasm_frame_vec_delete = delete_frames;
@@ -256,6 +291,7 @@ int main(void)
     test_handles();
     test_futures();
     test_own_stack();
+    test_waiting();
     free(instance.fault);
     puts("store_call: what a call stands on is checked first");
     return 0;

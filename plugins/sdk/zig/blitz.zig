@@ -284,8 +284,8 @@ pub const FetchError = error{ NotGranted, Late, Failed };
 
 /// Send a request to an upstream that the operator granted, by its name in the configuration; the status of the
 /// response. `headers` are lines "name: value\r\n"; `timeout_ms` 0 is as long as the plugin may wait.
-pub fn fetch(upstream: []const u8, method: []const u8, target: []const u8, headers: []const u8, body: []const u8, timeout_ms: u31) FetchError!u16 {
-    const status = host.http_fetch(upstream.ptr, upstream.len, method.ptr, method.len, target.ptr, target.len, headers.ptr, headers.len, body.ptr, body.len, timeout_ms);
+pub fn fetch(upstream: []const u8, method: []const u8, target: []const u8, headers: []const u8, content: []const u8, timeout_ms: u31) FetchError!u16 {
+    const status = host.http_fetch(upstream.ptr, upstream.len, method.ptr, method.len, target.ptr, target.len, headers.ptr, headers.len, content.ptr, content.len, timeout_ms);
     return switch (status) {
         -1 => error.NotGranted,
         -2 => error.Late,

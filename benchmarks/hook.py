@@ -21,9 +21,9 @@ from .peers.blitz import native_missing
 QUESTION = "what does one call of a guest cost, from Python?"
 METHOD = """
 The guest reads the header x-user and sets x-seen-1. "C loop" is the bare call (synchronous, unchecked,
-host functions in C over a small table) and the floor. Blitz is called from Python through cffi: a
-fiber with a deadline, host functions over a scanned head, the edit applied to it. wasmtime-py runs
-the same guest, Extism one of its own calling convention, both with host functions in Python over a
+host functions in C over a small table) and the floor. Blitz is called from Python through cffi: on
+a stack of its own, with a deadline, host functions over a scanned head, the edit applied to it. wasmtime-py
+runs the same guest, Extism one of its own calling convention, both with host functions in Python over a
 dict. Fresh: a new instance for every call. Load: from the name of the file, compiled before, to an
 instance that is ready; the large plugin has 15,000 functions in 12 MB. All figures are CPU time. Each host is
 a process of its own on the server core; they take turns.

@@ -37,6 +37,8 @@ USES = {
     "environment": ("get_env",),
     "config": ("get_config",),
     "shared state": SHARED_FUNCTIONS,
+    "waiting": ("sleep_ms",),
+    "upstreams": ("http_fetch",),
 }
 MADE = "# Made by `blitz plugin build` of"  # first line of manifests that we may write again
 HOOKS = ("init", "process_request", "process_response", "cleanup")

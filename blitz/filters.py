@@ -7,7 +7,8 @@ A filter waits for nothing. It says what it needs with a step, and is called aga
 
     CONTINUE       the message may pass; the edits are in the exchange's head
     ANSWER         (request) the exchange's response head and new_body are the response
-    PENDING        its time slice is over, or its turn has not come: let others run, then ``resume``
+    PENDING        its time slice is over, or its turn has not come: let others run, then ``resume``; or it
+                   waits for something ``outside``: see to that first
     NEED_BODY      it reads the body of the message in hand: put that into the exchange, set ``body_ready``,
                    call the same method again
     NEED_INSTANCE  ``needed`` is busy: wait for it, call again
@@ -67,7 +68,27 @@ class Waited(Protocol):
 
     @property
     def timeout(self) -> float:
-        """Seconds that the pending call may take in all."""
+        """Seconds that the pending call may take in all, but for what it waits for outside."""
+        ...
+
+    @property
+    def wait_timeout(self) -> float:
+        """Seconds that the pending call may wait for that, all together."""
+        ...
+
+    @property
+    def outside(self) -> Any:
+        """cffi ``blitz_instance *`` of a pending call that waits for something outside; None: its turn is
+        all that it waits for. See ``server/outside.py``."""
+        ...
+
+    @property
+    def max_fetch_size(self) -> int:
+        """Bytes that the body of a response may have which the pending call waits for."""
+        ...
+
+    def wait_out(self) -> int:
+        """The pending call has waited for as long as it may: end it; the next step. Raises PluginError."""
         ...
 
     @property

@@ -1,6 +1,6 @@
 /* abi.h: the door between the calls (guest.c) and what a plugin interface makes of them.
  *
- * guest.c gives a guest its fiber, its time slices and its end, and knows no interface: which export is called with
+ * guest.c gives a guest its stack, its time slices and its end, and knows no interface: which export is called with
  * which arguments, and what its result means, stands in a table like this, one for each interface, in a file of its own
  * (abi_blitz.c). Which imports and exports make a module one of that interface is found when it is loaded
  * (blitz/wasm/abi/); the functions that it may import are rows of host_calls.def, by module and name.
@@ -15,7 +15,7 @@
 typedef struct {
     int part;                 /* BLITZ_X_*: without that export there is no such hook; -1: needs says */
     /* Write the arguments, call, take back what was lent, and leave the hook's result in instance->result. Runs on the
-     * instance's fiber: it may be suspended in each nested call, which is the place where memory moves, and is
+     * call's stack: it may be left in each nested call, which is the place where memory moves, and is
      * unwound there when the call is given up, so it owns nothing that somebody would have to free. -> NULL, or
      * the trap that ends the call (blitz_trap, blitz_store_trap). */
     wasm_trap_t *(*enter)(blitz_instance *instance);

@@ -574,6 +574,10 @@ void blitz_plugin_free(blitz_plugin *plugin);
 int blitz_plugin_bind(blitz_plugin *plugin, uint32_t index, int how, uint32_t row);
 /* Keep shared state under this name (copied) instead of the plugin's own, for those that share it. */
 int blitz_plugin_set_namespace(blitz_plugin *plugin, const char *name);
+/* Its host functions may wait for something outside: before the first instance. */
+void blitz_plugin_may_wait(blitz_plugin *plugin);
+/* It may send requests to the upstream of that name. */
+int blitz_plugin_grant_upstream(blitz_plugin *plugin, const uint8_t *name, size_t len);
 int blitz_plugin_grant_env(blitz_plugin *plugin, const uint8_t *name, size_t name_len,
                            const uint8_t *value, size_t value_len);
 /* key "" is the whole config (get_config); others answer get_property("config.<key>"). */
@@ -631,7 +635,8 @@ int blitz_kv_set(blitz_kv *kv, const uint8_t *key, size_t len, const uint8_t *va
 int blitz_kv_get(blitz_kv *kv, const uint8_t *key, size_t len, uint64_t now_us, uint8_t *value);
 
 /* ---------------------------------------------------------------- instances and calls
- * A call runs on a fiber. Functions that start or go on with one return:
+ * A call runs on a stack that it can be left on: the engine's own, or a fiber of wasmtime while somebody is parked there.
+ * One that is pending goes on and ends in the thread that began it. Functions that start or go on with one return:
  *   >= 0   done; the verdict in the low 2 bits (BLITZ_V_*), flags above
  *   BLITZ_PENDING  the guest's time slice is over, or guests have had their share of this pass of the event
  *                  loop and this one has not begun (due): let others run, then blitz_call_resume
@@ -646,7 +651,7 @@ enum { BLITZ_PENDING = -100, BLITZ_FAULT = -101 };
 blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t error_cap);
 uint32_t blitz_instance_id(const blitz_instance *instance);      /* of its plugin's; not 0 */
 uint64_t blitz_instance_calls(const blitz_instance *instance);   /* message hooks that came to an end */
-/* Ends a pending call by unwinding its fiber. */
+/* Ends a pending call by unwinding it. */
 void blitz_instance_free(blitz_instance *instance);
 int blitz_call_start(blitz_instance *instance);      /* instantiate, _initialize / __wbindgen_start, init */
 int blitz_call_request(blitz_instance *instance, blitz_exchange *exchange);
@@ -656,8 +661,22 @@ int blitz_call_cleanup(blitz_instance *instance);
 int blitz_call_resume(blitz_instance *instance);
 /* What a pending call waits for. TURN: it has not begun, because guests have had their share of the pass; SLICE: its
  * next time slice. blitz_call_resume goes on in either case, once others have had their turn. */
-enum { BLITZ_WAITS_NOTHING = 0, BLITZ_WAITS_TURN, BLITZ_WAITS_SLICE };
+enum { BLITZ_WAITS_NOTHING = 0, BLITZ_WAITS_TURN, BLITZ_WAITS_SLICE, BLITZ_WAITS_SLEEP, BLITZ_WAITS_FETCH };
 int blitz_call_waits(const blitz_instance *instance);
+/* From SLEEP on, a host function waits for something outside, and blitz_call_resume changes nothing before this: then
+ * the host function has result, and the call waits for its next time slice. */
+void blitz_call_answer(blitz_instance *instance, int64_t result);
+uint32_t blitz_wait_ms(const blitz_instance *instance);   /* how long it wants to, at most; FETCH: 0 is as long as it may */
+/* FETCH: the guest's request, until blitz_call_answer. What comes of it is read into exchange->response. */
+typedef struct {
+    blitz_exchange *exchange;        /* request, and new_body where it has one (body_edited) */
+    blitz_text upstream;             /* name of one that was granted */
+    uint8_t names_host;              /* the request has a Host of the guest's */
+} blitz_fetch;
+const blitz_fetch *blitz_call_fetch(const blitz_instance *instance);   /* NULL: it does not wait for one */
+/* Let the guest read that response and its body (copied). 0, BLITZ_E_NOMEM, or what blitz_head_add returns. */
+int blitz_fetch_keep(blitz_instance *instance, const uint8_t *body, size_t len);
+enum { BLITZ_FETCH_NOT_GRANTED = -1, BLITZ_FETCH_LATE = -2, BLITZ_FETCH_FAILED = -3 };   /* else its status */
 void blitz_call_cancel(blitz_instance *instance);    /* unwind; the instance is poisoned */
 /* As cancel, and the fault has the guest's frames; costs a time slice where a start section runs. */
 void blitz_call_time_out(blitz_instance *instance);

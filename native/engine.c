@@ -5,7 +5,7 @@
  * that the ticker advances. An engine belongs to the process that made it: after fork its ticker is
  * not there and its locks are in an unknown state, so each worker makes its own.
  */
-#include "guest.h"
+#include "store_call.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,8 @@ static const uint32_t MAX_TABLES = 4;    /* of an instance; wasm-bindgen modules
 /* Of an instance: its linear memory, and the heap of whoever has a table or global of externrefs, which is
  * empty unless the plugin may have garbage-collected values. */
 enum { MEMORIES = 2 };
+/* In its store: itself, and one that has nothing but a function (blitz_store_pause). */
+enum { INSTANCES = 2 };
 /* Free slots that stay mapped for the module that used them last. Each keeps keep_resident_size resident,
  * also for modules that a reload has replaced: with wasmtime's 100 a gateway grew by a slot per reload for hours. */
 static const uint32_t MAX_WARM_SLOTS = 32;
@@ -31,7 +33,7 @@ static wasmtime_pooling_config_t *pooling(const blitz_engine_options *options)
     wasmtime_pooling_config_t *pool = blitz_wt.wasmtime_pooling_allocation_config_new();
     size_t keep = (size_t)options->keep_resident_size;
     uint32_t slots = options->max_instances;
-    blitz_wt.wasmtime_pooling_allocation_config_total_core_instances_set(pool, slots);
+    blitz_wt.wasmtime_pooling_allocation_config_total_core_instances_set(pool, slots * INSTANCES);
     blitz_wt.wasmtime_pooling_allocation_config_total_memories_set(pool, slots * MEMORIES);
     blitz_wt.wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, slots);
     blitz_wt.wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, MAX_WARM_SLOTS);
@@ -115,6 +117,7 @@ blitz_engine *blitz_engine_new(const char *library, const blitz_engine_options *
         return NULL;
     }
     engine->enter_type = nothing_to_nothing();
+    blitz_own_stack_open(&engine->own_stack, BLITZ_FIBER_STACK, blitz_store_run);
     int failed = blitz_ticker_start(&engine->ticker, engine->wasm, options->tick_us);
     if (failed != 0) {
         snprintf(error, error_cap, "cannot start the tick thread: %s", strerror(failed));
@@ -130,7 +133,12 @@ void blitz_engine_free(blitz_engine *engine)
         return;
     blitz_ticker_stop(&engine->ticker);
     blitz_wt.wasm_functype_delete(engine->enter_type);
+    if (engine->pause_pre != NULL)
+        blitz_wt.wasmtime_instance_pre_delete(engine->pause_pre);
+    if (engine->pause != NULL)
+        blitz_wt.wasmtime_module_delete(engine->pause);
     blitz_wt.wasm_engine_delete(engine->wasm);
+    blitz_own_stack_close(&engine->own_stack);
     free(engine);
 }
 

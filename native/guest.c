@@ -1,29 +1,30 @@
 /* guest.c: instances and the calls into them, whatever interface they speak (abi.h). How a call runs: see guest.h.
  *
- * A start is two fibers, one that instantiates and one for the hook init; every other hook is one.
+ * A start is two calls, one that instantiates and one of the hook init; every other hook is one.
  *
- * A fiber whose time slice is over makes the poll return false; the instance is then pending and holds
- * the future. The addresses given to the future (instance->trap, ->error, ->enter) live in the instance.
+ * A call whose time slice is over makes the poll return false; the instance is then pending. The addresses
+ * given to a future (instance->trap, ->error, ->enter) live in the instance.
  */
 #include "abi.h"
 #include "edits.h"
 #include "fault.h"
 #include "store_call.h"
+#include "waiting.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* The deadline of a slice: the running tick is already partly over, so two give one full period. */
-enum { FIRST_SLICE_TICKS = 2, NEXT_SLICE_TICKS = 1 };
+/* The deadline of the first slice: the running tick is already partly over, so two give one full period. */
+enum { FIRST_SLICE_TICKS = 2 };
 /* Log and edit buffers above this are given back between calls. */
 enum { KEEP_LOG = 4096 };
 /* Of a fiber's stack: more than wasmtime has above our first frame there, and what most guests need. Of how
  * many instances that end, one has its stack looked at. */
 enum { STACK_ABOVE = 64 * 1024, STACK_KEPT = 64 * 1024, STACK_LOOK = 16 };
 
-/* ---------------------------------------------------------------- what runs on the fiber */
+/* ---------------------------------------------------------------- the entry of a fiber */
 
 static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *slots, size_t n)
 {
@@ -38,19 +39,9 @@ static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw
 static void limit(blitz_instance *instance)
 {
     const blitz_plugin_limits *limits = &instance->plugin->limits;
-    blitz_wt.wasmtime_store_limiter(instance->store, (int64_t)limits->max_memory_size, limits->max_table_elements, 1,
-                                    4, 1);
-}
-
-static wasmtime_error_t *slice_is_over(wasmtime_context_t *context, void *env, uint64_t *ticks, uint8_t *what)
-{
-    (void)context;
-    const blitz_instance *instance = env;
-    if (instance->ending)
-        return blitz_wt.wasmtime_error_new("");
-    *ticks = NEXT_SLICE_TICKS;
-    *what = WASMTIME_UPDATE_DEADLINE_YIELD;
-    return NULL;
+    int64_t instances = instance->plugin->may_wait ? 2 : 1;     /* blitz_store_pause's */
+    blitz_wt.wasmtime_store_limiter(instance->store, (int64_t)limits->max_memory_size, limits->max_table_elements,
+                                    instances, 4, 1);
 }
 
 blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t error_cap)
@@ -68,7 +59,7 @@ blitz_instance *blitz_instance_new(blitz_plugin *plugin, char *error, size_t err
     instance->store = blitz_wt.wasmtime_store_new(engine->wasm, instance, NULL);
     instance->context = blitz_wt.wasmtime_store_context(instance->store);
     limit(instance);
-    blitz_wt.wasmtime_store_epoch_deadline_callback(instance->store, slice_is_over, instance, NULL);
+    blitz_wt.wasmtime_store_epoch_deadline_callback(instance->store, blitz_store_slice_is_over, instance, NULL);
     blitz_wt.wasmtime_func_new_unchecked(instance->context, engine->enter_type, enter, instance, NULL,
                                          &instance->enter);
     instance->next = engine->instances;
@@ -90,6 +81,7 @@ static void unlink_from_engine(blitz_instance *instance)
     else
         engine->instances = instance->next;
     engine->live--;
+    engine->slots_taken -= instance->has_slot;
 }
 
 static bool is_deep(uintptr_t stack, uintptr_t page)
@@ -100,7 +92,8 @@ static bool is_deep(uintptr_t stack, uintptr_t page)
 }
 
 /* The engine's pool takes stacks back as they are: without this, each one that a guest has recursed through
- * would stay as large as it ever was. No fiber runs on it now; what is near its top stays warm. Looking costs
+ * would stay as large as it ever was. No fiber runs on it now; what is near its top stays warm. The engine's own
+ * stack is one, is used again at once, and stays. Looking costs
  * as much as a short call, so plugins that never go deep are looked at now and then only. */
 static void shrink_stack(const blitz_instance *instance)
 {
@@ -124,6 +117,7 @@ void blitz_instance_free(blitz_instance *instance)
     shrink_stack(instance);
     unlink_from_engine(instance);
     blitz_store_delete(instance);
+    blitz_fetch_free(instance);
     free(instance->fault);
     free(instance->log);
     free(instance->stdio);
@@ -136,7 +130,7 @@ uint64_t blitz_instance_calls(const blitz_instance *instance) { return instance-
 uint64_t blitz_instance_memory_size(const blitz_instance *instance)
 {
     if (!instance->has_exports || instance->running || instance->state == BLITZ_STATE_PENDING)
-        return instance->memory_size;             /* a store with a fiber in it is not ours to look into */
+        return instance->memory_size;             /* a store with a call in it is not ours to look into */
     return blitz_store_memory_size(instance);
 }
 
@@ -146,6 +140,7 @@ static int fail(blitz_instance *instance)
 {
     instance->state = BLITZ_STATE_POISONED;
     instance->exchange = NULL;
+    blitz_fetch_forget(instance);
     blitz_log_end_call(instance);
     return BLITZ_FAULT;
 }
@@ -164,6 +159,7 @@ static int done(blitz_instance *instance, int verdict, int flags)
     instance->state = instance->hook == BLITZ_HOOK_CLEANUP ? BLITZ_STATE_ENDED : BLITZ_STATE_READY;
     instance->calls += instance->hook == BLITZ_HOOK_REQUEST || instance->hook == BLITZ_HOOK_RESPONSE;
     instance->exchange = NULL;
+    blitz_fetch_forget(instance);
     if (instance->stdio != NULL)
         blitz_log_end_call(instance);
     return verdict | flags | (instance->log_len > 0 ? BLITZ_R_LOGS : 0);
@@ -198,6 +194,8 @@ static int finish_instantiate(blitz_instance *instance)
     instance->has_exports = blitz_store_find_exports(instance, NULL);
     if (!instance->has_exports)
         return fail_because(instance, BLITZ_FAULT_ENGINE, 0, "an export that the module declares is not there");
+    if (instance->plugin->may_wait && !blitz_store_add_pause(instance))
+        return fail_because(instance, BLITZ_FAULT_ENGINE, 0, "there is no room for what a plugin that waits needs");
     instance->memory_size = blitz_store_memory_size(instance);
     if (instance->plugin->abi->needs_init(instance->plugin))
         return begin(instance, BLITZ_HOOK_INIT);
@@ -240,12 +238,13 @@ static int poll(blitz_instance *instance)
     if (run_slice(instance))
         return finish(instance);
     instance->state = BLITZ_STATE_PENDING;
-    instance->waits = BLITZ_WAITS_SLICE;
+    if (instance->waits < BLITZ_WAITS_SLEEP)
+        instance->waits = BLITZ_WAITS_SLICE;
     instance->plugin->engine->pended++;
     return BLITZ_PENDING;
 }
 
-/* Make the fiber of the hook and give it its first slice. */
+/* Begin the call of the hook and give it its first slice. */
 static int first_slice(blitz_instance *instance)
 {
     instance->waits = BLITZ_WAITS_NOTHING;
@@ -283,11 +282,29 @@ static void prepare(blitz_instance *instance)
     }
 }
 
+/* The engine's pool has more places than slots (INSTANCES in engine.c). */
+static bool take_slot(blitz_instance *instance)
+{
+    blitz_engine *engine = instance->plugin->engine;
+    if (engine->slots_taken < engine->options.max_instances) {
+        engine->slots_taken++;
+        instance->has_slot = true;
+        return true;
+    }
+    char message[80];
+    snprintf(message, sizeof message, "all %u slots for instances are taken", engine->options.max_instances);
+    blitz_fault_set(instance, BLITZ_FAULT_ENGINE, 0, message);
+    return false;
+}
+
 int blitz_call_start(blitz_instance *instance)
 {
     if (instance->state != BLITZ_STATE_NEW)
         return BLITZ_E_STATE;
     prepare(instance);
+    instance->hook = BLITZ_HOOK_INSTANTIATE;
+    if (!take_slot(instance))
+        return fail(instance);
     return begin(instance, BLITZ_HOOK_INSTANTIATE);
 }
 
@@ -332,6 +349,8 @@ int blitz_call_resume(blitz_instance *instance)
 {
     if (instance->state != BLITZ_STATE_PENDING)
         return BLITZ_E_STATE;
+    if (instance->waits >= BLITZ_WAITS_SLEEP)
+        return BLITZ_PENDING;
     if (instance->waits == BLITZ_WAITS_SLICE)
         return poll(instance);
     return blitz_turn_is_over(&instance->plugin->engine->turn) ? BLITZ_PENDING : first_slice(instance);
@@ -348,7 +367,7 @@ static void set_cancelled(blitz_instance *instance)
         blitz_fault_set(instance, BLITZ_FAULT_CANCELLED, 0, "the call was cancelled before the guest returned");
 }
 
-/* Unwinding a hook's fiber ends the nested call that it is in, which tells the frames (blitz_store_trap). A start
+/* Unwinding a hook's call ends the nested call that it is in, which tells the frames (blitz_store_trap). A start
  * section is nobody's nested call: the engine tells them only if the guest ends by itself. */
 void blitz_call_time_out(blitz_instance *instance)
 {

@@ -3,15 +3,17 @@
  * Who owns what: an engine outlives its modules, a module its plugins, a plugin its instances; each
  * keeps a borrowed pointer upwards. An instance owns one wasmtime store with one guest in it.
  *
- * How a call runs: every call is one fiber whose entry is a function of ours (enter() in guest.c),
- * made once per store. Inside it C writes the arguments, calls the hook, and frees, by nested
- * synchronous calls into the guest. All of that is under the same epoch clock: a nested call whose
- * time slice ends suspends the whole fiber, C frames included, and a later poll goes on where it was.
- * When the fiber is dropped instead, the nested call returns an error; our frames then return at once.
+ * How a call runs: on a stack that can be left, from a function of ours on: there C writes the arguments,
+ * calls the hook, and frees, by nested synchronous calls into the guest. All of that is under the same epoch
+ * clock: a nested call whose time slice ends leaves the stack, C frames included, and a later poll goes on
+ * where it was. When the call is dropped instead, the nested call returns an error; our frames then return at
+ * once. The stack is the engine's own (own_stack.h) if nobody is on it, else a fiber of wasmtime, whose
+ * entry is a host function made once per store (enter() in guest.c). Only store_call.c knows which.
  */
 #ifndef BLITZ_GUEST_H
 #define BLITZ_GUEST_H
 #include "blitz_native.h"
+#include "own_stack.h"
 #include "ticker.h"
 #include "turn.h"
 #include "wasmtime_api.h"
@@ -22,8 +24,12 @@ struct blitz_engine {
     blitz_engine_options options;
     blitz_ticker ticker;
     blitz_turn turn;
+    blitz_own_stack own_stack;           /* where a call runs if nobody is there */
+    wasmtime_module_t *pause;            /* see blitz_store_pause; NULL until a plugin may wait */
+    wasmtime_instance_pre_t *pause_pre;
     blitz_instance *instances;           /* list of the living, for statistics */
     uint64_t calls, pended, made, live;
+    uint32_t slots_taken;                /* of options.max_instances */
 };
 
 struct blitz_module {
@@ -35,6 +41,7 @@ struct blitz_module {
 };
 
 typedef struct blitz_abi blitz_abi;      /* abi.h */
+typedef struct blitz_fetched blitz_fetched;   /* host_fetch.c */
 typedef struct blitz_host_function blitz_host_function;
 struct blitz_host_function {             /* a row of host_calls.def */
     blitz_host_row row;
@@ -70,6 +77,7 @@ struct blitz_plugin {
     blitz_binding *bindings;             /* one per import */
     blitz_part parts[BLITZ_X_COUNT];
     blitz_pairs env, config;
+    blitz_pairs upstreams;               /* that it may send requests to; without values */
     blitz_shared *shared;                /* borrowed; may be NULL */
     uint64_t log_tat_ns;                 /* rate limit of log lines: theoretical arrival time */
     uint64_t log_dropped;                /* lines dropped since somebody asked */
@@ -77,6 +85,7 @@ struct blitz_plugin {
     uint32_t made, freed;                /* instances, and those of them that have ended */
     bool may_reroute;                    /* see blitz_plugin_allow_reroute */
     bool fine_clock;                     /* see blitz_plugin_allow_fine_clock */
+    bool may_wait;                       /* see blitz_plugin_may_wait */
     bool goes_deep;                      /* one of them had used much of its stack */
     blitz_spelling spellings[2][BLITZ_LOG_LEVELS];   /* of request and response hooks: log_lines.c */
 };
@@ -105,17 +114,24 @@ struct blitz_instance {
     blitz_plugin *plugin;
     wasmtime_store_t *store;
     wasmtime_context_t *context;
-    wasmtime_call_future_t *future;      /* of the call in progress */
+    wasmtime_call_future_t *future;      /* of the call in progress, on a fiber */
+    bool on_own_stack;                   /* the call in progress is there */
     wasmtime_func_t enter;
     wasmtime_func_t parts[BLITZ_X_COUNT];
     wasmtime_memory_t memory;
+    uint8_t *memory_base;                /* of memory; NULL until it is known */
     wasmtime_table_t externrefs;
     wasmtime_instance_t instance;        /* of store 0 until instantiation came to a good end */
+    bool has_slot;                       /* counted in the engine's slots_taken */
     bool has_exports;                    /* parts, memory, externrefs are known */
     bool running, broken;                /* inside poll; the last call did not come to a good end */
     bool ending;                         /* the guest ends where its next time slice would begin */
     uint8_t state, hook;                 /* BLITZ_STATE_*, BLITZ_HOOK_* */
     uint8_t waits;                       /* for what, while it is pending: BLITZ_WAITS_* */
+    uint32_t wait_ms;                    /* how long a host function wants to wait */
+    int64_t answer;                      /* what it waited for */
+    wasmtime_func_t pause;               /* see blitz_store_pause; of store 0 unless the plugin may wait */
+    blitz_fetched *fetched;              /* NULL until it has fetched something */
     uint32_t id;
     uint64_t calls;                      /* message hooks that came to an end */
     uint8_t nested;                      /* calls of the guest's functions inside the one in progress */
@@ -131,7 +147,7 @@ struct blitz_instance {
     uint32_t log_len, log_cap, log_used, log_lines; /* log_used, log_lines: of this call */
     blitz_stdio *stdio;
     uint64_t memory_size;                /* as last seen */
-    uintptr_t stack;                     /* near the top of the fibers' stack; 0 before the first call */
+    uintptr_t stack;                     /* near the top of the fibers' stack; 0 before the first on one */
     blitz_instance *previous, *next;
 };
 

@@ -1,5 +1,6 @@
 /* plugin.c: a module bound to what it may do: host functions, limits, granted environment, config. */
 #include "abi.h"
+#include "store_call.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,7 @@ void blitz_plugin_free(blitz_plugin *plugin)
     if (plugin->pre != NULL)
         blitz_wt.wasmtime_instance_pre_delete(plugin->pre);
     free_pairs(&plugin->env);
+    free_pairs(&plugin->upstreams);
     free_pairs(&plugin->config);
     for (size_t i = 0; i < 2 * BLITZ_LOG_LEVELS; i++)
         free(plugin->spellings[i / BLITZ_LOG_LEVELS][i % BLITZ_LOG_LEVELS].bytes);
@@ -88,6 +90,11 @@ int blitz_plugin_grant_env(blitz_plugin *plugin, const uint8_t *name, size_t nam
                            const uint8_t *value, size_t value_len)
 {
     return add_pair(&plugin->env, name, name_len, value, value_len);
+}
+
+int blitz_plugin_grant_upstream(blitz_plugin *plugin, const uint8_t *name, size_t len)
+{
+    return add_pair(&plugin->upstreams, name, len, NULL, 0);
 }
 
 int blitz_plugin_set_namespace(blitz_plugin *plugin, const char *name)
@@ -192,6 +199,8 @@ int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap)
         snprintf(error, error_cap, "a plugin is linked once, with an interface and a memory");
         return BLITZ_E_STATE;
     }
+    if (plugin->may_wait && !blitz_store_can_pause(plugin->engine, error, error_cap))
+        return BLITZ_E_ENGINE;
     wasmtime_linker_t *linker = blitz_wt.wasmtime_linker_new(plugin->engine->wasm);
     blitz_wt.wasmtime_linker_allow_shadowing(linker, true);    /* the same import twice is legal wasm */
     wasmtime_error_t *failed = NULL;

@@ -152,6 +152,8 @@ enum { WASM_I32 = 0, WASM_I64, WASM_F32, WASM_F64, WASM_EXTERNREF = 128, WASM_FU
     X(wasmtime_error_t *, wasmtime_linker_instantiate_pre,                                             \
       (const wasmtime_linker_t *, const wasmtime_module_t *, wasmtime_instance_pre_t **))              \
     X(void, wasmtime_instance_pre_delete, (wasmtime_instance_pre_t *))                                 \
+    X(wasmtime_error_t *, wasmtime_instance_pre_instantiate,                                           \
+      (const wasmtime_instance_pre_t *, wasmtime_context_t *, wasmtime_instance_t *, wasm_trap_t **))  \
     X(wasmtime_call_future_t *, wasmtime_instance_pre_instantiate_async,                               \
       (const wasmtime_instance_pre_t *, wasmtime_context_t *, wasmtime_instance_t *, wasm_trap_t **,   \
        wasmtime_error_t **))                                                                           \

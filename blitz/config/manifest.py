@@ -66,6 +66,9 @@ class AskedLimits(Model, frozen=True):
 
     memory: Annotated[Memory | None, Meta(description="linear memory of one instance")] = None
     timeout: Annotated[CallTime | None, Meta(description="one call of one hook")] = None
+    wait_timeout: Annotated[
+        CallTime | None, Meta(description="what one call of one hook waits for outside")
+    ] = None
     max_body: Annotated[Size | None, Meta(description="what is collected of a body")] = None
     instances: Annotated[Instances | None, Meta(description="`pooled`, `per-request` or `single`")] = None
     max_requests: Annotated[Several | None, Meta(description="calls before an instance is replaced")] = None
@@ -101,6 +104,9 @@ class Capabilities(Model, frozen=True):
     namespace: Annotated[
         str, Meta(description="shared state (rates, values) under another name than its own; empty: its own")
     ] = ""
+    upstreams: Annotated[
+        list[str], Meta(description="upstreams, by name, that it cannot run without sending requests to them")
+    ] = field(default_factory=list)
     env: Annotated[list[str], Meta(description="environment variables it cannot run without")] = field(
         default_factory=list
     )

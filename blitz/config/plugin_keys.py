@@ -35,6 +35,14 @@ class PluginDefaults(Model, frozen=True):
     timeout: Annotated[CallTime, Meta(description="one call of one hook; `PLUGIN_TIMEOUT` overrides it")] = (
         1.0
     )
+    wait_timeout: Annotated[
+        CallTime,
+        Meta(
+            description="what one call of one hook may wait for outside, in `sleep_ms` and `http_fetch`, all "
+            "together; neither `timeout` nor `timeouts.chain` counts it. As long as `timeouts.connect`: "
+            "a plugin that waits for longer has asked somebody who does not answer"
+        ),
+    ] = 5.0
     max_body: Annotated[Size, Meta(description="what is collected for `get_body` and `process_response`")] = (
         MIB
     )
@@ -109,6 +117,14 @@ class Plugin(Model, frozen=True):
     ] = None
     memory: Annotated[Memory | None, Meta(description="see `plugin_defaults.memory`")] = None
     timeout: Annotated[CallTime | None, Meta(description="see `plugin_defaults.timeout`")] = None
+    wait_timeout: Annotated[CallTime | None, Meta(description="see `plugin_defaults.wait_timeout`")] = None
+    upstreams: Annotated[
+        list[str],
+        Meta(
+            description="names in `[upstreams]` to which the plugin may send requests of its own "
+            "(`http_fetch`): its grant; `[]`: none"
+        ),
+    ] = field(default_factory=list)
     max_body: Annotated[Size | None, Meta(description="see `plugin_defaults.max_body`")] = None
     max_requests: Annotated[Several | None, Meta(description="see `plugin_defaults.max_requests`")] = None
     max_instances: Annotated[Several | None, Meta(description="see `plugin_defaults.max_instances`")] = None

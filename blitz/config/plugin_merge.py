@@ -71,6 +71,10 @@ class PluginMerge:
             order=entry.order if entry.order is not None else manifest.plugin.order,
             memory=self.bounded("memory", entry.memory, asked.memory, defaults.memory, format_size),
             timeout=self.bounded("timeout", entry.timeout, asked.timeout, defaults.timeout, format_duration),
+            wait_timeout=self.bounded(
+                "wait_timeout", entry.wait_timeout, asked.wait_timeout, defaults.wait_timeout, format_duration
+            ),
+            upstreams=self.upstreams(),
             max_body=self.bounded("max_body", entry.max_body, asked.max_body, defaults.max_body, format_size),
             response_body=_first(entry.response_body, manifest.hooks.response_body, "full"),
             instances=_first(entry.instances, asked.instances, "pooled"),
@@ -169,6 +173,15 @@ class PluginMerge:
                         f"plugin {self.found.name}: env grants {name}, which its manifest does not ask for"
                     )
         return {name: self.environ[name] for name in granted if name in self.environ}
+
+    def upstreams(self) -> tuple[str, ...]:
+        """Those that are granted. What the manifest needs must be."""
+        granted = _read(self.entry.upstreams) or []
+        for index, name in enumerate(_read(self.manifest.capabilities.upstreams) or ()):
+            if name not in granted:
+                wanted = self.to_write(f'upstreams = ["{name}"]')
+                self.asked_in_vain(("upstreams", index), f"upstream {name}", wanted)
+        return tuple(granted)
 
     def asks(self) -> tuple[str, ...]:
         """What the manifest lets the module use: what it asks for, and what all have, unless it says no."""

@@ -46,7 +46,8 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
         file: path of the ``.wasm``.
         manifest: path of its manifest, or "".
         type, order: why it stands where it stands in ``Resolved.plugins``; type None: nobody says.
-        memory, max_body: bytes. timeout: seconds.
+        memory, max_body: bytes. timeout, wait_timeout: seconds.
+        upstreams: names of those that it may send requests to.
         config: what ``get_config`` gives: JSON, or the operator's own text; b"" when there is none.
         config_values: dotted key -> text for ``get_property("config.<key>")``: lists of values are
             joined by newlines, elements of other lists have their position as a key, booleans are
@@ -68,6 +69,8 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     order: int | None = None
     memory: int
     timeout: float
+    wait_timeout: float = 5.0
+    upstreams: tuple[str, ...] = ()
     max_body: int
     response_body: Body
     instances: Instances

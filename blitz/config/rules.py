@@ -15,6 +15,7 @@ from blitz.config.addresses import (
     parse_address,
     parse_network,
 )
+from blitz.config.check import nearest
 from blitz.config.model import Config, Listener, PluginDefaults
 from blitz.config.route_actions import check_actions
 from blitz.config.route_match import check_matches
@@ -224,6 +225,8 @@ def _plugins(config: Config, document: Document) -> None:
                 "not a SHA-256 digest; write the 64 hex digits that `blitz plugin inspect` prints",
             )
         _grants(document, plugin.grant, plugin.deny, at)
+        for position, name in enumerate(plugin.upstreams):
+            _upstream_is_there(config, document, name, (*at, "upstreams", position))
         _timeout(config, document, plugin.timeout, (*at, "timeout"))
     _grants(document, config.plugin_defaults.grant, config.plugin_defaults.deny, ("plugin_defaults",))
     if config.plugin_defaults.timeout != PluginDefaults().timeout:  # nobody chose the default
@@ -270,3 +273,10 @@ def _routes(config: Config, document: Document) -> None:
             names.setdefault(route.name, index)
     check_matches(config, document)
     check_actions(config, document)
+
+
+def _upstream_is_there(config: Config, document: Document, name: str, at: tuple[str | int, ...]) -> None:
+    if isinstance(name, Bad) or name in config.upstreams or document.is_bad("upstreams"):
+        return
+    known = nearest(name, list(config.upstreams)) or "; there is no [upstreams] table to name one in"
+    document.report(at, f'no upstream is named "{name}"{known}')

@@ -13,6 +13,7 @@ from blitz._native import ffi, lib
 from blitz.errors import ClientError, InternalError, UpstreamError
 
 __all__ = [
+    "IDEMPOTENT",
     "REFUSALS",
     "client_refusal",
     "field_value",
@@ -20,6 +21,9 @@ __all__ = [
     "take_hop",
     "upstream_refusal",
 ]
+
+# Doing it twice is as doing it once (RFC 9110 section 9.2.2).
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 # code -> (status for a client's request, what was wrong)
 REFUSALS: dict[int, tuple[int, str]] = {

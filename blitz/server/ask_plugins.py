@@ -16,6 +16,7 @@ from blitz.filters import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, F
 from blitz.http.media import is_stream
 
 from .body_stream import collect
+from .fetch import fetcher
 from .guests import drive, wait_for_instance
 from .heads import field_values
 
@@ -104,7 +105,7 @@ async def _go_on(
     """Do what the chain waits for until it has come to an end; returns CONTINUE or ANSWER."""
     while step > ANSWER:
         if step == PENDING:
-            step = await drive(run, exchange.resources.turns, exchange.downstream)
+            step = await drive(run, exchange.resources.turns, exchange.downstream, fetcher(exchange))
         else:
             if step == NEED_BODY:
                 await collect_it()

@@ -1,14 +1,15 @@
-"""Waiting on behalf of guests: the only place where a plugin makes the gateway await.
+"""Waiting on behalf of guests: where a plugin makes the gateway await.
 
 A guest that used up its slice, or could not begin in this pass of the event loop, waits for its turn
 (``turns.py``): every other task waits for a few slices of a millisecond at most, however many guests run.
-The deadline of a call is looked at after each slice.
+The deadline of a call is looked at after each slice. What a guest waits for outside of the worker
+(``outside.py``) does not count there, but has a bound of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 
@@ -20,6 +21,7 @@ from blitz.wasm.kinds import how_to_build_a_reactor
 from blitz.wasm.logs import emit_log
 from blitz.wasm.pool import PluginPool
 
+from .outside import Client, Fetch, wait_outside
 from .turns import GuestTurns
 
 __all__ = ["drive", "finish_leaving", "probe", "smoke", "wait_for_instance"]
@@ -29,54 +31,93 @@ __all__ = ["drive", "finish_leaving", "probe", "smoke", "wait_for_instance"]
 MIN_SLICES = 2
 
 
-class Client(Protocol):
-    """Whoever waits for what a guest makes: a stream, or the downstream door."""
-
-    def is_reset(self) -> bool:
-        """Nobody waits any more. Does not wait itself."""
-        ...
-
-
-async def drive(run: Waited, turns: GuestTurns, client: Client | None = None) -> int:
+async def drive(
+    run: Waited, turns: GuestTurns, client: Client | None = None, fetch: Fetch | None = None
+) -> int:
     """Resume the pending guest until its hook is done or its deadline has passed.
 
     Args:
         client: when it is reset, nobody waits for the guest any more.
+        fetch: sends the requests of guests; None: nobody does, and they fail.
     Returns:
         The next step of the chain. On an exception the guest may be pending; ``run.close()`` unwinds it.
     Raises:
         ClientGone: the client was reset.
         PluginError: a failure policy said so, or the exchange has used up ``run.left``.
     """
-    now = began = trio.current_time()
-    deadline = began + run.timeout
-    last = began + run.left
-    slices = 0
-    due, again = run.is_due, False
+    call = _Call(run, turns, client)
     try:
         while True:
-            async with turns.slice(due=due, again=again):
-                if client is not None and client.is_reset():
-                    raise ClientGone
-                step = run.resume()
-                now = trio.current_time()
-                again = due and step == PENDING and not run.changed and run.is_due
-                slices += not again
-                if step == PENDING and not run.changed and slices >= MIN_SLICES:
-                    if now >= deadline:
-                        step = run.time_out()
-                    elif now >= last:
-                        raise run.give_up()
+            if run.outside is not None:
+                step = await call.wait(fetch)
+            else:
+                step = await call.go_on()
             if step != PENDING:
                 return step
             if run.changed:
-                # Another plugin of the chain is pending now: a clock of its own.
                 run.changed = False
-                deadline = now + run.timeout
-                slices = 0
-            due = run.is_due
+                call.begin()
     finally:
-        run.left -= now - began
+        run.left -= call.took
+
+
+class _Call:
+    """The call that is pending, and what of its times it has used up; after ``begin`` the next one.
+
+    Attributes:
+        took: seconds that the exchange has been kept waiting, but for what was waited for outside.
+    """
+
+    def __init__(self, run: Waited, turns: GuestTurns, client: Client | None) -> None:
+        self._run = run
+        self._turns = turns
+        self._client = client
+        self._left = run.left
+        self._now = trio.current_time()
+        self._again = False
+        self.took = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """Each has a clock of its own."""
+        self._deadline = self._now + self._run.timeout
+        self._may_wait = self._run.wait_timeout
+        self._slices = 0
+
+    def _pass_time(self) -> float:
+        before, self._now = self._now, trio.current_time()
+        return self._now - before
+
+    async def go_on(self) -> int:
+        """Give it a slice, once its turn has come."""
+        run = self._run
+        due = run.is_due
+        try:
+            async with self._turns.slice(due=due, again=self._again):
+                if self._client is not None and self._client.is_reset():
+                    raise ClientGone
+                step = run.resume()
+                self.took += self._pass_time()
+                same = step == PENDING and not run.changed
+                self._again = due and same and run.is_due
+                self._slices += not self._again
+                if same and self._slices >= MIN_SLICES:
+                    if self._now >= self._deadline:
+                        return run.time_out()
+                    if self.took >= self._left:
+                        raise run.give_up()
+        finally:
+            self.took += self._pass_time()
+        return step
+
+    async def wait(self, fetch: Fetch | None) -> int:
+        """Wait for what it waits for outside; it is pending then, unless its time was over before."""
+        in_time = await wait_outside(self._run, self._may_wait, self._client, fetch)
+        seconds = self._pass_time()
+        self._deadline += seconds
+        self._may_wait -= seconds
+        self._again = False
+        return PENDING if in_time else self._run.wait_out()
 
 
 async def wait_for_instance(run: Waited) -> None:
@@ -210,6 +251,7 @@ async def _finish(pool: PluginPool, instance: Instance, rc: int, turns: GuestTur
                 rc = instance.resume()
                 again = due and rc == lib.BLITZ_PENDING and instance.is_due
                 slices += not again
+            instance.answer()  # a call that serves no request waits for nothing outside
     except trio.Cancelled:
         instance.cancel()
         pool.end(instance)

@@ -49,6 +49,8 @@ def spec_of(resolved: ResolvedPlugin, log_level: str, digest: str, limits: Limit
         sha256=digest,
         memory=resolved.memory,
         timeout=resolved.timeout,
+        wait_timeout=resolved.wait_timeout,
+        upstreams=resolved.upstreams,
         max_body=resolved.max_body,
         response_body=resolved.response_body,
         instances=resolved.instances,

@@ -11,7 +11,7 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, ShortageError, UpstreamError
-from blitz.http.rules import part_size
+from blitz.http.rules import IDEMPOTENT, part_size
 from blitz.routing.balance import Tries
 
 from .heads import span_bytes
@@ -37,7 +37,6 @@ _UPGRADE = lib.BLITZ_HEAD_UPGRADE
 
 MAX_COPY = 64 << 10  # bytes of body that a mirror gets: plugins may have collected more
 BUSY = 503  # of an endpoint that has no place for one more: more tries would be more load
-IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110 section 9.2.2
 
 
 class TryTimeout(UpstreamError):

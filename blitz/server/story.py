@@ -117,6 +117,11 @@ class Story:
     def not_connected(self, error: BlitzError) -> None:
         _log.debug("%s: try failed: %s", self._id, one_line(error.message[:MAX_ERROR]))
 
+    def fetch_failed(self, upstream: str, error: Exception) -> None:
+        _log.debug(
+            "%s: a plugin's fetch from %s failed: %s", self._id, upstream, one_line(str(error)[:MAX_ERROR])
+        )
+
     def again(self, why: str) -> None:
         _log.debug("%s: tried again on a new connection: %s", self._id, one_line(why[:MAX_ERROR]))
 

@@ -198,8 +198,25 @@ class ChainRun:
 
     @property
     def timeout(self) -> float:
-        """Seconds that the pending call may take in all."""
+        """Seconds that the pending call may take in all, but for what it waits for outside."""
         return self._pool.plugin.spec.timeout
+
+    @property
+    def wait_timeout(self) -> float:
+        """Seconds that the pending call may wait for that, all together."""
+        return self._pool.plugin.spec.wait_timeout
+
+    @property
+    def max_fetch_size(self) -> int:
+        """Bytes that the body of a response may have which the pending call waits for."""
+        return self._pool.plugin.spec.max_body
+
+    @property
+    def outside(self) -> Any:
+        """cffi ``blitz_instance *`` of a pending call that waits for something outside, or None."""
+        if self._is_pending and lib.blitz_call_waits(self._native.at) >= lib.BLITZ_WAITS_SLEEP:
+            return self._native.at
+        return None
 
     @property
     def pending_plugin(self) -> str:
@@ -226,12 +243,19 @@ class ChainRun:
 
     def time_out(self) -> int:
         """The pending guest is past its deadline: cancel it, apply the policy, go on."""
+        return self._end_late(self._pool.plugin.spec.too_long())
+
+    def wait_out(self) -> int:
+        """The pending guest has waited for something outside for as long as it may: the same."""
+        return self._end_late(self._pool.plugin.spec.waited_too_long())
+
+    def _end_late(self, what: str) -> int:
         pool, hook = self._pool, self._hook
         where = self._instance(pool).time_out()
         self._end_pending(pool)
         pool.failed(self._now())
         self.changed = True
-        return self.see_to(self._policy(pool, pool.ran_longer(hook, where)))
+        return self.see_to(self._policy(pool, pool.was_late(hook, where, what)))
 
     def give_up(self) -> PluginError:
         """The exchange has waited for its plugins as long as it may: cancel what runs, give all back.

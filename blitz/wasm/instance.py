@@ -95,6 +95,15 @@ class Instance:
         """The pending call has not begun: guests had their share of the pass of the event loop."""
         return bool(lib.blitz_call_waits(self.ptr) == lib.BLITZ_WAITS_TURN)
 
+    def answer(self) -> bool:
+        """Tell a call that waits for something outside that nothing came of it; False: it does not."""
+        waits = lib.blitz_call_waits(self.ptr)
+        if waits < lib.BLITZ_WAITS_SLEEP:
+            return False
+        failed = lib.BLITZ_FETCH_FAILED if waits == lib.BLITZ_WAITS_FETCH else 0
+        lib.blitz_call_answer(self.ptr, failed)
+        return True
+
     def cancel(self) -> None:
         """Unwind a pending call. The instance is poisoned."""
         lib.blitz_call_cancel(self.ptr)

@@ -9,7 +9,7 @@ from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginLoadError
 from blitz.grants import BY_DEFAULT, how_to_allow, how_to_grant
 from blitz.wasm.abi import detect
-from blitz.wasm.abi.linkage import SHARED_FUNCTIONS, Part
+from blitz.wasm.abi.linkage import SHARED_FUNCTIONS, WAITING_FUNCTIONS, Part
 from blitz.wasm.engine import ERROR_SIZE, Engine
 from blitz.wasm.instance import Instance
 from blitz.wasm.module import Module
@@ -38,7 +38,9 @@ class PluginSpec:
         source: path of the file.
         sha256: its digest, in hex.
         memory: bytes of linear memory per instance.
-        timeout: seconds; one call of one hook.
+        timeout: seconds; one call of one hook, but for what it waits for outside.
+        wait_timeout: seconds; that, all together.
+        upstreams: names of those that it may send requests to.
         max_body: bytes; what is collected for get_body and process_response.
         response_body: ``full`` or ``none``.
         instances: ``pooled``, ``per-request`` or ``single``.
@@ -83,6 +85,8 @@ class PluginSpec:
     origins: dict[str, str] = field(default_factory=dict, compare=False)  # lines move; nothing changes
     namespace: str = ""
     reroute: bool = False
+    wait_timeout: float = 5.0
+    upstreams: tuple[str, ...] = ()
     log_level: int = 2
     version: str = ""
     max_line_size: int = 0
@@ -93,6 +97,11 @@ class PluginSpec:
         """What a call that was cancelled did, for messages."""
         origin = self.origins.get("timeout")
         return f"ran longer than {self.timeout * 1000:g} ms" + (f" ({origin})" if origin else "")
+
+    def waited_too_long(self) -> str:
+        """The same of a call that waited."""
+        origin = self.origins.get("wait_timeout")
+        return f"waited longer than {self.wait_timeout * 1000:g} ms" + (f" ({origin})" if origin else "")
 
 
 class Plugin:
@@ -241,6 +250,8 @@ class Plugin:
             _check(lib.blitz_plugin_bind(self._ptr, binding.index, binding.how, row))
         for part, index in self.plan.parts.items():
             _check(lib.blitz_plugin_use_export(self._ptr, part, index))
+        if any(map(self.plan.calls, WAITING_FUNCTIONS)):
+            lib.blitz_plugin_may_wait(self._ptr)
         # A plugin that was given no shared state gets its own.
         if self._shared is None and any(map(self.plan.calls, SHARED_FUNCTIONS)):
             self._shared = self._own_shared = Shared()
@@ -254,6 +265,8 @@ class Plugin:
             lib.blitz_plugin_allow_reroute(self._ptr)
         if self.spec.namespace:
             _check(lib.blitz_plugin_set_namespace(self._ptr, self.spec.namespace.encode()))
+        for name in self.spec.upstreams:
+            _check(lib.blitz_plugin_grant_upstream(self._ptr, name.encode(), len(name.encode())))
         for name, value in self.spec.env.items():
             key, text = name.encode(), value.encode("utf-8", "surrogateescape")
             _check(lib.blitz_plugin_grant_env(self._ptr, key, len(key), text, len(text)))

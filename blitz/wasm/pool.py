@@ -177,11 +177,11 @@ class PluginPool:
         else:
             self.cleaned(instance, rc)
 
-    def ran_longer(self, hook: str, where: PluginError) -> PluginTimeout:
-        """What to say of a call that ``Instance.time_out`` has ended with *where*."""
+    def was_late(self, hook: str, where: PluginError, what: str) -> PluginTimeout:
+        """What to say of a call that ``Instance.time_out`` has ended with *where*; *what* it did."""
         spec = self.plugin.spec
         return PluginTimeout(
-            f"{self.name} failed in {hook}: it {spec.too_long()}",
+            f"{self.name} failed in {hook}: it {what}",
             plugin=self.name,
             version=spec.version,
             hook=hook,
@@ -192,7 +192,7 @@ class PluginPool:
         """The cleanup() of an instance came to its end, with None at its deadline: end it. A fault matters to
         no exchange: it is kept for the shell."""
         if rc is None:
-            self.unsaid.append(self.ran_longer("cleanup", instance.fault()))
+            self.unsaid.append(self.was_late("cleanup", instance.fault(), self.plugin.spec.too_long()))
         elif rc < 0:
             self.unsaid.append(instance.fault())
         self.end(instance)

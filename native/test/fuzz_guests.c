@@ -58,6 +58,9 @@ static void load(const random_module *m)
     MUST(blitz_plugin_set_config(t.plugin, text, 0, text, 18) == 0, "config");
     MUST(blitz_plugin_set_config(t.plugin, text + 8, 10, text + 3, 5) == 0, "config");
     blitz_plugin_set_shared(t.plugin, t.shared);
+    MUST(blitz_plugin_grant_upstream(t.plugin, text, 3) == 0, "upstream");
+    if (m->wasm.len % 2 == 0)                    /* the others run on the own stack, and may not wait */
+        blitz_plugin_may_wait(t.plugin);
     MUST(blitz_plugin_link(t.plugin, t.error, sizeof t.error) == 0, "%s", t.error);
 }
 
@@ -90,6 +93,19 @@ static void must_be_sound(guest *guest, int code)
         head_must_be_clean(guest->exchange->request);
         head_must_be_clean(guest->exchange->response);
     }
+}
+
+/* What a guest waits for has come, or has not. */
+static void answer(blitz_instance *instance, uint8_t how)
+{
+    const blitz_fetch *fetch = blitz_call_fetch(instance);
+    if (fetch != NULL && how % 2 == 0) {
+        head_must_be_clean(fetch->exchange->request);
+        MUST(blitz_head_start_response(fetch->exchange->response, 200, NULL, 0, 1) == 0, "response");
+        MUST(blitz_head_add(fetch->exchange->response, (const uint8_t *)"KEY", 3, (const uint8_t *)"v", 1) == 0, "field");
+        MUST(blitz_fetch_keep(instance, (const uint8_t *)"a body", how % 7) == 0, "kept");
+    }
+    blitz_call_answer(instance, how);
 }
 
 static void step(guest *guest, source *in)
@@ -129,6 +145,10 @@ static void step(guest *guest, source *in)
     case 12:
         blitz_instance_take_log(guest->instance);
         code = BLITZ_E_STATE;
+        break;
+    case 13:
+        answer(guest->instance, take_byte(in));
+        code = blitz_call_resume(guest->instance);
         break;
     default:
         code = blitz_call_resume(guest->instance);

@@ -126,7 +126,7 @@ static const blitz_abi ABI = {
     .end = count,
 };
 
-static blitz_engine engine;
+static blitz_engine engine = {.options = {.max_instances = 1}};
 static blitz_plugin plugin = {.engine = &engine, .abi = &ABI, .pre = (wasmtime_instance_pre_t *)&anything};
 
 static void start(void)

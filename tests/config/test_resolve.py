@@ -269,6 +269,19 @@ def test_what_is_asked_and_not_granted_is_a_problem_that_says_what_to_write(plug
     )
 
 
+def test_an_upstream_that_is_asked_for_must_be_granted(plugins):
+    directory = plugins(a=MANIFEST + '[capabilities]\nupstreams = ["id"]\n')
+    assert only(messages(config(directory))) == (
+        f"{directory}/a.toml:6: capabilities.upstreams[0]: plugin a asks for the upstream id, "
+        'which is not granted; to grant it, write upstreams = ["id"] in its [[plugins]] entry (name = "a")'
+    )
+
+
+def test_no_upstream_is_granted_unless_the_operator_does(plugins):
+    (plugin,) = resolve(config(plugins(a=MANIFEST)), {}).plugins
+    assert plugin.upstreams == ()
+
+
 def test_a_grant_gives_the_value_and_nothing_else(plugins):
     entry = Plugin(name="a", env=["KEY"])
     (plugin,) = resolve(config(plugins(a=ASKS), entry), {"KEY": "s", "MORE": "m", "HOME": "h"}).plugins

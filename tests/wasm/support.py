@@ -15,6 +15,7 @@ from blitz.wasm.engine import Engine
 from blitz.wasm.instance import FAULT, PENDING, Instance
 from blitz.wasm.module import Module
 from blitz.wasm.plugin import Plugin, PluginSpec
+from tests.conftest import compile_wat
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -190,3 +191,21 @@ def exchanging(*args: Any, **kwargs: Any) -> Iterator[Exchange]:
         yield exchange
     finally:
         exchange.free()
+
+
+_LOOP = """(module (memory (export "memory") 1)
+  (func (export "blitz_buffer") (result i32) (i32.const 1024))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_request") (param i32 i32 i32 i32) (result i32)
+    (loop $again (br $again)) (i32.const 0)))"""
+
+
+@contextmanager
+def parked(engine: Engine, really: bool = True) -> Iterator[None]:
+    """A guest is parked on the engine's own stack: all other calls of this thread run on fibers."""
+    if not really:
+        yield
+        return
+    with running(engine, compile_wat(_LOOP)) as guest, exchanging() as exchange:
+        assert guest.instance.request(exchange.c) == PENDING
+        yield

@@ -319,7 +319,7 @@ def test_the_slots_of_the_engine_are_bounded(wat: Wasm) -> None:
     try:
         assert guests[0].start() == guests[1].start() == 0
         error = guests[2].fails(guests[2].start())
-        assert re.search(r"maximum concurrent limit of 2", str(error))
+        assert re.search(r"all 2 slots for instances are taken", str(error))
         guests[0].instance.free()
         guests[2].renew()
     finally:

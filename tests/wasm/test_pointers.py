@@ -42,6 +42,15 @@ ARGUMENTS: dict[str, dict[str, tuple[int, int | str]]] = {
     "kv_incr": {"key": (0, 1)},
     "kv_get": {"key": (0, 1), "buf": (2, 3)},
     "kv_set": {"key": (0, 1), "value": (2, 3)},
+    "http_fetch": {
+        "upstream": (0, 1),
+        "method": (2, 3),
+        "target": (4, 5),
+        "headers": (6, 7),
+        "body": (8, 9),
+    },
+    "fetch_header": {"name": (0, 1), "buf": (2, 3)},
+    "fetch_body": {"buf": (0, 1)},
     "__wbindgen_throw": {"message": (0, 1)},
     "args_sizes_get": {"argc": (0, "4"), "argv_size": (1, "4")},
     "environ_sizes_get": {"count": (0, "4"), "size": (1, "4")},
@@ -58,9 +67,18 @@ ARGUMENTS: dict[str, dict[str, tuple[int, int | str]]] = {
 DEFAULTS = {"fd_write": {0: 1, 1: 512, 2: 1}, "rate_limit": {2: 60, 3: 5}}
 NO_POINTERS = {
     "set_status", "now_ms", "now", "__wbindgen_rethrow", "__wbindgen_object_drop_ref", "abort",
-    "emscripten_notify_memory_growth", "proc_exit",
+    "emscripten_notify_memory_growth", "proc_exit", "sleep_ms",
 }  # fmt: skip
-RETPTR = {"get_env", "get_header", "get_body", "get_property", "get_config", "kv_get"}
+RETPTR = {
+    "get_env",
+    "get_header",
+    "get_body",
+    "get_property",
+    "get_config",
+    "kv_get",
+    "fetch_header",
+    "fetch_body",
+}
 
 BUFFER = """(func (export "blitz_buffer") (result i32) (i32.const 1024))
   (func (export "blitz_buffer_size") (result i32) (i32.const 4096))"""

@@ -7,7 +7,16 @@ from enum import IntEnum
 
 from blitz._native import ffi, lib
 
-__all__ = ["SHARED_FUNCTIONS", "Binding", "HostFunction", "How", "Part", "Plan", "host_functions"]
+__all__ = [
+    "SHARED_FUNCTIONS",
+    "WAITING_FUNCTIONS",
+    "Binding",
+    "HostFunction",
+    "How",
+    "Part",
+    "Plan",
+    "host_functions",
+]
 
 
 # Host functions that tell more than the message in hand. Variables are not among them: one that was not
@@ -24,6 +33,8 @@ CAPABILITIES = {
 GC_NEEDED = "uses Wasm GC, exceptions or typed function references"
 # Host functions on state that the workers of a host share.
 SHARED_FUNCTIONS = ("rate_limit", "kv_incr", "kv_get", "kv_set")
+# Host functions that wait for something outside.
+WAITING_FUNCTIONS = ("sleep_ms", "http_fetch")
 
 
 class How(IntEnum):

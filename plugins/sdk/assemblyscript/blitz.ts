@@ -50,6 +50,21 @@ declare function hostNowMs(): i64;
 // @ts-ignore: decorator
 @external("blitz", "rate_limit")
 declare function hostRateLimit(key: usize, size: i32, perMinute: i32, burst: i32): i32;
+// @ts-ignore: decorator
+@external("blitz", "sleep_ms")
+declare function hostSleepMs(ms: i32): void;
+// @ts-ignore: decorator
+@external("blitz", "http_fetch")
+declare function hostHttpFetch(
+  upstream: usize, upstreamSize: i32, method: usize, methodSize: i32, target: usize, targetSize: i32,
+  headers: usize, headersSize: i32, body: usize, bodySize: i32, timeoutMs: i32
+): i32;
+// @ts-ignore: decorator
+@external("blitz", "fetch_header")
+declare function hostFetchHeader(name: usize, size: i32, buf: usize, cap: i32): i32;
+// @ts-ignore: decorator
+@external("blitz", "fetch_body")
+declare function hostFetchBody(buf: usize, cap: i32): i32;
 
 /** The edits apply to the message passing through; the next plugin runs. */
 export const CONTINUE: i32 = 0;
@@ -199,4 +214,37 @@ export function nowMs(): i64 {
 export function rateLimit(key: string, perMinute: i32, burst: i32): i32 {
   const k = utf8(key);
   return hostRateLimit(changetype<usize>(k), k.byteLength, perMinute, burst);
+}
+
+/** Wait; the gateway goes on with other exchanges. In hooks only; `wait_timeout` bounds all waits of a call. */
+export function sleepMs(ms: i32): void {
+  hostSleepMs(ms);
+}
+
+export const FETCH_NOT_GRANTED: i32 = -1;
+export const FETCH_LATE: i32 = -2;
+export const FETCH_FAILED: i32 = -3;
+
+/**
+ * Send a request to an upstream that the operator granted, by its name in the configuration: the status of the
+ * response, or one of the above. headers: lines "name: value\r\n". timeoutMs 0: as long as the plugin may wait.
+ */
+export function fetch(
+  upstream: string, method: string, target: string, headers: string, body: string, timeoutMs: i32
+): i32 {
+  const u = utf8(upstream), m = utf8(method), t = utf8(target), h = utf8(headers), b = utf8(body);
+  return hostHttpFetch(
+    changetype<usize>(u), u.byteLength, changetype<usize>(m), m.byteLength, changetype<usize>(t), t.byteLength,
+    changetype<usize>(h), h.byteLength, changetype<usize>(b), b.byteLength, timeoutMs
+  );
+}
+
+/** The first value of that field of the last response, until the next one or the end of the hook. */
+export function fetchHeader(name: string): string | null {
+  return read((n, size, buf, cap) => hostFetchHeader(n, size, buf, cap), name);
+}
+
+/** Its body. */
+export function fetchBody(): string | null {
+  return read((n, size, buf, cap) => hostFetchBody(buf, cap), "");
 }

@@ -321,6 +321,13 @@ BLITZ_IMPORT(int64_t blitz_host_kv_incr(const char *key, uint32_t len, int64_t d
 BLITZ_IMPORT(int32_t blitz_host_kv_get(const char *key, uint32_t len, char *buf, uint32_t cap), "kv_get");
 BLITZ_IMPORT(void blitz_host_kv_set(const char *key, uint32_t len, const char *value, uint32_t value_len,
                                     int64_t ttl_ms), "kv_set");
+BLITZ_IMPORT(void blitz_host_sleep_ms(int32_t ms), "sleep_ms");
+BLITZ_IMPORT(int32_t blitz_host_http_fetch(const char *upstream, uint32_t upstream_len, const char *method,
+                                           uint32_t method_len, const char *target, uint32_t target_len,
+                                           const char *headers, uint32_t headers_len, const char *body,
+                                           uint32_t body_len, int32_t timeout_ms), "http_fetch");
+BLITZ_IMPORT(int32_t blitz_host_fetch_header(const char *name, uint32_t len, char *buf, uint32_t cap), "fetch_header");
+BLITZ_IMPORT(int32_t blitz_host_fetch_body(char *buf, uint32_t cap), "fetch_body");
 
 /* A line in the gateway's log. level: trace, debug, info, warn, error. */
 BLITZ_FN void blitz_log(blitz_str level, blitz_str text)
@@ -400,6 +407,36 @@ BLITZ_FN void blitz_kv_set(blitz_str key, blitz_str value, int64_t ttl_ms)
 BLITZ_FN int32_t blitz_kv_get(blitz_str key, char *buf, uint32_t cap)
 {
     return blitz_host_kv_get(key.ptr, key.len, buf, cap);
+}
+
+/* Wait. The gateway goes on with other exchanges meanwhile; this instance waits with this one. Only in request and
+ * response hooks; what one call waits for all together is bounded by the plugin's wait_timeout. */
+BLITZ_FN void blitz_sleep_ms(int32_t ms)
+{
+    blitz_host_sleep_ms(ms);
+}
+
+enum { BLITZ_FETCH_NOT_GRANTED = -1, BLITZ_FETCH_LATE = -2, BLITZ_FETCH_FAILED = -3 };
+
+/* Send a request to an upstream that the operator granted, by its name in the configuration, and wait for the response.
+ * headers: lines "name: value\r\n", may be empty. timeout_ms 0: as long as the plugin may wait. -> the status, or one of the
+ * above; then blitz_fetch_header and blitz_fetch_body read the response, until the next fetch or the end of the hook. */
+BLITZ_FN int32_t blitz_fetch(blitz_str upstream, blitz_str method, blitz_str target, blitz_str headers, blitz_str body,
+                             int32_t timeout_ms)
+{
+    return blitz_host_http_fetch(upstream.ptr, upstream.len, method.ptr, method.len, target.ptr, target.len,
+                                 headers.ptr, headers.len, body.ptr, body.len, timeout_ms);
+}
+
+/* -> length of the value, of which cap bytes at most are in buf, or -1: there is none. */
+BLITZ_FN int32_t blitz_fetch_header(blitz_str name, char *buf, uint32_t cap)
+{
+    return blitz_host_fetch_header(name.ptr, name.len, buf, cap);
+}
+
+BLITZ_FN int32_t blitz_fetch_body(char *buf, uint32_t cap)
+{
+    return blitz_host_fetch_body(buf, cap);
 }
 
 /* ---------------------------------------------------------------- memory

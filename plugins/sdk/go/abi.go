@@ -51,6 +51,18 @@ func hostNowMs() int64
 //go:wasmimport blitz rate_limit
 func hostRateLimit(key string, perMinute, burst int32) int32
 
+//go:wasmimport blitz sleep_ms
+func hostSleepMs(ms int32)
+
+//go:wasmimport blitz http_fetch
+func hostHTTPFetch(upstream, method, target, headers, body string, timeoutMs int32) int32
+
+//go:wasmimport blitz fetch_header
+func hostFetchHeader(name string, buf unsafe.Pointer, size uint32) int32
+
+//go:wasmimport blitz fetch_body
+func hostFetchBody(buf unsafe.Pointer, size uint32) int32
+
 // Arguments are written here: room for a method and a 64 KiB path. Larger ones, bodies, go through alloc.
 var buffer [64*1024 + 256]byte
 

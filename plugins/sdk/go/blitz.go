@@ -132,6 +132,32 @@ func RateLimit(key string, perMinute, burst int) int {
 	return int(hostRateLimit(key, int32(perMinute), int32(burst)))
 }
 
+// SleepMs waits. The gateway goes on with other exchanges meanwhile. Only in request and response hooks; what one
+// call waits for all together is bounded by the plugin's wait_timeout.
+func SleepMs(ms int) { hostSleepMs(int32(ms)) }
+
+// What Fetch returns when there is no response.
+const (
+	FetchNotGranted = -1
+	FetchLate       = -2
+	FetchFailed     = -3
+)
+
+// Fetch sends a request to an upstream that the operator granted, by its name in the configuration, and waits for
+// the response. headers are lines "name: value\r\n". timeoutMs 0 is as long as the plugin may wait. It returns the
+// status, or one of the above; FetchHeader and FetchBody read the response, until the next one or the end of the hook.
+func Fetch(upstream, method, target, headers, body string, timeoutMs int) int {
+	return int(hostHTTPFetch(upstream, method, target, headers, body, int32(timeoutMs)))
+}
+
+// FetchHeader returns the first value of that field of the last response.
+func FetchHeader(name string) (string, bool) {
+	return read(func(buf unsafe.Pointer, size uint32) int32 { return hostFetchHeader(name, buf, size) })
+}
+
+// FetchBody returns the body of the last response.
+func FetchBody() (string, bool) { return read(hostFetchBody) }
+
 // read asks with a small buffer first, and once more if the value was longer.
 func read(call func(buf unsafe.Pointer, size uint32) int32) (string, bool) {
 	size := int32(128)

@@ -55,6 +55,10 @@ const host = struct {
     extern "blitz" fn kv_incr(key: [*]const u8, len: usize, delta: i64, ttl_ms: i64) i64;
     extern "blitz" fn kv_get(key: [*]const u8, len: usize, buf: [*]u8, cap: usize) i32;
     extern "blitz" fn kv_set(key: [*]const u8, len: usize, value: [*]const u8, value_len: usize, ttl_ms: i64) void;
+    extern "blitz" fn sleep_ms(ms: i32) void;
+    extern "blitz" fn http_fetch(upstream: [*]const u8, upstream_len: usize, method: [*]const u8, method_len: usize, target: [*]const u8, target_len: usize, headers: [*]const u8, headers_len: usize, body: [*]const u8, body_len: usize, timeout_ms: i32) i32;
+    extern "blitz" fn fetch_header(name: [*]const u8, len: usize, buf: [*]u8, cap: usize) i32;
+    extern "blitz" fn fetch_body(buf: [*]u8, cap: usize) i32;
 };
 
 // ------------------------------------------------------------------------------------------- the log
@@ -266,6 +270,37 @@ pub fn kvGet(key: []const u8) ?[]u8 {
 /// Replace a shared value, at most 256 bytes, and its time to live.
 pub fn kvSet(key: []const u8, value: []const u8, ttl_ms: i64) void {
     host.kv_set(key.ptr, key.len, value.ptr, value.len, ttl_ms);
+}
+
+// ------------------------------------------------------------------------------------------- waiting
+
+/// Wait. The gateway goes on with other exchanges meanwhile. Only in request and response hooks; what one call
+/// waits for all together is bounded by the plugin's wait_timeout.
+pub fn sleepMs(ms: u31) void {
+    host.sleep_ms(ms);
+}
+
+pub const FetchError = error{ NotGranted, Late, Failed };
+
+/// Send a request to an upstream that the operator granted, by its name in the configuration; the status of the
+/// response. `headers` are lines "name: value\r\n"; `timeout_ms` 0 is as long as the plugin may wait.
+pub fn fetch(upstream: []const u8, method: []const u8, target: []const u8, headers: []const u8, content: []const u8, timeout_ms: u31) FetchError!u16 {
+    const status = host.http_fetch(upstream.ptr, upstream.len, method.ptr, method.len, target.ptr, target.len, headers.ptr, headers.len, content.ptr, content.len, timeout_ms);
+    return switch (status) {
+        -1 => error.NotGranted,
+        -2 => error.Late,
+        else => if (status < 0) error.Failed else @intCast(status),
+    };
+}
+
+/// The first value of that field of the last response, until the next fetch or the end of the hook.
+pub fn fetchHeader(name: []const u8) ?[]u8 {
+    return read(host.fetch_header, .{ name.ptr, name.len });
+}
+
+/// Its body.
+pub fn fetchBody() ?[]u8 {
+    return read(host.fetch_body, .{});
 }
 
 // ------------------------------------------------------------------------------------------- exports

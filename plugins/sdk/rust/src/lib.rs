@@ -226,6 +226,73 @@ pub fn kv_set(key: &str, value: &str, ttl_ms: i64) {
     unsafe { raw::kv_set(key.as_ptr(), key.len(), value.as_ptr(), value.len(), ttl_ms) }
 }
 
+/// Wait. The gateway goes on with other exchanges meanwhile. Only in request and response hooks; what one call
+/// waits for all together is bounded by the plugin's `wait_timeout`.
+pub fn sleep_ms(ms: u32) {
+    unsafe { raw::sleep_ms(ms) }
+}
+
+/// Why there is no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchError {
+    /// The operator has not granted that upstream.
+    NotGranted,
+    /// None came in time.
+    Late,
+    /// No connection, or no response that is one.
+    Failed,
+}
+
+/// A request of the plugin's own, to an upstream by its name in the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetch<'a> {
+    pub upstream: &'a str,
+    pub method: &'a str,
+    pub target: &'a str,
+    /// Lines `name: value\r\n`; may be empty.
+    pub headers: &'a str,
+    pub body: &'a [u8],
+    /// 0: as long as the plugin may wait.
+    pub timeout_ms: u32,
+}
+
+impl Fetch<'_> {
+    /// Send it and wait for the response: its status. [`fetch_header`] and [`fetch_body`] read the rest, until the
+    /// next one or the end of the hook.
+    pub fn send(&self) -> Result<u16, FetchError> {
+        let status = unsafe {
+            raw::http_fetch(
+                self.upstream.as_ptr(),
+                self.upstream.len(),
+                self.method.as_ptr(),
+                self.method.len(),
+                self.target.as_ptr(),
+                self.target.len(),
+                self.headers.as_ptr(),
+                self.headers.len(),
+                self.body.as_ptr(),
+                self.body.len(),
+                self.timeout_ms,
+            )
+        };
+        match status {
+            -1 => Err(FetchError::NotGranted),
+            -2 => Err(FetchError::Late),
+            status => u16::try_from(status).map_err(|_| FetchError::Failed),
+        }
+    }
+}
+
+/// The first value of that field of the last response.
+pub fn fetch_header(name: &str) -> Option<String> {
+    read(|buf, cap| unsafe { raw::fetch_header(name.as_ptr(), name.len(), buf, cap) }).map(text)
+}
+
+/// The body of the last response.
+pub fn fetch_body() -> Option<Vec<u8>> {
+    read(|buf, cap| unsafe { raw::fetch_body(buf, cap) })
+}
+
 fn text(bytes: Vec<u8>) -> String {
     match String::from_utf8(bytes) {
         Ok(text) => text,

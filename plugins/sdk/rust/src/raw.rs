@@ -23,6 +23,22 @@ extern "C" {
     pub fn kv_incr(key: *const u8, len: usize, delta: i64, ttl_ms: i64) -> i64;
     pub fn kv_get(key: *const u8, len: usize, buf: *mut u8, cap: usize) -> i32;
     pub fn kv_set(key: *const u8, len: usize, value: *const u8, value_len: usize, ttl_ms: i64);
+    pub fn sleep_ms(ms: u32);
+    pub fn http_fetch(
+        upstream: *const u8,
+        upstream_len: usize,
+        method: *const u8,
+        method_len: usize,
+        target: *const u8,
+        target_len: usize,
+        headers: *const u8,
+        headers_len: usize,
+        body: *const u8,
+        body_len: usize,
+        timeout_ms: u32,
+    ) -> i32;
+    pub fn fetch_header(name: *const u8, len: usize, buf: *mut u8, cap: usize) -> i32;
+    pub fn fetch_body(buf: *mut u8, cap: usize) -> i32;
 }
 
 /// Room for a method and a 64 KiB path: the host writes arguments here without calling the guest.

@@ -14,9 +14,10 @@ from blitz.errors import ClientError, CutOff
 from .back_pressure import send_patiently
 from .deadline import DRAIN_IDLE, Timer
 from .exchange import Exchange
-from .fast_path import CLOSED, RELOADED, Handover, serve_short
+from .fast_path import serve_short
 from .forwarding import Forwarding
 from .h1_downstream import H1Downstream
+from .handover import CLOSED, RELOADED, Handover
 from .linger import linger
 from .run_exchange import run_exchange
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .body_stream import IncomingBody
     from .endpoint import Cluster, Endpoint
     from .exchange import Exchange
-    from .fast_path import Handover, Stream
+    from .handover import Handover, Stream
     from .upstream import Upstream
 
 __all__ = ["forward"]

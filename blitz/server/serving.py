@@ -17,7 +17,7 @@ from blitz.errors import BlitzError, ClientError, ClientGone, CutOff, InternalEr
 from .connection import Connection
 from .ends import note_broken, note_cancelled, note_late
 from .error_line import log_error_response, log_refusal
-from .fast_path import CANCELLED
+from .handover import CANCELLED
 from .linger import linger
 from .local_response import build_local
 from .request_line import read_request_line

@@ -3,7 +3,7 @@
 An exchange is short when its head came in one read, no plugin wants the body of the answer, all say
 "continue" (or one answers), and the answer's head came in one read too.
 ``native/fast_path.c`` runs them: every turn of the event loop it does for all its connections what is ready.
-A connection's task sleeps in ``serve_short`` meanwhile.
+A connection that was accepted has no task meanwhile (``accepted.py``); a task sleeps in ``serve_short``.
 
 Whatever is not short is handed over to the general path (``exchange.py``) at the step it has reached: a
 ``Handover`` holds what is there, and ``Connection.run`` goes on with it. The fast path decides nothing
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from blitz.wasm.log_lines import FinishedLines
 
     from .open_connection import OpenConnection
-    from .parked import ParkedConnection
+    from .parked import Keeper, ParkedConnection
     from .resources import Resources
     from .runtime import Runtime
 
@@ -58,7 +58,7 @@ async def serve_short(fast_path: FastPath, connection: ParkedConnection) -> Hand
 
     The connection has no buffer and nothing unread. Raises trio.BrokenResourceError.
     """
-    parked = fast_path.enter(connection)
+    parked = fast_path.enter(connection, None)
 
     def abort(_: RaiseCancelT) -> Abort:
         fast_path.leave(connection)
@@ -76,7 +76,7 @@ async def shake_hands(fast_path: FastPath, connection: ParkedConnection, tls: An
 
     Raises: trio.BrokenResourceError; ``tls.error`` says whether it was the handshake that failed.
     """
-    parked = fast_path.enter_shaking(connection, tls)
+    parked = fast_path.enter_shaking(connection, tls, None)
 
     def abort(_: RaiseCancelT) -> Abort:
         fast_path.leave(connection)
@@ -125,6 +125,10 @@ class FastPath(trio.abc.Instrument):
         """Buffers of bodies that it holds: where a receiver does not take what came, and a few spare ones."""
         return int(self._face.parts)
 
+    def holds(self, connection: OpenConnection) -> bool:
+        """It is on the fast path now."""
+        return connection.stream.descriptor() in self._tables.parked
+
     def in_hand(self, connection: OpenConnection) -> tuple[bytes, bytes, str, float] | None:
         """See ``FastTables.in_hand``."""
         return self._tables.in_hand(connection)
@@ -170,14 +174,17 @@ class FastPath(trio.abc.Instrument):
         self._lines = finished_lines()
         self._face.lines = self._lines.native if self._lines is not None else ffi.NULL
 
-    async def drain(self) -> None:
-        """From now on nobody enters; whoever waits for a request does so in the general path.
-
-        Thousands may wait: they go a few at a time, and to the last of them even when this is cancelled.
-        """
+    def begin_drain(self) -> None:
+        """From now on nobody enters, and a response is the last one of its connection."""
         face = self._face
         face.draining = 1
         face.keepalive = face.first_request = DRAIN_IDLE  # of those whose response has begun
+
+    async def drain(self) -> None:
+        """Whoever waits for a request does so in the general path from now on.
+
+        Thousands may wait: they go a few at a time, and to the last of them even when this is cancelled.
+        """
         report = ffi.new("blitz_fast_report *")
         woken = 0
         while lib.blitz_fast_next_idle(self._native, report):
@@ -188,28 +195,29 @@ class FastPath(trio.abc.Instrument):
 
     # -- coming and going
 
-    def enter(self, connection: ParkedConnection) -> Parked:
-        """The present task sleeps from now on; the fast path wakes it. Raises trio.BrokenResourceError."""
+    def enter(self, connection: ParkedConnection, keeper: Keeper | None) -> Parked:
+        """The fast path serves it from now on, and tells *keeper* when it stops; None: the present task
+        sleeps, and is woken. Raises trio.BrokenResourceError."""
         peer = connection.peer
         fd, tls = connection.stream.descriptor(), connection.stream.lend()
         # An idle connection needs no options: they are made with its first request, or anew after a reload.
         # Whoever has shaken hands is about to send one.
         likely = connection.served or tls != ffi.NULL
         options = connection.fast_path_options_for(peer) if likely else ffi.NULL
-        parked = Parked(current_task(), connection, peer)
+        parked = Parked(connection, peer, keeper, None if keeper else current_task())
         served, now = connection.served > 0, trio.current_time()
         failed = lib.blitz_fast_enter(self._native, fd, tls, peer.struct, options, peer.trusted, served, now)
         if failed:
             raise trio.BrokenResourceError(f"the fast path cannot watch it: {os.strerror(failed)}")
-        connection.timer.disarm()
+        connection.disarm()
         self._tables.parked[fd] = parked
         self._entered.set()
         return parked
 
-    def enter_shaking(self, connection: ParkedConnection, tls: Any) -> Parked:
+    def enter_shaking(self, connection: ParkedConnection, tls: Any, keeper: Keeper | None) -> Parked:
         """The same for a connection whose TLS handshake has to be done; its timer goes on."""
         peer = connection.peer
-        parked = Parked(current_task(), connection, peer)
+        parked = Parked(connection, peer, keeper, None if keeper else current_task())
         fd = connection.stream.descriptor()
         failed = lib.blitz_fast_enter(self._native, fd, tls, ffi.NULL, ffi.NULL, 0, 0, trio.current_time())
         if failed:
@@ -220,6 +228,8 @@ class FastPath(trio.abc.Instrument):
     def leave(self, connection: ParkedConnection) -> None:
         """Take a connection out, whatever it does."""
         fd = connection.stream.descriptor()
+        if fd not in self._tables.parked:
+            return
         report = ffi.new("blitz_fast_report *")
         lib.blitz_fast_leave(self._native, fd, report)
         if report.told:
@@ -245,6 +255,9 @@ class FastPath(trio.abc.Instrument):
                     await trio.lowlevel.wait_readable(lib.blitz_fast_fileno(self._native))
         finally:
             self.runs = False
+            for parked in list(self._tables.parked.values()):
+                if parked.keeper is not None:
+                    parked.keeper.abandon()
             trio.lowlevel.remove_instrument(self)
             lib.blitz_fast_close(self._native)
             self._context.turns.stop()
@@ -261,7 +274,7 @@ class FastPath(trio.abc.Instrument):
             _log.exception("internal error on the fast path")
             parked = self._tables.parked.get(self._report.fd)
             if parked is not None:
-                parked.connection.nursery.cancel_scope.cancel()
+                parked.connection.cancel()
 
     def _turn(self) -> None:
         """Do what is ready, and what the fast path reports of it."""
@@ -368,9 +381,13 @@ class FastPath(trio.abc.Instrument):
 
     def _wake(self, report: Any, stopped: Handover | str, error: int = 0) -> None:
         parked = self._tables.parked.pop(report.fd)
+        parked.connection.served += report.served
+        if parked.keeper is not None:
+            parked.keeper.go_on(stopped, error)
+            return
         parked.stopped = stopped
         parked.error = error
-        parked.connection.served += report.served
+        assert parked.task is not None
         reschedule(parked.task)
 
 

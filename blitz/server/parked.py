@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .handover import Handover
     from .peer import Peer
 
-__all__ = ["Parked", "ParkedConnection"]
+__all__ = ["Keeper", "Parked", "ParkedConnection"]
 
 
 class ParkedConnection(OpenConnection, Protocol):
@@ -42,8 +42,25 @@ class ParkedConnection(OpenConnection, Protocol):
         """Who a request from a trusted proxy is for."""
         ...
 
+    def disarm(self) -> None:
+        """The fast path looks after deadlines from now on."""
+        ...
+
     def take_back(self, begun: Handover) -> None:
         """The exchange of *begun* is the connection's: it ends as any other does, and goes no further."""
+        ...
+
+
+class Keeper(Protocol):
+    """Who has a connection that no task waits for."""
+
+    def go_on(self, stopped: Handover | str, error: int) -> None:
+        """The fast path has stopped, in a pass of the event loop: waits for nothing, raises nothing.
+        *error*: an errno that ended it."""
+        ...
+
+    def abandon(self) -> None:
+        """The gateway was cancelled: end it at once."""
         ...
 
 
@@ -53,13 +70,15 @@ class Parked:
 
     Attributes:
         peer: the client of its present exchange.
+        keeper: who is told when it leaves; None: task, which sleeps meanwhile.
         failed: what the last response of our own that is an error told of.
         stopped, error: why it left; error is an errno.
     """
 
-    task: Task
     connection: ParkedConnection
     peer: Peer
+    keeper: Keeper | None
+    task: Task | None
     failed: BlitzError | None = None
     stopped: Handover | str = CLOSED
     error: int = 0

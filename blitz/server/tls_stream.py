@@ -127,8 +127,10 @@ class TlsStream:
             await wait_readable(self.stream.socket)
             self._take()
 
-    def why_refused(self) -> TlsError:
-        """What C found wrong in a handshake, as ``do_handshake`` raises it."""
+    def refusal(self) -> TlsError | None:
+        """What C found wrong in a handshake, as ``do_handshake`` raises it; None: only the peer is gone."""
+        if not self._state.error:
+            return None
         reason, refusal = (
             ffi.string(text(self._state)).decode() for text in (lib.blitz_ssl_reason, lib.blitz_ssl_refusal)
         )

@@ -141,6 +141,9 @@ class AcceptedConnection(Connection):
             serving.close(self)
             return
         self.timer.arm(self.context.runtime.timeouts.handshake, "handshake")
+        if self.context.runtime.challenges.answers.certificates:
+            self._start(self._meet_authority)
+            return
         tls = encrypted.lend()
         if tls is None or not self.context.fast_path.runs or self.context.draining:
             self._start(self._shake_hands)
@@ -207,7 +210,14 @@ class AcceptedConnection(Connection):
         if self._spoken.tls:
             if self._wrap() is None:
                 raise ClientGone("there is no certificate any more")
-            await self._shake_hands()
+            await self._meet_authority()
+
+    async def _meet_authority(self) -> None:
+        """An authority may ask by a handshake; else it is done."""
+        assert isinstance(self.stream, SocketStream)
+        if await self.context.runtime.challenges.took(self.stream):
+            raise ClientGone("an authority has asked whether a name leads here")
+        await self._shake_hands()
 
     async def _shake_hands(self) -> None:
         assert self._encrypted is not None

@@ -9,6 +9,7 @@ phrase only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from blitz.files import shown
@@ -23,6 +24,7 @@ __all__ = [
     "CutOff",
     "InternalError",
     "ListenerDied",
+    "NoRoute",
     "PluginError",
     "PluginLoadError",
     "PluginMemory",
@@ -282,6 +284,18 @@ class CutOff(BlitzError):
 
 class InternalError(BlitzError):
     """Ours: a broken invariant. Logged with its traceback."""
+
+
+class NoRoute(UpstreamError):
+    """No route matches a request. The client's, or the configuration's.
+
+    Attributes:
+        allow: the methods with which one would have; then the status is 405 (RFC 9110 section 15.5.6).
+    """
+
+    def __init__(self, message: str, allow: Sequence[bytes] = ()) -> None:
+        super().__init__(message, status=405 if allow else 404)
+        self.allow = b", ".join(allow)
 
 
 class ListenerDied(InternalError):

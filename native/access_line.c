@@ -109,8 +109,8 @@ static blitz_text show(uint8_t *room, blitz_text octets, size_t most)
 }
 
 typedef struct {                         /* of a record */
-    blitz_text method, target, host, user_agent, referrer, upstream;
-    uint8_t room[MAX_SMALL + MAX_TARGET + 4 * MAX_SAID];
+    blitz_text method, target, host, user_agent, referrer, upstream, identity;
+    uint8_t room[2 * MAX_SMALL + MAX_TARGET + 4 * MAX_SAID];
 } shown;
 
 static void show_all(shown *to, const blitz_access_record *record)
@@ -122,6 +122,7 @@ static void show_all(shown *to, const blitz_access_record *record)
     to->user_agent = show(room += MAX_SAID, record->user_agent, MAX_SAID);
     to->referrer = show(room += MAX_SAID, record->referrer, MAX_SAID);
     to->upstream = show(room += MAX_SAID, record->upstream, MAX_SAID);
+    to->identity = show(room += MAX_SAID, record->identity, MAX_SMALL);
 }
 
 /* ---------------------------------------------------------------- what may be shortened */
@@ -221,6 +222,7 @@ static void put_json(line *out, const blitz_access_record *record, const shown *
     put_number(out, record->sent);
     put_literal(out, ",\"duration\":");
     put_seconds(out, record->duration, false);
+    put_optional(out, ",\"identity\":\"", whole(said->identity));
     put_optional(out, ",\"scheme\":\"", whole(record->scheme));
     put_optional(out, ",\"host\":\"", cut(said->host, most));
     put_optional(out, ",\"user_agent\":\"", cut(said->user_agent, most));
@@ -290,12 +292,25 @@ static void put_or_dash(line *out, blitz_text text)
         put(out, "-", 1);
 }
 
+/* A name must not end its column, nor look like another one. */
+static void put_user(line *out, blitz_text name)
+{
+    if (name.len == 0)
+        put(out, "-", 1);
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.ptr[i] == ' ' || name.ptr[i] == '"')
+            put_literal(out, name.ptr[i] == ' ' ? "\\x20" : "\\x22");
+        else
+            put(out, name.ptr + i, 1);
+    }
+}
+
 static void put_ncsa_time(line *out, const struct tm *utc)
 {
     static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     char text[64];
-    snprintf(text, sizeof text, " - - [%02d/%s/%04d:%02d:%02d:%02d +0000] ", utc->tm_mday, months[utc->tm_mon % 12],
+    snprintf(text, sizeof text, " [%02d/%s/%04d:%02d:%02d:%02d +0000] ", utc->tm_mday, months[utc->tm_mon % 12],
              utc->tm_year + 1900, utc->tm_hour, utc->tm_min, utc->tm_sec);
     put_literal(out, text);
 }
@@ -304,6 +319,8 @@ static void put_ncsa(line *out, const blitz_access_record *record, const shown *
                      const blitz_access_clock *clock)
 {
     put_or_dash(out, record->client);
+    put_literal(out, " - ");
+    put_user(out, said->identity);
     put_ncsa_time(out, &clock->utc);
     put(out, "\"", 1);
     if (said->method.len > 0) {

@@ -82,6 +82,7 @@ typedef struct {
     uint8_t *arena;           /* owned */
     uint32_t arena_len, arena_cap;
     uint32_t edits;           /* edits committed so far (statistics) */
+    uint8_t ruled;            /* the route's own edits have been made */
     blitz_field fields[256];
 } blitz_head;
 
@@ -314,13 +315,18 @@ blitz_path_table *blitz_path_table_new(size_t longest);
 void blitz_path_table_free(blitz_path_table *table);
 /* -> the number of a new tree, or BLITZ_E_NOMEM. */
 int64_t blitz_path_table_tree(blitz_path_table *table);
-/* prefix: canonical. value: >= 0, few and small; protection: equal for values that are protected alike. Before
- * the table is sealed. 0, BLITZ_E_NOMEM or BLITZ_E_LIMIT. */
+/* prefix: canonical. value: >= 0, few and small; protection: equal for values that are protected alike. exact: the
+ * value of the path alone, and not of those below it. Before the table is sealed. 0, BLITZ_E_NOMEM or BLITZ_E_LIMIT. */
 int blitz_path_table_add(blitz_path_table *table, uint32_t tree, const uint8_t *prefix, size_t len, int32_t value,
-                         int32_t protection);
+                         int32_t protection, int exact);
 void blitz_path_table_seal(blitz_path_table *table);
 /* target: origin-form, its query does not count; or "*". -> the value, or BLITZ_PATH_*. */
 int32_t blitz_path_find(const blitz_path_table *table, uint32_t tree, const uint8_t *target, size_t len);
+/* All values that the target may lead to (BLITZ_PATH_NONE is one), whatever their protection; that of the longest path
+ * first. -> how many are in values, or BLITZ_PATH_*, not NONE. */
+enum { BLITZ_PATH_MOST = 64 };
+int32_t blitz_path_all(const blitz_path_table *table, uint32_t tree, const uint8_t *target, size_t len,
+                       int32_t *values);
 /* Does the target lead to what is protected as value is? 0 or 1. */
 int blitz_path_stays(const blitz_path_table *table, uint32_t tree, int32_t value, const uint8_t *target, size_t len);
 /* The path that a guard may compare: decoded once, encoded slashes and backslashes as slashes, without parameters,
@@ -401,7 +407,13 @@ enum {                        /* steps of a chain */
 
 /* By plugins that may lead to another route, or by one that may not. */
 enum { BLITZ_MOVED_WITH_LEAVE = 1, BLITZ_MOVED_WITHOUT = 2 };
+typedef struct {              /* what routes are chosen by, besides path and host */
+    uint8_t method, query;
+    const blitz_text *fields; /* names, lower case */
+    size_t n_fields;
+} blitz_chosen_by;
 typedef struct blitz_edits blitz_edits;   /* opaque: the edits of the call in progress */
+typedef struct { blitz_text name, value; } blitz_fact;   /* UTF-8 */
 typedef struct {
     blitz_head *request;      /* owned by the exchange */
     blitz_head *response;     /* owned: the upstream's head, or the answer that a plugin built */
@@ -413,9 +425,12 @@ typedef struct {
     blitz_text new_body;      /* owned by the exchange */
     blitz_edits *edits;       /* owned */
     uint8_t id[32];
-    uint8_t moved;            /* BLITZ_MOVED_*: plugins changed the path or the host since this was 0 */
+    uint8_t moved;            /* BLITZ_MOVED_*: plugins changed what routes are chosen by since this was 0 */
+    const blitz_chosen_by *chosen_by;   /* what that is besides path and host; NULL: nothing */
     blitz_text mover;         /* the last plugin that did so and may not; else the last that did so */
     uint8_t hop_taken;        /* Max-Forwards has been counted down */
+    const blitz_fact *facts;  /* what filters found out about the client, for get_property: "identity", "jwt.sub" */
+    uint32_t n_facts;
     blitz_span canonical, canonical_of;   /* of the request: made on demand; the target it was made of */
     blitz_chain chain;        /* its way through the plugins; nothing is held when the exchange is reset */
 } blitz_exchange;
@@ -437,6 +452,48 @@ int blitz_exchange_tell_id(blitz_exchange *exchange, const uint8_t *field, size_
 /* The canonical path (blitz_path_canonical) of the request as it stands, made once per target; borrowed until
  * the request is edited. ptr NULL: out of memory. */
 blitz_text blitz_exchange_path(blitz_exchange *exchange);
+
+/* ---------------------------------------------------------------- what a route does besides its plugins: route_rules.c */
+enum {                        /* what a part of a text is */
+    BLITZ_VALUE_TEXT = 0,     /* itself */
+    BLITZ_VALUE_CLIENT_ADDRESS, BLITZ_VALUE_CLIENT_PORT, BLITZ_VALUE_CLIENT_SCHEME, BLITZ_VALUE_REQUEST_ID,
+    BLITZ_VALUE_REQUEST_METHOD, BLITZ_VALUE_REQUEST_HOST, BLITZ_VALUE_REQUEST_TARGET, BLITZ_VALUE_PATH,
+    BLITZ_VALUE_PATH_REST,    /* what stands behind the route's prefix; it begins with "/", or is empty */
+    BLITZ_VALUE_QUERY,        /* with its "?" */
+    BLITZ_VALUE_ROUTE_NAME, BLITZ_VALUE_UPSTREAM_ADDRESS, BLITZ_VALUE_RESPONSE_STATUS, BLITZ_VALUE_TLS_VERSION,
+    BLITZ_VALUE_TLS_CIPHER, BLITZ_VALUE_TLS_SNI, BLITZ_VALUE_TLS_SUBJECT, BLITZ_VALUE_TLS_SHA256,
+    BLITZ_VALUE_FACT          /* that a filter found out about the client: text is its name */
+};
+typedef struct { uint8_t what; blitz_text text; } blitz_rule_part;
+typedef struct { const blitz_rule_part *parts; uint32_t n; } blitz_rule_text;
+enum { BLITZ_RULE_REMOVE, BLITZ_RULE_SET, BLITZ_RULE_ADD };
+typedef struct { uint8_t op; blitz_text name; blitz_rule_text value; } blitz_rule_edit;
+typedef struct { uint8_t address[16]; uint8_t bits; } blitz_network;   /* IPv4: mapped (::ffff:0:0/96), bits from 96 on */
+typedef struct {              /* borrowed for as long as the route lives */
+    const blitz_network *allow, *deny;
+    uint32_t n_allow, n_deny;
+    uint16_t redirect;        /* its status; 0: none */
+    uint8_t only_redirects;   /* there is nothing else that the route could do */
+    blitz_text scheme, host;  /* of the redirect; len 0: the request's */
+    int32_t port;             /* of the redirect; 0: the scheme's own, or the request's if scheme and host are its */
+    blitz_rule_text path;     /* of the redirect; n 0: the request's */
+    uint8_t rewrites;         /* new_path is what upstreams get */
+    blitz_rule_text new_path;
+    blitz_text prefix;        /* the route's, without "/" at its end */
+    const blitz_path_table *bounds;   /* one tree with nothing in it: which paths climb above the root */
+    const blitz_rule_edit *request, *response, *answer;
+    uint32_t n_request, n_response, n_answer;
+} blitz_route_rules;
+enum { BLITZ_RULES_PASS = 0, BLITZ_RULES_ANSWERED = 1 };
+/* Who may come, and the redirect. -> ANSWERED: a response of our own is in the exchange; PASS; or BLITZ_E_NOMEM. */
+int blitz_rules_enter(const blitz_route_rules *rules, blitz_exchange *exchange);
+/* The request as the upstream gets it, once. -> PASS; ANSWERED: its path cannot be rewritten, and the response says
+ * so; or BLITZ_E_*: it has no room. */
+int blitz_rules_request(const blitz_route_rules *rules, blitz_exchange *exchange);
+/* Fields of the route's own answer, which is in the exchange. 0, or BLITZ_E_*. */
+int blitz_rules_answer(const blitz_route_rules *rules, blitz_exchange *exchange);
+/* The response as the client gets it, once. 0, or BLITZ_E_*. */
+int blitz_rules_response(const blitz_route_rules *rules, blitz_exchange *exchange);
 
 /* ---------------------------------------------------------------- engine */
 typedef struct blitz_engine blitz_engine;
@@ -730,7 +787,7 @@ int blitz_tls_finish(blitz_tls *tls, int fd);
 enum { BLITZ_ACCESS_OFF = 0, BLITZ_ACCESS_JSON, BLITZ_ACCESS_COMMON, BLITZ_ACCESS_COMBINED };
 typedef struct {
     double time, duration;    /* when the request head was complete, in seconds since 1970; seconds until the end */
-    blitz_text method, target, host, user_agent, referrer, upstream;   /* any octets: shown, and shortened */
+    blitz_text method, target, host, user_agent, referrer, upstream, identity;   /* any octets: shown, and shortened */
     blitz_text id, client, http, scheme, route, plugin, cause, error;  /* UTF-8 that is fit for a line */
     uint64_t received, sent;
     uint32_t status, tries;
@@ -779,6 +836,9 @@ typedef struct {
     const blitz_path_table *paths;   /* where it is value of tree, whatever the host; NULL: Python looks */
     uint32_t tree;
     int32_t value;
+    const blitz_route_rules *rules;   /* NULL: none */
+    double total;             /* seconds of a whole exchange; 0: as for all; -1: any */
+    int64_t max_body;         /* bytes of a request's body; 0: as for all; -1: any */
     uint32_t in_flight;       /* exchanges on the fast path that were sent to the endpoint */
 } blitz_fast_route;
 
@@ -793,6 +853,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     uint32_t max_chunk_line, max_trailers;   /* as in blitz_chunks */
     blitz_rate rate;          /* what the sender of a request's body owes; owed 0: nothing */
     blitz_text id_field;      /* the field that tells the request's id; len 0: none */
+    const blitz_chosen_by *chosen_by;   /* of every exchange */
     const uint8_t *date; size_t date_len;   /* of the present second */
     blitz_log_lines *lines;   /* where plugins' lines go; NULL: all are reported (BLITZ_FAST_LOGS) */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_FAST_RELOADED */

@@ -165,7 +165,28 @@ static size_t path_length(const uint8_t *target, size_t len)
     return query != NULL ? (size_t)(query - target) : len;
 }
 
-/* The path or the host is not what it was. A route does not depend on anything else. */
+static bool is_chosen_by(const blitz_chosen_by *by, const blitz_edits *edits, const edit *what)
+{
+    if (what->op == BLITZ_EDIT_METHOD)
+        return by->method;
+    if (what->op == BLITZ_EDIT_PATH)
+        return by->query;
+    for (size_t i = 0; i < by->n_fields; i++)
+        if (by->fields[i].len == what->name_len && blitz_name_equal(edits->bytes + what->name, by->fields[i].ptr, what->name_len))
+            return true;
+    return false;
+}
+
+/* Routes are chosen by something besides path and host that this call has changed. */
+static bool is_moved_by_more(const blitz_chosen_by *by, const blitz_edits *edits)
+{
+    for (uint32_t i = 0; by != NULL && i < edits->n; i++)
+        if (is_chosen_by(by, edits, &edits->list[i]))
+            return true;
+    return false;
+}
+
+/* The path or the host is not what it was. */
 static bool is_moved(const blitz_head *head, blitz_span old_target, blitz_span old_host)
 {
     const uint8_t *path = blitz_at(head, head->target), *old_path = blitz_at(head, old_target);
@@ -177,7 +198,8 @@ static bool is_moved(const blitz_head *head, blitz_span old_target, blitz_span o
 }
 
 /* All edits on one head, or none. new_body: they bring the message's content. -> BLITZ_EDIT_MOVED or 0. */
-static int edit_head(blitz_head *head, const blitz_edits *edits, bool new_body, char *why, size_t why_cap)
+static int edit_head(blitz_head *head, const blitz_edits *edits, bool new_body, const blitz_chosen_by *by, char *why,
+                     size_t why_cap)
 {
     snapshot saved;
     save(&saved, head);
@@ -199,7 +221,7 @@ static int edit_head(blitz_head *head, const blitz_edits *edits, bool new_body, 
     if (code >= 0 && new_body)
         code = frame_body(head, edits);
     if (code >= 0)
-        return routed && is_moved(head, saved.head.target, saved.head.host) ? BLITZ_EDIT_MOVED : 0;
+        return (routed && is_moved(head, saved.head.target, saved.head.host)) || is_moved_by_more(by, edits) ? BLITZ_EDIT_MOVED : 0;
     restore(head, &saved);
     sentence(why, why_cap, code, head->kind == BLITZ_REQUEST ? "request" : "response");
     return code;
@@ -234,7 +256,7 @@ static int commit_answer(blitz_exchange *exchange, char *why, size_t why_cap)
         sentence(why, why_cap, code, "response");
         return code;
     }
-    code = edit_head(response, edits, !blitz_ends_with_head((uint32_t)status), why, why_cap);
+    code = edit_head(response, edits, !blitz_ends_with_head((uint32_t)status), NULL, why, why_cap);
     if (code < 0)
         return code;
     move_body(exchange);
@@ -245,7 +267,7 @@ static int commit_message(blitz_exchange *exchange, blitz_head *head, char *why,
 {
     blitz_edits *edits = exchange->edits;
     bool replace = edits->has_body;
-    int code = edit_head(head, edits, replace, why, why_cap);
+    int code = edit_head(head, edits, replace, head->kind == BLITZ_REQUEST ? exchange->chosen_by : NULL, why, why_cap);
     if (code < 0)
         return code;
     if (replace) {

@@ -174,6 +174,11 @@ int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, in
         return fast_reply(fast, fd, report);
     if (blitz_take_hop(exchange, fast->slots[client->slot].method) != 1)
         return hand_over(fast, fd, report, step);    /* Python says why it goes no further */
+    int ruled = route->rules != NULL ? blitz_rules_request(route->rules, exchange) : BLITZ_RULES_PASS;
+    if (ruled == BLITZ_RULES_ANSWERED)
+        return fast_respond_locally(fast, fd, report, BLITZ_ANSWERED_BY_NONE);
+    if (ruled < 0)
+        return hand_over(fast, fd, report, step);
     return send_request(fast, fd, report);
 }
 
@@ -198,6 +203,9 @@ int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_
     const slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     exchange->peer = client->peer;
+    int entered = fast_enter_route(fast, fd, route, report);
+    if (entered != FAST_PASSES)
+        return entered;
     if (begin_chain(exchange, route, client->route != NULL) != 0)
         return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);   /* Python finds out that there is no memory */
     exchange->route = route->name;
@@ -261,6 +269,7 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         fast_remember(fast, at);
         at->body = has_body ? (blitz_text){at->buf + size, io.body} : (blitz_text){NULL, 0};
         at->head_size = (size_t)size;
+        at->exchange->chosen_by = fast->face.chosen_by;
         at->is_local = 0;
         at->next = (size_t)size + io.body;
         at->got = io.got;
@@ -358,7 +367,9 @@ static int send_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
     blitz_io io;
     uint8_t *head = fast->answer.ptr + ANSWER_HEADROOM, *start = head + size, *end = head + got;
     blitz_text date = {fast->face.date, fast->face.date_len};
-    int64_t written = blitz_step_write_response(exchange, date, !fast->face.draining, fast->scratch, &io);
+    const blitz_route_rules *rules = fast->places[fd].route->rules;
+    bool unruled = rules != NULL && blitz_rules_response(rules, exchange) < 0;   /* Python says that there is no room */
+    int64_t written = unruled ? -1 : blitz_step_write_response(exchange, date, !fast->face.draining, fast->scratch, &io);
     if (written < 0)
         return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, begun ? size : 0, got);
     at->closes = io.closes;

@@ -1,5 +1,6 @@
 /* fast_path_local.c: responses of our own on the fast path: a plugin's, a route's, and that no route matches. */
 #include "fast_path_table.h"
+#include <math.h>
 
 static int send_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
@@ -8,6 +9,9 @@ static int send_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report
     blitz_text date = {fast->face.date, fast->face.date_len};
     int32_t answered = at->answered;
     blitz_io io;
+    const blitz_route_rules *rules = fast->places[fd].route != NULL ? fast->places[fd].route->rules : NULL;
+    if (rules != NULL && blitz_rules_response(rules, exchange) < 0)
+        return fast_hand_local_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
     if (at->streamed)                               /* the request has not been read: the connection ends */
         return fast_hand_local_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
     int64_t left = blitz_step_answer_locally(fast_link(fast, fd), exchange, exchange->new_body, date,
@@ -47,6 +51,36 @@ int fast_respond_locally(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     return fast_respond(fast, fd, report, blitz_chain_go(at->exchange));
 }
 
+int fast_respond_without_hooks(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+{
+    slot *at = &fast->slots[fast->places[fd].slot];
+    at->is_local = 1;
+    at->answered = BLITZ_ANSWERED_BY_NONE;
+    return send_locally(fast, fd, report);
+}
+
+int fast_enter_route(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report)
+{
+    place *client = &fast->places[fd];
+    slot *at = &fast->slots[client->slot];
+    blitz_exchange *exchange = at->exchange;
+    bool begun = client->route != NULL;          /* plugins have run: their response hooks are Python's business */
+    if (route->total != 0)
+        client->ends = route->total > 0 ? at->began + route->total : INFINITY;
+    if (route->max_body != 0 && !fast_bound_request(at, route->max_body < 0 ? 0 : route->max_body))
+        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    if (route->rules == NULL)
+        return FAST_PASSES;
+    exchange->route = route->name;
+    int code = blitz_rules_enter(route->rules, exchange);
+    if (code == BLITZ_RULES_PASS)
+        return FAST_PASSES;
+    if (code < 0 || begun)
+        return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
+    client->route = route;
+    return fast_respond_without_hooks(fast, fd, report);
+}
+
 int fast_reply(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     const place *client = &fast->places[fd];
@@ -58,7 +92,8 @@ int fast_reply(blitz_fast_path *fast, int fd, blitz_fast_report *report)
         return report->what = BLITZ_FAST_REPLY;
     }
     if (blitz_local_response(fast->slots[client->slot].exchange, (int)route->status, route->kind.ptr, route->kind.len,
-                             route->body.ptr, route->body.len) != 0) {
+                             route->body.ptr, route->body.len) != 0 ||
+        (route->rules != NULL && blitz_rules_answer(route->rules, fast->slots[client->slot].exchange) != 0)) {
         fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);     /* Python finds out that there is no memory */
         return report->what;
     }

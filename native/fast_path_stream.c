@@ -172,6 +172,12 @@ void fast_begin_request(blitz_fast_path *fast, slot *at)
     at->rate = fast->face.rate;
 }
 
+bool fast_bound_request(slot *at, int64_t limit)
+{
+    at->up.body.limit = limit;
+    return limit == 0 || at->up.body.kind != BLITZ_BODY_LENGTH || at->up.body.remaining <= limit;
+}
+
 /* The client sends more of it: until when. -> 0, or BLITZ_STREAM_SLOW. */
 static int wait_for_body(blitz_fast_path *fast, place *client, slot *at)
 {

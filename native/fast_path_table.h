@@ -132,6 +132,8 @@ int fast_begin_response_stream(blitz_fast_path *fast, int fd, blitz_fast_report 
                                size_t left, bool go_on);
 /* The request's body does not lie whole behind its head. */
 void fast_begin_request(blitz_fast_path *fast, slot *at);
+/* The route bounds the body. False: it is too long already. */
+bool fast_bound_request(slot *at, int64_t limit);
 /* Head and first part of such a request go to the upstream connection that was taken for the client. */
 int fast_stream_request(blitz_fast_path *fast, int fd, blitz_fast_report *report, int upstream,
                         const blitz_write_options *asked);
@@ -186,6 +188,11 @@ int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool c
 int fast_reply(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* The exchange has a response of our own; answered as in reports: the response hooks, then the client. */
 int fast_respond_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report, int32_t answered);
+/* The route's own bounds, who may come, its redirect. -> FAST_PASSES, or what it reports. */
+enum { FAST_PASSES = -1 };
+int fast_enter_route(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report);
+/* The same for one that no plugin is asked about, since none has seen the request. */
+int fast_respond_without_hooks(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* Its response hooks have come to a step that is not log lines. */
 int fast_responded_locally(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 int fast_hand_local_over(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);

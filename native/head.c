@@ -212,6 +212,7 @@ void blitz_head_reset(blitz_head *head, int kind)
     head->content_length = -1;
     head->method = head->target = head->reason = head->host = none;
     head->arena_len = 0;
+    head->ruled = 0;
     head->edits = 0;
 }
 

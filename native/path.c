@@ -245,21 +245,53 @@ static void copy(states *to, const states *from)
     memcpy(to->below, from->below, from->n * sizeof from->below[0]);
 }
 
-/* All readings' values, if they have one protection: the value of the longest prefix. */
-static int32_t judge(const blitz_path_table *table, const states *set)
+/* What readings lead to: the value of a node, or of what lies below it. rank: the longer path has the larger one. */
+enum { MAX_ENDS = 2 * MAX_NODES };
+typedef struct { int32_t value; uint32_t rank; } path_end;
+
+static uint32_t add_end(path_end *ends, uint32_t n, int32_t value, uint32_t rank)
 {
-    uint32_t best = set->node[0];
-    for (uint32_t i = 0; i < set->n; i++) {
-        int32_t one = table->nodes[set->node[i]].value, other = table->nodes[best].value;
-        if ((one < 0) != (other < 0) || (one >= 0 && table->protections[one] != table->protections[other]))
-            return BLITZ_PATH_AMBIGUOUS;
-        if (table->nodes[set->node[i]].depth > table->nodes[best].depth)
-            best = set->node[i];
-    }
-    return table->nodes[best].value;
+    for (uint32_t i = 0; i < n; i++)
+        if (ends[i].value == value) {
+            ends[i].rank = rank > ends[i].rank ? rank : ends[i].rank;
+            return n;
+        }
+    ends[n] = (path_end){value, rank};
+    return n + 1;
 }
 
-static int32_t find_in_all_readings(const blitz_path_table *table, uint32_t tree, const uint8_t *path, size_t len)
+static uint32_t find_ends(const blitz_path_table *table, const states *set, path_end *ends)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < set->n; i++) {
+        const blitz_path_node *node = &table->nodes[set->node[i]];
+        uint64_t below[WORDS];
+        memcpy(below, set->below[i], sizeof below);
+        if (below[0] & 1)
+            n = add_end(ends, n, node->here, 2 * node->depth + 1);
+        below[0] &= ~(uint64_t)1;
+        if (!is_none(below))
+            n = add_end(ends, n, node->value, 2 * node->depth);
+    }
+    return n;
+}
+
+/* The value of the longest path, if all have one protection. */
+static int32_t judge(const blitz_path_table *table, const path_end *ends, uint32_t n)
+{
+    path_end best = ends[0];
+    for (uint32_t i = 1; i < n; i++) {
+        int32_t one = ends[i].value, other = ends[0].value;
+        if (one < 0 || other < 0 || table->protections[one] != table->protections[other])
+            return BLITZ_PATH_AMBIGUOUS;
+        if (ends[i].rank > best.rank)
+            best = ends[i];
+    }
+    return best.value;
+}
+
+static int32_t find_in_all_readings(const blitz_path_table *table, uint32_t tree, const uint8_t *path, size_t len,
+                                    path_end *ends)
 {
     walk at;
     at.fresh.n = at.glued.n = at.next.n = at.next_glued.n = at.ended.n = 0;
@@ -288,7 +320,7 @@ static int32_t find_in_all_readings(const blitz_path_table *table, uint32_t tree
     }
     add_all(&at.fresh, &at.glued);
     add_all(&at.fresh, &at.ended);
-    return at.fresh.full ? BLITZ_PATH_AMBIGUOUS : judge(table, &at.fresh);
+    return at.fresh.full ? BLITZ_PATH_AMBIGUOUS : (int32_t)find_ends(table, &at.fresh, ends);
 }
 
 /* Every byte is what it spells, and no segment is empty or one that readings may trim or resolve. */
@@ -306,8 +338,10 @@ static bool is_clear(const uint8_t *path, size_t len)
     return before != '.';
 }
 
-/* A clear path has one reading, unless it is the case of letters that keeps it from a route. */
-static bool find_clear(const blitz_path_table *table, uint32_t tree, const uint8_t *path, size_t len, int32_t *value)
+/* A clear path has one reading, unless it is the case of letters that keeps it from a route, or a slash at its end
+ * counts. -> ends; 0: readings tell. */
+static uint32_t find_clear(const blitz_path_table *table, uint32_t tree, const uint8_t *path, size_t len,
+                           path_end *ends)
 {
     uint32_t node = tree, first;
     for (size_t from = 1; from < len;) {
@@ -316,29 +350,53 @@ static bool find_clear(const blitz_path_table *table, uint32_t tree, const uint8
             to++;
         uint32_t end = blitz_path_edges(table, node, path + from, to - from, &first);
         if (first == end)
-            break;
+            return add_end(ends, 0, table->nodes[node].value, 0);
         while (first < end && !blitz_path_names(table, &table->edges[first], path + from, to - from))
             first++;
         if (first == end)
-            return false;
+            return 0;
         node = table->edges[first].child;
         from = to + 1;
     }
-    *value = table->nodes[node].value;
-    return true;
+    uint32_t n = add_end(ends, 0, table->nodes[node].here, 1);
+    return len > 1 && path[len - 1] == '/' ? add_end(ends, n, table->nodes[node].value, 0) : n;
 }
 
-int32_t blitz_path_find(const blitz_path_table *table, uint32_t tree, const uint8_t *target, size_t len)
+/* All that the target may lead to. -> how many, or BLITZ_PATH_*. */
+static int32_t find_all(const blitz_path_table *table, uint32_t tree, const uint8_t *target, size_t len, path_end *ends)
 {
-    int32_t value;
     const uint8_t *query = len > 0 ? memchr(target, '?', len) : NULL;
     if (query != NULL)
         len = (size_t)(query - target);
     if (len == 0 || target[0] != '/')            /* the asterisk */
-        return table->nodes[tree].value;
-    if (is_clear(target, len) && find_clear(table, tree, target, len, &value))
-        return value;
-    return find_in_all_readings(table, tree, target, len);
+        return (int32_t)add_end(ends, 0, table->nodes[tree].value, 0);
+    uint32_t n = is_clear(target, len) ? find_clear(table, tree, target, len, ends) : 0;
+    return n > 0 ? (int32_t)n : find_in_all_readings(table, tree, target, len, ends);
+}
+
+int32_t blitz_path_find(const blitz_path_table *table, uint32_t tree, const uint8_t *target, size_t len)
+{
+    path_end ends[MAX_ENDS];
+    int32_t n = find_all(table, tree, target, len, ends);
+    return n > 0 ? judge(table, ends, (uint32_t)n) : n;
+}
+
+int32_t blitz_path_all(const blitz_path_table *table, uint32_t tree, const uint8_t *target, size_t len,
+                       int32_t *values)
+{
+    path_end ends[MAX_ENDS];
+    int32_t n = find_all(table, tree, target, len, ends);
+    for (int32_t i = 0; i < n; i++) {
+        int32_t best = i;
+        for (int32_t k = i + 1; k < n; k++)
+            if (ends[k].rank > ends[best].rank)
+                best = k;
+        path_end longest = ends[best];
+        ends[best] = ends[i];
+        ends[i] = longest;
+        values[i] = longest.value;
+    }
+    return n;
 }
 
 int blitz_path_stays(const blitz_path_table *table, uint32_t tree, int32_t value, const uint8_t *target, size_t len)

@@ -99,7 +99,7 @@ static int64_t new_node(blitz_path_table *table, uint32_t parent, uint32_t depth
 {
     if (!grow(&table->nodes, table->n_nodes, sizeof *table->nodes))
         return BLITZ_E_NOMEM;
-    table->nodes[table->n_nodes] = (blitz_path_node){parent, depth, BLITZ_PATH_NONE, false};
+    table->nodes[table->n_nodes] = (blitz_path_node){parent, depth, BLITZ_PATH_NONE, BLITZ_PATH_NONE, false, false};
     return table->n_nodes++;
 }
 
@@ -161,7 +161,7 @@ static bool remember(blitz_path_table *table, int32_t value, int32_t protection)
 }
 
 int blitz_path_table_add(blitz_path_table *table, uint32_t tree, const uint8_t *prefix, size_t len, int32_t value,
-                         int32_t protection)
+                         int32_t protection, int exact)
 {
     if (len > table->longest)
         return BLITZ_E_LIMIT;
@@ -177,14 +177,19 @@ int blitz_path_table_add(blitz_path_table *table, uint32_t tree, const uint8_t *
     }
     if (node < 0 || !remember(table, value, protection))
         return BLITZ_E_NOMEM;
-    table->nodes[node].value = value;
-    table->nodes[node].own = true;
+    blitz_path_node *made = &table->nodes[node];
+    *(exact ? &made->here : &made->value) = value;
+    *(exact ? &made->own_here : &made->own) = true;
     return 0;
 }
 
 void blitz_path_table_seal(blitz_path_table *table)
 {
-    for (uint32_t i = 0; i < table->n_nodes; i++)    /* a node is made after its parent */
-        if (!table->nodes[i].own && table->nodes[i].parent != i)
-            table->nodes[i].value = table->nodes[table->nodes[i].parent].value;
+    for (uint32_t i = 0; i < table->n_nodes; i++) {  /* a node is made after its parent */
+        blitz_path_node *node = &table->nodes[i];
+        if (!node->own && node->parent != i)
+            node->value = table->nodes[node->parent].value;
+        if (!node->own_here)
+            node->here = node->value;
+    }
 }

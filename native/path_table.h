@@ -11,7 +11,11 @@ typedef struct {
     blitz_path_text key;      /* the name, folded: whatever may mean the name folds to it */
     blitz_path_text name;     /* of the segment, decoded */
 } blitz_path_edge;
-typedef struct { uint32_t parent, depth; int32_t value; bool own; } blitz_path_node;
+typedef struct {
+    uint32_t parent, depth;
+    int32_t value, here;      /* of what lies below it, and of the path that it is itself */
+    bool own, own_here;
+} blitz_path_node;
 
 struct blitz_path_table {
     blitz_path_node *nodes;

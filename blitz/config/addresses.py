@@ -51,12 +51,14 @@ class Address(msgspec.Struct, frozen=True):
     Attributes:
         tls: connections begin with a TLS handshake.
         proxy_protocol: those from a trusted proxy begin with a PROXY protocol header.
+        name: that routes know the listener by; "" for none.
     """
 
     host: str
     port: int
     tls: bool = False
     proxy_protocol: bool = False
+    name: str = ""
 
     def __str__(self) -> str:
         return f"{_bracketed(self.host)}:{self.port}"

@@ -17,6 +17,7 @@ from blitz.config.manifest import Manifest
 from blitz.config.model import Config
 from blitz.config.positions import path_text
 from blitz.config.units import format_duration, format_size
+from blitz.config.value_text import FACTS
 
 __all__ = ["render"]
 
@@ -104,6 +105,16 @@ A setting of a plugin comes from its `[[plugins]]` entry, else from the manifest
 memory, time or body than the defaults; for more, the operator writes it in the entry.
 """
 
+FACTS_NOTE = """
+Texts of `redirect`, `rewrite`, `request_headers` and `response_headers` may name facts of the request. One
+that is not known is an empty text. `$${` is the two characters `${`, and `${NAME}` with any other name is a
+variable of the environment. What a client chose is checked: a value that is no field content is as one that
+is not known.
+
+| fact | |
+|---|---|
+"""
+
 MANIFEST_HEAD = """
 # Plugin manifest
 
@@ -158,6 +169,10 @@ def render() -> str:
         out.extend(_table(model, prefix, heading))
         if heading == "`[[plugins]]`":
             out.append(PLUGINS_NOTE)
+        if heading == "`[[routes]]`":
+            out.append(FACTS_NOTE)
+            out.extend(f"| `${{{name}}}` | {about} |\n" for name, about in FACTS.items())
+            out.append("| `${jwt.CLAIM}` | a claim of the token that `auth` has checked |\n")
     out.append(MANIFEST_HEAD)
     out.extend(_table(Manifest, "", "the top of the manifest"))
     for prefix, heading, model in _tables(Manifest, ""):
@@ -174,9 +189,9 @@ def _tables(model: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, str
             heading, inner = f"`[{path}]`", wanted.cls
         elif isinstance(wanted, inspect.ListType) and (item := _struct_among(wanted.item_type)):
             heading, inner = f"`[[{path}]]`", item.cls
-        elif isinstance(wanted, inspect.DictType) and isinstance(wanted.value_type, inspect.StructType):
+        elif isinstance(wanted, inspect.DictType) and (item := _struct_among(wanted.value_type)):
             path += ".NAME"
-            heading, inner = f"`[{path}]`", wanted.value_type.cls
+            heading, inner = f"`[{path}]`", item.cls
         else:
             continue
         yield f"{path}.", heading, inner

@@ -18,6 +18,8 @@ from blitz.config.include import include_directories
 from blitz.config.model import Config, Listener, Route, Upstream
 from blitz.config.plugin_merge import PluginMerge
 from blitz.config.resolved import Resolved, ResolvedAdmin, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
+from blitz.config.route_actions import route_actions
+from blitz.config.route_match import route_match
 from blitz.config.rules import check_rules, is_address
 from blitz.config.source import Document
 from blitz.config.values import PLUGIN_TYPES
@@ -102,7 +104,7 @@ def _address(said: str | Listener) -> Address:
     if not isinstance(said, Listener):
         return parse_address(said)
     address = parse_address(said.address)
-    return Address(address.host, address.port, said.tls, said.proxy_protocol)
+    return Address(address.host, address.port, said.tls, said.proxy_protocol, said.name)
 
 
 def _warn_of_trust(config: Config, trusted: tuple[str, ...], warnings: list[str]) -> None:
@@ -213,8 +215,8 @@ def _route(
         name=route.name or f"route-{index}",
         upstream=route.upstream,
         answer=route.answer,
-        host=route.host.lower(),
-        path_prefix=route.path_prefix.rstrip("/") or "/",
+        match=route_match(route),
+        **route_actions(route, document, ("routes", index)),
         plugins=(*before, *(name for name in known if name in set(wanted) and name not in before)),
     )
 

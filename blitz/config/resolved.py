@@ -22,7 +22,18 @@ from blitz.config.model import (
 )
 from blitz.config.values import Body, Failure, Instances, PluginType, TrustedField
 
-__all__ = ["Resolved", "ResolvedAdmin", "ResolvedPlugin", "ResolvedRoute", "ResolvedUpstream", "Served"]
+__all__ = [
+    "Resolved",
+    "ResolvedAdmin",
+    "ResolvedEdit",
+    "ResolvedMatch",
+    "ResolvedPlugin",
+    "ResolvedRedirect",
+    "ResolvedRoute",
+    "ResolvedUpstream",
+    "ResolvedValue",
+    "Served",
+]
 
 
 class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,16 +106,78 @@ class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
     proxy_protocol: bool = False
 
 
+class ResolvedValue(msgspec.Struct, frozen=True):
+    """What a field or a part of the query must be: *text*, what *regex* is found in, or *present* or not."""
+
+    name: str
+    text: str | None = None
+    regex: str = ""
+    present: bool = True
+
+
+class ResolvedMatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests a route takes: all of it must be so.
+
+    Attributes:
+        hosts: lower-case, "*.name" for what ends in ".name"; "" for any. At least one.
+        path: no trailing slash unless it is "/"; with *exact* the whole path, else a prefix.
+        regex: of the path, besides; "" for none.
+        fields: names in lower case.
+    """
+
+    hosts: tuple[str, ...] = ("",)
+    path: str = "/"
+    exact: bool = False
+    regex: str = ""
+    methods: tuple[str, ...] = ()
+    fields: tuple[ResolvedValue, ...] = ()
+    query: tuple[ResolvedValue, ...] = ()
+    listen: str = ""
+    priority: int = 0
+
+
+class ResolvedEdit(msgspec.Struct, frozen=True):
+    """One edit of a field. op: "remove", "set" or "add". value: parts, see ``value_text.parse_text``."""
+
+    op: str
+    name: str
+    value: tuple[tuple[str, str], ...] = ()
+
+
+class ResolvedRedirect(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to: "" or 0 or () for what stays. path: parts."""
+
+    status: int
+    scheme: str = ""
+    host: str = ""
+    port: int = 0
+    path: tuple[tuple[str, str], ...] = ()
+
+
 class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """One route. host is lower-case, "" for any, "*.name" for what ends in ".name"; path_prefix has no
-    trailing slash unless it is "/"; plugins are names in the order in which they run, those of
-    ``Resolved.before_routing`` first. Either upstream is a name or answer is there."""
+    """One route. plugins are names in the order in which they run, those of
+    ``Resolved.before_routing`` first. Upstream is a name, or answer is there; neither: it only redirects.
+
+    Attributes:
+        body: of the answer. ip_allow, ip_deny: networks in canonical form.
+        new_path: parts of the path that upstreams get; None: the one that came.
+        first_byte, total: seconds, 0 for no limit; None: as for all. max_body: bytes, the same.
+    """
 
     name: str
     upstream: str
     answer: Answer | None = None
-    host: str = ""
-    path_prefix: str = "/"
+    body: bytes = b""
+    ip_allow: tuple[str, ...] = ()
+    ip_deny: tuple[str, ...] = ()
+    redirect: ResolvedRedirect | None = None
+    new_path: tuple[tuple[str, str], ...] | None = None
+    request_edits: tuple[ResolvedEdit, ...] = ()
+    response_edits: tuple[ResolvedEdit, ...] = ()
+    first_byte: float | None = None
+    total: float | None = None
+    max_body: int | None = None
+    match: ResolvedMatch = ResolvedMatch()
     plugins: tuple[str, ...] = ()
 
 

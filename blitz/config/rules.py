@@ -7,15 +7,12 @@ what depends on the plugins themselves is in ``discover.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from urllib.parse import unquote
+from collections.abc import Sequence
 
 from blitz.config.acme_rules import check_acme
 from blitz.config.addresses import (
     Address,
     check_host,
-    check_host_pattern,
-    check_path_prefix,
     check_server_name,
     parse_address,
     parse_endpoint,
@@ -23,7 +20,10 @@ from blitz.config.addresses import (
 )
 from blitz.config.check import nearest
 from blitz.config.model import Config, Listener, PluginDefaults, Route, Upstream
+from blitz.config.route_actions import check_actions
+from blitz.config.route_match import check_matches
 from blitz.config.source import Bad, Document
+from blitz.config.syntax import is_readable as _syntax
 from blitz.config.units import format_duration, format_size
 from blitz.grants import contradictions
 
@@ -293,12 +293,9 @@ def _once(document: Document, names: list[str], *at: str | int) -> None:
 def _routes(config: Config, document: Document) -> None:
     _once(document, config.before_routing or [], "before_routing")
     names: dict[str, int] = {}
-    matches: dict[tuple[str, str], int] = {}
     for index, route in enumerate(config.routes):
         at = ("routes", index)
         _route_upstream(config, document, route, at)
-        host_is_good = not route.host or _syntax(document, check_host_pattern, route.host, *at, "host")
-        path_is_good = _syntax(document, check_path_prefix, route.path_prefix, *at, "path_prefix")
         _once(document, route.plugins or [], *at, "plugins")
         if route.name and not isinstance(route.name, Bad):
             if route.name in names:
@@ -307,40 +304,22 @@ def _routes(config: Config, document: Document) -> None:
                     f'"{route.name}" is also the name of routes[{names[route.name]}]; rename one',
                 )
             names.setdefault(route.name, index)
-        if isinstance(route.host, Bad) or not (host_is_good and path_is_good):
-            continue
-        match = (route.host.lower(), unquote(route.path_prefix).rstrip("/") or "/")
-        if match in matches:
-            document.report(
-                at,
-                f"matches the same requests as routes[{matches[match]}] and could never be reached; "
-                "change its host or path_prefix",
-            )
-        matches.setdefault(match, index)
+    check_matches(config, document)
+    check_actions(config, document)
 
 
 def _route_upstream(config: Config, document: Document, route: Route, at: tuple[str | int, ...]) -> None:
     name = route.upstream
     if isinstance(name, Bad):
         return
-    if bool(name) == (route.answer is not None):
-        problem = "has both `upstream` and `answer`" if name else "has neither `upstream` nor `answer`"
-        document.report(at, f"{problem}; a route has one of them")
-    elif route.answer is not None:
+    if name and route.answer is not None:
+        document.report(at, "has both `upstream` and `answer`; a route has one of them")
+    elif not name and route.answer is None and route.redirect is None:
+        document.report(at, "has neither `upstream` nor `answer` nor `redirect`; a route has one of them")
+    elif not name or route.answer is not None:
         return
     elif is_address(name):
         _syntax(document, parse_endpoint, name, *at, "upstream")
     elif name not in config.upstreams and not document.is_bad("upstreams"):
         known = nearest(name, list(config.upstreams)) or "; there is no [upstreams] table to name one in"
         document.report((*at, "upstream"), f'no upstream is named "{name}"{known}')
-
-
-def _syntax(document: Document, check: Callable[[str], object], text: str, *path: str | int) -> bool:
-    if isinstance(text, Bad):
-        return False
-    try:
-        check(text)
-    except ValueError as error:
-        document.report(path, str(error))
-        return False
-    return True

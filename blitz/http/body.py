@@ -47,6 +47,10 @@ class BodyReader:
         """Data bytes so far."""
         return int(self.cdata.received)
 
+    def limit(self, size: int) -> None:
+        """It may have at most *size* data bytes; 0: any."""
+        self.cdata.limit = size
+
     @property
     def has_length(self) -> bool:
         """Its sender said how long it is, so its bytes need not be looked at."""

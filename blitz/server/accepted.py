@@ -204,7 +204,8 @@ class AcceptedConnection(Connection):
             if not may_come(context, header.address):
                 context.counters.refused += 1
                 raise ClientGone(f"{header.address} has too many connections")
-            self.peer = Peer(header.address, header.port, scheme=self.peer.scheme)
+            peer = self.peer
+            self.peer = Peer(header.address, header.port, scheme=peer.scheme, listener=peer.listener)
             if context.runtime.limits.max_connections_per_address:
                 self._count(header.address)
         if self._spoken.tls:

@@ -51,7 +51,8 @@ class AccessLine:
     """What is remembered of an exchange until its line is written.
 
     Attributes:
-        host, user_agent, referrer, plugin, cause, error, upstream, tries: as in ``blitz_access_record``.
+        host, user_agent, referrer, identity, plugin, cause, error, upstream, tries: as in
+            ``blitz_access_record``.
         entry: the route, when one was chosen.
         known: id, client and status, when nothing but the answer's rest is left to do.
         answer: the body that is relayed; else ``sent`` counts.
@@ -68,6 +69,7 @@ class AccessLine:
         "entry",
         "error",
         "host",
+        "identity",
         "known",
         "plugin",
         "received",
@@ -85,7 +87,7 @@ class AccessLine:
         self._method = method
         self._target = target
         self._time = time.perf_counter() - age
-        self.host = self.user_agent = self.referrer = self.upstream = b""
+        self.host = self.user_agent = self.referrer = self.upstream = self.identity = b""
         self.plugin = ""
         self.cause = ""
         self.error = ""
@@ -138,6 +140,7 @@ class AccessLine:
             sent=self.sent,
             scheme=peer.client_scheme.encode(),
             host=self.host,
+            identity=self.identity,
             user_agent=self.user_agent,
             referrer=self.referrer,
             route=self.entry.name if self.entry is not None else b"",

@@ -19,6 +19,7 @@ from blitz.http.rules import field_value
 
 from .heads import span_bytes
 from .rate import MinRate
+from .route_rules import rule_response
 
 if TYPE_CHECKING:
     from .access import AccessLine
@@ -104,6 +105,7 @@ class Exchange:
         peer = begun.peer if begun is not None else None
         self.peer = peer = peer or downstream.client_of(request)
         cdata.peer = peer.struct
+        cdata.chosen_by = runtime.chosen_by
         if begun is None:
             self.method = span_bytes(request, request.method)
             self.target = span_bytes(request, request.target)
@@ -231,12 +233,21 @@ class Exchange:
         """
         self.awaiting_response = True
         uploading = self.upload is not None and not self.upload.finished
-        self.downstream.timer.arm(0 if uploading else self.runtime.timeouts.first_byte, "first byte")
+        self.downstream.timer.arm(0 if uploading else self._first_byte, "first byte")
 
     def upload_finished(self) -> None:
         """From now on the wait, if there is one, is the upstream's."""
         if self.awaiting_response:
-            self.downstream.timer.arm(self.runtime.timeouts.first_byte, "first byte")
+            self.downstream.timer.arm(self._first_byte, "first byte")
+
+    @property
+    def _first_byte(self) -> float:
+        return self.entry.first_byte if self.entry is not None else self.runtime.timeouts.first_byte
+
+    def rule_response(self) -> None:
+        """The route's edits of the response in ``cdata``, which goes to the client now."""
+        if self.entry is not None and self.entry.rules:
+            rule_response(self.entry.rules, self.cdata)
 
     def frame(self) -> bool:
         """``Downstream.frame`` for the response in ``cdata``."""

@@ -26,7 +26,7 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 from blitz._native import ffi, lib
 from blitz.wasm.logs import finished_lines
 
-from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK
+from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK, sleep_until
 from .fast_report import FastReports
 from .fast_steps import FastSteps
 from .fast_tables import FastTables
@@ -159,6 +159,7 @@ class FastPath(trio.abc.Instrument):
         self._id_field = runtime.request_id_header
         face.id_field.ptr = ffi.from_buffer("uint8_t[]", self._id_field)
         face.id_field.len = len(self._id_field)
+        face.chosen_by = runtime.chosen_by
         face.logged = runtime.resolved.log.access != "off"
         face.access_log = self._context.access_log.native
         # What was sent to an upstream under an earlier configuration ends under that.
@@ -281,7 +282,8 @@ class FastPath(trio.abc.Instrument):
         self._context.refresh_date()
         fast_path, report, turns = self._native, self._report, self._context.turns
         self._face.held = turns.held
-        what = lib.blitz_fast_turn(fast_path, trio.current_time(), report)
+        now = self._context.wheel.now = trio.current_time()
+        what = lib.blitz_fast_turn(fast_path, now, report)
         while what:
             while (see_to := self._steps.get(what)) is not None:
                 what = see_to(report)
@@ -328,7 +330,7 @@ class FastPath(trio.abc.Instrument):
             if not self._face.clients and not self._tables.slots.drop():
                 self._entered = trio.Event()
                 await self._entered.wait()
-            await trio.sleep(TICK)
+            await sleep_until(trio.current_time() + TICK)
             self._tables.slots.drop()
             expired = 0
             while what := lib.blitz_fast_expired(self._native, trio.current_time(), report):

@@ -10,7 +10,7 @@ from blitz.wasm.chain import emit_log_of
 
 from .error_line import log_refusal
 from .heads import span_bytes
-from .local_response import build_local, build_reply
+from .local_response import build_error, build_reply
 from .request_line import RequestLine
 from .route import find_route
 
@@ -51,10 +51,11 @@ class FastSteps:
         entry = None
         try:
             if report.route != ffi.NULL:  # the plugins that run before a route is chosen have run
-                entry = find_route(runtime.router, request)
+                entry = find_route(runtime.router, request, connection.peer.listener)
             else:
                 parked.peer = connection.client_of(request) if connection.peer.trusted else connection.peer
-                entry = runtime.before_entry or find_route(runtime.router, request)
+                listener = connection.peer.listener
+                entry = runtime.before_entry or find_route(runtime.router, request, listener)
         except UpstreamError as error:
             return self._answer_without_route(report, parked, error)
         except ClientError:
@@ -78,7 +79,7 @@ class FastSteps:
         request_id = ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:].decode()
         line = RequestLine(asked[0], asked[1])
         log_refusal(self._context.access, parked.peer, line, error.status_hint, error, request_id)
-        build_local(cdata, error.status_hint, None)
+        build_error(cdata, error)
         told = lib.BLITZ_ANSWERED_WITH_ERROR
         return int(lib.blitz_fast_respond(self._tables.native, report.fd, told, report))
 

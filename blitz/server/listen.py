@@ -50,6 +50,7 @@ class Listener(socket.socket):
 
     tls = False
     proxy_protocol = False
+    name = ""
 
 
 def bind(address: Address, *, share: bool = False) -> Sequence[socket.socket]:
@@ -77,6 +78,7 @@ def bind(address: Address, *, share: bool = False) -> Sequence[socket.socket]:
                 raise
             listeners.append(listener)
             listener.tls, listener.proxy_protocol = address.tls, address.proxy_protocol
+            listener.name = address.name
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if share:
@@ -99,11 +101,13 @@ def spoken_on(listener: socket.socket, listen: Sequence[Address]) -> Address:
     if listener.family != socket.AF_UNIX:
         port = listener.getsockname()[1]
     if isinstance(listener, Listener):
-        return Address(host, port, listener.tls, listener.proxy_protocol)
+        return Address(host, port, listener.tls, listener.proxy_protocol, listener.name)
     # The port decides where the host is spelt in another way: TLS must not become plain by an alias.
     same = [address for address in listen if address.port == port]
     same.sort(key=lambda address: (address.host != host, address.host != ""))
-    return Address(host, port, same[0].tls, same[0].proxy_protocol) if same else Address(host, port)
+    if not same:
+        return Address(host, port)
+    return Address(host, port, same[0].tls, same[0].proxy_protocol, same[0].name)
 
 
 def as_bound(passed: socket.socket, own: Sequence[socket.socket]) -> socket.socket:
@@ -114,6 +118,7 @@ def as_bound(passed: socket.socket, own: Sequence[socket.socket]) -> socket.sock
             listener = Listener(fileno=passed.detach())
             listener.setblocking(False)
             listener.tls, listener.proxy_protocol = one.tls, one.proxy_protocol
+            listener.name = one.name
             return listener
     return passed
 
@@ -236,13 +241,13 @@ def close_listener(listener: socket.socket) -> None:
 
 def take_connection(
     sock: socket.socket,
-    peer: tuple[object, ...],
+    address: tuple[object, ...],
     spoken: Address,
     context: ServerContext,
     nursery: trio.Nursery,
 ) -> None:
     """Serve an accepted connection, unless there are too many; tasks are *nursery*'s."""
-    host, port = (str(peer[0]), int(str(peer[1]))) if len(peer) > 1 else ("", 0)
+    host, port = (str(address[0]), int(str(address[1]))) if len(address) > 1 else ("", 0)
     limits = context.runtime.limits
     full = limits.max_connections and context.accepted >= limits.max_connections
     if full and context.reserve is not None:
@@ -253,4 +258,5 @@ def take_connection(
         return
     if sock.family != socket.AF_UNIX:
         set_nodelay(sock)
-    AcceptedConnection(context, SocketStream(sock), Peer(host, port), spoken, nursery).begin()
+    peer = Peer(host, port, listener=spoken.name)
+    AcceptedConnection(context, SocketStream(sock), peer, spoken, nursery).begin()

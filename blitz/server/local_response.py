@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from blitz._native import ffi, lib
-from blitz.errors import InternalError
+from blitz.errors import BlitzError, InternalError, NoRoute
 
-__all__ = ["Handler", "Reply", "build_local", "build_reply", "reason"]
+__all__ = ["Handler", "Reply", "build_error", "build_local", "build_reply", "reason"]
 
 TEXT = b"text/plain; charset=utf-8"
 
@@ -46,6 +46,13 @@ def build_local(cdata: Any, status: int, body: bytes | None) -> None:
     if body is None:
         body = error_body(status, ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:])
     _build(cdata, status, TEXT, body)
+
+
+def build_error(cdata: Any, error: BlitzError) -> None:
+    """Put the response that tells of *error* into the exchange *cdata*."""
+    build_local(cdata, error.status_hint, None)
+    if isinstance(error, NoRoute) and error.allow:
+        lib.blitz_head_add(cdata.response, b"allow", 5, error.allow, len(error.allow))
 
 
 def build_reply(cdata: Any, reply: Reply) -> None:

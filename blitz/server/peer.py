@@ -24,6 +24,7 @@ class Peer:
         address: of the client: the socket's, or what a trusted proxy said. What guests see and limits count.
         scheme: of the link to us.
         texts: what ``blitz_peer`` has besides: tls_version, tls_cipher ...
+        listener: the name of the one that took the connection.
         trusted: it is a proxy whose word is taken: each request may have another client.
         struct: cffi ``blitz_peer *`` whose texts point into this object.
     """
@@ -37,18 +38,26 @@ class Peer:
         "_texts",
         "_told",
         "address",
+        "listener",
         "port",
         "scheme",
         "trusted",
     )
 
     def __init__(
-        self, address: str, port: int = 0, *, scheme: str = "http", texts: Mapping[str, str] | None = None
+        self,
+        address: str,
+        port: int = 0,
+        *,
+        scheme: str = "http",
+        texts: Mapping[str, str] | None = None,
+        listener: str = "",
     ) -> None:
         self.address = address
         self.port = port
         self.scheme = scheme
         self.trusted = False
+        self.listener = listener
         self._texts = texts or {}
         self._link = b""
         self._link_address = address
@@ -84,7 +93,9 @@ class Peer:
     def link(self) -> bytes:
         """All that a client behind this peer takes over from it, as one key."""
         if not self._link:
-            self._link = "\n".join([self.address, self.scheme, *self._texts.values(), ""]).encode()
+            self._link = "\n".join(
+                [self.address, self.scheme, self.listener, *self._texts.values(), ""]
+            ).encode()
         return self._link
 
     @property
@@ -94,7 +105,7 @@ class Peer:
 
     def behind(self, chain: Chain) -> Peer:
         """The client that this trusted proxy speaks for; the TLS texts stay those of the proxy's link."""
-        client = Peer(chain.client, scheme=self.scheme, texts=self._texts)
+        client = Peer(chain.client, scheme=self.scheme, texts=self._texts, listener=self.listener)
         client._link_address = self._link_address
         client._chain = chain
         return client

@@ -90,7 +90,8 @@ def shaken(connection: Connection, encrypted: TlsStream) -> None:
     """Its handshake is done: that is its stream from now on, and its peer says with whom."""
     connection.stream = encrypted
     peer = connection.peer
-    connection.peer = Peer(peer.address, peer.port, scheme="https", texts=peer_texts(encrypted.ssl_object))
+    texts = peer_texts(encrypted.ssl_object)
+    connection.peer = Peer(peer.address, peer.port, scheme="https", texts=texts, listener=peer.listener)
 
 
 def note_refused(connection: Connection, error: TlsError) -> None:

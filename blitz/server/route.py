@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from blitz._native import ffi, lib
-from blitz.errors import ClientError, PluginReroute, UpstreamError
+from blitz.errors import ClientError, NoRoute, PluginReroute
 
+from .asked import AskedHead
 from .heads import span_bytes
 
 if TYPE_CHECKING:
@@ -17,21 +18,29 @@ if TYPE_CHECKING:
 __all__ = ["find_route", "moved_to"]
 
 
-def find_route(router: Router[RouteEntry], request: Any) -> RouteEntry:
+def find_route(router: Router[RouteEntry], request: Any, listener: str = "") -> RouteEntry:
     """The route for a checked request head.
 
+    Args:
+        listener: the name of the one that took the connection.
     Raises:
         ClientError: see ``Router.find``.
-        UpstreamError: no route matches.
+        NoRoute: none matches.
     """
-    entry = router.only or router.find(_host(router, request), span_bytes(request, request.target))
+    if router.only is not None:
+        return router.only
+    host, asked = _host(router, request), AskedHead(request, listener)
+    target = span_bytes(request, request.target)
+    entry = router.find(host, target, asked)
     if entry is None:
-        raise UpstreamError("no route matches the request", status=404)
+        raise NoRoute("no route matches the request", router.allowed(host, target, asked))
     return entry
 
 
-def moved_to(router: Router[RouteEntry], exchange: Any, entry: RouteEntry) -> RouteEntry | None:
-    """The route that the plugins of *entry* have led the request to, by its path or host; None: it stays.
+def moved_to(
+    router: Router[RouteEntry], exchange: Any, entry: RouteEntry, listener: str = ""
+) -> RouteEntry | None:
+    """The route that the plugins of *entry* have led the request to; None: it stays.
 
     It stays where everything that the new path may mean is protected as *entry* is. The plugins say no more
     of this exchange (cffi ``blitz_exchange *``) until they change it again.
@@ -39,18 +48,19 @@ def moved_to(router: Router[RouteEntry], exchange: Any, entry: RouteEntry) -> Ro
     Raises:
         PluginReroute: a plugin that may not do so has led it elsewhere, or one that may to a path that
             leads to several routes.
-        UpstreamError: a plugin that may do so has led it to where no route is.
+        NoRoute: a plugin that may do so has led it to where no route is.
     """
     moved, request = exchange.moved, exchange.request
     exchange.moved = 0
     if not moved or router.only is not None:
         return None
     host, target = _host(router, request), span_bytes(request, request.target)
-    if router.stays(host, target, entry):
+    asked = AskedHead(request, listener)
+    if router.stays(host, target, entry, asked):
         return None
     plugin = ffi.buffer(exchange.mover.ptr, exchange.mover.len)[:].decode()
     try:
-        found = router.find(host, target)
+        found = router.find(host, target, asked)
     except ClientError as exc:
         raise _refusal(plugin, f"changed path or host of a request, and {exc}") from exc
     if moved == lib.BLITZ_MOVED_WITHOUT:
@@ -61,7 +71,8 @@ def moved_to(router: Router[RouteEntry], exchange: Any, entry: RouteEntry) -> Ro
             f'there; to allow it, write reroute = true in its [[plugins]] entry (name = "{plugin}")',
         )
     if found is None:
-        raise UpstreamError(f"no route matches the request as {plugin} changed it", status=404)
+        allowed = router.allowed(host, target, asked)
+        raise NoRoute(f"no route matches the request as {plugin} changed it", allowed)
     return found
 
 

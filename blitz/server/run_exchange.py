@@ -20,7 +20,15 @@ from blitz.http.rules import take_hop
 from .ask_plugins import ask_about_request
 from .deadline import TICK
 from .route import find_route, moved_to
-from .send_local import send_as_last_hop, send_begun, send_error, send_from_plugin, send_reply
+from .route_rules import enter, rule_request
+from .send_local import (
+    send_as_last_hop,
+    send_begun,
+    send_error,
+    send_from_plugin,
+    send_from_route,
+    send_reply,
+)
 from .send_request import forward
 from .send_response import go_on_with_body, relay
 from .story import Story
@@ -43,7 +51,7 @@ async def run_exchange(exchange: Exchange, begun: Handover | None = None) -> boo
         BlitzError: something failed after the response had begun: close.
     """
     decided = begun is not None and begun.decided
-    _bound_time(exchange)
+    _bound_time(exchange, exchange.runtime.timeouts.total)
     field = exchange.runtime.request_id_header
     if field and not decided:  # else the fast path has told it, before plugins ran
         lib.blitz_exchange_tell_id(exchange.cdata, field, len(field))
@@ -59,20 +67,18 @@ async def run_exchange(exchange: Exchange, begun: Handover | None = None) -> boo
         return await send_error(exchange, error)
 
 
-def _bound_time(exchange: Exchange) -> None:
+def _bound_time(exchange: Exchange, total: float) -> None:
     """The time of the whole exchange counts from the end of its head, wherever that was read."""
-    total = exchange.runtime.timeouts.total
     if total:
         total = max(total - (trio.current_time() - exchange.began), TICK)
     exchange.downstream.timer.bound(total, "total")
 
 
 async def _from_start(exchange: Exchange) -> bool:
-    _check_size(exchange)
     before, only = exchange.runtime.before, exchange.runtime.router.only
     if before.wants:
         if only is not None:
-            exchange.take_route(only)  # there is nothing to choose
+            _take_route(exchange, only)  # there is nothing to choose
         first = before.begin(exchange.cdata, trio.current_time)
         if await ask_about_request(exchange, first) == ANSWER:
             return await send_from_plugin(exchange)
@@ -82,6 +88,8 @@ async def _from_start(exchange: Exchange) -> bool:
 async def _choose_route(exchange: Exchange) -> bool:
     """The plugins that may lead the request anywhere have run."""
     entry = _find_route(exchange)
+    if entry.rules and enter(entry.rules, exchange.cdata):
+        return await send_from_route(exchange)
     run = exchange.chain_run
     if run is not None:
         run.extend(entry.filter)
@@ -93,6 +101,8 @@ async def _choose_route(exchange: Exchange) -> bool:
 async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
     """The fast path has run some plugins, and perhaps sent the request, or made a response."""
     exchange.take_over(begun)
+    if exchange.entry is not None:
+        _bound(exchange, exchange.entry)
     if begun.is_local:
         return await send_begun(exchange, begun.error, begun.step)
     if begun.stream is not None and begun.stream.is_response:
@@ -131,6 +141,8 @@ async def _through(
             break
         # An end is certain: only plugins that have not run yet run now, and only they can move it again.
         entry, begun_step = moved, None
+        if entry.rules and enter(entry.rules, exchange.cdata):
+            return await send_from_route(exchange)
         run.join(entry.filter)
     return await _serve(exchange, entry)
 
@@ -139,32 +151,49 @@ async def _serve(exchange: Exchange, entry: RouteEntry) -> bool:
     """The plugins have let the request pass: what the route says."""
     if entry.cluster is None:
         assert entry.answer is not None
-        return await send_reply(exchange, entry.answer(exchange.request))
+        return await send_reply(exchange, entry.answer(exchange.request), entry.rules)
     if not take_hop(exchange.cdata, exchange.method):
         return await send_as_last_hop(exchange)
+    if entry.rules and rule_request(entry.rules, exchange.cdata):
+        return await send_from_route(exchange)
     return await forward(exchange, entry.cluster)
 
 
-def _check_size(exchange: Exchange) -> None:
-    limit = exchange.runtime.limits.max_body_size
-    length = exchange.request.content_length
+def _bound(exchange: Exchange, entry: RouteEntry) -> None:
+    """What *entry* allows counts from now on.
+
+    Raises: ClientError: the request's body is too long already.
+    """
+    if entry.total != exchange.runtime.timeouts.total:
+        _bound_time(exchange, entry.total)
+    body = exchange.body
+    if body is None:
+        return
+    reader, limit = body.reader, entry.max_body
+    reader.limit(limit)
+    length = reader.received + max(reader.remaining, 0)
     if limit and length > limit:
-        raise ClientError(f"request body is {length} bytes, limit {limit} (limits.max_body_size)", status=413)
+        raise ClientError(f"request body is {length} bytes, limit {limit} (max_body_size)", status=413)
+
+
+def _take_route(exchange: Exchange, entry: RouteEntry, *, moved: bool = False) -> None:
+    exchange.take_route(entry, moved=moved)
+    _bound(exchange, entry)
 
 
 def _find_route(exchange: Exchange) -> RouteEntry:
-    entry = find_route(exchange.runtime.router, exchange.request)
+    entry = find_route(exchange.runtime.router, exchange.request, exchange.peer.listener)
     exchange.cdata.moved = 0  # until now plugins could lead it anywhere
-    exchange.take_route(entry)
+    _take_route(exchange, entry)
     return entry
 
 
 def _moved_to(exchange: Exchange, entry: RouteEntry) -> RouteEntry | None:
     try:
-        moved = moved_to(exchange.runtime.router, exchange.cdata, entry)
+        moved = moved_to(exchange.runtime.router, exchange.cdata, entry, exchange.peer.listener)
     except PluginReroute as error:
         exchange.note_fault(error)
         raise
     if moved is not None:
-        exchange.take_route(moved, moved=True)
+        _take_route(exchange, moved, moved=True)
     return moved

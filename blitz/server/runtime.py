@@ -8,9 +8,11 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from blitz._native import ffi
 from blitz.config.model import Timeouts
-from blitz.config.resolved import Resolved, ResolvedRoute
+from blitz.config.resolved import Resolved, ResolvedMatch, ResolvedRoute
 from blitz.filters import Filter
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.routing.match import Router, Rule
@@ -18,9 +20,11 @@ from blitz.wasm.chain import Chain
 from blitz.wasm.pool import PluginPool
 
 from .acme_challenges import CHALLENGE_PATH, Challenges
+from .asked import chosen_by, rules_of
 from .endpoint import Cluster, Endpoint, EndpointAddress
 from .local_response import Handler, Reply
 from .peer import Trust
+from .route_rules import native_rules
 from .tls import ClientTls, TlsSettings
 
 __all__ = ["RouteEntry", "Runtime", "assemble"]
@@ -42,6 +46,8 @@ class RouteEntry:
         cluster: None when ``answer`` gives the answer at once.
         short_route: cffi ``blitz_fast_route *`` if its exchanges may take the fast path (``fast_path.py``).
         is_before: no route, but what runs before one is chosen, for the fast path.
+        rules: cffi ``blitz_route_rules *``: who may come, redirects, edits; NULL: none.
+        first_byte, total: seconds, 0 for no limit. max_body: bytes, the same.
     """
 
     name: bytes
@@ -52,6 +58,10 @@ class RouteEntry:
     answer: Handler | None = None
     short_route: Any = None
     is_before: bool = False
+    rules: Any = ffi.NULL
+    first_byte: float = 0.0
+    total: float = 0.0
+    max_body: int = 0
 
 
 class Runtime:
@@ -65,6 +75,7 @@ class Runtime:
         before_entry: the same for the fast path, if there is something to choose.
         trust: the proxies whose word about the client is taken.
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
+        chosen_by: cffi ``blitz_chosen_by *``, or NULL.
         short_entries: those of its routes that have a short_route, and before_entry.
         endpoints_by_client: those whose connections are only used again for the same client.
         users: exchanges that run on it now.
@@ -105,6 +116,7 @@ class Runtime:
         self.reader = HeadReader(self.head_limits, resolved.http.parser)
         self.request_id_header = resolved.http.request_id_header.encode()
         self.short = resolved.http.parser == "auto" and bool(short_entries)
+        self.chosen_by = chosen_by(route.match for route in resolved.routes)
         self.upgrades = frozenset(name.lower().encode() for name in resolved.http.upgrades)
         self.chain_timeout = resolved.timeouts.chain or math.inf
         self.users = 0
@@ -137,38 +149,50 @@ def assemble(
         handler: gives the responses of routes without an upstream instead of the configuration.
     """
     clusters = {name: _cluster(resolved, name, tls.clients.get(name)) for name in resolved.upstreams}
-    rules = []
+    rules: list[Rule[RouteEntry]] = []
+    entries: list[RouteEntry] = []
     for route in resolved.routes:
         entry = _entry(resolved, route, pools, clusters, handler)
         # What stands in front of a path is the plugins and where the route leads: one to another upstream, or
         # with an answer of its own, hides what the upstream of its neighbour has there.
-        protection = (route.plugins, route.upstream, route.answer)
-        rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry, protection))
+        protection = _protection(route)
+        entries.append(entry)
+        rules.extend(rules_of(route.match, entry, protection))
     challenges = Challenges()
-    rules += _challenge_rules(resolved, challenges)
+    if resolved.tls.acme.challenge == "http-01" and resolved.tls.acme.domains:
+        entry = _challenge_entry(resolved, challenges)
+        entries.append(entry)
+        rules += [
+            Rule(name.encode(), CHALLENGE_PATH.encode(), entry, CHALLENGE_PATH)
+            for name in resolved.tls.acme.domains
+        ]
     router = Router(rules)
-    for rule in rules:
-        _tell_fast_path(rule.value, router)
+    if resolved.before_routing and any(entry.rules != ffi.NULL for entry in entries):
+        router.only = None  # what the route says comes behind the plugins that run before it is chosen
+    for entry in entries:
+        _tell_fast_path(entry, router)
     before = Chain([pools[name] for name in resolved.before_routing])
-    short = [rule.value for rule in rules if rule.value.short_route is not None]
+    short = [entry for entry in entries if entry.short_route is not None]
     return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short, challenges)
 
 
-def _challenge_rules(resolved: Resolved, challenges: Challenges) -> list[Rule[RouteEntry]]:
+def _challenge_entry(resolved: Resolved, challenges: Challenges) -> RouteEntry:
     """Where an authority asks about the names that certificates are ordered for. No plugins run there."""
-    acme = resolved.tls.acme
-    if acme.challenge != "http-01":
-        return []
-    entry = _bare_entry(b"acme", challenges.reply, resolved.timeouts)
-    return [Rule(name.encode(), CHALLENGE_PATH.encode(), entry, CHALLENGE_PATH) for name in acme.domains]
-
-
-def _bare_entry(name: bytes, handler: Handler, timeouts: Timeouts) -> RouteEntry:
-    """Of a route without plugins, whose responses *handler* makes."""
+    name = b"acme"
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
-    chain = Chain([])
-    route = _short_route(text[0], chain, None, timeouts)
-    return RouteEntry(name, text[0], chain, chain, None, handler, route)
+    chain, timeouts = Chain([]), resolved.timeouts
+    return RouteEntry(
+        name,
+        text[0],
+        chain,
+        chain,
+        None,
+        challenges.reply,
+        _short_route(text[0], chain, None, timeouts),
+        first_byte=timeouts.first_byte,
+        total=timeouts.total,
+        max_body=resolved.limits.max_body_size,
+    )
 
 
 def _entry(
@@ -182,14 +206,53 @@ def _entry(
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
     short = _is_short(chain)
-    cluster = clusters[route.upstream] if route.answer is None else None
+    cluster = clusters[route.upstream] if route.upstream else None
     short_route = _short_route(text[0], chain, cluster, resolved.timeouts) if short else None
-    if route.answer is None:
-        return RouteEntry(name, text[0], chain, chain, cluster, short_route=short_route)
-    reply = Reply(route.answer.status, route.answer.body.encode())
-    if short_route is not None and handler is None:
+    reply = None if cluster is not None else Reply(_status(route), route.body)
+    if short_route is not None and handler is None and reply is not None:
         _tell_reply(short_route, reply)
-    return RouteEntry(name, text[0], chain, chain, None, handler or (lambda request: reply), short_route)
+    rules = native_rules(route)
+    if short_route is not None:
+        _tell_rules(short_route, route, rules)
+    timeouts, limits = resolved.timeouts, resolved.limits
+    return RouteEntry(
+        name,
+        text[0],
+        chain,
+        chain,
+        cluster,
+        None if reply is None else handler or (lambda request: reply),
+        short_route,
+        rules=rules,
+        first_byte=timeouts.first_byte if route.first_byte is None else route.first_byte,
+        total=timeouts.total if route.total is None else route.total,
+        max_body=limits.max_body_size if route.max_body is None else route.max_body,
+    )
+
+
+def _status(route: ResolvedRoute) -> int:
+    """Of the route's own answer; one that only redirects has none."""
+    return route.answer.status if route.answer is not None else 404
+
+
+def _protection(route: ResolvedRoute) -> bytes:
+    """Of a route: all that it says, but for which requests it takes, how long they may take, and how its
+    responses look."""
+    said = msgspec.structs.replace(
+        route, name="", match=ResolvedMatch(), first_byte=None, total=None, response_edits=()
+    )
+    return msgspec.json.encode(said)
+
+
+def _tell_rules(short: Any, route: ResolvedRoute, rules: Any) -> None:
+    short.rules = rules
+    if route.first_byte is not None:
+        short.first_byte = route.first_byte
+    if route.total is not None:
+        short.total = route.total or -1
+    if route.max_body is not None:
+        short.max_body = route.max_body or -1
+    _kept_for[short] = (_kept_for[short], rules)
 
 
 def _is_short(chain: Chain) -> bool:
@@ -239,9 +302,10 @@ def _tell_fast_path(entry: RouteEntry, router: Router[RouteEntry]) -> None:
     if route is None:
         return
     route.alone = router.only is not None
-    if not router.by_host:
+    number = router.number(entry)
+    if number is not None and not (router.by_host or router.by_more):
         route.paths = router.table
-        route.value = router.number(entry)
+        route.value = number
         _kept_for[route] = (_kept_for[route], router.table)
 
 

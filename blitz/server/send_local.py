@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blitz._native import lib
 from blitz.errors import BlitzError, ClientError, InternalError, PluginError, UpstreamError
 
 from .ask_plugins import ask_about_local_response
 from .error_line import log_error_response
-from .local_response import build_local, build_reply
+from .local_response import build_error, build_local, build_reply
+from .route_rules import rule_answer
 
 if TYPE_CHECKING:
     from .exchange import Exchange
     from .local_response import Reply
 
-__all__ = ["send_as_last_hop", "send_begun", "send_error", "send_from_plugin", "send_reply", "send_whole"]
+__all__ = [
+    "send_as_last_hop",
+    "send_begun",
+    "send_error",
+    "send_from_plugin",
+    "send_from_route",
+    "send_reply",
+    "send_whole",
+]
 
 ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # of the gateway itself; upstreams say their own
 
 
-async def send_reply(exchange: Exchange, reply: Reply) -> bool:
+async def send_reply(exchange: Exchange, reply: Reply, rules: Any) -> bool:
     """A route's response. True when the client's connection stays, as all of these."""
     build_reply(exchange.cdata, reply)
+    if rules:
+        rule_answer(rules, exchange.cdata)
+    return await _send(exchange, None)
+
+
+async def send_from_route(exchange: Exchange) -> bool:
+    """What the route's rules have put into ``cdata.response`` and ``new_body``."""
     return await _send(exchange, None)
 
 
@@ -42,7 +58,7 @@ async def send_error(exchange: Exchange, error: BlitzError) -> bool:
         exchange.resources.counters.upstream_errors += 1
     exchange.drop_upstream()
     log_error_response(exchange, exchange.resources.access, error.status_hint, error)
-    build_local(exchange.cdata, error.status_hint, None)
+    build_error(exchange.cdata, error)
     return await _send(exchange, error)
 
 
@@ -88,6 +104,7 @@ async def _send(exchange: Exchange, error: BlitzError | None, begun_step: int | 
 
 async def send_whole(exchange: Exchange) -> bool:
     """Send ``cdata.response`` with a body that we hold whole, in ``cdata.new_body``."""
+    exchange.rule_response()
     body = exchange.cdata.new_body
     sent = exchange.frame_local(body.len)
     if exchange.line is not None:

@@ -135,6 +135,7 @@ async def go_on_with_body(exchange: Exchange, stream: Stream) -> bool:
 
 async def _send_on(exchange: Exchange, body: IncomingBody, collected: bytes | None) -> bool:
     """Head and first part in one send, then part by part as they come."""
+    exchange.rule_response()
     has_content = exchange.frame()
     if not has_content and exchange.line is not None:
         exchange.line.answer = None  # what the upstream sent stays here
@@ -195,6 +196,7 @@ async def _switch(exchange: Exchange, upstream: Upstream) -> bool:
         raise UpstreamError("101 to something that was not asked for")
     if exchange.chain_run is not None:
         await ask_about_response(exchange, exchange.chain_run, None)
+    exchange.rule_response()
     exchange.head_sent = True
     exchange.status = SWITCHING
     client, from_client = await exchange.downstream.switch(response)

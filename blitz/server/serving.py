@@ -52,7 +52,7 @@ def register(connection: Connection) -> None:
     """It is open, until ``close`` or ``serve`` ends it."""
     context = connection.context
     context.counters.connections += 1
-    context.connections.add(connection)
+    context.connections[connection] = None
 
 
 async def serve(

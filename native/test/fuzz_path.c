@@ -12,7 +12,7 @@ static blitz_path_table *make_table(void)
     blitz_path_table *table = blitz_path_table_new(4096);
     int64_t tree = blitz_path_table_tree(table);
     for (int i = 0; i < 7; i++)
-        blitz_path_table_add(table, (uint32_t)tree, (const uint8_t *)prefixes[i], strlen(prefixes[i]), i, i % 3);
+        blitz_path_table_add(table, (uint32_t)tree, (const uint8_t *)prefixes[i], strlen(prefixes[i]), i, i % 3, i % 4 == 3);
     blitz_path_table_seal(table);
     return table;
 }

@@ -35,7 +35,7 @@ static blitz_path_table *make_table(void)
     int64_t tree = blitz_path_table_tree(table);
     MUST(tree == 0, "%lld", (long long)tree);
     for (int i = 0; i < 6; i++)
-        MUST(blitz_path_table_add(table, 0, (const uint8_t *)prefixes[i], strlen(prefixes[i]), i, i % 4) == 0, "%d", i);
+        MUST(blitz_path_table_add(table, 0, (const uint8_t *)prefixes[i], strlen(prefixes[i]), i, i % 4, i == 5) == 0, "%d", i);
     blitz_path_table_seal(table);
     return table;
 }

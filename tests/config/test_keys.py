@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from blitz.config import Config, Listener, read_config
+from blitz.config.route_keys import Wanted
 from blitz.config.source import Document
 
 DIGEST = hashlib.sha256(Path(__file__).read_bytes()).hexdigest().upper()
@@ -23,6 +24,7 @@ CASES = {
     "listen.0.address": ('":80"', ":80", '"x"', "is not an address"),
     "listen.0.tls": ("false", False, "true", "needs a certificate"),
     "listen.0.proxy_protocol": ("false", False, "true", "name them in `trusted_proxies`"),
+    "listen.0.name": ('"http"', "http", '"a b"', "is not a name"),
     "include": ("[]", [], '"a.toml"', "expected a list"),
     "workers": ('"auto"', "auto", "0", "the least is 1"),
     "plugin_dir": ('""', "", "1", "expected a string, got 1"),
@@ -137,7 +139,73 @@ CASES = {
     "routes.0.name": ('"main"', "main", "7", "expected a string"),
     "routes.0.host": ('"*.example.org"', "*.example.org", '"a:80"', "leave the port out"),
     "routes.0.path_prefix": ('"/a"', "/a", '"a"', 'does not begin with "/"'),
+    "routes.0.hosts": ('["a.org", "*.b.org"]', ["a.org", "*.b.org"], '["a.org:80"]', "leave the port out"),
+    "routes.0.path": ('"/a"', "/a", '"a"', 'does not begin with "/"'),
+    "routes.0.path_regex": ('"^/a"', "^/a", '"^/(a"', "not a pattern of RE2: missing )"),
+    "routes.0.methods": ('["GET"]', ["GET"], '["get"]', 'write "GET"'),
+    "routes.0.headers": ('{ x-a = "1" }', {"x-a": "1"}, '{ x_a = "1" }', "not the name of a header field"),
+    "routes.0.headers.a.regex": ('"^1"', "^1", '"("', "not a pattern of RE2"),
+    "routes.0.headers.a.present": ("true", True, "1", "expected true or false"),
+    "routes.0.query": ('{ a = "1" }', {"a": "1"}, '{ a = { regex = "1", present = true } }', "one of them"),
+    "routes.0.query.a.regex": ('"^1"', "^1", '"("', "not a pattern of RE2"),
+    "routes.0.query.a.present": ("false", False, '"no"', "expected true or false"),
+    "routes.0.listen": ('""', "", '"http"', 'no listener is named "http"'),
+    "routes.0.priority": ("5", 5, '"high"', "expected a whole number"),
     "routes.0.plugins": ("[]", [], '["none"]', 'no plugin is named "none"'),
+    "routes.0.answer.headers": (
+        '{ a = "1" }',
+        {"a": "1"},
+        '{ connection = "close" }',
+        "between two neighbours",
+    ),
+    "routes.0.answer.file": (f'"{__file__}"', __file__, '"/nowhere"', "cannot be read: is not there"),
+    "routes.0.ip_allow": ('["10.0.0.0/8"]', ["10.0.0.0/8"], '["10.0.0.1/8"]', 'write "10.0.0.0/8"'),
+    "routes.0.ip_deny": ('["::1"]', ["::1"], '["localhost"]', "is not an address or network"),
+    "routes.0.redirect.scheme": ('"https"', "https", '"ftp"', "expected one of"),
+    "routes.0.redirect.host": ('"a.org"', "a.org", '"a.org:80"', "leave the port out"),
+    "routes.0.redirect.port": ("8443", 8443, "70000", "the most is 65535"),
+    "routes.0.redirect.path": (
+        '"/n${path.rest}"',
+        "/n${path.rest}",
+        '"/${client.port}"',
+        "cannot be part of a path",
+    ),
+    "routes.0.redirect.status": ("301", 301, "200", "200 is no redirect"),
+    "routes.0.rewrite.strip_prefix": ("true", True, "1", "expected true or false"),
+    "routes.0.rewrite.replace_prefix": ('"/v2"', "/v2", '"v2"', 'does not begin with "/"'),
+    "routes.0.rewrite.path": ('"/a"', "/a", '"/a?b"', "the query stays as it came"),
+    "routes.0.request_headers.set": (
+        *('{ x-a = "${client.address}" }', {"x-a": "${client.address}"}),
+        *('{ x-a = "${client.adress}" }', "did you mean `client.address`?"),
+    ),
+    "routes.0.request_headers.add": (
+        '{ x-a = "1" }',
+        {"x-a": "1"},
+        '{ Host = "a" }',
+        "the upstream's own key `host`",
+    ),
+    "routes.0.request_headers.remove": (
+        '["cookie"]',
+        ["cookie"],
+        '["content-length"]',
+        "where the message ends",
+    ),
+    "routes.0.response_headers.set": (
+        '{ x-a = "$${" }',
+        {"x-a": "$${"},
+        '{ x-a = "a\\nb" }',
+        "no line break",
+    ),
+    "routes.0.response_headers.add": (
+        '{ x-a = "1" }',
+        {"x-a": "1"},
+        '{ "a b" = "1" }',
+        "not the name of a header",
+    ),
+    "routes.0.response_headers.remove": ('["server"]', ["server"], '["te"]', "between two neighbours"),
+    "routes.0.timeouts.first_byte": SECONDS,
+    "routes.0.timeouts.total": SECONDS,
+    "routes.0.max_body_size": SIZE,
     "routes.0.answer.status": ("204", 204, "99", "the least is 200"),
     "routes.0.answer.body": ('"ok"', "ok", "1", "expected a string"),
 }
@@ -165,6 +233,11 @@ def document(key, toml_value):
         data["listen"] = [":80", {"address": ":443", "tls": True}]
         holder |= {"domains": ["b.example"], "storage": "acme", "agree_terms": True}
     holder[last] = tomllib.loads(f"v = {toml_value}")["v"]
+    if key == "routes.0.redirect.status":
+        holder["path"] = "/new"
+    if ".rewrite." in key:
+        holder["path"] = holder.get("path", "")
+        data["routes"][0]["path_prefix"] = "/api"
     if "answer" in key:
         del data["routes"][0]["upstream"]
     if key == "plugins.0.file" and not holder[last]:
@@ -208,6 +281,9 @@ def leaves(described, prefix=""):
         if path == "listen":  # an element is an address, or a table that holds one
             yield path, field
             yield from leaves(msgspec.inspect.type_info(Listener), "listen.0.")
+        elif path in ("routes.0.headers", "routes.0.query"):  # a value is text, or a table
+            yield path, field
+            yield from leaves(msgspec.inspect.type_info(Wanted), f"{path}.a.")
         elif isinstance(inner, msgspec.inspect.ListType) and isinstance(
             inner.item_type, msgspec.inspect.StructType
         ):

@@ -609,7 +609,7 @@ def test_addresses_routes_and_names_come_out_ready():
     )
     resolved = resolve(wanted, {})
     assert [str(address) for address in resolved.listen] == [":8080", "[::1]:0", "localhost:1"]
-    assert [(r.name, r.host, r.path_prefix) for r in resolved.routes] == [
+    assert [(r.name, *r.match.hosts, r.match.path) for r in resolved.routes] == [
         ("route-0", "api.example.org", "/a"),
         ("six", "", "/"),
         ("route-2", "", "/n"),

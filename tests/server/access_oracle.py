@@ -24,6 +24,7 @@ SAID = {
     "user_agent": MAX_ERROR,
     "referrer": MAX_ERROR,
     "upstream": MAX_ERROR,
+    "identity": MAX_SMALL,
 }  # octets of others
 
 _to_json = msgspec.json.Encoder().encode
@@ -40,6 +41,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     received: int
     sent: int
     duration: float
+    identity: str = ""
     scheme: str = ""
     host: str = ""
     user_agent: str = ""
@@ -131,7 +133,8 @@ def _ncsa(record: Record) -> str:
     request = "-"
     if record.method:
         request = f"{record.method} {record.target or '-'} HTTP/{record.http or '-'}"
-    return f"{record.client or '-'} - - [{when}] {_quoted(request)} {record.status} {record.sent or '-'}"
+    user = record.identity.replace(" ", "\\x20").replace('"', "\\x22") or "-"
+    return f"{record.client or '-'} - {user} [{when}] {_quoted(request)} {record.status} {record.sent or '-'}"
 
 
 def _quoted(text: str) -> str:

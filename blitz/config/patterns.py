@@ -1,0 +1,45 @@
+"""Regular expressions of a configuration: RE2's, which take time linear in what they read.
+
+Python's own may take exponential time on a path that a client chooses, so they are not used instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["check_pattern", "compile_pattern"]
+
+MISSING = "patterns need RE2, which is not installed; install it with: pip install 'blitz-gateway[re2]'"
+MAX_MEMORY = 8 << 20  # bytes of one compiled pattern: RE2's default
+
+
+def compile_pattern(text: str, *, fold: bool = False) -> Callable[[bytes], Any]:
+    """The search function of *text* over bytes, which are read as UTF-8.
+
+    Args:
+        fold: whatever the case of letters.
+    Raises:
+        ValueError: one sentence.
+    """
+    try:
+        import re2
+    except ImportError:
+        raise ValueError(MISSING) from None
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MAX_MEMORY
+    options.case_sensitive = not fold
+    try:
+        pattern = re2.compile(text.encode(), options)
+    except re2.error as exc:
+        why = exc.args[0] if exc.args else "it cannot be read"
+        why = why.decode(errors="replace") if isinstance(why, bytes) else str(why)
+        raise ValueError(f'"{text}" is not a pattern of RE2: {why}') from None
+    search: Callable[[bytes], Any] = pattern.search
+    return search
+
+
+def check_pattern(text: str) -> None:
+    """Refuse what RE2 does not read."""
+    compile_pattern(text)

@@ -841,6 +841,8 @@ const char *blitz_ssl_reason(const blitz_tls *tls);
 const char *blitz_ssl_refusal(const blitz_tls *tls);
 /* Nothing is under way: give back what large records needed. */
 void blitz_tls_rest(blitz_tls *tls);
+/* Say that what was sent is all (close_notify), without waiting. 0; 1: nothing was done, what came has to be read first. */
+int blitz_tls_finish(blitz_tls *tls, int fd);
 
 /* ---------------------------------------------------------------- the access log: access_line.c, access_log.c
  * What is known of an exchange at its end; docs/operations.md explains the fields. Texts are borrowed for the call. */

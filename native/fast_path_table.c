@@ -74,13 +74,16 @@ static struct epoll_event wanted(const blitz_fast_path *fast, int fd)
     return (struct epoll_event){.events = WATCHED | more, .data.fd = fd};
 }
 
-/* Have an event for fd at once if it is readable, and for every later edge. 0, or errno. */
-static int watch(blitz_fast_path *fast, int fd)
+/* Have an event for fd at once if it is readable, and for every later edge. is_known: it is likely to be registered
+ * already. 0, or errno. */
+static int watch(blitz_fast_path *fast, int fd, bool is_known)
 {
     struct epoll_event event = wanted(fast, fd);
-    if (epoll_ctl(fast->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
+    if (epoll_ctl(fast->epoll, is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0)
         return 0;
-    return errno == EEXIST && epoll_ctl(fast->epoll, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : errno;
+    if (errno != (is_known ? ENOENT : EEXIST))
+        return errno;
+    return epoll_ctl(fast->epoll, is_known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : errno;
 }
 
 void fast_watch_again(blitz_fast_path *fast, int fd)
@@ -161,7 +164,7 @@ int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_
     else
         fast_set_deadline(fast, client, BLITZ_WAIT_HEAD, 0);
     blitz_link_rest(fast_link(fast, fd));
-    int failed = watch(fast, fd);
+    int failed = watch(fast, fd, served != 0 || (tls != NULL && tls->shaken));
     if (failed != 0)
         fast_remove_client(fast, client);
     return failed;
@@ -172,7 +175,7 @@ int blitz_fast_watch_upstream(blitz_fast_path *fast, int fd)
     if (make_place(fast, fd) != 0)
         return ENOMEM;
     fast->places[fd] = (place){.kind = PLACE_UPSTREAM, .other = -1, .slot = -1};
-    return watch(fast, fd);
+    return watch(fast, fd, false);
 }
 
 void blitz_fast_rest(blitz_fast_path *fast, int fd, int resting) { fast->places[fd].resting = resting != 0; }

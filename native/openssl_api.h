@@ -34,6 +34,7 @@ enum { BIO_CTRL_RESET = 1, BIO_CTRL_INFO = 3, BIO_C_SET_BUF_MEM = 114, BIO_C_SET
     X(BIO *, SSL_get_wbio, (const SSL *)) \
     X(int, SSL_pending, (const SSL *)) \
     X(int, SSL_read, (SSL *, void *, int)) \
+    X(int, SSL_shutdown, (SSL *)) \
     X(int, SSL_write, (SSL *, const void *, int)) \
     X(long, BIO_ctrl, (BIO *, int, long, void *)) \
     X(size_t, BIO_ctrl_pending, (BIO *)) \

@@ -185,6 +185,19 @@ ssize_t blitz_tls_send(blitz_tls *tls, int fd, const uint8_t *bytes, size_t size
     return (ssize_t)sent;
 }
 
+int blitz_tls_finish(blitz_tls *tls, int fd)
+{
+    /* The library looks for the peer's close_notify, and fails if it finds data: Python takes those out first. */
+    if (blitz_ssl.BIO_ctrl_pending(tls->inward) > 0 || blitz_ssl.SSL_pending(tls->ssl) > 0)
+        return 1;
+    blitz_ssl.ERR_clear_error();
+    blitz_ssl.SSL_shutdown(tls->ssl);
+    blitz_ssl.ERR_clear_error();
+    if (push(tls, fd) < 0)                       /* what the socket does not take now stays in outward */
+        blitz_ssl.BIO_ctrl(tls->outward, BIO_CTRL_RESET, 0, NULL);
+    return 0;
+}
+
 static void shrink(BIO *bio)
 {
     BUF_MEM *empty = blitz_ssl.BIO_ctrl_pending(bio) == 0 ? blitz_ssl.BUF_MEM_new() : NULL;

@@ -17,6 +17,9 @@ __all__ = ["write_json", "write_markdown"]
 BASE = "blitz"  # the row that ratios are relative to
 
 
+_WHERE_TIME_GOES = "Where the time goes in what is not met: [figures.md](../figures.md)."
+
+
 def write_markdown(
     path: Path, machine: Machine, bench: Bench, tables: Sequence[Table], plot: str | None
 ) -> None:
@@ -25,7 +28,7 @@ def write_markdown(
         lines += [f"![requests per second]({plot})", ""]
     claims = [(table, claim) for table in tables for claim in table.claims]
     if claims and not bench.settings.smoke:
-        lines += ["## What is promised", "", *_claims(claims), ""]
+        lines += ["## What is promised", "", *_claims(claims), "", _WHERE_TIME_GOES, ""]
     for table in tables:
         lines += _table(table)
     path.write_text("\n".join(lines).rstrip() + "\n")

@@ -14,9 +14,10 @@ from blitz.errors import ClientError, CutOff
 from .back_pressure import send_patiently
 from .deadline import DRAIN_IDLE, Timer
 from .exchange import Exchange
-from .fast_path import CLOSED, RELOADED, Handover, serve_short
+from .fast_path import serve_short
 from .forwarding import Forwarding
 from .h1_downstream import H1Downstream
+from .handover import CLOSED, RELOADED, Handover
 from .linger import linger
 from .run_exchange import run_exchange
 
@@ -41,7 +42,8 @@ class Connection:
     Attributes:
         cut: why a drain ended it; None: it did not.
         buffer: receive buffer with the present head and what follows it; None while idle.
-        timer: the deadline of the present wait; cancels the connection's nursery.
+        nursery: owns all that it starts; None: no task serves it yet.
+        cancelled: it was told to end.
         busy: an exchange is running (drain lets it finish).
         served: exchanges that have ended.
         line: of the present exchange in the access log; None while that is off.
@@ -50,8 +52,10 @@ class Connection:
     __slots__ = (
         "_downstream",
         "_fast_path_forwarding",
+        "_timer",
         "buffer",
         "busy",
+        "cancelled",
         "context",
         "cut",
         "exchange",
@@ -60,16 +64,16 @@ class Connection:
         "peer",
         "served",
         "stream",
-        "timer",
     )
 
-    def __init__(self, context: ServerContext, stream: ByteStream, peer: Peer, nursery: trio.Nursery) -> None:
+    def __init__(self, context: ServerContext, stream: ByteStream, peer: Peer) -> None:
         self.context = context
         self.line: AccessLine | None = None
         self.stream = stream
         self.peer = peer
-        self.nursery = nursery
-        self.timer = Timer(context.wheel, nursery.cancel_scope.cancel)
+        self.nursery: trio.Nursery | None = None
+        self.cancelled = False
+        self._timer: Timer | None = None
         self.buffer: Buffer | None = None
         self._downstream: H1Downstream | None = None
         self._fast_path_forwarding: Forwarding | None = None
@@ -78,22 +82,25 @@ class Connection:
         self.cut: CutOff | None = None
         self.served = 0
 
-    async def run(self) -> None:
-        """Serve exchanges until the connection ends. Raises what the last exchange raised."""
+    async def run(self, stopped: Handover | str = "") -> None:
+        """Serve exchanges until the connection ends. Raises what the last exchange raised.
+
+        Args:
+            stopped: where the fast path has stopped, if it has served the connection already.
+        """
         context = self.context
-        self.peer.trusted = context.runtime.trust.contains(self.peer.address)
         while True:
-            begun: Handover | None = None
-            if self.buffer is None:
-                if self._may_be_short():
+            if self.buffer is None and not stopped:
+                if self.may_be_short():
                     stopped = await serve_short(context.fast_path, self)
-                    if stopped == CLOSED:
-                        return
-                    if stopped == RELOADED:
-                        continue
-                    begun = stopped if isinstance(stopped, Handover) else None
                 elif not await self._first_bytes():
                     return
+            if stopped == CLOSED:
+                return
+            begun = stopped if isinstance(stopped, Handover) else None
+            is_reloaded, stopped = stopped == RELOADED, ""
+            if is_reloaded:
+                continue
             if begun is not None:
                 keep = await self._finish_short(begun)
             else:
@@ -111,6 +118,39 @@ class Connection:
             self._settle_buffer()
             if self.buffer is not None:
                 await checkpoint()  # pipelined requests may never wait for anything: others come first
+
+    @property
+    def timer(self) -> Timer:
+        """The deadline of the present wait; cancels the connection. C has those of a connection that waits on
+        the fast path."""
+        if self._timer is None:
+            self._timer = Timer(self.context.wheel, self.cancel)
+        return self._timer
+
+    @property
+    def is_late(self) -> bool:
+        """A deadline has passed."""
+        return self._timer is not None and self._timer.expired
+
+    def disarm(self) -> None:
+        """Wait for no deadline."""
+        if self._timer is not None:
+            self._timer.disarm()
+
+    def meet_peer(self) -> None:
+        """Who is at the other end is known now: is its word taken?"""
+        self.peer.trusted = self.context.runtime.trust.contains(self.peer.address)
+
+    def cancel(self) -> None:
+        """End it, whatever it does."""
+        self.cancelled = True
+        if self.nursery is not None:
+            self.nursery.cancel_scope.cancel()
+
+    def forget(self) -> None:
+        """It has ended: break what refers to it."""
+        self.disarm()
+        self._timer = self._downstream = None
 
     @property
     def downstream(self) -> H1Downstream:
@@ -180,7 +220,8 @@ class Connection:
         self.end_known_line()
         return not begun.closes
 
-    def _may_be_short(self) -> bool:
+    def may_be_short(self) -> bool:
+        """The fast path may serve its next exchange."""
         context = self.context
         return (
             context.runtime.short
@@ -306,7 +347,7 @@ class Connection:
 
     def drain(self) -> None:
         """No keep-alive from now on; an idle client may still send a request for a moment."""
-        if not self.busy and self.buffer is None:
+        if not self.busy and self.buffer is None and not self.context.fast_path.holds(self):
             self.timer.arm(DRAIN_IDLE, "keepalive")
 
     def cut_off(self, why: CutOff) -> None:

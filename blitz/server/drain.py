@@ -95,6 +95,7 @@ class Drain:
             with self._delay:
                 await trio.sleep_forever()
         context.draining = True
+        context.fast_path.begin_drain()
         await self._listeners.close()
         self._grace.deadline = min(self._latest, trio.current_time() + grace)
         with self._grace:
@@ -125,7 +126,7 @@ class Drain:
                     CutOff("cut off at the end of the drain (timeouts.drain, or told to hurry)")
                 )
             else:
-                connection.nursery.cancel_scope.cancel()
+                connection.cancel()
             if number % MAX_AT_ONCE == 0:
                 await trio.lowlevel.cancel_shielded_checkpoint()
         return named

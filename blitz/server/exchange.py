@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .body_stream import IncomingBody
     from .downstream import Downstream
     from .endpoint import Endpoint
-    from .fast_path import Handover
+    from .handover import Handover
     from .resources import Resources
     from .runtime import RouteEntry
     from .story import Story

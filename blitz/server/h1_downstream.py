@@ -75,7 +75,7 @@ class H1Downstream:
         stream: ByteStream,
         peer: Peer,
         timer: Timer,
-        nursery: trio.Nursery,
+        nursery: trio.Nursery | None,
         owner: object,
     ) -> None:
         self._resources = resources
@@ -126,6 +126,7 @@ class H1Downstream:
         return self._stream.is_reset()
 
     def start_soon(self, task: Callable[[], Awaitable[object]]) -> None:
+        assert self._nursery is not None  # whoever runs an exchange has one
         self._nursery.start_soon(task)
 
     # -- the request's body

@@ -13,14 +13,11 @@ from collections.abc import Sequence
 import trio
 
 from blitz.config import Address
-from blitz.errors import ClientGone
 
-from .connection import Connection
+from .accepted import AcceptedConnection, may_come
 from .context import ServerContext
 from .peer import Peer
-from .preface import read_proxy_header, shake_hands
 from .room import is_crowded, last_of_clients, make_room
-from .serving import serve_connection
 from .shortages import shortage
 from .stream import SocketStream, set_nodelay
 
@@ -244,102 +241,22 @@ def close_listener(listener: socket.socket) -> None:
 
 def take_connection(
     sock: socket.socket,
-    peer: tuple[object, ...],
+    address: tuple[object, ...],
     spoken: Address,
     context: ServerContext,
     nursery: trio.Nursery,
 ) -> None:
-    """Serve an accepted connection in a task of *nursery*, unless there are too many."""
-    host, port = (str(peer[0]), int(str(peer[1]))) if len(peer) > 1 else ("", 0)
+    """Serve an accepted connection, unless there are too many; tasks are *nursery*'s."""
+    host, port = (str(address[0]), int(str(address[1]))) if len(address) > 1 else ("", 0)
     limits = context.runtime.limits
     full = limits.max_connections and context.accepted >= limits.max_connections
     if full and context.reserve is not None:
         full = not make_room(context.connections)
-    if full or not _admitted(context, host):
+    if full or not may_come(context, host):
         context.counters.refused += 1
         sock.close()
         return
     if sock.family != socket.AF_UNIX:
         set_nodelay(sock)
-    # Counted here, not when the task begins: many may be accepted before that.
-    place = _Place(context)
-    if limits.max_connections_per_address:
-        place.count(host)
-    nursery.start_soon(_serve, sock, host, port, spoken, context, place)
-
-
-class _Place:
-    """One of the connections that there may be; ``free`` it once. Every connection has one: it is small."""
-
-    __slots__ = ("_context", "_hosts")
-
-    def __init__(self, context: ServerContext) -> None:
-        self._context = context
-        self._hosts: tuple[str, ...] = ()
-        context.accepted += 1
-
-    def count(self, host: str) -> None:
-        """It is one of *host*'s too."""
-        self._hosts += (host,)
-        self._context.per_address[host] += 1
-
-    def free(self) -> None:
-        self._context.accepted -= 1
-        per_address = self._context.per_address
-        for host in self._hosts:
-            per_address[host] -= 1
-            if not per_address[host]:
-                del per_address[host]
-
-
-def _admitted(context: ServerContext, host: str) -> bool:
-    """A client may have one more connection. A trusted proxy has those of many clients: it is not counted."""
-    most = context.runtime.limits.max_connections_per_address
-    if not most or context.per_address[host] < most or context.runtime.trust.contains(host):
-        return True
-    context.counters.refused_per_address += 1
-    return False
-
-
-async def _serve(
-    sock: socket.socket,
-    host: str,
-    port: int,
-    spoken: Address,
-    context: ServerContext,
-    place: _Place,
-) -> None:
-    stream = SocketStream(sock)
-    try:
-        if not spoken.tls and not spoken.proxy_protocol:
-            await serve_connection(context, stream, Peer(host, port, listener=spoken.name))
-            return
-
-        async def arrive(connection: Connection) -> None:
-            if spoken.proxy_protocol and context.runtime.trust.contains(host):
-                await _named(connection, stream, place)
-            if spoken.tls:
-                await shake_hands(connection, stream)
-
-        await serve_connection(context, stream, Peer(host, port, listener=spoken.name), arrive)
-    finally:
-        place.free()
-        if context.reserve is not None:
-            context.reserve.refill()
-
-
-async def _named(connection: Connection, stream: SocketStream, place: _Place) -> None:
-    """Take the client that the proxy names for the peer, and count the connection as its own."""
-    context = connection.context
-    header = await read_proxy_header(stream)
-    if header.secure:
-        connection.peer.scheme = "https"
-    if not header.address:
-        return
-    if not _admitted(context, header.address):
-        context.counters.refused += 1
-        raise ClientGone(f"{header.address} has too many connections")
-    peer = connection.peer
-    connection.peer = Peer(header.address, header.port, scheme=peer.scheme, listener=peer.listener)
-    if context.runtime.limits.max_connections_per_address:
-        place.count(header.address)
+    peer = Peer(host, port, listener=spoken.name)
+    AcceptedConnection(context, SocketStream(sock), peer, spoken, nursery).begin()

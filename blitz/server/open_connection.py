@@ -8,8 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import trio
-
     from blitz.errors import CutOff
 
     from .deadline import Timer
@@ -49,9 +47,8 @@ class OpenConnection(Protocol):
         """The deadline of its present wait."""
         ...
 
-    @property
-    def nursery(self) -> trio.Nursery:
-        """All that it has started; cancelling it ends the connection."""
+    def cancel(self) -> None:
+        """End it, whatever it does."""
         ...
 
     def drain(self) -> None:

@@ -30,8 +30,8 @@ class Peer:
     """
 
     __slots__ = (
+        "_bytes",
         "_chain",
-        "_keep",
         "_link",
         "_link_address",
         "_struct",
@@ -64,25 +64,30 @@ class Peer:
         self._chain: Chain | None = None
         self._told: tuple[tuple[int, str, str], bytes] | None = None
         self._struct: Any = None
-        self._keep: list[Any] = []
+        self._bytes: Any = None
 
     @property
     def struct(self) -> Any:
         if self._struct is None:  # many a connection is over before anybody asks
-            self._struct = ffi.new("blitz_peer *")
-            self._set("address", self.address)
-            self._set("port", str(self.port) if self.port else "")
-            for name, value in self._texts.items():
-                self._set(name, value)
-            self._set("client_scheme", self.client_scheme)
+            self._make_struct()
         return self._struct
 
-    def _set(self, name: str, value: str) -> None:
-        data = ffi.from_buffer(value.encode())
-        self._keep.append(data)
-        text = getattr(self._struct, name)
-        text.ptr = ffi.cast("const uint8_t *", data)
-        text.len = len(data)
+    def _make_struct(self) -> None:
+        """All texts in one object: there is a struct for every idle connection."""
+        struct = self._struct = ffi.new("blitz_peer *")
+        address, port = self.address.encode(), b"%d" % self.port if self.port else b""
+        scheme = self.client_scheme.encode()
+        more = [value.encode() for value in self._texts.values()]
+        texts = self._bytes = ffi.from_buffer("uint8_t[]", b"".join((address, port, scheme, *more)))
+        struct.address = (texts, len(address))
+        at = len(address)
+        struct.port = (texts + at, len(port))
+        at += len(port)
+        struct.client_scheme = (texts + at, len(scheme))
+        at += len(scheme)
+        for name, value in zip(self._texts, more, strict=True):
+            setattr(struct, name, (texts + at, len(value)))
+            at += len(value)
 
     @property
     def link(self) -> bytes:

@@ -7,6 +7,7 @@ all day. The connection closes; counters and the debug log know.
 from __future__ import annotations
 
 import logging
+from typing import NoReturn
 
 import trio
 
@@ -21,7 +22,7 @@ from .stream import SocketStream
 from .tls import peer_texts
 from .tls_stream import TlsError, TlsStream
 
-__all__ = ["read_proxy_header", "shake_hands"]
+__all__ = ["is_plain_http", "note_refused", "read_proxy_header", "refuse", "shake_hands", "shaken"]
 
 _log = logging.getLogger("blitz.tls")
 
@@ -54,35 +55,21 @@ async def read_proxy_header(stream: SocketStream) -> ProxyHeader:
         raise ClientGone(str(exc)) from exc
 
 
-async def shake_hands(connection: Connection, stream: SocketStream) -> None:
-    """Do a TLS handshake; ``connection.stream`` is the TLS stream then, and its peer says with whom.
+async def shake_hands(connection: Connection, encrypted: TlsStream) -> None:
+    """Do a TLS handshake, or the rest of it.
 
     Raises:
         ClientGone: it failed, and the client was told what it can be told.
         trio.BrokenResourceError: the client is gone.
     """
-    context = connection.context
-    server = context.runtime.tls.server
-    if server is None:
-        raise ClientGone("there is no certificate any more")
-    if await context.runtime.challenges.took(stream):
-        raise ClientGone("an authority has asked whether a name leads here")
-    encrypted = server.wrap(stream)
     try:
         await _shake(connection, encrypted)
     except TlsError as exc:
-        context.counters.tls_failures += 1
-        _log.debug("%s: %s", connection.peer.address, exc)
-        if exc.reason in PLAIN_HTTP_REASONS:
-            await _answer_plain_http(connection, stream)
-        raise ClientGone(str(exc)) from exc
+        await refuse(connection, encrypted.stream, exc)
     except trio.BrokenResourceError:
-        context.counters.tls_failures += 1
+        connection.context.counters.tls_failures += 1
         raise
-    connection.stream = encrypted
-    peer = connection.peer
-    texts = peer_texts(encrypted.ssl_object)
-    connection.peer = Peer(peer.address, peer.port, scheme="https", texts=texts, listener=peer.listener)
+    shaken(connection, encrypted)
 
 
 async def _shake(connection: Connection, encrypted: TlsStream) -> None:
@@ -93,12 +80,35 @@ async def _shake(connection: Connection, encrypted: TlsStream) -> None:
             if await fast_path.shake_hands(connection.context.fast_path, connection, tls):
                 return
         except trio.BrokenResourceError:
-            if tls.error:
-                raise encrypted.why_refused() from None
+            if (refusal := encrypted.refusal()) is not None:
+                raise refusal from None
             raise
     await encrypted.do_handshake()
 
 
-async def _answer_plain_http(connection: Connection, stream: SocketStream) -> None:
-    await stream.send_rest(memoryview(PLAIN_HTTP_ANSWER))
-    await linger(stream, connection.context)
+def shaken(connection: Connection, encrypted: TlsStream) -> None:
+    """Its handshake is done: that is its stream from now on, and its peer says with whom."""
+    connection.stream = encrypted
+    peer = connection.peer
+    texts = peer_texts(encrypted.ssl_object)
+    connection.peer = Peer(peer.address, peer.port, scheme="https", texts=texts, listener=peer.listener)
+
+
+def note_refused(connection: Connection, error: TlsError) -> None:
+    """Its handshake has failed."""
+    connection.context.counters.tls_failures += 1
+    _log.debug("%s: %s", connection.peer.address, error)
+
+
+def is_plain_http(error: TlsError) -> bool:
+    """What came instead of a handshake was a request."""
+    return error.reason in PLAIN_HTTP_REASONS
+
+
+async def refuse(connection: Connection, stream: SocketStream, error: TlsError) -> NoReturn:
+    """Tell the client of a failed handshake what it can be told. Raises ClientGone."""
+    note_refused(connection, error)
+    if is_plain_http(error):
+        await stream.send_rest(memoryview(PLAIN_HTTP_ANSWER))
+        await linger(stream, connection.context)
+    raise ClientGone(str(error)) from error

@@ -35,7 +35,7 @@ from .story import Story
 
 if TYPE_CHECKING:
     from .exchange import Exchange
-    from .fast_path import Handover
+    from .handover import Handover
     from .runtime import RouteEntry
 
 __all__ = ["run_exchange"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .cluster import Cluster
     from .endpoint import Endpoint
     from .exchange import Exchange
-    from .fast_path import Handover, Stream
+    from .handover import Handover, Stream
     from .split import Mirror
     from .upstream import Upstream
 

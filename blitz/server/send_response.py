@@ -18,7 +18,7 @@ from .tunnel import tunnel
 if TYPE_CHECKING:
     from .body_stream import IncomingBody
     from .exchange import Exchange
-    from .fast_path import Handover, Stream
+    from .handover import Handover, Stream
     from .upstream import Upstream
 
 __all__ = ["go_on_with_body", "read_response_head", "relay"]

@@ -1,4 +1,6 @@
-"""From accept to close: ``serve_connection`` opens a connection's nursery, which owns all that it starts.
+"""A connection with a task: ``serve`` opens its nursery, which owns all that it starts, and closes it.
+
+Accepted ones have no task as long as the fast path serves them (``accepted.py``).
 
 What goes wrong in a connection ends here: an error becomes one response if no head was sent yet, then the
 connection closes; nothing reaches the accept loop or another connection.
@@ -17,7 +19,7 @@ from blitz.errors import BlitzError, ClientError, ClientGone, CutOff, InternalEr
 from .connection import Connection
 from .ends import note_broken, note_cancelled, note_late
 from .error_line import log_error_response, log_refusal
-from .fast_path import CANCELLED
+from .handover import CANCELLED
 from .linger import linger
 from .local_response import build_local
 from .request_line import read_request_line
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .context import ServerContext
+    from .handover import Handover
     from .peer import Peer
     from .stream import ByteStream
 
-__all__ = ["serve_connection"]
+__all__ = ["close", "end", "note_cut_off", "register", "serve", "serve_connection", "why_late"]
 
 _log = logging.getLogger("blitz.server")
 
@@ -38,29 +41,44 @@ GOODBYE_TIME = 5.0  # the same after a deadline
 CUT_OFF = 503  # the status in the line of an exchange that we ended without a response
 
 
-async def serve_connection(
-    context: ServerContext,
-    stream: ByteStream,
-    peer: Peer,
-    arrive: Callable[[Connection], Awaitable[None]] | None = None,
+async def serve_connection(context: ServerContext, stream: ByteStream, peer: Peer) -> None:
+    """Serve one client connection and close it. Never raises but on cancellation from outside."""
+    connection = Connection(context, stream, peer)
+    register(connection)
+    await serve(connection)
+
+
+def register(connection: Connection) -> None:
+    """It is open, until ``close`` or ``serve`` ends it."""
+    context = connection.context
+    context.counters.connections += 1
+    context.connections[connection] = None
+
+
+async def serve(
+    connection: Connection,
+    arrive: Callable[[], Awaitable[None]] | None = None,
+    stopped: Handover | str = "",
 ) -> None:
-    """Serve one client connection and close it. Never raises but on cancellation from outside.
+    """Serve a connection in the present task, and close it. Never raises but on cancellation from outside.
 
     Args:
         arrive: what comes before HTTP; may give the connection another stream and peer.
+        stopped: where the fast path has stopped, if it has served the connection already.
     """
-    connection: Connection | None = None
+    context = connection.context
     error: BlitzError | None = None
-    context.counters.connections += 1
     try:
         async with trio.open_nursery() as nursery:
-            connection = Connection(context, stream, peer, nursery)
-            context.connections[connection] = None
+            connection.nursery = nursery
+            if connection.cancelled:  # before this task began
+                nursery.cancel_scope.cancel()
             try:
                 if arrive is not None:
-                    connection.timer.arm(context.runtime.timeouts.handshake, "handshake")
-                    await arrive(connection)
-                await connection.run()
+                    await arrive()
+                if not stopped:
+                    connection.meet_peer()
+                await connection.run(stopped)
             except ClientGone as exc:
                 if connection.line is not None:
                     connection.line.failed(exc)
@@ -70,45 +88,78 @@ async def serve_connection(
                 note_broken(connection.line)
             except Exception as exc:
                 context.counters.internal_errors += 1
-                _log.exception("internal error on a connection from %s", peer.address)
+                _log.exception("internal error on a connection from %s", connection.peer.address)
                 error = InternalError(str(exc))
             nursery.cancel_scope.cancel()
-        assert connection is not None
-        if connection.timer.expired and error is None:
-            error = connection.cut or _late(connection)
+    except Exception:
+        # A fault of ours in a task of the connection. It ends here: what one connection does must never
+        # reach the nursery that holds all of them.
+        _note_internal(connection)
+        close(connection)
+    except BaseException:  # cancelled from outside
+        note_cut_off(connection)
+        close(connection)
+        raise
+    else:
+        await end(connection, error or why_late(connection))
+    finally:
+        # The error's traceback holds this frame, and the frame the error and all buffers: without this, all
+        # of it stays until the garbage collector runs.
+        error = None
+
+
+async def end(connection: Connection, error: BlitzError | None) -> None:
+    """Nothing runs on it any more: tell the client of *error*, if there is one, and close it."""
+    try:
         if error is not None:
             with trio.move_on_after(CUT_GOODBYE_TIME if connection.cut else GOODBYE_TIME):
                 await _send_last(connection, error)
                 if not _is_cut(connection):
-                    await linger(connection.stream, context)
+                    await linger(connection.stream, connection.context)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
     except Exception:
-        # A fault of ours in a task of the connection or while saying goodbye. It ends here: what one
-        # connection does must never reach the nursery that holds all of them.
-        context.counters.internal_errors += 1
-        _log.exception("internal error at the end of a connection from %s", peer.address)
+        _note_internal(connection)
     except BaseException:  # cancelled from outside
-        if connection is not None:
-            _note_cancelled(connection)
+        note_cut_off(connection)
         raise
     finally:
-        if connection is not None:
-            stream = connection.stream
-            if _is_cut(connection):
-                stream.reset()
-            elif connection.exchange is None:
-                stream.finish()
-            context.closed(connection)
-            connection.timer.disarm()
-            _release(connection)
+        close(connection)
+
+
+def why_late(connection: Connection) -> BlitzError | None:
+    """What a client is told if a deadline ended its connection, or a drain."""
+    if not connection.is_late:
+        return None
+    return connection.cut or _late(connection)
+
+
+def close(connection: Connection) -> None:
+    """It is over: everything that it holds is given back, whatever state it is in."""
+    if connection not in connection.context.connections:
+        return  # it was closed already
+    stream = connection.stream
+    try:
+        if _is_cut(connection):
+            stream.reset()
+        elif connection.exchange is None:
+            stream.finish()
+        connection.context.closed(connection)
+        connection.disarm()
+        _release(connection)
+    except Exception:
+        _note_internal(connection)
+    finally:
         stream.close()
-        # The error's traceback holds this frame, and the frame the error and all buffers: without this, all
-        # of it stays until the garbage collector runs.
-        error = connection = None
+        connection.forget()
 
 
-def _note_cancelled(connection: Connection) -> None:
+def _note_internal(connection: Connection) -> None:
+    connection.context.counters.internal_errors += 1
+    _log.exception("internal error at the end of a connection from %s", connection.peer.address)
+
+
+def note_cut_off(connection: Connection) -> None:
     """The line of an exchange that we end must not say that its client has gone."""
     exchange = connection.exchange
     if connection.line is None or exchange is None:

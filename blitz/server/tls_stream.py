@@ -127,8 +127,10 @@ class TlsStream:
             await wait_readable(self.stream.socket)
             self._take()
 
-    def why_refused(self) -> TlsError:
-        """What C found wrong in a handshake, as ``do_handshake`` raises it."""
+    def refusal(self) -> TlsError | None:
+        """What C found wrong in a handshake, as ``do_handshake`` raises it; None: only the peer is gone."""
+        if not self._state.error:
+            return None
         reason, refusal = (
             ffi.string(text(self._state)).decode() for text in (lib.blitz_ssl_reason, lib.blitz_ssl_refusal)
         )
@@ -296,6 +298,10 @@ class TlsStream:
         if self._ended or self._state.broken or self.stream.fileno() < 0:
             return
         self._ended = True
+        tls = self._state
+        by_c = tls.ssl != ffi.NULL and not self._unsent and not self._stash
+        if by_c and not lib.blitz_tls_finish(tls, self.stream.fileno()):
+            return
         with contextlib.suppress(ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError):
             # The library looks for the peer's answer, and fails if it finds data: take those out first.
             if self._from_peer.pending or self._object.pending():

@@ -10,7 +10,6 @@ MOST = 450
 
 LONG = {
     "blitz/process/parent.py": "what the parent does on each signal, report and end of a worker",
-    "blitz/server/fast_path.py": "what the event loop does for each event of the fast path",
     "native/blitz_native.h": "the contract between C and Python: one place, mostly comments",
 }
 

@@ -65,7 +65,7 @@ def forcible(default: Driver | None = None) -> Iterator[Counter[str]]:
     Yields how often connections were on the fast path (``entered``) and kept off it (``kept off``).
     """
     counts: Counter[str] = Counter()
-    may_be_short, enter = Connection._may_be_short, FastPath.enter
+    may_be_short, enter = Connection.may_be_short, FastPath.enter
 
     def may(connection: Connection) -> bool:
         driver = _driver.get() or default
@@ -78,8 +78,8 @@ def forcible(default: Driver | None = None) -> Iterator[Counter[str]]:
         counts["entered"] += 1
         return enter(fast_path, *arguments)
 
-    Connection._may_be_short, FastPath.enter = may, entered  # type: ignore[method-assign]
+    Connection.may_be_short, FastPath.enter = may, entered  # type: ignore[method-assign]
     try:
         yield counts
     finally:
-        Connection._may_be_short, FastPath.enter = may_be_short, enter  # type: ignore[method-assign]
+        Connection.may_be_short, FastPath.enter = may_be_short, enter  # type: ignore[method-assign]

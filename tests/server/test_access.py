@@ -442,7 +442,7 @@ async def test_an_exchange_of_the_fast_path_that_we_cut(lines: Lines) -> None:
         await client.send(get("/stall"))
         await until(lambda: test.gateway.statistics().in_flight == 1)
         for connection in list(test.gateway._context.connections):
-            connection.nursery.cancel_scope.cancel()
+            connection.cancel()
         line = json.loads((await lines.wait(3))[-1])
         assert (line["status"], line["target"], line["cause"]) == (503, "/stall", "drain")
         assert line["error"] == "cut off: the gateway ended"

@@ -13,7 +13,7 @@ import wasmtime
 
 import blitz
 from blitz.config import Answer, Http, Plugin, Route, Timeouts
-from blitz.server import fast_path as fast_path_module
+from blitz.server import fast_slots, fast_steps
 from blitz.server.heads import span_bytes
 from blitz.server.route import find_route
 
@@ -235,12 +235,12 @@ async def test_a_reload_is_seen_by_the_next_request_of_a_connection_on_the_fast_
 async def test_an_internal_error_ends_one_connection_and_not_the_fast_path(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(router: Any, request: Any) -> Any:
+    def broken(router: Any, request: Any, listener: str) -> Any:
         if b"/broken" in span_bytes(request, request.target):
             raise RuntimeError("broken")
-        return find_route(router, request)
+        return find_route(router, request, listener)
 
-    monkeypatch.setattr(fast_path_module, "find_route", broken)
+    monkeypatch.setattr(fast_steps, "find_route", broken)
     routes = [Route(path_prefix="/other", upstream="main"), Route(path_prefix="/", upstream="main")]
     async with rig(answering(OK), routes=routes) as test:
         others = await on_the_fast_path(test)
@@ -266,7 +266,7 @@ async def test_idle_upstream_connections_end_when_only_the_fast_path_works(
 
 
 async def test_what_a_busy_moment_needed_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_path_module, "MAX_IDLE_SLOTS", 16)
+    monkeypatch.setattr(fast_slots, "MAX_IDLE_SLOTS", 16)
     release = trio.Event()
 
     async def script(served: Served) -> None:

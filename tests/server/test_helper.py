@@ -42,9 +42,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # ---------------------------------------------------------------- nobody forgets it
 
 # Tasks that are started and do not go through keep_going: (file, what runs) -> why.
-CONNECTION = "part of a connection, which ends with what it raises: serve_connection lets nothing out"
+CONNECTION = "part of a connection, which ends with what it raises: serving.py lets nothing out"
 OTHERWISE: dict[tuple[str, str], str] = {
-    ("server/listen.py", "_serve"): CONNECTION,
+    ("server/accepted.py", "serve"): CONNECTION,
     ("server/tunnel.py", "up.run"): CONNECTION,
     ("server/tunnel.py", "down.run"): CONNECTION,
     ("server/send_request.py", "exchange.upload.run"): CONNECTION,

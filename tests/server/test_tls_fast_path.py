@@ -116,7 +116,7 @@ async def wire(
 
 def parked(test: Rig) -> int:
     """Connections that C has now."""
-    return len(test.gateway._context.fast_path._parked)
+    return len(test.gateway._context.fast_path._tables.parked)
 
 
 async def numbers(served: Served) -> None:

@@ -144,7 +144,7 @@ async def test_who_leaves_the_line_leaves_nothing_behind(guest: Make) -> None:
         await reset_all(clients[::2])
         await until(lambda: test.gateway.statistics().plugins["guest"].live <= LOOPING // 2)
         for connection in list(test.gateway._context.connections):
-            connection.nursery.cancel_scope.cancel()
+            connection.cancel()
         await until(lambda: test.gateway.statistics().plugins["guest"].live == 0)
         assert not turns.waiting
         client = await test.connect()

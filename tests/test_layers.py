@@ -48,6 +48,7 @@ LAYERS = {
             "blitz.filters",
             "blitz.flood",
             "blitz.grants",
+            "blitz.state",
             "blitz.text",
             "blitz.trouble",
         ),

@@ -22,6 +22,7 @@ from blitz.config.addresses import (
 )
 from blitz.config.check import nearest
 from blitz.config.model import Config, Listener, PluginDefaults, Route, Upstream
+from blitz.config.route_answer import check_answer
 from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
 from blitz.grants import contradictions
@@ -322,7 +323,7 @@ def _route_upstream(config: Config, document: Document, route: Route, at: tuple[
         problem = "has both `upstream` and `answer`" if name else "has neither `upstream` nor `answer`"
         document.report(at, f"{problem}; a route has one of them")
     elif route.answer is not None:
-        return
+        check_answer(document, route.answer, (*at, "answer"))
     elif is_address(name):
         _syntax(document, parse_endpoint, name, *at, "upstream")
     elif name not in config.upstreams and not document.is_bad("upstreams"):

@@ -22,6 +22,7 @@ from typing import Any
 
 import trio
 
+from blitz.acme.keeper import certificate_helpers
 from blitz.admin.api import Admin
 from blitz.admin.report import PlaceOnScoreboard, Reporter, ScoreboardOfParent
 from blitz.admin.status import (
@@ -401,12 +402,15 @@ def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Ite
         "they go on as they are",
         gateway._housekeeping.look_after_certificates,
     )
+    yield from certificate_helpers(
+        lambda: context.runtime.resolved.tls.acme, lambda: context.runtime.challenges
+    )
     yield "the access log", "its lines are kept or lost", context.access_log.run
     yield "ending when a listener is dead", "it goes on without", gateway._drain_when_a_listener_died
     yield "trying a reload again", "SIGHUP loads", gateway._versions.again_later.run
     if seen is not None:
         changes = partial(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
-        yield "watching plugins", "changed files are not loaded; SIGHUP loads them", changes
+        yield "watching files", "changed files are not loaded; SIGHUP loads them", changes
 
 
 def _tear_down(gateway: Gateway) -> None:

@@ -67,8 +67,13 @@ LAYERS = {
     ),
     # What a path means is C: plugins ask for it too.
     "routing": Layer(("blitz.routing",), ("foundation",), native=True, forbidden=SANS_IO),
-    "config": Layer(("blitz.config",), ("foundation",), frozenset({"msgspec"}), forbidden=SANS_IO),
-    "server": Layer(("blitz.server",), CORES, TRIO | {"msgspec", "watchfiles"}, native=True),
+    "config": Layer(
+        ("blitz.config",), ("foundation",), frozenset({"msgspec", "tomlkit", "yaml"}), forbidden=SANS_IO
+    ),
+    "server": Layer(("blitz.server",), CORES, TRIO | {"cryptography", "msgspec", "watchfiles"}, native=True),
+    "acme": Layer(
+        ("blitz.acme",), ("foundation", "config", "server"), TRIO | {"acme", "cryptography", "josepy"}
+    ),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO | {"msgspec"}),
     "gateway": Layer(
         (
@@ -79,7 +84,7 @@ LAYERS = {
             "blitz.under_trio",
             "blitz.versions",
         ),
-        (*CORES, "server", "admin"),
+        (*CORES, "server", "acme", "admin"),
         TRIO,
         native=True,
     ),

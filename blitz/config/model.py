@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from blitz.config.acme_keys import Acme
 from blitz.config.plugin_keys import Plugin, PluginDefaults
 from blitz.config.route_keys import Answer, Route
 from blitz.config.upstream_keys import Upstream, UpstreamTls
@@ -189,6 +190,7 @@ class Tls(Model, frozen=True):
     min_version: Annotated[
         Literal["1.2", "1.3"], Meta(description="older versions are broken (RFC 8996) and not offered")
     ] = "1.2"
+    acme: Acme = Acme()
 
 
 class Http(Model, frozen=True):
@@ -269,6 +271,14 @@ class Admin(Model, frozen=True):
 class Config(Model, frozen=True):
     """The whole of `blitz.toml`."""
 
+    include: Annotated[
+        list[str],
+        Meta(
+            description="more files, such as `routes.d/*.toml`, beside this one: tables of the same name "
+            "become one, lists go behind each other in the order of the files' names, and a key that two of "
+            "them set is refused"
+        ),
+    ] = field(default_factory=list)
     listen: Annotated[
         list[str | Listener],
         Meta(
@@ -319,8 +329,9 @@ class Config(Model, frozen=True):
     watch: Annotated[
         bool,
         Meta(
-            description="reload when a `.wasm` or a manifest in `plugin_dir`, or of [[plugins]], comes, "
-            "changes or goes; needs the package watchfiles. SIGHUP reloads in any case"
+            description="reload when a file of the configuration changes, and when a `.wasm` or a manifest "
+            "in `plugin_dir`, or of [[plugins]], comes, changes or goes; needs the package watchfiles. "
+            "SIGHUP reloads in any case"
         ),
     ] = False
     timeouts: Timeouts = Timeouts()

@@ -26,7 +26,7 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 from blitz._native import ffi, lib
 from blitz.wasm.logs import finished_lines
 
-from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK
+from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK, sleep_until
 from .fast_report import FastReports
 from .fast_steps import FastSteps
 from .fast_tables import FastTables
@@ -268,7 +268,8 @@ class FastPath(trio.abc.Instrument):
         self._context.refresh_date()
         fast_path, report, turns = self._native, self._report, self._context.turns
         self._face.held = turns.held
-        what = lib.blitz_fast_turn(fast_path, trio.current_time(), report)
+        now = self._context.wheel.now = trio.current_time()
+        what = lib.blitz_fast_turn(fast_path, now, report)
         while what:
             while (see_to := self._steps.get(what)) is not None:
                 what = see_to(report)
@@ -315,7 +316,7 @@ class FastPath(trio.abc.Instrument):
             if not self._face.clients and not self._tables.slots.drop():
                 self._entered = trio.Event()
                 await self._entered.wait()
-            await trio.sleep(TICK)
+            await sleep_until(trio.current_time() + TICK)
             self._tables.slots.drop()
             expired = 0
             while what := lib.blitz_fast_expired(self._native, trio.current_time(), report):

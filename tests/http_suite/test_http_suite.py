@@ -1,6 +1,6 @@
 """The suite against this gateway: both parsers, one worker and two.
 
-All cases of the session are played before the first test (``conftest.py``); each test then looks at one
+All cases are played before the first test (``conftest.py``); each test then looks at one
 result. So a case has a name and a report of its own, and the whole takes seconds.
 """
 

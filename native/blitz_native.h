@@ -608,12 +608,52 @@ void blitz_plugin_allow_fine_clock(blitz_plugin *plugin);
 int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap);
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level);
 
+/* The door to state that outlives a call and is shared: buckets, counters, values. Who keeps it fills in a table of
+ * operations; a guest's calls (host_state.c) and Python's (blitz/state.py) go through it, and know nothing of what is
+ * behind it. blitz/state.py has the contract: what a key, a bucket, a counter and a value are, and who waits.
+ *
+ * An operation returns 0 with what it found in result, or
+ *   BLITZ_PENDING     the answer is not here yet: result->ticket names the operation from now on, until resume has
+ *                     said something else of it, or forget was called
+ *   BLITZ_E_DECLINED  get: there is no such key
+ *   BLITZ_E_SYNTAX    add: the value is no decimal number of 64 bits
+ *   BLITZ_E_LIMIT     set: the value is longer than 256 bytes
+ *   BLITZ_E_STATE     the state is not to be had now
+ * It takes a few microseconds at most, never waits, and borrows key and value for the call only. now_us: CLOCK_MONOTONIC;
+ * whoever keeps the state elsewhere has a clock there. */
+typedef struct blitz_state blitz_state;
+typedef struct {
+    uint64_t ticket;          /* of a pending operation */
+    int64_t number;           /* take_token: tokens left after taking one, or minus the milliseconds until one is there;
+                               * add: the sum */
+    size_t len;               /* get: of value; a counter's is its decimal text */
+    uint8_t value[256];
+} blitz_state_result;
+typedef struct {
+    int (*take_token)(blitz_state *state, const uint8_t *key, size_t len, uint32_t per_minute, uint32_t burst,
+                      uint64_t now_us, blitz_state_result *result);
+    int (*add)(blitz_state *state, const uint8_t *key, size_t len, int64_t delta, int64_t ttl_ms, uint64_t now_us,
+               blitz_state_result *result);
+    int (*set)(blitz_state *state, const uint8_t *key, size_t len, const uint8_t *value, size_t value_len,
+               int64_t ttl_ms, uint64_t now_us, blitz_state_result *result);
+    int (*get)(blitz_state *state, const uint8_t *key, size_t len, uint64_t now_us, blitz_state_result *result);
+    /* What has become of a pending operation; as above. NULL: none is ever pending. */
+    int (*resume)(blitz_state *state, uint64_t ticket, blitz_state_result *result);
+    /* Nobody waits for it any more: it may still be done, and its answer goes nowhere. NULL with resume. */
+    void (*forget)(blitz_state *state, uint64_t ticket);
+} blitz_state_operations;
+struct blitz_state { const blitz_state_operations *operations; };   /* the beginning of whatever is behind the door */
+/* The state that a plugin's calls go to; borrowed. NULL: it has none. */
+void blitz_plugin_set_state(blitz_plugin *plugin, blitz_state *state);
+
 /* Rate limits (GCRA) and small values, one truth for every process that shares them. Created before fork
  * by the parent; anonymous shared memory. slots: of rate limits, rounded up to a power of two. */
 typedef struct blitz_shared blitz_shared;
 blitz_shared *blitz_shared_new(uint32_t slots);
 void blitz_shared_free(blitz_shared *shared);
-void blitz_plugin_set_shared(blitz_plugin *plugin, blitz_shared *shared);   /* borrowed by the plugin */
+/* What is behind the state door today: these limits and values, in memory; nothing waits for it. The state is borrowed
+ * from shared, and is not mapped: it is this process's own, and that of those forked from it. */
+blitz_state *blitz_shared_state(blitz_shared *shared);
 /* -> tokens left (>= 0) after taking one, or minus the milliseconds until one is there. now in us. */
 int32_t blitz_shared_rate_limit(blitz_shared *shared, const uint8_t *key, size_t len,
                                 uint32_t per_minute, uint32_t burst, uint64_t now_us);

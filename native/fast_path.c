@@ -111,7 +111,7 @@ static int look_at(blitz_fast_path *fast, const struct epoll_event *event, blitz
     if (at->tls != NULL && !at->tls->shaken)
         return fast_shake(fast, fd, report);
     if (at->busy && at->waiting == BLITZ_WAIT_BODY)
-        return fast_pump_request(fast, fd, report);
+        return fast->slots[at->slot].collects ? fast_collect(fast, fd, report) : fast_pump_request(fast, fd, report);
     if (at->busy && at->waiting == BLITZ_WAIT_SEND && (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)))
         return fast_pump_response(fast, fd, report);
     if (at->tls != NULL && !at->tls->shaken)
@@ -265,7 +265,8 @@ int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *rep
         if (!is_total && client->waiting == BLITZ_WAIT_FIRST_BYTE && client->route->per_try > 0 &&
             !fast->slots[client->slot].streamed)
             return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
-        if (!is_total && client->waiting >= BLITZ_WAIT_BODY)
+        bool is_collected = client->busy && fast->slots[client->slot].collects;
+        if (!is_total && client->waiting >= BLITZ_WAIT_BODY && !is_collected)
             return fast_request_is_late(fast, fd, report);
         report->served = client->served;
         report->upstream = client->other;

@@ -175,6 +175,8 @@ int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, in
         return let_logs_be_taken(fast, fd, report);
     if (step == BLITZ_CHAIN_ANSWER)
         return fast_respond_locally(fast, fd, report, exchange->chain.index);
+    if (step == BLITZ_CHAIN_NEED_BODY && fast_may_collect(&fast->slots[client->slot], route->body_limit))
+        return fast_begin_collecting(fast, fd, report);
     if (step == BLITZ_CHAIN_CONTINUE && route->before)
         return ask_for_route(fast, fd, report);
     bool is_read = !fast->slots[client->slot].streamed;
@@ -201,8 +203,7 @@ static int begin_chain(blitz_exchange *exchange, const blitz_fast_route *route, 
                  : blitz_chain_begin(exchange, route->pools, route->n_pools);
 }
 
-/* What plugins made of the body goes on; else they see it as it came, if it is no larger than they want. */
-static void lend_body(blitz_exchange *exchange, const slot *at, uint64_t limit)
+void fast_lend_body(blitz_exchange *exchange, const slot *at, uint64_t limit)
 {
     exchange->chain.body_ready = exchange->body_edited || (!at->streamed && at->body.len <= limit);
     if (!exchange->body_edited && exchange->chain.body_ready)
@@ -223,7 +224,7 @@ int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_
     exchange->route = route->name;
     exchange->chain.lines = fast->face.lines;
     client->route = route;
-    lend_body(exchange, at, route->body_limit);
+    fast_lend_body(exchange, at, route->body_limit);
     return fast_go_through(fast, fd, report, route->n_pools > 0 ? blitz_chain_go(exchange) : BLITZ_CHAIN_CONTINUE);
 }
 
@@ -286,7 +287,7 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         at->next = (size_t)size + io.body;
         at->got = io.got;
         at->stream = BLITZ_STREAM_NONE;
-        at->unfit = at->counted = 0;
+        at->unfit = at->counted = at->collects = 0;
         fast_begin_request(fast, at);
         at->streamed = io.is_short && !io.is_whole;
         client->busy = 1;

@@ -93,8 +93,8 @@ static int send_part(blitz_fast_path *fast, int sink, blitz_pipe *pipe, uint8_t 
 }
 
 /* Move a body on, as far as it goes now, at most bytes at a time. -> PASSED: all of it was sent; WAITS_*; GOES_ON: there may be more; NO_PART;
- * BLITZ_BODY_* or BLITZ_STREAM_*: it ends here. */
-static int pump(blitz_fast_path *fast, int source, int sink, blitz_pipe *pipe, size_t most)
+ * BLITZ_BODY_* or BLITZ_STREAM_*: it ends here. *came: something was received, or sent that had come before. */
+static int pump(blitz_fast_path *fast, int source, int sink, blitz_pipe *pipe, size_t most, bool *came)
 {
     /* What an upstream says behind its response is its fault; what a client does is its next request. */
     bool sink_is_client = fast->places[sink].kind == PLACE_CLIENT;
@@ -103,6 +103,7 @@ static int pump(blitz_fast_path *fast, int source, int sink, blitz_pipe *pipe, s
         int result = send_part(fast, sink, pipe, pipe->part);
         if (result != PASSED)
             return result;
+        *came = true;
     }
     for (int round = 0; round < ROUNDS && !pipe->body.done && !drained; round++) {
         if (fast->part == NULL && (fast->part = take_part(fast)) == NULL)
@@ -116,6 +117,7 @@ static int pump(blitz_fast_path *fast, int source, int sink, blitz_pipe *pipe, s
             continue;                            /* a part of a record, and the rest has no edge of its own */
         if (got < 0)
             return WAITS_FOR_SOURCE;
+        *came = true;
         int result = blitz_pipe_fill(pipe, fast->part, (size_t)got);
         if (result == 0)
             result = send_part(fast, sink, pipe, fast->part);
@@ -178,12 +180,16 @@ bool fast_bound_request(slot *at, int64_t limit)
     return limit == 0 || at->up.body.kind != BLITZ_BODY_LENGTH || at->up.body.remaining <= limit;
 }
 
-/* The client sends more of it: until when. -> 0, or BLITZ_STREAM_SLOW. */
-static int wait_for_body(blitz_fast_path *fast, place *client, slot *at)
+int fast_wait_for_body(blitz_fast_path *fast, place *client, slot *at, uint64_t received, bool came)
 {
+    if (!came && client->waiting == BLITZ_WAIT_BODY) {   /* part of a record: a client could put the end off with those */
+        if (client->late)
+            client->deadline = fast->earliest = fast->now;
+        return 0;
+    }
     double seconds = client->route->body_idle;
     if (at->rate.owed > 0) {
-        double left = blitz_rate_begin(&at->rate, fast->now, at->up.body.received);
+        double left = blitz_rate_begin(&at->rate, fast->now, received);
         if (left <= 0)
             return BLITZ_STREAM_SLOW;
         seconds = seconds > 0 && seconds < left ? seconds : left;
@@ -192,12 +198,13 @@ static int wait_for_body(blitz_fast_path *fast, place *client, slot *at)
     return 0;
 }
 
-static int settle_request(blitz_fast_path *fast, int fd, blitz_fast_report *report, int result)
+/* came: there was more of it. */
+static int settle_request(blitz_fast_path *fast, int fd, blitz_fast_report *report, int result, bool came)
 {
     place *client = &fast->places[fd];
     slot *at = &fast->slots[client->slot];
     if (result == WAITS_FOR_SOURCE || result == GOES_ON) {
-        int slow = wait_for_body(fast, client, at);
+        int slow = fast_wait_for_body(fast, client, at, at->up.body.received, came);
         result = slow < 0 ? slow : result;
     }
     if (result < 0 || result == NO_PART)
@@ -227,10 +234,11 @@ int fast_pump_request(blitz_fast_path *fast, int fd, blitz_fast_report *report)
     slot *at = &fast->slots[client->slot];
     uint64_t before = at->up.body.received;
     size_t most = at->up.chunked ? at->size - at->head_size : BLITZ_PART_SIZE;
-    int result = pump(fast, fd, client->other, &at->up, most);
+    bool came = false;
+    int result = pump(fast, fd, client->other, &at->up, most, &came);
     if (at->up.body.received > before)
         blitz_rate_end(&at->rate, fast->now);
-    return settle_request(fast, fd, report, result);
+    return settle_request(fast, fd, report, result, came);
 }
 
 int fast_request_is_late(blitz_fast_path *fast, int fd, blitz_fast_report *report)
@@ -239,9 +247,7 @@ int fast_request_is_late(blitz_fast_path *fast, int fd, blitz_fast_report *repor
     return fail(fast, fd, report, stalled ? BLITZ_STREAM_STALLED : BLITZ_STREAM_UNTAKEN);
 }
 
-/* All of a chunked body was here: it lies decoded behind the head, as one of known length would, since it may have to
- * be sent once more. */
-static void make_whole(slot *at, size_t size)
+void fast_make_whole(slot *at, size_t size)
 {
     uint8_t *behind = at->buf + at->head_size + size;
     memmove(behind, at->buf + at->next, at->got - at->next);
@@ -279,7 +285,7 @@ int fast_stream_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
     bool is_whole = body->done;
     at->next = at->head_size + consumed;
     if (is_whole)
-        make_whole(at, (size_t)size);
+        fast_make_whole(at, (size_t)size);
     fast_join(fast, fd, upstream);
     at->stream = is_whole ? BLITZ_STREAM_NONE : BLITZ_STREAM_REQUEST;
     int64_t left = blitz_step_send((blitz_link){upstream, NULL}, fast->scratch.ptr, (size_t)written, &io);
@@ -303,7 +309,7 @@ int fast_stream_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
     at->up.start = BLITZ_PART_HEADROOM;
     at->up.end = at->up.start + (size_t)left;
     memcpy(part + at->up.start, fast->scratch.ptr + written - left, (size_t)left);
-    return settle_request(fast, fd, report, WAITS_FOR_SINK);
+    return settle_request(fast, fd, report, WAITS_FOR_SINK, true);
 }
 
 /* ---------------------------------------------------------------- the body of a response */
@@ -336,7 +342,9 @@ static int settle(blitz_fast_path *fast, int fd, blitz_fast_report *report, int 
 int fast_pump_response(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     place *client = &fast->places[fd];
-    return settle(fast, fd, report, pump(fast, client->other, fd, &fast->slots[client->slot].pipe, BLITZ_PART_SIZE));
+    blitz_pipe *pipe = &fast->slots[client->slot].pipe;
+    bool came;
+    return settle(fast, fd, report, pump(fast, client->other, fd, pipe, BLITZ_PART_SIZE, &came));
 }
 
 void fast_begin_response(blitz_fast_path *fast, slot *at)

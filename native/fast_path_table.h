@@ -7,6 +7,7 @@
  *   fast_path_exchange.c  the steps of an exchange
  *   fast_path_local.c     responses of our own
  *   fast_path_stream.c    bodies that take more than one read
+ *   fast_path_collect.c   those of them that plugins see
  *   fast_path.c           the turn of the event loop
  */
 #ifndef BLITZ_FAST_PATH_TABLE_H
@@ -31,6 +32,8 @@ typedef struct {
     blitz_pipe up;                       /* of the request's body */
     blitz_rate rate;                     /* what its sender owes */
     uint8_t streamed;                    /* the request's body did not come whole, or is chunked */
+    uint8_t collects;                    /* plugins wait until it is */
+    size_t tracked;                      /* so far, of buf, it was seen to go on */
     size_t head_size;
     size_t next, got;                    /* what came behind the request is in buf from next to got */
     double began;
@@ -142,6 +145,12 @@ int fast_stream_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
 /* The client may have more of it, or the upstream room; or the time of a wait for either is over. */
 int fast_pump_request(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_request_is_late(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+/* The wait for more of the request's body, of which received data bytes are here: it begins anew if something came, else
+ * goes on. -> 0, or BLITZ_STREAM_SLOW. */
+int fast_wait_for_body(blitz_fast_path *fast, place *client, slot *at, uint64_t received, bool came);
+/* All of the body is in the slot: size data bytes behind the head, in front of what is from next to got. It lies there as
+ * one of known length would, since it may have to be sent once more. */
+void fast_make_whole(slot *at, size_t size);
 /* A response was read, and its plugins have not been asked: how its body comes in, and how it goes out. */
 void fast_begin_response(blitz_fast_path *fast, slot *at);
 /* Its body is no body. */
@@ -154,6 +163,14 @@ void fast_tell_stream(blitz_fast_path *fast, slot *at, blitz_fast_report *report
 bool fast_takes_some(place *client, int fd);
 /* Give spare parts back to the system but for a few. */
 void fast_drop_parts(blitz_fast_path *fast, uint32_t most);
+
+/* ---------------------------------------------------------------- fast_path_collect.c
+ * The body is still coming, and plugins may see at most limit bytes: can it be waited for here? */
+bool fast_may_collect(const slot *at, uint64_t limit);
+/* The chain wants it: both return what they report. */
+int fast_begin_collecting(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+int fast_collect(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+
 /* ---------------------------------------------------------------- fast_path_client.c */
 /* Does the trusted proxy say of its client what it said when Python last found that? */
 bool fast_is_same_client(const place *client, const blitz_head *request);
@@ -173,6 +190,8 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
 int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report *report);
 /* The plugins of the route, behind those that ran before it was chosen, then what it says. */
 int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report);
+/* What plugins made of the body goes on; else they see it as it came, if all is here and no more than limit. */
+void fast_lend_body(blitz_exchange *exchange, const slot *at, uint64_t limit);
 /* The request hooks, or the response hooks, have come to a step. */
 int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);

@@ -1,6 +1,6 @@
 /* host_state.c: clock, chance, and state that outlives a call. */
 #include "host_calls.h"
-#include "kv.h"
+#include "state.h"
 #include <time.h>
 
 typedef wasmtime_val_raw_t raw;
@@ -37,32 +37,61 @@ wasm_trap_t *call_random(void *env, wasmtime_caller_t *caller, raw *slots, size_
     return NULL;
 }
 
-/* ---------------------------------------------------------------- state that workers share */
+/* ---------------------------------------------------------------- shared state: through its door */
 
 typedef struct { uint8_t bytes[2 * MAX_KEY + 1]; size_t len; } own_key;
 
-/* The plugin's namespace and a NUL, which no namespace contains, before the key. */
-static bool open_key(blitz_call *call, void *env, wasmtime_caller_t *caller, const raw *slots, own_key *out)
+/* The plugin's namespace and a NUL, which no namespace contains, before the key. -> the plugin's state, or NULL. */
+static blitz_state *open_key(blitz_call *call, void *env, wasmtime_caller_t *caller, const raw *slots, own_key *out)
 {
     blitz_text key;
     if (!blitz_call_open(call, env, caller))
-        return false;
+        return NULL;
     const raw *at = blitz_call_arguments(call, slots);
     if (!blitz_call_bytes(call, at[0], at[1], "key", &key))
-        return false;
+        return NULL;
     const blitz_plugin *plugin = call->instance->plugin;
     size_t prefix = strlen(plugin->namespace) + 1;
-    if (plugin->shared == NULL)
+    if (plugin->state == NULL)
         call->trap = blitz_call_refuse(call, "the plugin was given no shared state");
     else if (key.len > MAX_KEY || prefix > MAX_KEY + 1)
         call->trap = blitz_call_refuse(call, "the key is longer than 256 bytes");
     if (call->trap != NULL)
-        return false;
+        return NULL;
     memcpy(out->bytes, plugin->namespace, prefix);
     if (key.len > 0)
         memcpy(out->bytes + prefix, key.ptr, key.len);
     out->len = prefix + key.len;
-    return true;
+    return plugin->state;
+}
+
+/* A guest cannot be left in the middle of a host function: its call ends. */
+static bool cannot_wait(void *env, uint64_t ticket)
+{
+    (void)env, (void)ticket;
+    return false;
+}
+
+static uint64_t now_us(void) { return blitz_monotonic_ns() / 1000; }
+
+static int settle(blitz_state *state, int rc, blitz_state_result *result)
+{
+    return blitz_state_settle(state, rc, result, cannot_wait, NULL);
+}
+
+static wasm_trap_t *refuse(blitz_call *call, int failed)
+{
+    switch (failed) {
+    case BLITZ_E_SYNTAX:
+        return blitz_call_refuse(call, "the value of the key is no decimal number of 64 bits");
+    case BLITZ_E_LIMIT:
+        return blitz_call_refuse(call, "the value is longer than 256 bytes");
+    case BLITZ_PENDING:
+        return blitz_call_refuse(call, "the shared state did not answer at once, and a plugin cannot wait for it");
+    default:
+        return blitz_call_refuse(call, "the shared state cannot be had now: another process holds it, or it is out of "
+                                       "reach");
+    }
 }
 
 wasm_trap_t *call_rate_limit(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
@@ -70,26 +99,19 @@ wasm_trap_t *call_rate_limit(void *env, wasmtime_caller_t *caller, raw *slots, s
     (void)n;
     blitz_call call;
     own_key key;
-    if (!open_key(&call, env, caller, slots, &key))
+    blitz_state_result result;
+    blitz_state *state = open_key(&call, env, caller, slots, &key);
+    if (state == NULL)
         return call.trap;
     int32_t per_minute = slots[2].i32, burst = slots[3].i32;
     if (per_minute < 1 || burst < 1)
         return blitz_call_refuse(&call, "per_minute and burst must be at least 1");
-    slots[0].i64 = (uint32_t)blitz_shared_rate_limit(call.instance->plugin->shared, key.bytes, key.len,
-                                                     (uint32_t)per_minute, (uint32_t)burst,
-                                                     blitz_monotonic_ns() / 1000);
+    int failed = settle(state, state->operations->take_token(state, key.bytes, key.len, (uint32_t)per_minute,
+                                                             (uint32_t)burst, now_us(), &result), &result);
+    if (failed != 0)
+        return refuse(&call, failed);
+    slots[0].i64 = (uint32_t)result.number;
     return NULL;
-}
-
-static blitz_kv *kv_of(const blitz_call *call) { return blitz_shared_kv(call->instance->plugin->shared); }
-
-static wasm_trap_t *refuse_kv(blitz_call *call, int failed)
-{
-    if (failed == BLITZ_E_SYNTAX)
-        return blitz_call_refuse(call, "the value of the key is no decimal number of 64 bits");
-    if (failed == BLITZ_E_LIMIT)
-        return blitz_call_refuse(call, "the value is longer than 256 bytes");
-    return blitz_call_refuse(call, "another process holds the shared state and does not go on");
 }
 
 wasm_trap_t *call_kv_incr(void *env, wasmtime_caller_t *caller, raw *slots, size_t n)
@@ -97,16 +119,17 @@ wasm_trap_t *call_kv_incr(void *env, wasmtime_caller_t *caller, raw *slots, size
     (void)n;
     blitz_call call;
     own_key key;
-    int64_t sum = 0;
-    if (!open_key(&call, env, caller, slots, &key))
+    blitz_state_result result;
+    blitz_state *state = open_key(&call, env, caller, slots, &key);
+    if (state == NULL)
         return call.trap;
     if (slots[3].i64 < 0)
         return blitz_call_refuse(&call, NEGATIVE_TTL);
-    int failed = blitz_kv_incr(kv_of(&call), key.bytes, key.len, slots[2].i64, slots[3].i64,
-                               blitz_monotonic_ns() / 1000, &sum);
+    int failed = settle(state, state->operations->add(state, key.bytes, key.len, slots[2].i64, slots[3].i64, now_us(),
+                                                      &result), &result);
     if (failed != 0)
-        return refuse_kv(&call, failed);
-    slots[0].i64 = sum;
+        return refuse(&call, failed);
+    slots[0].i64 = result.number;
     return NULL;
 }
 
@@ -116,14 +139,15 @@ wasm_trap_t *call_kv_set(void *env, wasmtime_caller_t *caller, raw *slots, size_
     blitz_call call;
     own_key key;
     blitz_text value;
-    if (!open_key(&call, env, caller, slots, &key) ||
-        !blitz_call_bytes(&call, slots[2], slots[3], "value", &value))
+    blitz_state_result result;
+    blitz_state *state = open_key(&call, env, caller, slots, &key);
+    if (state == NULL || !blitz_call_bytes(&call, slots[2], slots[3], "value", &value))
         return call.trap;
     if (slots[4].i64 < 0)
         return blitz_call_refuse(&call, NEGATIVE_TTL);
-    int failed = blitz_kv_set(kv_of(&call), key.bytes, key.len, value.ptr, value.len, slots[4].i64,
-                              blitz_monotonic_ns() / 1000);
-    return failed == 0 ? NULL : refuse_kv(&call, failed);
+    int failed = settle(state, state->operations->set(state, key.bytes, key.len, value.ptr, value.len, slots[4].i64,
+                                                      now_us(), &result), &result);
+    return failed == 0 ? NULL : refuse(&call, failed);
 }
 
 /* The value is copied out first: giving it may run the guest's allocator. */
@@ -132,11 +156,14 @@ wasm_trap_t *call_kv_get(void *env, wasmtime_caller_t *caller, raw *slots, size_
     (void)n;
     blitz_call call;
     own_key key;
-    uint8_t value[BLITZ_KV_MAX_VALUE];
-    if (!open_key(&call, env, caller, slots, &key))
+    blitz_state_result result;
+    blitz_state *state = open_key(&call, env, caller, slots, &key);
+    if (state == NULL)
         return call.trap;
-    int len = blitz_kv_get(kv_of(&call), key.bytes, key.len, blitz_monotonic_ns() / 1000, value);
-    if (len == BLITZ_E_DECLINED)
+    int failed = settle(state, state->operations->get(state, key.bytes, key.len, now_us(), &result), &result);
+    if (failed == BLITZ_E_DECLINED)
         return blitz_call_give(&call, slots, 2, (blitz_text){NULL, 0});
-    return len < 0 ? refuse_kv(&call, len) : blitz_call_give(&call, slots, 2, (blitz_text){value, (size_t)len});
+    if (failed != 0 || result.len > sizeof result.value)
+        return refuse(&call, failed);
+    return blitz_call_give(&call, slots, 2, (blitz_text){result.value, result.len});
 }

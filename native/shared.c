@@ -25,6 +25,7 @@
 #define _GNU_SOURCE
 #include "guest.h"
 #include "kv.h"
+#include "shared.h"
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -33,12 +34,17 @@
 
 typedef struct { _Atomic uint64_t fingerprint, tat; _Atomic uint32_t per_minute; } slot;
 
-struct blitz_shared {
+typedef struct {                     /* what is mapped */
     uint64_t secret[2];
     uint32_t mask;
-    size_t size;                     /* of the mapping */
-    blitz_kv *kv;                    /* behind the slots; a fork keeps the address */
     slot slots[];
+} table;
+
+struct blitz_shared {                /* this process's own */
+    blitz_state state;               /* first: see blitz_shared_of */
+    table *table;
+    size_t size;                     /* of the mapping */
+    blitz_kv *kv;                    /* behind the slots */
 };
 
 enum { NEIGHBOURHOOD = 16, MAX_ATTEMPTS = 64, BUSY_SPINS = 16 };
@@ -51,16 +57,21 @@ blitz_shared *blitz_shared_new(uint32_t slots)
     uint32_t n = MIN_SLOTS;
     while (n < slots && n < MAX_SLOTS)
         n *= 2;
-    size_t kv_at = (sizeof(blitz_shared) + (size_t)n * sizeof(slot) + 63) & ~(size_t)63;
+    size_t kv_at = (sizeof(table) + (size_t)n * sizeof(slot) + 63) & ~(size_t)63;
     size_t size = kv_at + blitz_kv_size();
-    blitz_shared *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED)
+    blitz_shared *shared = malloc(sizeof *shared);
+    table *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == NULL || mapped == MAP_FAILED) {
+        if (mapped != MAP_FAILED)
+            munmap(mapped, size);
+        free(shared);
         return NULL;
-    shared->mask = n - 1;
-    shared->size = size;
-    shared->kv = (blitz_kv *)(void *)((uint8_t *)shared + kv_at);
-    if (blitz_random((uint8_t *)shared->secret, sizeof shared->secret) != 0 || blitz_kv_init(shared->kv) != 0) {
-        munmap(shared, size);
+    }
+    blitz_kv *kv = (blitz_kv *)(void *)((uint8_t *)mapped + kv_at);
+    mapped->mask = n - 1;
+    *shared = (blitz_shared){{&blitz_state_in_memory}, mapped, size, kv};
+    if (blitz_random((uint8_t *)mapped->secret, sizeof mapped->secret) != 0 || blitz_kv_init(kv) != 0) {
+        blitz_shared_free(shared);
         return NULL;
     }
     return shared;
@@ -68,11 +79,15 @@ blitz_shared *blitz_shared_new(uint32_t slots)
 
 void blitz_shared_free(blitz_shared *shared)
 {
-    if (shared != NULL)
-        munmap(shared, shared->size);
+    if (shared == NULL)
+        return;
+    munmap(shared->table, shared->size);
+    free(shared);
 }
 
 blitz_kv *blitz_shared_kv(blitz_shared *shared) { return shared->kv; }
+blitz_state *blitz_shared_state(blitz_shared *shared) { return &shared->state; }
+blitz_shared *blitz_shared_of(blitz_state *state) { return (blitz_shared *)(void *)state; }
 
 /* ---------------------------------------------------------------- SipHash-2-4 (Aumasson, Bernstein) */
 
@@ -177,10 +192,10 @@ static bool is_free(uint64_t tat, uint64_t now)
 
 /* The bucket of that fingerprint near home, or NULL. *tat is what was read before the fingerprint; it is BUSY
  * while somebody rewrites the bucket. */
-static slot *find(blitz_shared *shared, uint64_t fingerprint, uint64_t now, uint64_t *tat)
+static slot *find(table *table, uint64_t fingerprint, uint64_t now, uint64_t *tat)
 {
     for (uint32_t i = 0; i < NEIGHBOURHOOD; i++) {
-        slot *at = &shared->slots[(fingerprint + i) & shared->mask];
+        slot *at = &table->slots[(fingerprint + i) & table->mask];
         *tat = atomic_load_explicit(&at->tat, memory_order_acquire);
         if (atomic_load_explicit(&at->fingerprint, memory_order_acquire) != fingerprint)
             continue;
@@ -191,11 +206,11 @@ static slot *find(blitz_shared *shared, uint64_t fingerprint, uint64_t now, uint
 }
 
 /* A slot for a new bucket: the first that is free, else the one that expires first. */
-static slot *choose(blitz_shared *shared, uint64_t fingerprint, uint64_t now, uint64_t *tat)
+static slot *choose(table *table, uint64_t fingerprint, uint64_t now, uint64_t *tat)
 {
     slot *best = NULL;
     for (uint32_t i = 0; i < NEIGHBOURHOOD; i++) {
-        slot *at = &shared->slots[(fingerprint + i) & shared->mask];
+        slot *at = &table->slots[(fingerprint + i) & table->mask];
         uint64_t seen = atomic_load_explicit(&at->tat, memory_order_acquire);
         if (is_free(seen, now)) {
             *tat = seen;
@@ -225,12 +240,12 @@ int32_t blitz_shared_rate_limit(blitz_shared *shared, const uint8_t *key, size_t
                                 uint32_t per_minute, uint32_t burst, uint64_t now_us)
 {
     bucket bucket = bucket_of(per_minute > 0 ? per_minute : 1, burst > 0 ? burst : 1, now_us);
-    uint64_t fingerprint = blitz_siphash(shared->secret, key, len);
+    uint64_t fingerprint = blitz_siphash(shared->table->secret, key, len);
     for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         uint64_t seen = 0;
-        slot *at = find(shared, fingerprint, bucket.now, &seen);
+        slot *at = find(shared->table, fingerprint, bucket.now, &seen);
         if (at == NULL) {
-            at = choose(shared, fingerprint, bucket.now, &seen);
+            at = choose(shared->table, fingerprint, bucket.now, &seen);
             uint64_t first = bucket.now + bucket.interval;
             if (at != NULL && take_over(at, seen, fingerprint, first, &bucket))
                 return tokens_left(&bucket, first);

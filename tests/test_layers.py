@@ -48,6 +48,7 @@ LAYERS = {
             "blitz.filters",
             "blitz.flood",
             "blitz.grants",
+            "blitz.state",
             "blitz.text",
             "blitz.trouble",
         ),
@@ -67,7 +68,7 @@ LAYERS = {
     # What a path means is C: plugins ask for it too.
     "routing": Layer(("blitz.routing",), ("foundation",), native=True, forbidden=SANS_IO),
     "config": Layer(
-        ("blitz.config",), ("foundation",), frozenset({"msgspec", "tomlkit", "yaml"}), forbidden=SANS_IO
+        ("blitz.config",), ("foundation",), frozenset({"msgspec", "re2", "tomlkit", "yaml"}), forbidden=SANS_IO
     ),
     "server": Layer(("blitz.server",), CORES, TRIO | {"cryptography", "msgspec", "watchfiles"}, native=True),
     "acme": Layer(

@@ -16,7 +16,9 @@ class Answer(Model, frozen=True):
     """What a route without an upstream answers."""
 
     status: Annotated[int, Meta(ge=200, le=599, description="the status")] = 200
-    body: Annotated[str, Meta(description="sent as UTF-8 text")] = ""
+    body: Annotated[
+        str, Meta(description="sent as UTF-8 text; none with status 204, 205 or 304, which have no body")
+    ] = ""
     headers: Annotated[
         dict[str, str], Meta(description="fields; `content-type` replaces `text/plain; charset=utf-8`")
     ] = field(default_factory=dict)

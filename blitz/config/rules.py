@@ -18,6 +18,7 @@ from blitz.config.addresses import (
 from blitz.config.check import nearest
 from blitz.config.model import Config, Listener, PluginDefaults
 from blitz.config.route_actions import check_actions
+from blitz.config.route_answer import check_answer
 from blitz.config.route_match import check_matches
 from blitz.config.source import Bad, Document
 from blitz.config.syntax import is_readable as _syntax
@@ -263,6 +264,8 @@ def _routes(config: Config, document: Document) -> None:
     for index, route in enumerate(config.routes):
         at = ("routes", index)
         check_route_upstreams(config, document, route, at)
+        if route.answer is not None:
+            check_answer(document, route.answer, (*at, "answer"))
         _once(document, route.plugins or [], *at, "plugins")
         if route.name and not isinstance(route.name, Bad):
             if route.name in names:

@@ -8,6 +8,7 @@ from typing import Any
 from blitz._native import ffi, lib
 from blitz.errors import InternalError, PluginLoadError
 from blitz.grants import BY_DEFAULT, how_to_allow, how_to_grant
+from blitz.state import State
 from blitz.wasm.abi import detect
 from blitz.wasm.abi.linkage import SHARED_FUNCTIONS, WAITING_FUNCTIONS, Part
 from blitz.wasm.engine import ERROR_SIZE, Engine
@@ -119,9 +120,7 @@ class Plugin:
         PluginLoadError: the module cannot run as this plugin; the message says what was found and wanted.
     """
 
-    def __init__(
-        self, engine: Engine, module: Module, spec: PluginSpec, shared: Shared | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, module: Module, spec: PluginSpec, shared: State | None = None) -> None:
         self.engine = engine
         self.module = module
         self.spec = spec
@@ -130,8 +129,8 @@ class Plugin:
         self._check_memory()
         self._check_grants()
         self._error = ffi.new("char[]", ERROR_SIZE)  # kept: instances are made on the request path
-        self._own_shared: Shared | None = None
-        self._shared = shared
+        self._own_shared: State | None = None
+        self._shared: State | None = shared
         self._ptr: Any = lib.blitz_plugin_new(module.ptr, spec.name.encode(), self._limits())
         if self._ptr == ffi.NULL:
             raise InternalError("out of memory")
@@ -256,7 +255,7 @@ class Plugin:
         if self._shared is None and any(map(self.plan.calls, SHARED_FUNCTIONS)):
             self._shared = self._own_shared = Shared()
         if self._shared is not None:
-            lib.blitz_plugin_set_shared(self._ptr, self._shared.ptr)
+            lib.blitz_plugin_set_state(self._ptr, self._shared.native)
 
     def _grant(self) -> None:
         if "fine_clock" in self.spec.grants and (self.spec.asks is None or "fine_clock" in self.spec.asks):

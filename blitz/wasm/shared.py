@@ -17,8 +17,9 @@ DEFAULT_SLOTS = 65536
 
 
 class Shared:
-    """Rate limits and the values of kv_set and kv_incr in shared memory, one truth for every process
-    forked after it. The values have room of a fixed size (native/kv.c).
+    """The state door's memory (``blitz.state.State``): one truth for every process forked after it.
+
+    Nobody ever waits for it. The values have room of a fixed size (native/kv.c).
 
     Args:
         slots: buckets that can be live at once, rounded up to a power of two. When a neighbourhood of
@@ -31,23 +32,13 @@ class Shared:
             raise InternalError(f"cannot map shared memory for {slots} rate-limit buckets and values")
 
     @property
-    def ptr(self) -> Any:
+    def native(self) -> Any:
         if self._ptr is None:
             raise InternalError("the shared state is closed")
-        return self._ptr
+        return lib.blitz_shared_state(self._ptr)
 
-    def rate_limit(self, key: bytes, per_minute: int, burst: int, now: float) -> int:
-        """Take one token of *key*'s bucket.
-
-        Args:
-            per_minute, burst: refill rate and size of the bucket, both at least 1.
-            now: seconds, monotonic, the same clock in every process.
-        Returns:
-            Tokens left (>= 0), or minus the milliseconds until one is there.
-        """
-        return int(
-            lib.blitz_shared_rate_limit(self.ptr, key, len(key), per_minute, burst, int(now * 1_000_000))
-        )
+    async def wait_answer(self, ticket: int) -> None:
+        raise InternalError(f"an operation in memory is never pending, and there is a ticket {ticket}")
 
     def close(self) -> None:
         """Unmap it here; other processes keep theirs. Plugins that use it must be closed before."""

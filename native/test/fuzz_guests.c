@@ -57,7 +57,7 @@ static void load(const random_module *m)
     MUST(blitz_plugin_grant_env(t.plugin, text, 3, text + 3, 5) == 0, "env");
     MUST(blitz_plugin_set_config(t.plugin, text, 0, text, 18) == 0, "config");
     MUST(blitz_plugin_set_config(t.plugin, text + 8, 10, text + 3, 5) == 0, "config");
-    blitz_plugin_set_shared(t.plugin, t.shared);
+    blitz_plugin_set_state(t.plugin, blitz_shared_state(t.shared));
     MUST(blitz_plugin_grant_upstream(t.plugin, text, 3) == 0, "upstream");
     if (m->wasm.len % 2 == 0)                    /* the others run on the own stack, and may not wait */
         blitz_plugin_may_wait(t.plugin);

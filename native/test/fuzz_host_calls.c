@@ -99,7 +99,7 @@ static blitz_plugin *new_plugin(void)
     plugin.limits = (blitz_plugin_limits){.max_edits_size = 2000, .max_edits = 40, .max_log_size = 1000,
                                           .log_lines_per_second = 1000000, .log_burst = 1000000};
     plugin.parts[BLITZ_X_ALLOC].used = true;
-    plugin.shared = blitz_shared_new(64);
+    plugin.state = blitz_shared_state(blitz_shared_new(64));
     const uint8_t *text = (const uint8_t *)"KEY" "value" "dotted.key";
     MUST(blitz_plugin_grant_env(&plugin, text, 3, text + 3, 5) == 0, "env");
     MUST(blitz_plugin_grant_env(&plugin, text, 1, text, 0) == 0, "env");

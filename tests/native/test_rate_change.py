@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blitz.wasm.shared import Shared
+from blitz._native import ffi, lib
 
 START_US = 1_000_000_000
 MINUTE_US = 60_000_000
@@ -19,17 +19,18 @@ MINUTE_US = 60_000_000
 
 class Table:
     def __init__(self) -> None:
-        self.shared = Shared(64)
+        self.shared = lib.blitz_shared_new(64)
+        assert self.shared != ffi.NULL
 
     def take(self, key: bytes, per_minute: int, burst: int, now_us: int) -> int:
-        return self.shared.rate_limit(key, per_minute, burst, now_us / 1e6)
+        return int(lib.blitz_shared_rate_limit(self.shared, key, len(key), per_minute, burst, now_us))
 
 
 @pytest.fixture
 def table() -> Iterator[Table]:
     table = Table()
     yield table
-    table.shared.close()
+    lib.blitz_shared_free(table.shared)
 
 
 def drain(table: Table, per_minute: int, burst: int, now: int) -> None:
@@ -99,7 +100,7 @@ def test_settings_alternate_in_any_order(
             assert -result <= MINUTE_US / per_minute / 1000 + 1.001  # one token's time under the new rate
             assert abs(-result - (1 - tokens) * 60_000 / per_minute) <= 1.01
         spent[key] = (used, now, per_minute)
-    table.shared.close()
+    lib.blitz_shared_free(table.shared)
 
 
 def hammer(table: Table, per_minute: int, n: int, results: multiprocessing.SimpleQueue[int]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import trio
 
-from blitz.server.fast_path import FastPath, Handover
+from blitz.server.fast_report import FastReports
+from blitz.server.handover import Handover
 
 from .fleet import Fleet, fleet
 from .harness import Client, until
@@ -19,13 +20,13 @@ from .harness import Client, until
 def handovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Handover]]:
     """Those that happen meanwhile."""
     seen: list[Handover] = []
-    made = FastPath._handover
+    made = FastReports.handover
 
-    def note(self: FastPath, report: Any) -> Handover:
+    def note(self: FastReports, report: Any) -> Handover:
         seen.append(made(self, report))
         return seen[-1]
 
-    monkeypatch.setattr(FastPath, "_handover", note)
+    monkeypatch.setattr(FastReports, "handover", note)
     yield seen
     monkeypatch.undo()
 

@@ -27,11 +27,13 @@ from blitz.config import Timeouts, Tls
 from blitz.server import tls_native
 
 from .harness import Client, Rig, Served, answering, authority, localhost_certificate, rig, until
+from .test_fast_path_collecting import reading
 from .test_tls import ask, property_plugin
 
 DRIVERS = ["auto+tls-in", "auto+tls-in-python"]
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+POST = b"POST /stall HTTP/1.1\r\nHost: test\r\nContent-Length: 10000\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 drivers = pytest.mark.parametrize("driver", DRIVERS)
 versions = pytest.mark.parametrize("version", VERSIONS)
@@ -446,6 +448,40 @@ async def test_a_drip_of_a_record_is_no_request(driver: str, pause: float, reque
                 assert await client.receive() == b""
             nursery.cancel_scope.cancel()
         await until(lambda: test.gateway.statistics().counters.timeouts == 1)
+
+
+async def never_a_post(served: Served) -> None:
+    while not (await served.head()).startswith(b"POST"):
+        await served.send(OK)
+    await trio.sleep_forever()
+
+
+@drivers
+@pytest.mark.parametrize("plugins", [False, True])
+async def test_a_drip_of_a_record_is_no_body(driver: str, plugins: bool, tmp_path: Path) -> None:
+    """The time for the next piece of a body counts from the last one, whatever ciphertext comes."""
+    given = [reading(tmp_path)] if plugins else []
+    times = Timeouts(body_idle=0.3)
+    async with (
+        rig(never_a_post, parser=driver, timeouts=times, plugins=given) as test,
+        wire(test) as client,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(2):  # the first opens the upstream connection
+            await client.stream.send_all(client.records(GET))
+            await read_answer(client)
+        await client.stream.send_all(client.records(POST + b"x"))
+        record = client.records(b"x" * 16000)
+
+        async def drip() -> None:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                for byte in record[:-1]:
+                    await client.stream.send_all(bytes([byte]))
+                    await trio.sleep(0.01)
+
+        nursery.start_soon(drip)
+        assert b" 408 " in await client.receive()
+        nursery.cancel_scope.cancel()
 
 
 @drivers

@@ -16,6 +16,7 @@ from blitz.config.pin import bundle_digest
 from blitz.errors import BlitzError, ConfigProblem, PluginLoadError
 from blitz.files import shown
 from blitz.grants import BY_DEFAULT
+from blitz.server.auth_files import load_authenticators
 from blitz.server.guests import probe
 from blitz.server.loading import discard, load_plugin
 from blitz.server.space import engine_for, engine_to_look
@@ -62,6 +63,7 @@ def check_tls(resolved: Resolved) -> list[tuple[tuple[str | int, ...], str]]:
     """Read every certificate, key and authority; return what cannot be used: (path of the key, sentence)."""
     try:
         TlsSettings.load(resolved)
+        load_authenticators(resolved)
     except TlsFilesError as error:
         return error.found
     return []

@@ -338,6 +338,7 @@ async def serve(
             context = ServerContext(
                 await build_runtime(resolved, engine, shared, served), shortages=shortages
             )
+            context.limits = shared
             gateway = Gateway(context, engine, shared, again if again is not None else config, admin)
             await _listen(gateway, context, sockets, seen, task_status)
     finally:
@@ -401,6 +402,8 @@ def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Ite
         "they go on as they are",
         gateway._housekeeping.look_after_certificates,
     )
+    yield "keys of token issuers", "none are fetched", context.keeper.run
+    yield "checking passwords", "clients with others than those known wait", context.workshop.run
     yield "the access log", "its lines are kept or lost", context.access_log.run
     yield "ending when a listener is dead", "it goes on without", gateway._drain_when_a_listener_died
     yield "trying a reload again", "SIGHUP loads", gateway._versions.again_later.run

@@ -67,7 +67,15 @@ LAYERS = {
     # What a path means is C: plugins ask for it too.
     "routing": Layer(("blitz.routing",), ("foundation",), native=True, forbidden=SANS_IO),
     "config": Layer(("blitz.config",), ("foundation",), frozenset({"msgspec"}), forbidden=SANS_IO),
-    "server": Layer(("blitz.server",), CORES, TRIO | {"msgspec", "watchfiles"}, native=True),
+    # Filters of the gateway's own: what they wait for, a Services gives them.
+    "builtin": Layer(
+        ("blitz.builtin",),
+        ("foundation", "http", "config"),
+        frozenset({"joserfc", "bcrypt", "argon2", "msgspec"}),
+        native=True,
+        forbidden=SANS_IO,
+    ),
+    "server": Layer(("blitz.server",), (*CORES, "builtin"), TRIO | {"msgspec", "watchfiles"}, native=True),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO | {"msgspec"}),
     "gateway": Layer(
         (

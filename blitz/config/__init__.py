@@ -1,7 +1,9 @@
 """Configuration: from files, environment and command line to one frozen value."""
 
 from blitz.config.addresses import Address, Endpoint, parse_address, parse_endpoint
+from blitz.config.auth_keys import Auth, BasicAuth, ForwardAuth, JwtAuth
 from blitz.config.discover import plugin_name
+from blitz.config.filter_keys import Cors, RateLimit
 from blitz.config.load import Loaded, load_config, read_config
 from blitz.config.model import (
     Admin,
@@ -39,17 +41,23 @@ __all__ = [
     "Address",
     "Admin",
     "Answer",
+    "Auth",
+    "BasicAuth",
     "Certificate",
     "Config",
+    "Cors",
     "Document",
     "Endpoint",
+    "ForwardAuth",
     "Http",
+    "JwtAuth",
     "Limits",
     "Listener",
     "Loaded",
     "Log",
     "Plugin",
     "PluginDefaults",
+    "RateLimit",
     "Resolved",
     "ResolvedAdmin",
     "ResolvedPlugin",

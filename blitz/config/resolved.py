@@ -11,8 +11,10 @@ from typing import Literal
 import msgspec
 
 from blitz.config.addresses import Address, Endpoint
+from blitz.config.filter_keys import Cors, RateLimit
 from blitz.config.model import (
     Answer,
+    Auth,
     Http,
     Limits,
     Log,
@@ -98,7 +100,8 @@ class ResolvedUpstream(msgspec.Struct, frozen=True, kw_only=True):
 class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     """One route. host is lower-case, "" for any, "*.name" for what ends in ".name"; path_prefix has no
     trailing slash unless it is "/"; plugins are names in the order in which they run, those of
-    ``Resolved.before_routing`` first. Either upstream is a name or answer is there."""
+    ``Resolved.before_routing`` first. Either upstream is a name or answer is there; auth is a name
+    of ``Resolved.auth``, or ""."""
 
     name: str
     upstream: str
@@ -106,6 +109,9 @@ class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
     path_prefix: str = "/"
     plugins: tuple[str, ...] = ()
+    auth: str = ""
+    cors: Cors | None = None
+    rate_limit: RateLimit | None = None
 
 
 class ResolvedAdmin(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +135,9 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         before_routing: names of the plugins that run before a route is chosen, in chain order.
         plugins: in chain order. Only those that some route runs need loading, but all are listed: an
             unused plugin that cannot load is a mistake too.
+        auth: those that routes name, and what they name. auth_upstreams: name of an auth that asks a service
+        ->
+            name of the upstream.
         warnings: one sentence each, for the log.
     """
 
@@ -143,6 +152,8 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     plugins: tuple[ResolvedPlugin, ...]
     before_routing: tuple[str, ...] = ()
     routes: tuple[ResolvedRoute, ...]
+    auth: dict[str, Auth] = {}
+    auth_upstreams: dict[str, str] = {}
     tls: Tls = Tls()
     trusted_proxies: tuple[str, ...] = ()
     trusted_field: TrustedField = "x-forwarded-for"

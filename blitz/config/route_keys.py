@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from blitz.config.filter_keys import RouteFilters
 from blitz.config.values import Model
 
 __all__ = ["Answer", "Route"]
@@ -18,7 +19,7 @@ class Answer(Model, frozen=True):
     body: Annotated[str, Meta(description="sent as UTF-8 text")] = ""
 
 
-class Route(Model, frozen=True):
+class Route(RouteFilters, frozen=True):
     """Which chain and upstream serve a request. The most specific route wins: exact host over
     wildcard over none, then the longest path prefix."""
 

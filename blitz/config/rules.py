@@ -21,6 +21,7 @@ from blitz.config.addresses import (
     parse_network,
 )
 from blitz.config.check import nearest
+from blitz.config.filter_rules import check_filters
 from blitz.config.model import Config, Listener, PluginDefaults, Route, Upstream
 from blitz.config.source import Bad, Document
 from blitz.config.units import format_duration, format_size
@@ -54,6 +55,7 @@ def check_rules(config: Config, document: Document) -> None:
     _upstreams(config, document)
     _plugins(config, document)
     _routes(config, document)
+    check_filters(config, document)
 
 
 def is_address(upstream: str) -> bool:

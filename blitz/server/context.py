@@ -9,6 +9,7 @@ import trio
 
 from .fast_path import FastPath
 from .h1_upstream import H1Upstreams
+from .keys import KeyKeeper
 from .resources import Counters, Resources
 from .story import is_wanted
 
@@ -27,6 +28,7 @@ class ServerContext(Resources):
     Attributes:
         connections: that are open.
         accepted: how many of them listeners accepted; per_address: those of each client.
+        keeper: fetches keys of token issuers.
         ending: a drain has begun, and may still take connections.
 
     Args:
@@ -47,6 +49,7 @@ class ServerContext(Resources):
         self._empty: trio.Event | None = None
         self.fast_path = FastPath(self)
         self.upstreams = H1Upstreams(self, self.fast_path.resting)
+        self.keys = self.keeper = KeyKeeper(self)
         self.run_on(runtime)
 
     def run_on(self, runtime: Runtime) -> None:

@@ -27,6 +27,7 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, InternalError, UpstreamError
 from blitz.http.buffer import Buffer
+from blitz.http.heads import span_bytes
 from blitz.wasm.chain import CONTINUE, emit_log_of
 from blitz.wasm.logs import finished_lines
 
@@ -34,7 +35,6 @@ from .access import AccessLine
 from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK
 from .ends import note_broken
 from .error_line import log_refusal
-from .heads import span_bytes
 from .helper import keep_going
 from .local_response import build_local, build_reply
 from .open_connection import OpenConnection

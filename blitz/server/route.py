@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, PluginReroute, UpstreamError
-
-from .heads import span_bytes
+from blitz.http.heads import span_bytes
 
 if TYPE_CHECKING:
     from blitz.routing.match import Router

@@ -17,17 +17,28 @@ from blitz.filters import ANSWER, FilterRun
 from blitz.http.body import length_reader
 from blitz.http.rules import take_hop
 
+from .ask_filters import ask_filters
 from .ask_plugins import ask_about_request
 from .deadline import TICK
 from .route import find_route, moved_to
-from .send_local import send_as_last_hop, send_begun, send_error, send_from_plugin, send_reply
+from .send_local import (
+    send_as_last_hop,
+    send_begun,
+    send_error,
+    send_from_filter,
+    send_from_plugin,
+    send_reply,
+)
 from .send_request import forward
 from .send_response import go_on_with_body, relay
 from .story import Story
 
 if TYPE_CHECKING:
+    from blitz.builtin.services import Answer
+
     from .exchange import Exchange
     from .fast_path import Handover
+    from .own_filters import OwnFilters
     from .runtime import RouteEntry
 
 __all__ = ["run_exchange"]
@@ -122,8 +133,13 @@ async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
 async def _through(
     exchange: Exchange, entry: RouteEntry, run: FilterRun | None, begun_step: int | None = None
 ) -> bool:
-    """Ask the plugins of *entry*, and of the routes that they lead to; then do what the last one says."""
-    while run is not None:
+    """Ask the filters of *entry*, and of the routes that its plugins lead to; then do what the last one
+    says."""
+    while True:
+        if entry.own is not None and (answer := await _ask_own(exchange, entry.own)) is not None:
+            return await send_from_filter(exchange, answer)
+        if run is None:
+            break
         if await ask_about_request(exchange, run, begun_step) == ANSWER:
             return await send_from_plugin(exchange)
         moved = _moved_to(exchange, entry)
@@ -133,6 +149,13 @@ async def _through(
         entry, begun_step = moved, None
         run.join(entry.filter)
     return await _serve(exchange, entry)
+
+
+async def _ask_own(exchange: Exchange, own: OwnFilters) -> Answer | None:
+    """The gateway's own filters, in their order: a preflight brings no credentials, and is answered before
+    they are asked for."""
+    answer = await ask_filters(exchange, own.early) if own.early else None
+    return answer or (await ask_filters(exchange, own.late) if own.late else None)
 
 
 async def _serve(exchange: Exchange, entry: RouteEntry) -> bool:

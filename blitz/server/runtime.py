@@ -8,6 +8,8 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from blitz._native import ffi
 from blitz.config.model import Timeouts
 from blitz.config.resolved import Resolved, ResolvedRoute
@@ -17,8 +19,10 @@ from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
 from blitz.wasm.pool import PluginPool
 
+from .auth_files import Authenticators
 from .endpoint import Cluster, Endpoint, EndpointAddress
 from .local_response import Handler, Reply
+from .own_filters import OwnFilters, own_filters
 from .peer import Trust
 from .tls import ClientTls, TlsSettings
 
@@ -41,6 +45,7 @@ class RouteEntry:
         cluster: None when ``answer`` gives the answer at once.
         short_route: cffi ``blitz_fast_route *`` if its exchanges may take the fast path (``fast_path.py``).
         is_before: no route, but what runs before one is chosen, for the fast path.
+        own: its filters of the gateway's own; None: it has none.
     """
 
     name: bytes
@@ -51,6 +56,7 @@ class RouteEntry:
     answer: Handler | None = None
     short_route: Any = None
     is_before: bool = False
+    own: OwnFilters | None = None
 
 
 class Runtime:
@@ -66,6 +72,7 @@ class Runtime:
         pools: of every plugin; not the runtime's own: unchanged ones go on in the next runtime.
         short_entries: those of its routes that have a short_route, and before_entry.
         endpoints_by_client: those whose connections are only used again for the same client.
+        auth: how clients of its routes say who they are. key_sources: keys that are fetched for that.
         users: exchanges that run on it now.
     """
 
@@ -78,8 +85,11 @@ class Runtime:
         clusters: dict[str, Cluster],
         tls: TlsSettings,
         short_entries: list[RouteEntry],
+        auth: Authenticators,
     ) -> None:
         self.resolved = resolved
+        self.auth = auth
+        self.key_sources = auth.sources
         self.before_entry = None if router.only is not None else _before_entry(before)
         self.short_entries = [*short_entries, *([self.before_entry] if self.before_entry is not None else [])]
         self.tls = tls
@@ -111,7 +121,8 @@ class Runtime:
         return any(pool.name == plugin and pool.open_on_failure for pool in self.pools)
 
     def keep_health(self, old: Runtime) -> None:
-        """What is known about endpoints that *old* has too is still true."""
+        """What is known about endpoints and keys that *old* has too is still true."""
+        self.auth.go_on_from(old.auth)
         for name, cluster in self.clusters.items():
             before = old.clusters.get(name)
             known = {one.address: one.health for one in before.endpoints} if before is not None else {}
@@ -125,27 +136,34 @@ class Runtime:
 
 
 def assemble(
-    resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings, handler: Handler | None = None
+    resolved: Resolved,
+    pools: dict[str, PluginPool],
+    tls: TlsSettings,
+    handler: Handler | None = None,
+    auth: Authenticators | None = None,
 ) -> Runtime:
     """Put what was loaded and a configuration together. Quick; does not start anything.
 
     Args:
         handler: gives the responses of routes without an upstream instead of the configuration.
+        auth: what routes name; None: there is no [auth].
     """
     clusters = {name: _cluster(resolved, name, tls.clients.get(name)) for name in resolved.upstreams}
+    auth = auth or Authenticators({})
     rules = []
     for route in resolved.routes:
-        entry = _entry(resolved, route, pools, clusters, handler)
-        # What stands in front of a path is the plugins and where the route leads: one to another upstream, or
-        # with an answer of its own, hides what the upstream of its neighbour has there.
-        protection = (route.plugins, route.upstream, route.answer)
+        entry = _entry(resolved, route, pools, clusters, handler, auth)
+        # What stands in front of a path is the plugins, the filters and where the route leads: one to another
+        # upstream, or with an answer of its own, hides what the upstream of its neighbour has there.
+        filters = msgspec.json.encode((route.auth, route.cors, route.rate_limit))
+        protection = (route.plugins, route.upstream, route.answer, filters)
         rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry, protection))
     router = Router(rules)
     for rule in rules:
         _tell_fast_path(rule.value, router)
     before = Chain([pools[name] for name in resolved.before_routing])
     short = [rule.value for rule in rules if rule.value.short_route is not None]
-    return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short)
+    return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short, auth)
 
 
 def _entry(
@@ -154,19 +172,23 @@ def _entry(
     pools: dict[str, PluginPool],
     clusters: dict[str, Cluster],
     handler: Handler | None,
+    auth: Authenticators,
 ) -> RouteEntry:
     name = route.name.encode()
+    own = own_filters(route, auth.by_name)
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
-    short = _is_short(chain)
+    short = _is_short(chain) and own is None
     cluster = clusters[route.upstream] if route.answer is None else None
     short_route = _short_route(text[0], chain, cluster, resolved.timeouts) if short else None
     if route.answer is None:
-        return RouteEntry(name, text[0], chain, chain, cluster, short_route=short_route)
+        return RouteEntry(name, text[0], chain, chain, cluster, short_route=short_route, own=own)
     reply = Reply(route.answer.status, route.answer.body.encode())
     if short_route is not None and handler is None:
         _tell_reply(short_route, reply)
-    return RouteEntry(name, text[0], chain, chain, None, handler or (lambda request: reply), short_route)
+    return RouteEntry(
+        name, text[0], chain, chain, None, handler or (lambda request: reply), short_route, own=own
+    )
 
 
 def _is_short(chain: Chain) -> bool:

@@ -9,13 +9,23 @@ from blitz.errors import BlitzError, ClientError, InternalError, PluginError, Up
 
 from .ask_plugins import ask_about_local_response
 from .error_line import log_error_response
-from .local_response import build_local, build_reply
+from .local_response import add_fields, build_local, build_reply
 
 if TYPE_CHECKING:
+    from blitz.builtin.services import Answer
+
     from .exchange import Exchange
     from .local_response import Reply
 
-__all__ = ["send_as_last_hop", "send_begun", "send_error", "send_from_plugin", "send_reply", "send_whole"]
+__all__ = [
+    "send_as_last_hop",
+    "send_begun",
+    "send_error",
+    "send_from_filter",
+    "send_from_plugin",
+    "send_reply",
+    "send_whole",
+]
 
 ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # of the gateway itself; upstreams say their own
 
@@ -23,6 +33,20 @@ ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # of the gateway itself
 async def send_reply(exchange: Exchange, reply: Reply) -> bool:
     """A route's response. True when the client's connection stays, as all of these."""
     build_reply(exchange.cdata, reply)
+    return await _send(exchange, None)
+
+
+async def send_from_filter(exchange: Exchange, answer: Answer) -> bool:
+    """What a filter of the gateway's own answers."""
+    if answer.cause:
+        error = ClientError(answer.why, status=answer.status, cause=answer.cause)
+        if exchange.line is not None:
+            exchange.line.failed(error)
+    if answer.reply is not None:
+        build_reply(exchange.cdata, answer.reply)
+    else:
+        build_local(exchange.cdata, answer.status, None)
+        add_fields(exchange.cdata, answer.fields)
     return await _send(exchange, None)
 
 
@@ -80,6 +104,7 @@ async def _send(exchange: Exchange, error: BlitzError | None, begun_step: int | 
                 raise InternalError("a plugin failed on an error answer") from exc
             log_error_response(exchange, exchange.resources.access, exc.status_hint, exc)
             build_local(exchange.cdata, exc.status_hint, None)
+    exchange.finish_response()
     return await send_whole(exchange)
 
 

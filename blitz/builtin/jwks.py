@@ -95,7 +95,7 @@ def _read_key(item: Any, *, secrets: bool) -> VerificationKey | None:
     if not isinstance(item, dict) or not _is_for_signatures(item):
         return None
     kind = item.get("kty")
-    if kind not in _KINDS or (kind == "oct" and not secrets):
+    if not isinstance(kind, str) or kind not in _KINDS or (kind == "oct" and not secrets):
         return None
     members = {name: item[name] for name in _PUBLIC[kind] if isinstance(item.get(name), str)}
     if len(members) != len(_PUBLIC[kind]):

@@ -146,7 +146,7 @@ class _Problem(Exception):
 
 
 def _not_installed(error: ImportError) -> _Problem:
-    return _Problem(f"needs the package {error.name}; install blitz-gateway[auth]")
+    return _Problem(f"needs the package {error.name}, of the extra `auth`; install it")
 
 
 def _read(path: str, kind: Kind) -> bytes:

@@ -66,7 +66,9 @@ LAYERS = {
     ),
     # What a path means is C: plugins ask for it too.
     "routing": Layer(("blitz.routing",), ("foundation",), native=True, forbidden=SANS_IO),
-    "config": Layer(("blitz.config",), ("foundation",), frozenset({"msgspec"}), forbidden=SANS_IO),
+    "config": Layer(
+        ("blitz.config",), ("foundation",), frozenset({"msgspec", "tomlkit", "yaml"}), forbidden=SANS_IO
+    ),
     # Filters of the gateway's own: what they wait for, a Services gives them.
     "builtin": Layer(
         ("blitz.builtin",),

@@ -41,7 +41,7 @@ class RateLimitFilter:
         self._refill = 60.0 / rate.per_minute  # seconds until one more token is there
 
     async def request(self, message: Message, services: Services) -> Answer | None:
-        left = services.spend(self._prefix + self._key(message), self._rate.per_minute, self._burst)
+        left = await services.spend(self._prefix + self._key(message), self._rate.per_minute, self._burst)
         told = message.response_fields
         allowed = left >= 0
         tokens = max(left, 0)

@@ -73,7 +73,7 @@ class Services(Protocol):
         """Seconds, monotonic."""
         ...
 
-    def spend(self, key: bytes, per_minute: int, burst: int) -> int:
+    async def spend(self, key: bytes, per_minute: int, burst: int) -> int:
         """Take one token of *key*'s bucket: tokens left (>= 0), or minus the milliseconds until there is one.
         One truth for all workers."""
         ...

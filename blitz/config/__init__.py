@@ -3,7 +3,10 @@
 from blitz.config.addresses import Address, Endpoint, parse_address, parse_endpoint
 from blitz.config.auth_keys import Auth, BasicAuth, ForwardAuth, JwtAuth
 from blitz.config.discover import plugin_name
+from blitz.config.document import STANDARD_INPUT, parse_document
+from blitz.config.effective import Effective, effective_values
 from blitz.config.filter_keys import Cors, RateLimit
+from blitz.config.layout import LayoutRefused, lay_out
 from blitz.config.load import Loaded, load_config, read_config
 from blitz.config.model import (
     Admin,
@@ -38,6 +41,7 @@ from blitz.config.source import Document
 from blitz.config.units import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
+    "STANDARD_INPUT",
     "Address",
     "Admin",
     "Answer",
@@ -47,10 +51,12 @@ __all__ = [
     "Config",
     "Cors",
     "Document",
+    "Effective",
     "Endpoint",
     "ForwardAuth",
     "Http",
     "JwtAuth",
+    "LayoutRefused",
     "Limits",
     "Listener",
     "Loaded",
@@ -69,12 +75,15 @@ __all__ = [
     "Tls",
     "Upstream",
     "UpstreamTls",
+    "effective_values",
     "format_duration",
     "format_size",
     "json_schema",
+    "lay_out",
     "load_config",
     "needs_restart",
     "parse_address",
+    "parse_document",
     "parse_duration",
     "parse_endpoint",
     "parse_size",

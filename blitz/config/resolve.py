@@ -15,6 +15,7 @@ from blitz.config.addresses import Address, parse_address, parse_endpoint, parse
 from blitz.config.check import build, nearest
 from blitz.config.discover import discover
 from blitz.config.filter_rules import auth_upstreams
+from blitz.config.include import include_directories
 from blitz.config.model import Config, Listener, Route, Upstream
 from blitz.config.plugin_merge import PluginMerge
 from blitz.config.resolved import Resolved, ResolvedAdmin, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
@@ -94,6 +95,8 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
         plugin_dir=config.plugin_dir,
         cache_dir=config.cache_dir,
         watch=config.watch,
+        sources=tuple(dict.fromkeys(document.sources)),
+        source_directories=include_directories(document),
         warnings=tuple(map(shown, warnings)),
     )
 

@@ -6,6 +6,7 @@ other services, keys and the counts that workers share.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -60,9 +61,11 @@ class ExchangeServices:
     def now(self) -> float:
         return trio.current_time()
 
-    def spend(self, key: bytes, per_minute: int, burst: int) -> int:
+    async def spend(self, key: bytes, per_minute: int, burst: int) -> int:
         limits = self._exchange.resources.limits
         assert limits is not None
+        # Of a fixed size, whatever clients put into theirs.
+        key = hashlib.blake2b(key, digest_size=32).digest()
         return limits.rate_limit(key, per_minute, burst, time.monotonic())
 
     async def compute(self, work: Callable[[], T], key: bytes, client: str) -> T:

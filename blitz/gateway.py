@@ -22,6 +22,7 @@ from typing import Any
 
 import trio
 
+from blitz.acme.keeper import certificate_helpers
 from blitz.admin.api import Admin
 from blitz.admin.report import PlaceOnScoreboard, Reporter, ScoreboardOfParent
 from blitz.admin.status import (
@@ -404,6 +405,9 @@ def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Ite
     )
     yield "keys of token issuers", "none are fetched", context.keeper.run
     yield "checking passwords", "clients with others than those known wait", context.workshop.run
+    yield from certificate_helpers(
+        lambda: context.runtime.resolved.tls.acme, lambda: context.runtime.challenges
+    )
     yield "the access log", "its lines are kept or lost", context.access_log.run
     yield "ending when a listener is dead", "it goes on without", gateway._drain_when_a_listener_died
     yield "trying a reload again", "SIGHUP loads", gateway._versions.again_later.run

@@ -165,7 +165,7 @@ async def test_an_embedders_tls_stream_ends_with_close_notify_only_if_the_answer
         client = trio.SSLStream(ours, authority().client_context(), server_hostname="localhost")
         nursery.start_soon(test.gateway.serve_stream, server)
         answer = b""
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await client.send_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
             try:
                 async for part in client:

@@ -77,7 +77,15 @@ LAYERS = {
         native=True,
         forbidden=SANS_IO,
     ),
-    "server": Layer(("blitz.server",), (*CORES, "builtin"), TRIO | {"msgspec", "watchfiles"}, native=True),
+    "server": Layer(
+        ("blitz.server",),
+        (*CORES, "builtin"),
+        TRIO | {"cryptography", "msgspec", "watchfiles"},
+        native=True,
+    ),
+    "acme": Layer(
+        ("blitz.acme",), ("foundation", "config", "server"), TRIO | {"acme", "cryptography", "josepy"}
+    ),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO | {"msgspec"}),
     "gateway": Layer(
         (
@@ -88,7 +96,7 @@ LAYERS = {
             "blitz.under_trio",
             "blitz.versions",
         ),
-        (*CORES, "server", "admin"),
+        (*CORES, "server", "acme", "admin"),
         TRIO,
         native=True,
     ),

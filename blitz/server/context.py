@@ -26,7 +26,7 @@ class ServerContext(Resources):
     """One per gateway; belongs to one trio run.
 
     Attributes:
-        connections: that are open.
+        connections: that are open, the oldest first (``make_room`` asks).
         accepted: how many of them listeners accepted; per_address: those of each client.
         keeper: fetches keys of token issuers.
         ending: a drain has begun, and may still take connections.
@@ -42,7 +42,7 @@ class ServerContext(Resources):
     ) -> None:
         super().__init__(runtime, shortages)
         self.reserve = reserve
-        self.connections: set[OpenConnection] = set()
+        self.connections: dict[OpenConnection, None] = {}
         self.accepted = 0
         self.per_address: Counter[str] = Counter()
         self.ending = False
@@ -73,7 +73,7 @@ class ServerContext(Resources):
 
     def closed(self, connection: OpenConnection) -> None:
         """*connection* has ended."""
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         for endpoint in self.runtime.endpoints_by_client:
             endpoint.client_gone(connection)
         if not self.connections and self._empty is not None:

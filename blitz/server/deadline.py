@@ -6,10 +6,12 @@ Operations wanted, by frequency: *arm* (several times a request: must cost two a
 So arming only stores the new deadline. A timer sits in the slot of the earliest moment it must be
 looked at; when that slot comes up and the deadline has moved on, the timer is put into a later slot.
 Only a deadline that comes *before* the next look needs a new entry. Resolution is one tick: timeouts
-fire up to ``TICK`` seconds late, never early.
+fire up to ``TICK`` seconds late (two, behind a pass that took longer than one), and not early.
 
-The time is read once a tick (``now``); armed deadlines are relative to it, which again errs to the
-late side by at most one tick.
+Armed deadlines are relative to ``now``, which is read once in each pass of the event loop, before its tasks
+run (by the fast path, which needs it then as well; where there is none, once a tick). So a deadline is early
+by no more than its pass has lasted when it is armed: a process that was held up for a second does not take
+that second off the waits that begin behind it.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DRAIN_IDLE", "MAX_AT_ONCE", "TICK", "DeadlineWheel", "Timer"]
+__all__ = ["DRAIN_IDLE", "MAX_AT_ONCE", "TICK", "DeadlineWheel", "Timer", "sleep_until"]
 
 _log = logging.getLogger("blitz.server")
 
@@ -33,6 +35,14 @@ DRAIN_IDLE = 1.0  # seconds an idle client keeps at a drain: a request on its wa
 TICK = 0.05  # seconds: far below the shortest sane timeout, far above the cost of a wake-up
 
 NEVER = math.inf
+
+
+async def sleep_until(moment: float) -> None:
+    """Sleep, and a tick more if the loop was held up meanwhile: what has come came in time, and so does what
+    peers say at once that were held up as well."""
+    await trio.sleep_until(moment)
+    if trio.current_time() - moment > TICK:
+        await trio.sleep(TICK)
 
 
 class Timer:
@@ -131,7 +141,7 @@ class DeadlineWheel:
             if not self._slots:
                 self._wanted = trio.Event()
                 await self._wanted.wait()
-            await trio.sleep_until((self._tick + 1) * TICK)
+            await sleep_until((self._tick + 1) * TICK)
             self.now = trio.current_time()
             target = max(int(self.now / TICK), self._tick + 1)  # 0.35 / 0.05 is less than 7
             if target - self._tick > len(self._slots):

@@ -32,7 +32,7 @@ from blitz.wasm.chain import CONTINUE, emit_log_of
 from blitz.wasm.logs import finished_lines
 
 from .access import AccessLine
-from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK
+from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK, sleep_until
 from .ends import note_broken
 from .error_line import log_refusal
 from .helper import keep_going
@@ -444,7 +444,8 @@ class FastPath(trio.abc.Instrument):
         self._context.refresh_date()
         fast_path, report, turns = self._native, self._report, self._context.turns
         self._face.held = turns.held
-        what = lib.blitz_fast_turn(fast_path, trio.current_time(), report)
+        now = self._context.wheel.now = trio.current_time()
+        what = lib.blitz_fast_turn(fast_path, now, report)
         while what:
             while (see_to := self._see_to.get(what)) is not None:
                 what = see_to(report)
@@ -491,7 +492,7 @@ class FastPath(trio.abc.Instrument):
             if not self._face.clients and not self._drop_slots():
                 self._entered = trio.Event()
                 await self._entered.wait()
-            await trio.sleep(TICK)
+            await sleep_until(trio.current_time() + TICK)
             self._drop_slots()
             expired = 0
             while what := lib.blitz_fast_expired(self._native, trio.current_time(), report):

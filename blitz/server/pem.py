@@ -34,15 +34,16 @@ def _no_passphrase() -> str:
     raise _Passphrase
 
 
-def load_own(context: ssl.SSLContext, cert: str, key: str) -> list[str]:
+def load_own(context: ssl.SSLContext, cert: str, key: str, content: bytes | None = None) -> list[str]:
     """Load certificate, chain and key, which have to fit each other; the names in the certificate.
 
     Args:
         cert, key: paths; key "": it is in the same file.
+        content: instead of what is in the file *cert*.
     Raises:
         PemRefused.
     """
-    chain = _read(cert, "cert")
+    chain = _read(cert, "cert") if content is None else content
     try:
         names = names_in(first_certificate(chain.decode("latin-1")))
     except CertificateError as exc:

@@ -64,7 +64,8 @@ class Reserve:
 def make_room(connections: Iterable[OpenConnection]) -> bool:
     """Close the one of *connections* that has waited for longest, one without a request before one whose
     client does not read the response. False: there is none."""
-    # Every wait of a kind lasts as long as any other, so the deadline tells which began first.
+    # Every wait of a kind lasts as long as any other, so the deadline tells which began first. Deadlines are
+    # counted in ticks: of those that are alike min takes the first, which is the oldest connection.
     open_ones = [one for one in connections if one.stream.fileno() >= 0]
     if not open_ones:
         return False

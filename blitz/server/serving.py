@@ -55,7 +55,7 @@ async def serve_connection(
     try:
         async with trio.open_nursery() as nursery:
             connection = Connection(context, stream, peer, nursery)
-            context.connections.add(connection)
+            context.connections[connection] = None
             try:
                 if arrive is not None:
                     connection.timer.arm(context.runtime.timeouts.handshake, "handshake")

@@ -41,7 +41,7 @@ async def ask(
         client = Client(stream)
         fields = "".join(f"{line}\r\n" for line in (f"Host: {host}", *lines))
         await client.send(f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode())
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             return await client.answer(method)
 
 
@@ -299,6 +299,6 @@ async def test_a_client_that_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(api, "TIMEOUTS", msgspec.structs.replace(api.TIMEOUTS, head=0.2))
     async with rig(admin=ON) as test:
         stream = await trio.open_tcp_stream(*test.gateway.admin_addresses[0])
-        with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
+        with trio.fail_after(20), contextlib.suppress(trio.BrokenResourceError):
             assert await stream.receive_some() == b""
         await stream.aclose()

@@ -103,8 +103,9 @@ async def test_those_who_do_not_read_do_not_take_all_places(monkeypatch: pytest.
             await trio.aclose_forcefully(stream)
 
 
-async def test_who_waits_for_longest_gives_way() -> None:
+async def test_who_waits_for_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     tick = 0.2  # several of those that deadlines are counted in
+    monkeypatch.setattr(api, "TIMEOUTS", msgspec.structs.replace(api.TIMEOUTS, head=60.0, keepalive=60.0))
     async with rig(admin=ON) as test:
         (address,) = test.gateway.admin_addresses
         async with held(address, 1) as (oldest,):
@@ -112,11 +113,34 @@ async def test_who_waits_for_longest_gives_way() -> None:
             async with held(address, PLACES - 1):
                 await trio.sleep(tick)
                 async with held(address, 1) as (young,):
-                    with trio.fail_after(2):  # before its time is over
+                    with trio.fail_after(20):  # before its time is over
                         assert not await oldest.receive_some()
                         await probe(address, 1)
                         await young.send_all(ONE)
                         assert (await young.receive_some()).startswith(b"HTTP/1.1 200")
+
+
+async def test_of_those_whose_deadlines_are_alike_the_oldest_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Deadlines are counted in ticks, and a probe that comes in the same as others is the youngest."""
+    many = 8
+    monkeypatch.setattr(api, "LIMITS", msgspec.structs.replace(api.LIMITS, max_connections=many))
+    monkeypatch.setattr(api, "TIMEOUTS", msgspec.structs.replace(api.TIMEOUTS, head=60.0, keepalive=60.0))
+    async with rig(admin=ON) as test:
+        (address,) = test.gateway.admin_addresses
+        streams: list[trio.SocketStream] = []
+        try:
+            for number in range(4 * many):
+                streams.append(await trio.open_tcp_stream(*address))
+                await streams[-1].send_all(ONE)
+                with trio.fail_after(20):
+                    assert (await streams[-1].receive_some()).startswith(b"HTTP/1.1 200")
+                    if number >= many:
+                        assert not await streams[number - many].receive_some()
+        finally:
+            for stream in streams:
+                await trio.aclose_forcefully(stream)
 
 
 async def test_a_probe_is_answered_while_others_keep_coming() -> None:
@@ -188,7 +212,7 @@ async def test_a_process_without_descriptors_answers_probes(few_descriptors: tup
         async with held(admin, 2 * api.RESERVED):
             await probe_short(10)
         await probe_short()
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         assert (await ask(public))[0] == 200
 
 

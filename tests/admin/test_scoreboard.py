@@ -11,6 +11,8 @@ import pytest
 
 from blitz.admin.scoreboard import PAGE_SIZE, Scoreboard
 
+READS = 20_000  # some tenths of a second
+
 
 @pytest.fixture
 def scoreboard() -> Iterator[Scoreboard]:
@@ -65,9 +67,11 @@ def test_another_process_reads_whole_notices_while_one_writes(scoreboard: Scoreb
             turn += 1
             scoreboard.write(1, b"%d " % (turn % 10) * (turn % 5000))
     try:
-        deadline = time.monotonic() + 1
-        seen = set()
-        while time.monotonic() < deadline:
+        deadline = time.monotonic() + 20
+        seen: set[bytes] = set()
+        reads = 0
+        while (reads < READS or len(seen) < 10) and time.monotonic() < deadline:
+            reads += 1
             notice = scoreboard.read(1)
             words = set(notice.split())
             assert len(words) <= 1

@@ -65,7 +65,7 @@ async def test_messages_both_ways(parser: str) -> None:
         for message in ("hello", "", "ünï", b"\x00\xff" * 10, b"x" * PIECE, "y" * PIECE):
             await client.send_message(message)
             assert await client.get_message() == message
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await client.ping(b"are you there")
         await client.send_message("bye")
         with pytest.raises(trio_websocket.ConnectionClosed) as closed:

@@ -27,7 +27,8 @@ Attack = Callable[[Address, Seen], Awaitable[None]]
 SHORT, LONG = 0.8, 1.8  # seconds; LONG outlasts the one-second timeouts of the gateway under test
 GOOD_CLIENTS = 4
 PAUSE = 0.004  # between two requests of a well-behaved client
-FEW, PATIENCE = 10, 40.0
+PROMPT = 0.5  # seconds in which it says something; the gateway under test waits for one
+FEW, PATIENCE = 10, 120.0
 BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -67,8 +68,8 @@ async def run_fault(
 ) -> Report:
     """Let well-behaved clients work for *seconds* while *fault* goes on (None: alone).
 
-    On a machine that is busy with other things it goes on until they have had a few answers, or nobody has
-    any patience left. With *context* they speak TLS.
+    On a machine that is busy with other things it goes on until they have had a few answers and what must be
+    seen of the fault was seen, or nobody has any patience left. With *context* they speak TLS.
     """
     report = Report()
 
@@ -76,6 +77,8 @@ async def run_fault(
         await trio.sleep(seconds)
         with trio.move_on_after(PATIENCE):
             await report.enough.wait()
+            while fault is not None and not fault.wanted <= set(report.seen):  # noqa: ASYNC110
+                await trio.sleep(0.05)
         working.cancel()
 
     async with trio.open_nursery() as nursery:
@@ -92,26 +95,33 @@ async def run_fault(
 
 
 async def _behave(address: Address, report: Report, context: ssl.SSLContext | None) -> None:
-    """One request after the other; a new connection after every twentieth."""
+    """One request after the other; a new connection after every twentieth.
+
+    The gateway ends a connection on which nothing is said for a second, and on a busy machine one of these
+    may be that slow: what comes of that is no error.
+    """
     request = b"GET /good HTTP/1.1\r\nHost: gw.test\r\n\r\n"
     while True:
+        heard, asked = trio.current_time(), 0.0  # of the gateway; 0: not yet
         try:
             plain = await trio.open_tcp_stream(*address)
             async with (
                 trio.SSLStream(plain, context, server_hostname=address[0]) if context else plain as stream
             ):
                 for _ in range(20):
-                    started = trio.current_time()
                     await stream.send_all(request)
-                    status, body = await read_answer(stream)
-                    report.latencies.append(trio.current_time() - started)
+                    asked = trio.current_time()
+                    answer = await read_answer(stream)
+                    report.latencies.append(trio.current_time() - asked)
                     if len(report.latencies) >= FEW:
                         report.enough.set()
-                    if (status, body) != (200, GOOD):
-                        report.errors.append(f"{status} {body[:100]!r}")
+                    if answer != (200, GOOD) and asked - heard < PROMPT:
+                        report.errors.append(f"{answer[0]} {answer[1][:100]!r}")
+                    heard, asked = trio.current_time(), 0.0
                     await trio.sleep(PAUSE)
         except (*BROKEN, EOFError) as error:
-            report.errors.append(repr(error))
+            if (asked or trio.current_time()) - heard < PROMPT:
+                report.errors.append(repr(error))
             await trio.sleep(0.05)
 
 

@@ -22,9 +22,9 @@ from .faults import Address, Attack, Fault, Seen, run_fault
 
 pytestmark = pytest.mark.slow
 
-MAX_P99 = 3.0  # seconds: a client that was forgotten, on whatever machine
+MAX_P99 = 15.0  # seconds: a client that was forgotten, on whatever machine
 MAX_GROWTH = 48 * 1024 * 1024
-SETTLE = 8.0
+SETTLE = 20.0
 SECONDS = 1.5  # longer than the gateway's second for a handshake
 BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 

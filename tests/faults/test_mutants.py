@@ -10,13 +10,15 @@ import os
 import re
 from collections.abc import Iterator
 
+import pytest
 import trio
 
 from ..http_suite.targets import TARGETS, running
 from ..http_suite.upstream import Upstream
 from .mutants import mutants
 
-COUNT = int(os.environ.get("MUTANTS", "5000"))
+COUNT = int(os.environ.get("MUTANTS", "5000"))  # of the longer test
+FEW = 1200
 SEED = int(os.environ.get("MUTANTS_SEED", "20"))
 AT_ONCE = 16
 PATIENCE = 30.0
@@ -74,8 +76,9 @@ async def outcomes(target: str, inputs: list[bytes]) -> tuple[list[bytes], list[
     return [got[number] for number in range(len(inputs))], play.errors
 
 
-async def test_mutants_leave_nothing_unclean_and_both_parsers_agree() -> None:
-    inputs = list(mutants(COUNT, SEED))
+@pytest.mark.parametrize("count", [FEW, pytest.param(COUNT, marks=pytest.mark.slow)])
+async def test_mutants_leave_nothing_unclean_and_both_parsers_agree(count: int) -> None:
+    inputs = list(mutants(count, SEED))
     results: dict[str, tuple[list[bytes], list[str]]] = {}
 
     async def run(target: str) -> None:

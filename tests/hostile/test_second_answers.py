@@ -147,7 +147,7 @@ async def test_a_client_keeps_its_connection_and_takes_it_along() -> None:
 async def test_idle_connections_of_other_clients_make_room() -> None:
     async with rig(honest, main={"reuse": "client", "max_connections": 1}) as test:
         clients = [await test.connect() for _ in range(3)]
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             for _ in range(3):
                 for number, client in enumerate(clients):
                     assert await ask(client, b"%d" % number) == str(number)
@@ -160,7 +160,7 @@ async def test_a_reload_ends_the_connections_of_clients() -> None:
         client = await test.connect()
         assert await ask(client, b"me") == "me"
         await test.gateway.reload(Config(listen=["127.0.0.1:0"], routes=[Route(answer=Answer(204))]))
-        with trio.fail_after(5), pytest.raises(EOFError):
+        with trio.fail_after(20), pytest.raises(EOFError):
             await test.upstream.connections[0].head()
         await client.stream.aclose()
 

@@ -1,4 +1,4 @@
-"""The cases of a session are played before its first test, targets and rigs side by side."""
+"""The cases of a file are played before its first test, targets and rigs side by side."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from .runner import Result
 from .targets import TARGETS
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def played(request: pytest.FixtureRequest) -> dict[str, dict[str, Result]]:
-    """Results by target and case id, of all the cases that this session wants, each played once."""
+    """Results by target and case id, of all the cases that this file wants, each played once.
+
+    A file and not the session: two processes that share the tests have all items, each of them, and would
+    both play what only one of them looks at.
+    """
     wanted: dict[str, dict[str, Case]] = {}
     for item in request.session.items:
+        if item.path != request.path:
+            continue
         params = getattr(getattr(item, "callspec", None), "params", {})
         if isinstance(params.get("case"), Case) and params.get("target") in TARGETS:
             wanted.setdefault(params["target"], {})[params["case"].id] = params["case"]

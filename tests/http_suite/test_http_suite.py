@@ -1,6 +1,6 @@
 """The suite against this gateway: both parsers, one worker and two.
 
-All cases of the session are played before the first test (``conftest.py``); each test then looks at one
+All cases are played before the first test (``conftest.py``); each test then looks at one
 result. So a case has a name and a report of its own, and the whole takes seconds.
 """
 
@@ -39,5 +39,5 @@ def test_case(target: str, case: Case, played: dict[str, dict[str, Result]]) -> 
 def test_some_cases_behind_filters(target: str) -> None:
     """Of each family a few that wait for nothing; all of them are played where the suite has time."""
     cases = [case for case in ALL if case.level == "strict" and case.family != "time"]
-    for result in play(TARGETS[target], cases[::40], lanes=1):
+    for result in play(TARGETS[target], cases[::40]):
         assert not result.wrong, "\n".join([result.case.id, *result.wrong, result.seen.summary()])

@@ -68,7 +68,7 @@ class DriverRig:
 
     async def _prime(self) -> None:
         upstream = self.rig.upstream
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             await upstream.retire_links()
             link = await connect(self.rig.address, tls=self.rig.tls, source=self.source)
             try:
@@ -100,6 +100,7 @@ class Output(logging.Handler):
         super().__init__()
         self._lines = lines
         self.stray: list[str] = []
+        self.access: list[str] = []  # all of them, once they are handed out
 
     def emit(self, record: logging.LogRecord) -> None:
         rig, text = _rig.get(), record.getMessage()
@@ -119,7 +120,8 @@ class Output(logging.Handler):
         self._lines.seek(0)
         waiting: dict[str, list[str]] = {}
         plays = {play.token.decode(): play for rig in RIGS.values() for play in rig.plays}
-        for line in self._lines.read().decode().splitlines():
+        self.access = self._lines.read().decode().splitlines()
+        for line in self.access:
             source = next((each for each in re.findall(r"127\.\d+\.\d+\.\d+", line) if each in RIGS), "")
             named = next((plays[word] for word in re.findall(r"z[0-9a-z]{4}", line) if word in plays), None)
             waiting.setdefault(source, [])

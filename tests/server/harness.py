@@ -149,7 +149,7 @@ class FakeUpstream:
             await stream.aclose()
 
 
-async def until(condition: Callable[[], object], patience: float = 5.0) -> None:
+async def until(condition: Callable[[], object], patience: float = 20.0) -> None:
     """Wait for what the other side of a socket brings about; a condition that never comes is an error."""
     with trio.fail_after(patience):
         while True:

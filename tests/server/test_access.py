@@ -36,7 +36,7 @@ class Lines:
         self.lines: list[str] = []
 
     async def wait(self, count: int = 1) -> list[str]:
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while len(self.lines) < count:
                 self.lines += self.capfd.readouterr().out.splitlines()
                 await trio.sleep(0.01)

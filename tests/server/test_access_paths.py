@@ -123,7 +123,7 @@ async def play(test: Rig, exchanges: list[Asked]) -> None:
             client = await test.connect()
         await client.send(asked.octets())
         status = 0
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while status < 200:
                 status, fields, _ = await client.answer(asked.method.decode())
         if fields.get("connection") == "close" or not asked.minor:

@@ -440,7 +440,7 @@ async def test_a_cancelled_gateway_leaves_nothing(name: str, configured: Any) ->
     async with stand(stage.script, stage.upstream, **config) as test:
         await arrive(test, stage)
         test.scope.cancel()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await test.ended.wait()
         assert left_behind(test) == {}
         for pool in test.context.runtime.pools:
@@ -478,7 +478,7 @@ async def test_a_cancelled_wait_for_an_instance_leaves_the_turn_to_others(guest:
         cancelled.nursery.cancel_scope.cancel()
         await until(lambda: len(pool.waiters) == 1)
         release.set()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             assert (await first.answer())[0] == (await third.answer())[0] == 200
 
 
@@ -543,7 +543,7 @@ async def test_a_gateway_that_is_cancelled_while_an_instance_ends_leaves_nothing
         await test.gateway.reload(Config(routes=[Route(answer=Answer(200))]))
         await until(lambda: is_waiting("_finish_cleanup", "_finish", "_stand_in"))
         test.scope.cancel()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await test.ended.wait()
         assert test.gateway._engine._ptr is None
 
@@ -555,7 +555,7 @@ async def test_a_cancelled_drain_lets_the_gateway_go_on_draining() -> None:
         await until(lambda: test.upstream.connections)
         with trio.move_on_after(0.05):
             await test.gateway.drain(grace=60)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             assert await test.gateway.drain(grace=0.05) is False
             assert (await client.answer())[0] == 503
             assert await client.closed()

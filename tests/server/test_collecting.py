@@ -78,7 +78,7 @@ async def test_a_reader_sees_what_came_in_time_and_the_client_gets_all(
     script = slow([coded[:cut], coded[cut:]], seen)
     async with rig(script, parser=parser, plugins=[tells], timeouts=Timeouts(collect=0.2)) as test:
         client = await test.connect()
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             await client.send(GET)
             status, fields = await client.head()
             assert (status, fields["x-truncated"]) == (200, "1")
@@ -102,7 +102,7 @@ async def test_a_writer_does_not_get_a_part_for_the_whole(writes: Plugin) -> Non
     script = slow([b"1\r\na\r\n", b""], never)
     async with rig(script, plugins=[writes], timeouts=Timeouts(collect=0.1)) as test:
         client = await test.connect()
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             await client.send(GET)
             assert (await client.answer())[0] == 504
         assert test.gateway.statistics().plugins["tells"].faults == 0
@@ -113,7 +113,7 @@ async def test_a_plugin_can_tell_a_stream_from_an_empty_body(writes: Plugin) -> 
     script = slow([b"2\r\n1\n\r\n", b"2\r\n2\n\r\n0\r\n\r\n"], seen, b"application/x-ndjson")
     async with rig(script, plugins=[writes]) as test:
         client = await test.connect()
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             await client.send(GET)
             _, fields = await client.head()
             assert (fields["x-truncated"], fields["x-size"]) == ("1", "a")

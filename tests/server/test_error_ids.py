@@ -80,7 +80,7 @@ CASES: list[tuple[str, list[bytes], int, str, dict[str, Any]]] = [
 
 async def provoke(client: Client, requests: list[bytes]) -> tuple[int, str]:
     """Status and id of the last answer."""
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         for request in requests:
             await client.send(request)
             status, _, body = await client.answer()
@@ -167,7 +167,7 @@ async def test_a_stall_on_the_fast_path_is_told_as_everywhere(lines: Lines) -> N
             assert fast_path.take_exchanges() > 0
             await client.send(get("/stall", fields, method))
             await until(lambda: test.gateway.statistics().in_flight == 1)
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 status, answered, body = await client.answer(method)
                 assert await client.closed()
             line = json.loads((await lines.wait(4))[-1])
@@ -229,7 +229,7 @@ async def test_an_answer_that_was_cut_says_by_whom(
     async with rig(script, log=Log(access="json"), **config) as test:
         client = await test.connect()
         await client.send(get("/"))
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await client.rest()
         line = await lines.only()
         assert (line["status"], line["sent"], line["cause"]) == (200, 5, cause)
@@ -310,7 +310,7 @@ async def test_whatever_is_refused_is_one_line_that_fits_a_pipe(
                 client = await test.connect()
                 await client.send(b"".join(draw.choices(pieces, k=draw.randrange(1, 8))) + b"\x01\r\n\r\n")
                 await client.stream.send_eof()  # type: ignore[union-attr]
-                with trio.fail_after(5):
+                with trio.fail_after(20):
                     await client.rest()
                 await client.stream.aclose()
             assert len(await lines.wait(20)) <= 30

@@ -62,7 +62,7 @@ async def test_each_event_arrives_before_the_next_is_sent(
     routes = [Route(upstream="main", plugins=[*chain, "logger"])]
     async with rig(script, parser=parser, plugins=plugins, routes=routes) as test:
         client = await test.connect()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await client.send(GET)
             status, answer = await client.head()
             assert (status, answer["content-type"]) == (200, content_type.decode())

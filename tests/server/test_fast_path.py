@@ -89,7 +89,7 @@ async def test_a_reload_that_ends_the_fast_path_reaches_connections_in_it() -> N
             http=Http(parser="h11"),
         )
         await test.gateway.reload(without)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await client.send(get("/stall"))
             assert (await client.answer())[0] == 504
 
@@ -167,7 +167,7 @@ async def test_a_guest_that_loops_on_the_fast_path_is_cancelled_and_others_are_s
             await served.send(get("/"))
             assert (await served.answer())[0] == 200
         for client in loops:
-            with trio.fail_after(10):
+            with trio.fail_after(20):
                 assert (await client.answer())[0] == 500
 
 
@@ -209,7 +209,7 @@ async def test_a_connection_that_others_wait_for_goes_from_the_fast_path_to_them
         await second.send(get("/"))
         await trio.testing.wait_all_tasks_blocked(0.02)
         release.set()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             assert (await first.answer())[0] == (await second.answer())[0] == 200
 
 
@@ -217,7 +217,7 @@ async def test_waits_of_the_fast_path_end_at_their_deadlines() -> None:
     async with rig(one_after_the_other, timeouts=Timeouts(keepalive=0.2, first_byte=0.3)) as test:
         waiting, stalled = await on_the_fast_path(test), await on_the_fast_path(test)
         await stalled.send(get("/stall"))
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             assert (await stalled.answer())[0] == 504
             assert await waiting.closed()
         assert test.gateway.statistics().counters.timeouts == 2
@@ -246,7 +246,7 @@ async def test_an_internal_error_ends_one_connection_and_not_the_fast_path(
         others = await on_the_fast_path(test)
         client = await on_the_fast_path(test)
         await client.send(get("/broken"))
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             assert await client.closed()
         await others.send(get("/"))
         assert (await others.answer())[0] == 200

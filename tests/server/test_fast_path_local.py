@@ -172,7 +172,7 @@ async def test_the_others_see_what_a_plugin_has_answered(tmp_path: Path) -> None
         client = await test.connect()
         for act, expected in (("0", (403, b"plugin says")), ("b", (403, b"edited")), ("n", (204, b""))):
             await client.send(Case("/plugin", "GET", 1, "", act, "a", 403, "y").octets(0))
-            with trio.fail_after(10):
+            with trio.fail_after(20):
                 status, fields, body = await client.answer()
             assert (status, body) == expected
             assert fields["x-seen"] in ("a", "b")
@@ -208,7 +208,7 @@ async def test_an_error_answer_names_the_id_that_the_log_has(caplog: pytest.LogC
         ids = set()
         for _ in range(3):
             await client.send(b"GET /nowhere?secret HTTP/1.1\r\nHost: t\r\n\r\n")
-            with trio.fail_after(10):
+            with trio.fail_after(20):
                 status, _, body = await client.answer()
             assert status == 404
             ids.add(body.decode().split("request ")[1].strip())

@@ -44,7 +44,7 @@ async def haproxy(directory: Path, port: int, text: str) -> AsyncIterator[None]:
         [PROGRAM, "-db", "-q", "-f", str(file)], stdin=subprocess.DEVNULL, stderr=None
     )
     try:
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             while True:
                 try:
                     await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()

@@ -203,7 +203,7 @@ async def test_a_cancellation_beside_a_failure_passes(caplog: pytest.LogCaptureF
             finally:
                 raise OSError(errno.EIO, "late")
 
-    with trio.fail_after(5), trio.CancelScope() as scope:
+    with trio.fail_after(20), trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_going, "looking", "nothing is seen", fails_as_it_ends)
             await trio.testing.wait_all_tasks_blocked()
@@ -491,7 +491,7 @@ async def test_a_resolver_that_hangs_over_one_name_keeps_no_other_waiting(
                 for _ in range(100):  # more than trio has threads by default
                     nursery.start_soon(test.get, "/hangs")
                 await trio.sleep(0.5)
-                with trio.fail_after(10):
+                with trio.fail_after(20):
                     assert (await test.get("/good"))[0] == 200
                 nursery.cancel_scope.cancel()
             done.set()

@@ -202,7 +202,7 @@ async def test_a_body_nobody_reads_is_not_collected(guest: Any) -> None:
     async with rig(script, plugins=[plugin]) as test:
         client = await test.connect()
         await client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 8\r\n\r\nhalf")
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await arrived.wait()
         await client.send(b"half")
         assert (await client.answer())[0] == 200
@@ -319,7 +319,7 @@ async def test_an_event_stream_is_never_collected(guest: Any) -> None:
     async with rig(script, plugins=[plugin]) as test:
         client = await test.connect()
         await client.send(GET)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             assert (await client.head())[0] == 200
             while b"data: 1\n\n" not in client.buffer:
                 client.buffer += await client.stream.receive_some()
@@ -417,7 +417,7 @@ async def test_a_connection_given_back_after_a_reload_is_closed() -> None:
         await test.gateway.reload(blitz.Config(routes=test.config.routes, upstreams=test.config.upstreams))
         release.set()
         assert (await client.answer())[2] == b"hello"
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await closed.wait()
 
 

@@ -51,7 +51,7 @@ def put(path: Path, wasm: bytes) -> Path:
 
 
 async def until(true: Callable[[], object]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         while not true():  # noqa: ASYNC110
             await trio.sleep(0.01)
 

@@ -46,7 +46,7 @@ async def connect(
 ) -> trio.SSLStream[trio.SocketStream]:
     stream = await test.open()
     encrypted = trio.SSLStream(stream, context or authority().client_context(), server_hostname=name)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         await encrypted.do_handshake()
     return encrypted
 
@@ -233,14 +233,14 @@ async def served_serial(test: Rig) -> str:
 
 
 async def wait_for_another(test: Rig, old: str) -> str:
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         while (new := await served_serial(test)) == old:  # noqa: ASYNC110
             await trio.sleep(0.02)
     return new
 
 
 async def wait_until(true: Callable[[], bool]) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         while not true():  # noqa: ASYNC110
             await trio.sleep(0.02)
 
@@ -424,7 +424,7 @@ async def refused_by(test: Rig, context: ssl.SSLContext) -> bool:
     try:
         stream = await connect(test, context)
         client = Client(stream)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await client.send(GET)  # TLS 1.3: the client is done before the server has looked
             await client.head()
     except (trio.BrokenResourceError, EOFError):
@@ -462,7 +462,7 @@ async def test_a_plain_http_client_is_told_and_nobody_else_notices(caplog: pytes
         good = await connect(test)
         plain = Client(await test.open())
         await plain.send(GET)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             status, fields, body = await plain.answer()
         assert (status, fields["connection"]) == (400, "close")
         assert b"use https" in body
@@ -481,7 +481,7 @@ async def test_garbage_closes_its_own_connection(garbage: bytes, caplog: pytest.
         if garbage:
             await bad.send_all(garbage)
         await bad.send_eof()
-        with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
+        with trio.fail_after(20), contextlib.suppress(trio.BrokenResourceError):
             while await bad.receive_some():
                 pass
         assert (await ask(good))["x-forwarded-proto"] == "https"
@@ -499,7 +499,7 @@ async def test_a_handshake_has_a_deadline_of_its_own() -> None:
                     await slow.send_all(bytes([byte]))
                     await trio.sleep(0.05)
 
-        with trio.fail_after(8):
+        with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(drip)
                 assert await Client(silent).closed()
@@ -512,7 +512,7 @@ async def test_drain_ends_handshakes_that_do_not_come_to_an_end() -> None:
     async with tls_rig() as test:
         await test.open()
         await trio.testing.wait_all_tasks_blocked(0.01)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             assert await test.gateway.drain(10)
 
 
@@ -540,7 +540,7 @@ async def test_a_finished_connection_says_close_notify() -> None:
             client = Client(await connect(test))
             await client.send(request)
             await client.answer()
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 assert await client.stream.receive_some() == b""  # trio raises when close_notify is missing
 
 
@@ -704,7 +704,7 @@ async def test_a_clients_key_update_is_followed(command: str) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         output = b""
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             for answers in (1, 2, 3):
                 await process.stdin.send_all(GET)
                 while output.count(b"\r\n\r\nok") < answers:

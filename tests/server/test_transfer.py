@@ -125,7 +125,7 @@ async def test_a_client_that_leaves_in_a_download_leaves_nothing_behind() -> Non
             await client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
             await client.head()
             await client.stream.aclose()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while test.gateway.statistics().connections:  # noqa: ASYNC110
                 await trio.sleep(0.01)
         await trio.sleep(0.05)

@@ -309,7 +309,7 @@ async def test_a_trusted_proxy_without_a_good_header_is_refused(sent: bytes) -> 
     async with proxy_rig() as test:
         client = Client(await test.open())
         await client.send(sent)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             assert await client.closed()
         assert not test.upstream.connections
 
@@ -319,7 +319,7 @@ async def test_a_header_that_does_not_end_is_given_up() -> None:
         for start in (b"", b"PROXY TCP4 ", SIGNATURE):
             client = Client(await test.open())
             await client.send(start)
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 assert await client.closed()
 
 
@@ -329,7 +329,7 @@ async def test_somebody_elses_header_is_not_believed(address_plugin: Plugin) -> 
         for header in (HEADERS[0].values[0], HEADERS[2].values[0]):
             client = Client(await test.open())
             await client.send(header + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 assert (await client.answer())[0] == 400
         assert len(test.upstream.connections) == 1
 
@@ -343,12 +343,12 @@ async def test_connections_are_counted_for_the_client_and_not_for_its_proxy() ->
         await ask(first)
         await ask(second)
         third = await after(test, one)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             assert await third.closed()
         for _ in range(2):
             await ask(await after(test, other))
         await first.stream.aclose()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while test.gateway.statistics().connections > 3:  # noqa: ASYNC110
                 await trio.sleep(0.02)
         await ask(await after(test, one))
@@ -360,5 +360,5 @@ async def test_a_client_that_is_no_proxy_is_counted_as_before() -> None:
         client = await test.connect()
         await ask(client)
         second = await test.connect()
-        with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
+        with trio.fail_after(20), contextlib.suppress(trio.BrokenResourceError):
             assert await second.closed()

@@ -171,3 +171,18 @@ def test_a_bad_file_is_a_problem_with_its_line(tmp_path: Path) -> None:
     auth = {"staff": Auth(basic=BasicAuth(users_file=str(tmp_path / "nowhere")))}
     with pytest.raises(ConfigError, match=r"nowhere: auth\.staff: no such file"):
         load_authenticators(resolve(Config(auth=auth), {}))
+
+
+async def test_a_reload_reads_the_file_again_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+    async with guarded(tmp_path) as test:
+        file = tmp_path / "users"
+        given = credentials("ada", "lovelace")
+        assert (await test.get(authorization=given))[0] == 200
+        file.write_bytes(b"ada:plain")
+        with pytest.raises(ConfigError, match="users:1: "):
+            await test.gateway.reload(test.config)
+        assert (await test.get(authorization=given))[0] == 200
+        file.write_bytes(b"eve:" + CHEAP)
+        await test.gateway.reload(test.config)
+        assert (await test.get(authorization=given))[0] == 401
+        assert (await test.get(authorization=credentials("eve", "lovelace")))[0] == 200

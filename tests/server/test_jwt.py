@@ -350,3 +350,13 @@ async def test_old_keys_end() -> None:
     async with fetching(server, max_stale=1, refresh=1) as (test, _):
         assert (await test.get(authorization=bearer(token())))[0] == 200
         await becomes(test, 503, token())
+
+
+async def test_a_reload_goes_on_with_the_keys_there_are() -> None:
+    server = KeyServer(jwks(key()), 500)
+    async with fetching(server) as (test, _):
+        assert (await test.get(authorization=bearer(token())))[0] == 200
+        await test.gateway.reload(test.config)
+        for _ in range(3):
+            assert (await test.get(authorization=bearer(token())))[0] == 200
+        assert server.asked == 1

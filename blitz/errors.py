@@ -80,6 +80,8 @@ CAUSES = (
     "client_timeout",
     "limit",
     "no_route",
+    "denied",
+    "rate_limited",
     "upstream_connect",
     "upstream_busy",
     "upstream_reset",

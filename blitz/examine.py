@@ -13,9 +13,10 @@ from blitz.config import Document, Resolved, ResolvedPlugin
 from blitz.config.binding import bind_manifest, bound_digest, why_not_for
 from blitz.config.manifest import Build, Hooks, Manifest, find_manifest, read_manifest
 from blitz.config.pin import bundle_digest
-from blitz.errors import BlitzError, ConfigProblem, PluginLoadError
+from blitz.errors import BlitzError, ConfigError, ConfigProblem, PluginLoadError
 from blitz.files import shown
 from blitz.grants import BY_DEFAULT
+from blitz.server.auth_files import load_authenticators
 from blitz.server.guests import probe
 from blitz.server.loading import discard, load_plugin
 from blitz.server.space import engine_for, engine_to_look
@@ -29,7 +30,16 @@ from blitz.wasm.engine import Engine
 from blitz.wasm.module import MemoryType, Module, spell_type
 from blitz.wasm.pool import PluginPool
 
-__all__ = ["Entry", "Inspection", "bind", "check_plugins", "check_tls", "inspect_plugin", "read_build"]
+__all__ = [
+    "Entry",
+    "Inspection",
+    "bind",
+    "check_auth",
+    "check_plugins",
+    "check_tls",
+    "inspect_plugin",
+    "read_build",
+]
 
 # Word -> host functions that it stands for.
 USES = {
@@ -66,6 +76,15 @@ def check_tls(resolved: Resolved) -> list[tuple[tuple[str | int, ...], str]]:
         TlsSettings.load(resolved)
     except TlsFilesError as error:
         return error.found
+    return []
+
+
+def check_auth(resolved: Resolved) -> list[ConfigProblem]:
+    """Read every file of users and keys; return what cannot be used."""
+    try:
+        load_authenticators(resolved)
+    except ConfigError as error:
+        return error.problems
     return []
 
 

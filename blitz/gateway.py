@@ -341,6 +341,7 @@ async def serve(
             context = ServerContext(
                 await build_runtime(resolved, engine, shared, served), shortages=shortages
             )
+            context.limits = shared
             gateway = Gateway(context, engine, shared, again if again is not None else config, admin)
             await _listen(gateway, context, sockets, seen, task_status)
     finally:
@@ -404,6 +405,8 @@ def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Ite
         "they go on as they are",
         gateway._housekeeping.look_after_certificates,
     )
+    yield "keys of token issuers", "none are fetched", context.keeper.run
+    yield "checking passwords", "clients with others than those known wait", context.workshop.run
     yield from certificate_helpers(
         lambda: context.runtime.resolved.tls.acme, lambda: context.runtime.challenges
     )

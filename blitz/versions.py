@@ -17,6 +17,7 @@ from blitz.admin.api import Admin
 from blitz.admin.status import Reload
 from blitz.config import Config, Resolved, needs_restart, resolve
 from blitz.errors import BlitzError, ConfigError, InternalError
+from blitz.server.auth_files import load_authenticators
 from blitz.server.binding import check_listeners
 from blitz.server.context import ServerContext
 from blitz.server.listeners import Listeners
@@ -124,13 +125,14 @@ class Versions:
         if reason != "files":
             self._refused.clear()
         tls = await read_apart(partial(TlsSettings.load, resolved))
+        auth = await read_apart(partial(load_authenticators, resolved))
         check_listeners(resolved, tls, self._listeners.sockets)
         self._admin.check_token(resolved.admin.token)
         old = {pool.name: pool for pool in self._context.runtime.pools}
         cache = await open_cache_apart(resolved.cache_dir)
         loader = Loader(self._engine, cache, self._shared, old, self._refused, trial=True)
         await loader.load(resolved, self._context.turns)
-        runtime = loader.assemble(resolved, tls)
+        runtime = loader.assemble(resolved, tls, auth)
         for warning in resolved.warnings:
             if warning not in self._context.runtime.resolved.warnings:
                 _log.warning("%s", warning)
@@ -202,7 +204,7 @@ class Versions:
         self._refused[plugin] = pools[plugin].plugin.spec
         self.retired.remove(spare)
         spare.reopen()
-        self._swap(assemble(runtime.resolved, pools | {plugin: spare}, runtime.tls))
+        self._swap(assemble(runtime.resolved, pools | {plugin: spare}, runtime.tls, auth=runtime.auth))
         self._spares.pop(plugin, None)
         self.last_reload = Reload(time.time(), "rollback", "", (plugin,))
         _log.error(
@@ -245,12 +247,13 @@ async def build_runtime(
 ) -> Runtime:
     """The first version; raises ConfigError and PluginLoadError. *served*: see ``blitz.serve``."""
     tls = await read_apart(partial(TlsSettings.load, resolved))
+    auth = await read_apart(partial(load_authenticators, resolved))
     cache = await open_cache_apart(resolved.cache_dir)
     loader = Loader(engine, cache, shared, {}, {}, trial=False, served=served)
     await loader.load(resolved, GuestTurns())
     for warning in resolved.warnings:
         _log.warning("%s", warning)
-    return loader.assemble(resolved, tls)
+    return loader.assemble(resolved, tls, auth)
 
 
 async def read_source(config: Source) -> Resolved:

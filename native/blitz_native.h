@@ -486,6 +486,8 @@ typedef struct {              /* borrowed for as long as the route lives */
 } blitz_route_rules;
 enum { BLITZ_RULES_PASS = 0, BLITZ_RULES_ANSWERED = 1 };
 /* Who may come, and the redirect. -> ANSWERED: a response of our own is in the exchange; PASS; or BLITZ_E_NOMEM. */
+int blitz_rules_admit(const blitz_route_rules *rules, blitz_exchange *exchange);     /* addresses alone */
+int blitz_rules_redirect(const blitz_route_rules *rules, blitz_exchange *exchange);  /* the rest of it */
 int blitz_rules_enter(const blitz_route_rules *rules, blitz_exchange *exchange);
 /* The request as the upstream gets it, once. -> PASS; ANSWERED: its path cannot be rewritten, and the response says
  * so; or BLITZ_E_*: it has no room. */

@@ -311,11 +311,20 @@ static int redirect(const blitz_route_rules *rules, blitz_exchange *exchange)
     return code == BLITZ_E_SYNTAX ? refuse(exchange, 400) : code < 0 ? code : BLITZ_RULES_ANSWERED;
 }
 
+int blitz_rules_admit(const blitz_route_rules *rules, blitz_exchange *exchange)
+{
+    return may_come(rules, exchange->peer) ? BLITZ_RULES_PASS : refuse(exchange, 403);
+}
+
+int blitz_rules_redirect(const blitz_route_rules *rules, blitz_exchange *exchange)
+{
+    return rules->redirect ? redirect(rules, exchange) : BLITZ_RULES_PASS;
+}
+
 int blitz_rules_enter(const blitz_route_rules *rules, blitz_exchange *exchange)
 {
-    if (!may_come(rules, exchange->peer))
-        return refuse(exchange, 403);
-    return rules->redirect ? redirect(rules, exchange) : BLITZ_RULES_PASS;
+    int code = blitz_rules_admit(rules, exchange);
+    return code == BLITZ_RULES_PASS ? blitz_rules_redirect(rules, exchange) : code;
 }
 
 /* ---------------------------------------------------------------- requests */

@@ -68,9 +68,25 @@ LAYERS = {
     # What a path means is C: plugins ask for it too.
     "routing": Layer(("blitz.routing",), ("foundation",), native=True, forbidden=SANS_IO),
     "config": Layer(
-        ("blitz.config",), ("foundation",), frozenset({"msgspec", "re2", "tomlkit", "yaml"}), forbidden=SANS_IO
+        ("blitz.config",),
+        ("foundation",),
+        frozenset({"msgspec", "re2", "tomlkit", "yaml"}),
+        forbidden=SANS_IO,
     ),
-    "server": Layer(("blitz.server",), CORES, TRIO | {"cryptography", "msgspec", "watchfiles"}, native=True),
+    # Filters of the gateway's own: what they wait for, a Services gives them.
+    "builtin": Layer(
+        ("blitz.builtin",),
+        ("foundation", "http", "config"),
+        frozenset({"joserfc", "bcrypt", "argon2", "msgspec"}),
+        native=True,
+        forbidden=SANS_IO,
+    ),
+    "server": Layer(
+        ("blitz.server",),
+        (*CORES, "builtin"),
+        TRIO | {"cryptography", "msgspec", "watchfiles"},
+        native=True,
+    ),
     "acme": Layer(
         ("blitz.acme",), ("foundation", "config", "server"), TRIO | {"acme", "cryptography", "josepy"}
     ),

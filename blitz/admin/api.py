@@ -25,8 +25,8 @@ import trio
 
 from blitz.config import Address, Answer, Config, Limits, Route, Timeouts, resolve
 from blitz.errors import ConfigError, only_error
+from blitz.http.heads import field_values, span_bytes
 from blitz.server.context import ServerContext
-from blitz.server.heads import field_values, span_bytes
 from blitz.server.helper import keep_going
 from blitz.server.listen import accept_loop, close_listener, wake_deaf
 from blitz.server.local_response import Handler, Reply

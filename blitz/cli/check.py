@@ -39,7 +39,7 @@ def validate(
     file = file or named or "blitz.toml"
     loaded = reader_of(file, overrides, flags_of(plugin_dir=plugin_dir))()
     file = STANDARD_INPUT if file == "-" else file
-    problems = [*loaded.problems, *_tls_problems(loaded), *_plugin_problems(loaded)]
+    problems = [*loaded.problems, *_tls_problems(loaded), *_auth_problems(loaded), *_plugin_problems(loaded)]
     warnings = _warnings(loaded)
     if as_json:
         print_json(_report(shown(file), problems, warnings))
@@ -59,6 +59,15 @@ def _tls_problems(loaded: Loaded) -> list[ConfigProblem]:
         file, line = loaded.document.where(path)
         found.append(ConfigProblem(message, file=file, line=line, key=path_text(path)))
     return found
+
+
+def _auth_problems(loaded: Loaded) -> list[ConfigProblem]:
+    """What is wrong with the files of users and keys."""
+    if loaded.problems or not loaded.resolved.auth:
+        return []
+    from blitz.examine import check_auth  # loads the engine
+
+    return check_auth(loaded.resolved)
 
 
 def _plugin_problems(loaded: Loaded) -> list[ConfigProblem]:

@@ -2,9 +2,11 @@
 
 from blitz.config.acme_keys import Acme
 from blitz.config.addresses import Address, Endpoint, parse_address, parse_endpoint
+from blitz.config.auth_keys import Auth, BasicAuth, ForwardAuth, JwtAuth
 from blitz.config.discover import plugin_name
 from blitz.config.document import STANDARD_INPUT, parse_document
 from blitz.config.effective import Effective, effective_values
+from blitz.config.filter_keys import Cors, RateLimit
 from blitz.config.layout import LayoutRefused, lay_out
 from blitz.config.load import Loaded, load_config, read_config
 from blitz.config.model import (
@@ -45,12 +47,17 @@ __all__ = [
     "Address",
     "Admin",
     "Answer",
+    "Auth",
+    "BasicAuth",
     "Certificate",
     "Config",
+    "Cors",
     "Document",
     "Effective",
     "Endpoint",
+    "ForwardAuth",
     "Http",
+    "JwtAuth",
     "LayoutRefused",
     "Limits",
     "Listener",
@@ -58,6 +65,7 @@ __all__ = [
     "Log",
     "Plugin",
     "PluginDefaults",
+    "RateLimit",
     "Resolved",
     "ResolvedAdmin",
     "ResolvedPlugin",

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from blitz.config.acme_keys import Acme
+from blitz.config.auth_keys import Auth
 from blitz.config.plugin_keys import Plugin, PluginDefaults
 from blitz.config.route_keys import Answer, Route
 from blitz.config.upstream_keys import Upstream, UpstreamTls
@@ -22,6 +23,7 @@ from blitz.config.values import KIB, Count, FilePath, Level, Model, Seconds, Siz
 __all__ = [
     "Admin",
     "Answer",
+    "Auth",
     "Certificate",
     "Config",
     "Http",
@@ -340,6 +342,7 @@ class Config(Model, frozen=True):
     http: Http = Http()
     log: Log = Log()
     admin: Admin = Admin()
+    auth: dict[str, Auth] = field(default_factory=dict)
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     plugin_defaults: PluginDefaults = PluginDefaults()
     plugins: list[Plugin] = field(default_factory=list)

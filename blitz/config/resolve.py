@@ -14,6 +14,7 @@ import msgspec
 from blitz.config.addresses import Address, parse_address, parse_endpoint, parse_network
 from blitz.config.check import build, nearest
 from blitz.config.discover import discover
+from blitz.config.filter_rules import auth_upstreams
 from blitz.config.include import include_directories
 from blitz.config.model import Config, Listener, Route, Upstream
 from blitz.config.plugin_merge import PluginMerge
@@ -80,6 +81,11 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
             if is_address(name) and name not in upstreams:
                 upstreams[name] = _upstream(name, Upstream(endpoints=[name]))
         routes.append(_route(config, document, index, route, plugins, before, complete))
+    asked = auth_upstreams(config)
+    for address in asked.values():
+        if is_address(address) and address not in upstreams:
+            upstreams[address] = _upstream(address, Upstream(endpoints=[address]))
+    _warn_of_auth(config, warnings)
     trusted = tuple(_readable(parse_network, config.trusted_proxies))
     _warn_of_trust(config, trusted, warnings)
     _warn_of_unused(config, warnings)
@@ -95,6 +101,8 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
         plugins=tuple(plugins),
         before_routing=before,
         routes=tuple(routes),
+        auth=config.auth,
+        auth_upstreams=asked,
         tls=config.tls,
         trusted_proxies=trusted,
         trusted_field=config.trusted_field,
@@ -131,8 +139,23 @@ def _warn_of_trust(config: Config, trusted: tuple[str, ...], warnings: list[str]
             )
 
 
+def _warn_of_auth(config: Config, warnings: list[str]) -> None:
+    for name, auth in config.auth.items():
+        if auth.jwt is not None and not auth.jwt.audiences:
+            warnings.append(f"auth {name}: no audiences: tokens that were made for other services pass")
+        if auth.jwt is not None and not auth.jwt.issuer:
+            warnings.append(f"auth {name}: no issuer: whoever has one of the keys may make tokens")
+    named = {route.auth for route in config.routes}
+    for auth in config.auth.values():
+        named |= {*auth.any, *auth.all}
+    for name in config.auth:
+        if name not in named:
+            warnings.append(f"auth {name}: no route uses it; name it in one, or leave it out")
+
+
 def _warn_of_unused(config: Config, warnings: list[str]) -> None:
     used = {name for route in config.routes for name in named_upstreams(route)}
+    used |= set(auth_upstreams(config).values())
     if any(name and name not in config.upstreams and not is_address(name) for name in used):
         return  # a name that is misspelt has been reported, and may be the one that is missing here
     for name in config.upstreams:
@@ -270,6 +293,9 @@ def _route(
         answer=route.answer,
         match=route_match(route),
         **route_actions(route, document, ("routes", index)),
+        auth=route.auth,
+        cors=route.cors,
+        rate_limit=route.rate_limit,
         plugins=(*before, *(name for name in known if name in set(wanted) and name not in before)),
     )
 

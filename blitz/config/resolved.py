@@ -11,8 +11,10 @@ from typing import Literal
 import msgspec
 
 from blitz.config.addresses import Address, Endpoint
+from blitz.config.filter_keys import Cors, RateLimit
 from blitz.config.model import (
     Answer,
+    Auth,
     Http,
     Limits,
     Log,
@@ -196,6 +198,7 @@ class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
         body: of the answer. ip_allow, ip_deny: networks in canonical form.
         new_path: parts of the path that upstreams get; None: the one that came.
         first_byte, total: seconds, 0 for no limit; None: as for all. max_body: bytes, the same.
+        auth: a name of ``Resolved.auth``, or "".
     """
 
     name: str
@@ -216,6 +219,9 @@ class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     max_body: int | None = None
     match: ResolvedMatch = ResolvedMatch()
     plugins: tuple[str, ...] = ()
+    auth: str = ""
+    cors: Cors | None = None
+    rate_limit: RateLimit | None = None
 
 
 class ResolvedAdmin(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +247,9 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         before_routing: names of the plugins that run before a route is chosen, in chain order.
         plugins: in chain order. Only those that some route runs need loading, but all are listed: an
             unused plugin that cannot load is a mistake too.
+        auth: those that routes name, and what they name. auth_upstreams: name of an auth that asks a service
+        ->
+            name of the upstream.
         warnings: one sentence each, for the log.
     """
 
@@ -255,6 +264,8 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     plugins: tuple[ResolvedPlugin, ...]
     before_routing: tuple[str, ...] = ()
     routes: tuple[ResolvedRoute, ...]
+    auth: dict[str, Auth] = {}
+    auth_upstreams: dict[str, str] = {}
     tls: Tls = Tls()
     trusted_proxies: tuple[str, ...] = ()
     trusted_field: TrustedField = "x-forwarded-for"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from blitz.config.filter_keys import RouteFilters
 from blitz.config.retry_keys import Mirror, Retry, Share
 from blitz.config.values import FilePath, Model, Seconds, Size
 
@@ -95,7 +96,7 @@ class Wanted(Model, frozen=True):
     ] = None
 
 
-class Route(Model, frozen=True):
+class Route(RouteFilters, frozen=True):
     """Which chain and upstream serve a request. Of the routes that match, the most specific wins: exact host
     over wildcard over none; then exact path over pattern over the longer prefix; then one that names a
     listener, methods, more header fields, more of the query; then the larger `priority`; then the first."""

@@ -16,6 +16,7 @@ from blitz.config.addresses import (
     parse_network,
 )
 from blitz.config.check import nearest
+from blitz.config.filter_rules import check_filters
 from blitz.config.model import Config, Listener, PluginDefaults
 from blitz.config.route_actions import check_actions
 from blitz.config.route_answer import check_answer
@@ -54,6 +55,7 @@ def check_rules(config: Config, document: Document) -> None:
     check_upstreams(config, document)
     _plugins(config, document)
     _routes(config, document)
+    check_filters(config, document)
 
 
 def _listen(config: Config, document: Document) -> None:

@@ -17,12 +17,12 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, InternalError, PluginError
+from blitz.http.heads import span_bytes
 from blitz.http.rules import field_value
 from blitz.text import one_line
 
 from .access_format import MAX_ERROR
 from .access_writer import LineWriter
-from .heads import span_bytes
 
 if TYPE_CHECKING:
     from .body_stream import IncomingBody
@@ -98,6 +98,10 @@ class AccessLine:
         self.entry: RouteEntry | None = None
         self.known: tuple[str, Peer, int] | None = None
 
+    def hide_target(self, target: bytes) -> None:
+        """The line shows *target*."""
+        self._target = target
+
     def failed(self, error: BlitzError) -> None:
         """*error* decided the answer, or would have."""
         if isinstance(error, PluginError):
@@ -117,6 +121,7 @@ class AccessLine:
         if self.answer is not None:
             self.sent += self.answer.received
         self.entry = exchange.entry
+        self.identity = exchange.identity.encode("utf-8", "replace")
         self.tries = exchange.tries
         self.upstream = exchange.endpoint.name if exchange.endpoint is not None else b""
         self.write(exchange.request_id, exchange.peer, exchange.status)

@@ -16,8 +16,8 @@ from typing import Any
 import trio
 
 from blitz.files import PEM, FileRefused, read_file
+from blitz.http.heads import span_bytes
 
-from .heads import span_bytes
 from .local_response import Reply
 from .pem import PemRefused, load_own
 from .stream import SocketStream

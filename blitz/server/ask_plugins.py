@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, UpstreamError
 from blitz.filters import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, FilterRun
+from blitz.http.heads import field_values
 from blitz.http.media import is_stream
 
 from .body_stream import collect
 from .fetch import fetcher
 from .guests import drive, wait_for_instance
-from .heads import field_values
 
 if TYPE_CHECKING:
     from .body_stream import IncomingBody

@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 from blitz._native import ffi
 from blitz.config.patterns import compile_pattern
 from blitz.config.resolved import ResolvedMatch, ResolvedValue
+from blitz.http.heads import span_bytes
 from blitz.routing.conditions import Condition, FieldIs, ListenerIs, MethodIs, PathLike, QueryHas, Wanted
 from blitz.routing.match import Rule
-
-from .heads import span_bytes
 
 __all__ = ["AskedHead", "chosen_by", "rules_of"]
 

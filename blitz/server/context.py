@@ -9,6 +9,7 @@ import trio
 
 from .fast_path import FastPath
 from .h1_upstream import H1Upstreams
+from .keys import KeyKeeper
 from .mirror import Mirrors
 from .resources import Counters, Resources
 from .story import is_wanted
@@ -29,6 +30,7 @@ class ServerContext(Resources):
         connections: that are open, the oldest first (``make_room`` asks).
         accepted: how many of them listeners accepted; per_address: those of each client.
         copies: ``mirrors``, with its task.
+        keeper: fetches keys of token issuers.
         ending: a drain has begun, and may still take connections.
 
     Args:
@@ -50,6 +52,7 @@ class ServerContext(Resources):
         self.fast_path = FastPath(self)
         self.upstreams = H1Upstreams(self, self.fast_path.resting)
         self.mirrors = self.copies = Mirrors(self)
+        self.keys = self.keeper = KeyKeeper(self)
         self.run_on(runtime)
 
     def run_on(self, runtime: Runtime) -> None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from blitz.errors import CutOff
+from blitz.http.heads import span_bytes
 from blitz.text import one_line
 
 from .deadline import MAX_AT_ONCE
-from .heads import span_bytes
 
 if TYPE_CHECKING:
     from .context import ServerContext

@@ -15,13 +15,15 @@ from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, PluginError, PluginReroute, PluginSuspended, UpstreamError
 from blitz.filters import FilterRun
 from blitz.http.body import BodyReader, body_reader
+from blitz.http.heads import span_bytes
 from blitz.http.rules import field_value
 
-from .heads import span_bytes
 from .rate import MinRate
 from .route_rules import rule_response
 
 if TYPE_CHECKING:
+    from blitz.builtin.message import Message
+
     from .access import AccessLine
     from .body_stream import IncomingBody
     from .downstream import Downstream
@@ -59,6 +61,7 @@ class Exchange:
         told_interim: the client has got an interim response of the upstream's.
         head_sent: the final response has begun; no error response is possible any more.
         status: of the final response, once the client has been told any of it.
+        message: what filters of the gateway's own know of it; None: none has looked.
         line: in the access log; None while that is off.
         story: tells the log what happens; None: nobody reads it.
         protocol: that the client asked to switch to, if it may; lower case.
@@ -78,6 +81,7 @@ class Exchange:
         "expects_continue",
         "head_sent",
         "line",
+        "message",
         "method",
         "peer",
         "protocol",
@@ -129,6 +133,7 @@ class Exchange:
         self.protocol = b""
         self.status = 0
         self.line: AccessLine | None = None
+        self.message: Message | None = None
         self.story: Story | None = None
 
     def _incoming(self, request: Any, begun: Handover | None) -> IncomingBody | None:
@@ -193,6 +198,22 @@ class Exchange:
         self.cdata.route = entry.name_text
         if self.story is not None and entry is not known:
             self.story.route(entry, moved=moved)
+
+    def hide_target(self, target: bytes) -> None:
+        """Logs show *target*: the client's holds a secret."""
+        self.target = target
+        if self.line is not None:
+            self.line.hide_target(target)
+
+    @property
+    def identity(self) -> str:
+        """Who the client is, as ``auth`` of the route has found; "": nobody knows."""
+        return self.message.identity if self.message is not None else ""
+
+    def finish_response(self) -> None:
+        """What filters of the gateway's own tell the client is in ``cdata.response``."""
+        if self.message is not None and self.entry is not None and self.entry.own is not None:
+            self.entry.own.finish(self.message, self.cdata.response)
 
     def take_run(self, run: FilterRun) -> None:
         """*run* is the plugins' way."""

@@ -51,6 +51,11 @@ class ExchangeFacts(Protocol):
         ...
 
     @property
+    def identity(self) -> str:
+        """Who the client is; "": nobody knows."""
+        ...
+
+    @property
     def endpoint(self) -> Endpoint | None:
         """The last one that was tried; None: no one was."""
         ...

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, UpstreamError
+from blitz.http.heads import span_bytes
 from blitz.wasm.chain import emit_log_of
 
 from .error_line import log_refusal
-from .heads import span_bytes
 from .local_response import build_error, build_reply
 from .request_line import RequestLine
 from .route import find_route

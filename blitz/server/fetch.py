@@ -14,13 +14,13 @@ import trio
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ShortageError, UpstreamError
 from blitz.http.body import body_reader
+from blitz.http.heads import span_bytes
 from blitz.http.rules import IDEMPOTENT
 from blitz.routing.balance import Tries
 
 from .body_stream import collect
 from .deadline import Timer
 from .forwarding import Forwarding
-from .heads import span_bytes
 from .proxy_protocol import write_header
 
 if TYPE_CHECKING:

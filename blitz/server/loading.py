@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from blitz.wasm.module import Module
     from blitz.wasm.shared import Shared
 
+    from .auth_files import Authenticators
     from .tls import TlsSettings
 
 __all__ = ["Loader", "discard", "load_plugin", "open_cache_apart", "spec_of"]
@@ -294,10 +295,10 @@ class Loader:
             return None
         return _bind(self._engine, module, spec_of(resolved, log_level, digest, limits), self._shared)
 
-    def assemble(self, resolved: Resolved, tls: TlsSettings) -> Runtime:
+    def assemble(self, resolved: Resolved, tls: TlsSettings, auth: Authenticators) -> Runtime:
         """The runtime of what was loaded; when that fails, nothing of it is left."""
         try:
-            return assemble(resolved, self.pools, tls)
+            return assemble(resolved, self.pools, tls, auth=auth)
         except BaseException:
             discard(self.loaded)
             raise

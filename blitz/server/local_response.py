@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, InternalError, NoRoute
+from blitz.http.reply import TEXT, Reply
 
-__all__ = ["Handler", "Reply", "build_error", "build_local", "build_reply", "reason"]
-
-TEXT = b"text/plain; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A response made in Python. kind: its Content-Type; fields: further ones, names in lower case."""
-
-    status: int
-    body: bytes = b""
-    kind: bytes = TEXT
-    fields: tuple[tuple[bytes, bytes], ...] = ()
-
+__all__ = ["Handler", "Reply", "add_fields", "build_error", "build_local", "build_reply", "reason"]
 
 Handler = Callable[[Any], Reply]  # takes the request's head, cffi blitz_head *; must not block
 
@@ -58,7 +45,12 @@ def build_error(cdata: Any, error: BlitzError) -> None:
 def build_reply(cdata: Any, reply: Reply) -> None:
     """Put *reply* into the exchange *cdata*."""
     _build(cdata, reply.status, reply.kind, reply.body)
-    for name, value in reply.fields:
+    add_fields(cdata, reply.fields)
+
+
+def add_fields(cdata: Any, fields: Iterable[tuple[bytes, bytes]]) -> None:
+    """Add *fields* to the response of the exchange *cdata*."""
+    for name, value in fields:
         if lib.blitz_head_add(cdata.response, name, len(name), value, len(value)) < 0:
             raise InternalError(f"field {name!r} of a local response is not valid HTTP")
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from blitz._native import ffi
 from blitz.http.forwarded import Chain, Networks, field_lines, read_forwarded, read_x_forwarded
-
-from .heads import field_values
+from blitz.http.heads import field_values
 
 __all__ = ["Peer", "Trust"]
 

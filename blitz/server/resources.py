@@ -28,8 +28,12 @@ from .runtime import Runtime
 from .shortages import Shortages
 from .splice import PipePool
 from .turns import GuestTurns
+from .workshop import Workshop
 
 if TYPE_CHECKING:
+    from blitz.builtin.services import Keys
+    from blitz.wasm.shared import Shared
+
     from .split import Copies
     from .upstream import Upstreams
 
@@ -70,6 +74,9 @@ class Resources:
         access: the access log, unless it is off.
         stories: the log tells the way of each exchange (``story.py``), and the fast path serves none.
         upstreams: where tries begin; mirrors: where copies do. Whoever makes this sets them.
+        workshop: where what takes long is computed. keys: of token issuers; whoever makes this
+            sets it.
+        limits: counts of requests that workers share; whoever makes this sets it.
         draining: no connection carries another exchange from now on.
 
     Args:
@@ -84,7 +91,10 @@ class Resources:
         self.stories = False
         self.upstreams: Upstreams
         self.mirrors: Copies
+        self.keys: Keys
         self.draining = False
+        self.workshop = Workshop()
+        self.limits: Shared | None = None
         self.wheel = DeadlineWheel()
         self.buffers = BufferPool(HEAD_BUFFER_SIZE, MAX_IDLE_BUFFERS)
         self.parts = BufferPool(PART_HEADROOM + PART_SIZE + PART_TAILROOM, MAX_IDLE_PARTS)

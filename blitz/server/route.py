@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, NoRoute, PluginReroute
+from blitz.http.heads import span_bytes
 
 from .asked import AskedHead
-from .heads import span_bytes
 
 if TYPE_CHECKING:
     from blitz.routing.match import Router

@@ -11,7 +11,7 @@ from blitz._native import ffi, lib
 from blitz.config.resolved import ResolvedEdit, ResolvedRoute
 from blitz.errors import InternalError
 
-__all__ = ["enter", "native_rules", "rule_answer", "rule_request", "rule_response"]
+__all__ = ["admit", "native_rules", "redirect", "rule_answer", "rule_request", "rule_response"]
 
 Parts = Iterable[tuple[str, str]]
 
@@ -40,9 +40,14 @@ LONGEST_PATH = 65536
 _kept_for: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
-def enter(rules: Any, cdata: Any) -> bool:
-    """Who may come, and the redirect. True: a response of our own is in the exchange *cdata*."""
-    return bool(_checked(lib.blitz_rules_enter(rules, cdata)) == lib.BLITZ_RULES_ANSWERED)
+def admit(rules: Any, cdata: Any) -> bool:
+    """Who may come, by address. True: a response of our own is in the exchange *cdata*."""
+    return bool(_checked(lib.blitz_rules_admit(rules, cdata)) == lib.BLITZ_RULES_ANSWERED)
+
+
+def redirect(rules: Any, cdata: Any) -> bool:
+    """The route's redirect. True: it is in *cdata*."""
+    return bool(_checked(lib.blitz_rules_redirect(rules, cdata)) == lib.BLITZ_RULES_ANSWERED)
 
 
 def rule_request(rules: Any, cdata: Any) -> bool:

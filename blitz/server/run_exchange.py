@@ -17,14 +17,16 @@ from blitz.filters import ANSWER, FilterRun
 from blitz.http.body import length_reader
 from blitz.http.rules import take_hop
 
+from .ask_filters import ask_filters
 from .ask_plugins import ask_about_request
 from .deadline import TICK
 from .route import find_route, moved_to
-from .route_rules import enter, rule_request
+from .route_rules import admit, redirect, rule_request
 from .send_local import (
     send_as_last_hop,
     send_begun,
     send_error,
+    send_from_filter,
     send_from_plugin,
     send_from_route,
     send_reply,
@@ -34,6 +36,8 @@ from .send_response import go_on_with_body, relay
 from .story import Story
 
 if TYPE_CHECKING:
+    from blitz.builtin.services import Filter
+
     from .exchange import Exchange
     from .handover import Handover
     from .runtime import RouteEntry
@@ -88,8 +92,6 @@ async def _from_start(exchange: Exchange) -> bool:
 async def _choose_route(exchange: Exchange) -> bool:
     """The plugins that may lead the request anywhere have run."""
     entry = _find_route(exchange)
-    if entry.rules and enter(entry.rules, exchange.cdata):
-        return await send_from_route(exchange)
     run = exchange.chain_run
     if run is not None:
         run.extend(entry.filter)
@@ -134,8 +136,17 @@ async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
 async def _through(
     exchange: Exchange, entry: RouteEntry, run: FilterRun | None, begun_step: int | None = None
 ) -> bool:
-    """Ask the plugins of *entry*, and of the routes that they lead to; then do what the last one says."""
-    while run is not None:
+    """Ask what stands in front of *entry*, its plugins, and those of the routes that they lead to; then do
+    what the last one says.
+
+    Args:
+        begun_step: what plugins have come to on the fast path, behind what stands in front of them.
+    """
+    while True:
+        if begun_step is None and await _is_answered(exchange, entry):
+            return exchange.downstream.keeps
+        if run is None:
+            break
         if await ask_about_request(exchange, run, begun_step) == ANSWER:
             return await send_from_plugin(exchange)
         moved = _moved_to(exchange, entry)
@@ -143,10 +154,34 @@ async def _through(
             break
         # An end is certain: only plugins that have not run yet run now, and only they can move it again.
         entry, begun_step = moved, None
-        if entry.rules and enter(entry.rules, exchange.cdata):
-            return await send_from_route(exchange)
         run.join(entry.filter)
     return await _serve(exchange, entry)
+
+
+async def _is_answered(exchange: Exchange, entry: RouteEntry) -> bool:
+    """What stands in front of a route's plugins, in its order, has answered: the client has the response.
+
+    Addresses; then CORS, whose preflights bring no credentials; the redirect; auth and the rate limit.
+    """
+    rules, own = entry.rules, entry.own
+    if rules and admit(rules, exchange.cdata):
+        await send_from_route(exchange)
+        return True
+    if own is not None and await _asked(exchange, own.early):
+        return True
+    if rules and redirect(rules, exchange.cdata):
+        await send_from_route(exchange)
+        return True
+    return own is not None and await _asked(exchange, own.late)
+
+
+async def _asked(exchange: Exchange, filters: tuple[Filter, ...]) -> bool:
+    """One of *filters* has answered, and that is sent."""
+    answer = await ask_filters(exchange, filters) if filters else None
+    if answer is None:
+        return False
+    await send_from_filter(exchange, answer)
+    return True
 
 
 async def _serve(exchange: Exchange, entry: RouteEntry) -> bool:

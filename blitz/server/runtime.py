@@ -22,9 +22,11 @@ from blitz.wasm.pool import PluginPool
 
 from .acme_challenges import CHALLENGE_PATH, Challenges
 from .asked import chosen_by, rules_of
+from .auth_files import Authenticators
 from .cluster import Cluster, status_set
 from .clusters import build_cluster
 from .local_response import Handler, Reply
+from .own_filters import OwnFilters, own_filters
 from .peer import Trust
 from .route_rules import native_rules
 from .split import Mirror, Split, mirror_of
@@ -53,6 +55,7 @@ class RouteEntry:
         is_before: no route, but what runs before one is chosen, for the fast path.
         rules: cffi ``blitz_route_rules *``: who may come, redirects, edits; NULL: none.
         first_byte, total: seconds, 0 for no limit. max_body: bytes, the same.
+        own: its filters of the gateway's own; None: it has none.
     """
 
     name: bytes
@@ -88,6 +91,8 @@ class RouteEntry:
         """The entry of the upstream whose turn it is; itself, if there is one only."""
         return self if self.split is None else self.branches[self.split.take()]
 
+    own: OwnFilters | None = None
+
 
 class Runtime:
     """Everything a gateway runs on. An exchange keeps the one it started with.
@@ -103,6 +108,7 @@ class Runtime:
         chosen_by: cffi ``blitz_chosen_by *``, or NULL.
         short_entries: those of its routes that have a short_route, and before_entry.
         clusters_by_client: those whose connections are only used again for the same client.
+        auth: how clients of its routes say who they are. key_sources: keys that are fetched for that.
         users: exchanges that run on it now.
         challenges: answers for a certificate authority.
     """
@@ -116,9 +122,12 @@ class Runtime:
         clusters: dict[str, Cluster],
         tls: TlsSettings,
         short_entries: list[RouteEntry],
+        auth: Authenticators,
         challenges: Challenges,
     ) -> None:
         self.resolved = resolved
+        self.auth = auth
+        self.key_sources = auth.sources
         self.before_entry = None if router.only is not None else _before_entry(before)
         self.short_entries = [*short_entries, *([self.before_entry] if self.before_entry is not None else [])]
         self.tls = tls
@@ -149,7 +158,8 @@ class Runtime:
         return any(pool.name == plugin and pool.open_on_failure for pool in self.pools)
 
     def keep_health(self, old: Runtime) -> None:
-        """What is known about endpoints that *old* has too is still true."""
+        """What is known about endpoints and keys that *old* has too is still true."""
+        self.auth.go_on_from(old.auth)
         for name, cluster in self.clusters.items():
             before = old.clusters.get(name)
             known = {one.address: one for one in before.endpoints} if before is not None else {}
@@ -164,20 +174,26 @@ class Runtime:
 
 
 def assemble(
-    resolved: Resolved, pools: dict[str, PluginPool], tls: TlsSettings, handler: Handler | None = None
+    resolved: Resolved,
+    pools: dict[str, PluginPool],
+    tls: TlsSettings,
+    handler: Handler | None = None,
+    auth: Authenticators | None = None,
 ) -> Runtime:
     """Put what was loaded and a configuration together. Quick; does not start anything.
 
     Args:
         handler: gives the responses of routes without an upstream instead of the configuration.
+        auth: what routes name; None: there is no [auth].
     """
     clusters = {name: build_cluster(one, tls.clients.get(name)) for name, one in resolved.upstreams.items()}
+    auth = auth or Authenticators({})
     rules: list[Rule[RouteEntry]] = []
     entries: list[RouteEntry] = []
     for route in resolved.routes:
-        entry = _entry(resolved, route, pools, clusters, handler)
-        # What stands in front of a path is the plugins and where the route leads: one to another upstream, or
-        # with an answer of its own, hides what the upstream of its neighbour has there.
+        entry = _entry(resolved, route, pools, clusters, handler, auth)
+        # What stands in front of a path is the plugins, the filters and where the route leads: one to another
+        # upstream, or with an answer of its own, hides what the upstream of its neighbour has there.
         protection = _protection(route)
         entries.append(entry)
         rules.extend(rules_of(route.match, entry, protection))
@@ -197,7 +213,7 @@ def assemble(
     before = Chain([pools[name] for name in resolved.before_routing])
     all_entries = [one for entry in entries for one in (entry, *entry.branches)]
     short = [entry for entry in all_entries if entry.short_route is not None]
-    return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short, challenges)
+    return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short, auth, challenges)
 
 
 def _challenge_entry(resolved: Resolved, challenges: Challenges) -> RouteEntry:
@@ -225,12 +241,14 @@ def _entry(
     pools: dict[str, PluginPool],
     clusters: dict[str, Cluster],
     handler: Handler | None,
+    auth: Authenticators,
 ) -> RouteEntry:
     name = route.name.encode()
+    own = own_filters(route, auth.by_name)
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
     rules = native_rules(route)
-    short = _is_short(chain)
+    short = _is_short(chain) and own is None
     bounds = _bounds(resolved, route)
     shares = [clusters[upstream] for upstream, _ in route.upstreams]
     if not route.upstream and not shares:
@@ -241,7 +259,9 @@ def _entry(
                 _tell_reply(short_route, reply)
             _tell_rules(short_route, route, rules)
         answer = handler or (lambda request: reply)
-        return RouteEntry(name, text[0], chain, chain, None, answer, short_route, rules=rules, **bounds)
+        return RouteEntry(
+            name, text[0], chain, chain, None, answer, short_route, rules=rules, own=own, **bounds
+        )
     mirror = mirror_of(route, clusters)
     retry = _retry(route)
     short = short and len({bool(cluster.host) for cluster in shares}) < 2
@@ -262,6 +282,7 @@ def _entry(
             rules=rules,
             retry=retry,
             mirror=mirror,
+            own=own,
             **bounds,
             **more,
         )

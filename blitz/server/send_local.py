@@ -9,10 +9,12 @@ from blitz.errors import BlitzError, ClientError, InternalError, PluginError, Up
 
 from .ask_plugins import ask_about_local_response
 from .error_line import log_error_response
-from .local_response import build_error, build_local, build_reply
+from .local_response import add_fields, build_error, build_local, build_reply
 from .route_rules import rule_answer
 
 if TYPE_CHECKING:
+    from blitz.builtin.services import Answer
+
     from .exchange import Exchange
     from .local_response import Reply
 
@@ -20,6 +22,7 @@ __all__ = [
     "send_as_last_hop",
     "send_begun",
     "send_error",
+    "send_from_filter",
     "send_from_plugin",
     "send_from_route",
     "send_reply",
@@ -39,6 +42,20 @@ async def send_reply(exchange: Exchange, reply: Reply, rules: Any) -> bool:
 
 async def send_from_route(exchange: Exchange) -> bool:
     """What the route's rules have put into ``cdata.response`` and ``new_body``."""
+    return await _send(exchange, None)
+
+
+async def send_from_filter(exchange: Exchange, answer: Answer) -> bool:
+    """What a filter of the gateway's own answers."""
+    if answer.cause:
+        error = ClientError(answer.why, status=answer.status, cause=answer.cause)
+        if exchange.line is not None:
+            exchange.line.failed(error)
+    if answer.reply is not None:
+        build_reply(exchange.cdata, answer.reply)
+    else:
+        build_local(exchange.cdata, answer.status, None)
+        add_fields(exchange.cdata, answer.fields)
     return await _send(exchange, None)
 
 
@@ -99,6 +116,7 @@ async def _send(exchange: Exchange, error: BlitzError | None, begun_step: int | 
                 raise InternalError("a plugin failed on an error answer") from exc
             log_error_response(exchange, exchange.resources.access, exc.status_hint, exc)
             build_local(exchange.cdata, exc.status_hint, None)
+    exchange.finish_response()
     return await send_whole(exchange)
 
 

@@ -11,10 +11,10 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, ShortageError, UpstreamError
+from blitz.http.heads import span_bytes
 from blitz.http.rules import IDEMPOTENT, part_size
 from blitz.routing.balance import Tries
 
-from .heads import span_bytes
 from .proxy_protocol import write_header
 from .send_response import read_response_head, relay
 from .upload import Upload, failure

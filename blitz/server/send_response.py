@@ -96,6 +96,7 @@ async def relay(exchange: Exchange, upstream: Upstream, begun: Handover | None =
     run = exchange.chain_run
     if run is not None and run.has_response:
         collected = await ask_about_response(exchange, run, body, begun.step if begun is not None else None)
+    exchange.finish_response()
     if exchange.cdata.body_edited:
         if line is not None:
             line.answer = None

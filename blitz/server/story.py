@@ -12,11 +12,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from blitz._native import lib
+from blitz.http.heads import span_bytes
 from blitz.text import one_line
 
 from .access_format import MAX_ERROR, MAX_SMALL, shown
 from .error_line import path_of
-from .heads import span_bytes
 
 if TYPE_CHECKING:
     from blitz.errors import BlitzError, PluginError

@@ -101,6 +101,57 @@ CASES = {
     "plugin_defaults.warm": COUNT,
     "plugin_defaults.grant": ('["clock"]', ["clock"], '["clocks"]', 'did you mean "clock"?'),
     "plugin_defaults.rollback": ("true", True, "1", "expected true or false"),
+    "auth.api.any": ('["other"]', ["other"], '["nobody"]', 'no [auth] is named "nobody"'),
+    "auth.api.all": ('["other"]', ["other"], '["api"]', "leads back to itself"),
+    "auth.api.jwt.jwks_url": ('"https://i/k?a=b"', "https://i/k?a=b", '"i/keys"', "is not a URL"),
+    "auth.api.jwt.jwks_file": ('"k.json"', "k.json", "1", "expected a string"),
+    "auth.api.jwt.upstream": ('""', "", '"api"', "nobody is asked"),
+    "auth.api.jwt.issuer": ('"https://i"', "https://i", "1", "expected a string"),
+    "auth.api.jwt.audiences": ('["a"]', ["a"], '"a"', "expected a list"),
+    "auth.api.jwt.algorithms": ('["ES256"]', ["ES256"], '["none"]', 'expected one of "'),
+    "auth.api.jwt.leeway": ('"5s"', 5.0, '"2h"', "the most is 1h"),
+    "auth.api.jwt.required_claims": ('{ a = ["b", 1] }', {"a": ["b", 1]}, "{ a = {} }", "a list of these"),
+    "auth.api.jwt.from": ('"cookie:s"', "cookie:s", '"body"', "is no place"),
+    "auth.api.jwt.identity": ('"email"', "email", '""', "no claim is named"),
+    "auth.api.jwt.headers": (
+        '{ x-user = "sub" }',
+        {"x-user": "sub"},
+        '{ Host = "sub" }',
+        "means something else",
+    ),
+    "auth.api.jwt.remove_credentials": ("true", True, "1", "expected true or false"),
+    "auth.api.jwt.refresh": ('"5m"', 300.0, '"1ms"', "too small"),
+    "auth.api.jwt.min_refresh": ('"5s"', 5.0, "0", "too small"),
+    "auth.api.jwt.max_stale": ('"5m"', 300.0, "0", "too small"),
+    "auth.api.jwt.timeout": ('"1s"', 1.0, '"5m"', "too large"),
+    "auth.api.basic.users_file": ('"users"', "users", '""', "name a file"),
+    "auth.api.basic.realm": ('"our house"', "our house", "'a\"b'", "has a quote"),
+    "auth.api.basic.cache": SECONDS,
+    "auth.api.basic.header": ('"x-user"', "x-user", '"cookie"', "means something else"),
+    "auth.api.basic.remove_credentials": ("false", False, "1", "expected true or false"),
+    "auth.api.forward.url": ('"http://a/check"', "http://a/check", '"http://a@b/"', "no user and password"),
+    "auth.api.forward.upstream": ('"api"', "api", '"nobody"', 'no upstream is named "nobody"'),
+    "auth.api.forward.request_headers": ('["Cookie"]', ["Cookie"], '["a b"]', "is not the name of a field"),
+    "auth.api.forward.response_headers": (
+        '["x-user"]',
+        ["x-user"],
+        '["Host"]',
+        "is not for a service to say",
+    ),
+    "auth.api.forward.identity": ('"x-user"', "x-user", '"a b"', "is not the name of a field"),
+    "auth.api.forward.timeout": ('"1s"', 1.0, "0", "too small"),
+    "auth.api.forward.max_body": ('"1KiB"', 1024, '"1GiB"', "too large"),
+    "routes.0.auth": ('""', "", '"nobody"', 'no [auth] is named "nobody"'),
+    "routes.0.cors.origins": ('["https://*.a.org"]', ["https://*.a.org"], '["null"]', "anybody can have"),
+    "routes.0.cors.methods": ('["PUT"]', ["PUT"], '["*"]', "does not mean all"),
+    "routes.0.cors.headers": ('["x-a"]', ["x-a"], '["x a"]', "is not the name of a field"),
+    "routes.0.cors.expose": ('["x-a"]', ["x-a"], '["*"]', "does not mean all"),
+    "routes.0.cors.credentials": ("true", True, '"yes"', "expected true or false"),
+    "routes.0.cors.max_age": ('"1h"', 3600.0, '"48h"', "too large"),
+    "routes.0.rate_limit.rate": ('"10 req/s"', "10 req/s", '"100/h"', 'write "120/h"'),
+    "routes.0.rate_limit.key": ('"header:x-key"', "header:x-key", '"identity"', "write `auth` too"),
+    "routes.0.rate_limit.burst": ("5", 5, "-1", "expected 0 or more"),
+    "routes.0.rate_limit.store": ('"local"', "local", '"redis"', "expected"),
     "upstreams.api.endpoints": ('["http://a:1"]', ["http://a:1"], "[]", "the list is empty"),
     "upstreams.api.endpoints.0.url": ('"http://a:1"', "http://a:1", '"a"', "has no scheme"),
     "upstreams.api.endpoints.0.weight": ("3", 3, "0", "the least is 1"),
@@ -255,7 +306,15 @@ AROUND = {
     "upstreams": {"name": "http://h"},
 }
 # What else a table needs that the key is in.
-BESIDE = {"sticky": {"cookie": "srv"}, "mirror": {"upstream": "http://h"}}
+BESIDE = {
+    "sticky": {"cookie": "srv"},
+    "mirror": {"upstream": "http://h"},
+    "jwt": {"jwks_file": "keys.json"},
+    "basic": {"users_file": "users"},
+    "forward": {"url": "http://a/"},
+    "cors": {"origins": ["https://a.org"]},
+    "rate_limit": {"rate": "10/s"},
+}
 
 
 def document(key, toml_value):
@@ -270,6 +329,10 @@ def document(key, toml_value):
         else:
             of_list = parents[index + 1 : index + 2] == ["0"]
             holder = holder.setdefault(part, [] if of_list else dict(BESIDE.get(part, {})))
+    if key.startswith("auth"):
+        data["auth"]["other"] = {"basic": {"users_file": "users"}}
+    if last == "jwks_url":
+        del holder["jwks_file"]
     if key.startswith("tls.acme."):
         data["listen"] = [":80", {"address": ":443", "tls": True}]
         holder |= {"domains": ["b.example"], "storage": "acme", "agree_terms": True}
@@ -317,12 +380,13 @@ def test_a_bad_value_is_one_problem_at_its_key(key):
 def leaves(described, prefix=""):
     for field in described.fields:
         inner = field.type
+        name = field.encode_name
         while isinstance(inner, msgspec.inspect.Metadata):
             inner = inner.type
         if isinstance(inner, msgspec.inspect.UnionType):
             structs = [member for member in inner.types if isinstance(member, msgspec.inspect.StructType)]
             inner = structs[0] if structs else inner
-        path = f"{prefix}{field.name}"
+        path = f"{prefix}{name}"
         if path == "listen":  # an element is an address, or a table that holds one
             yield path, field
             yield from leaves(msgspec.inspect.type_info(Listener), "listen.0.")
@@ -349,6 +413,8 @@ def leaves(described, prefix=""):
 REQUIRED = (
     *("listen.0.address", "tls.certs.0.cert", "upstreams.api.endpoints", "upstreams.api.endpoints.0.url"),
     *("upstreams.api.sticky.cookie", "routes.0.upstreams.0.name", "routes.0.mirror.upstream"),
+    *("auth.api.basic.users_file", "auth.api.forward.url"),
+    *("routes.0.cors.origins", "routes.0.rate_limit.rate"),
 )
 ALL_KEYS = dict(leaves(msgspec.inspect.type_info(Config)))
 

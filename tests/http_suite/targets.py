@@ -74,6 +74,41 @@ def _blitz(parser: str, workers: int, *, tls: bool = False) -> Target:
     return Target(name, command, workers=workers, peer=False, tls=tls)
 
 
+FILTERS = """
+listen = ["127.0.0.1:{listen}"]
+http.parser = "{parser}"
+
+[auth.pass.forward]    # asks this gateway itself, which says yes
+url = "http://127.0.0.1:{listen}/.well-known/pass"
+request_headers = ["x-nothing"]
+response_headers = ["remote-user"]
+
+[[routes]]
+upstream = "http://127.0.0.1:{upstream}"
+auth = "pass"
+cors = {{ origins = ["https://app.example"], credentials = true }}
+rate_limit = {{ rate = "900000/s" }}
+
+[[routes]]
+path_prefix = "/.well-known/pass"
+answer = {{ body = "yes" }}
+"""
+
+
+def _blitz_with_filters(parser: str) -> Target:
+    def command(listen: int, upstream: int, profile: str, scratch: Path) -> list[str]:
+        file = scratch / "blitz.toml"
+        file.write_text(FILTERS.format(listen=listen, upstream=upstream, parser=parser), encoding="utf-8")
+        settings = TIMED if profile == "timed" else {}
+        return [
+            *os.environ.get("BLITZ_COMMAND", f"{sys.executable} -m blitz").split(),
+            *("run", "-c", str(file)),
+            *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")),
+        ]
+
+    return Target(f"blitz-filters-{parser}", command, peer=False)
+
+
 def _template(name: str, listen: int, upstream: int, profile: str, scratch: Path) -> Path:
     text = (PEERS / name).read_text(encoding="utf-8")
     wait = "1" if profile == "timed" else "20"
@@ -119,6 +154,8 @@ TARGETS = {
         _blitz("auto", 2),
         _blitz("h11", 2),
         _blitz("auto", 1, tls=True),
+        _blitz_with_filters("auto"),
+        _blitz_with_filters("h11"),
         Target("nginx", _nginx, needs="nginx"),
         Target("haproxy", _haproxy, needs="haproxy"),
         Target("caddy", _caddy, needs="caddy"),

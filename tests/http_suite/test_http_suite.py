@@ -10,14 +10,17 @@ import pytest
 
 from .case import Case
 from .cases import ALL
+from .play import play
 from .runner import Result
 from .targets import TARGETS
 
 # Each is a way to serve in another target as well, but for the second worker, which gets its connections from
 # the kernel.
 LONG = {"blitz-auto-2", "blitz-h11-2"}
+# With filters of the gateway's own in front of every case; a part of the cases is played by default.
+FILTERS = {"blitz-filters-auto", "blitz-filters-h11"}
 GATEWAY = [
-    pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
+    pytest.param(name, marks=[pytest.mark.slow] if name in LONG | FILTERS else [])
     for name, target in TARGETS.items()
     if not target.peer
 ]
@@ -30,3 +33,11 @@ def test_case(target: str, case: Case, played: dict[str, dict[str, Result]]) -> 
     if result.wrong and case.level == "advisable":
         pytest.xfail("; ".join(result.wrong))
     assert not result.wrong, "\n".join([*result.wrong, result.seen.summary()])
+
+
+@pytest.mark.parametrize("target", ["blitz-filters-auto"])
+def test_some_cases_behind_filters(target: str) -> None:
+    """Of each family a few that wait for nothing; all of them are played where the suite has time."""
+    cases = [case for case in ALL if case.level == "strict" and case.family != "time"]
+    for result in play(TARGETS[target], cases[::40]):
+        assert not result.wrong, "\n".join([result.case.id, *result.wrong, result.seen.summary()])

@@ -19,13 +19,13 @@ from blitz.errors import BlitzError, PluginError, UpstreamError
 from blitz.filters import ANSWER, CONTINUE, NEED_BODY, Filter
 from blitz.http.body import BodyReader
 from blitz.http.buffer import Buffer
+from blitz.http.heads import span_bytes
 from blitz.routing.match import Router, Rule
 from blitz.server.body_stream import IncomingBody
 from blitz.server.deadline import Timer
 from blitz.server.endpoint import Endpoint, UpstreamConnection
 from blitz.server.exchange import Exchange
 from blitz.server.forwarding import Forwarding
-from blitz.server.heads import span_bytes
 from blitz.server.peer import Peer
 from blitz.server.rate import MinRate
 from blitz.server.resources import Resources

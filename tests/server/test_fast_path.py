@@ -13,8 +13,8 @@ import wasmtime
 
 import blitz
 from blitz.config import Answer, Http, Plugin, Route, Timeouts
+from blitz.http.heads import span_bytes
 from blitz.server import fast_slots, fast_steps
-from blitz.server.heads import span_bytes
 from blitz.server.route import find_route
 
 from .harness import Client, Rig, Served, answering, rig, until

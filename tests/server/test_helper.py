@@ -68,6 +68,8 @@ OTHERWISE: dict[tuple[str, str], str] = {
     ): "closes sockets, whatever is raised",
     ("cli/log_handler.py", "threading.Thread"): "the log's writer, which must not log",
     ("process/worker.py", "obey"): "waits for signals while the worker starts",
+    ("server/keys.py", "self._fetch"): "within one that is kept going, and ends the fetch whatever is raised",
+    ("server/workshop.py", "threading.Thread"): "hands what is raised to whoever waits for it",
     ("cli/demo.py", "serve_upstream"): "the demo",
     ("cli/demo.py", "serve"): "the demo",
     ("cli/stderr.py", "threading.Thread"): "the log's writer, which must not log",

@@ -27,6 +27,7 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, InternalError, UpstreamError
 from blitz.http.buffer import Buffer
+from blitz.measures.figures import EXCHANGES
 from blitz.wasm.chain import CONTINUE, emit_log_of
 from blitz.wasm.logs import finished_lines
 
@@ -256,6 +257,7 @@ class FastPath(trio.abc.Instrument):
         self._face = lib.blitz_fast_face_of(fast_path)
         self._face.date = context.date
         self._face.date_len = len(context.date)
+        self._face.counted = context.measures.cells(EXCHANGES)
         self._report = ffi.new("blitz_fast_report *")
         self._scratch = Buffer(SCRATCH_SIZE)
         self._answer = Buffer(ANSWER_SIZE)
@@ -307,7 +309,7 @@ class FastPath(trio.abc.Instrument):
         return method, target, route, found.began
 
     def take_exchanges(self) -> int:
-        """Exchanges that have begun on the fast path since the last time."""
+        """Exchanges that have begun on the fast path since somebody last asked."""
         exchanges = int(self._face.exchanges)
         self._face.exchanges = 0
         return exchanges
@@ -337,6 +339,8 @@ class FastPath(trio.abc.Instrument):
         # What was sent to an upstream under an earlier configuration ends under that.
         self._entries = {key: entry for key, entry in self._entries.items() if entry.short_route.in_flight}
         self._entries |= {entry.short_route.id: entry for entry in runtime.short_entries}
+        for entry in runtime.short_entries:
+            entry.short_route.measures = self._context.measures.route(entry.name.decode())
         self.resting.forget_old()
         self._collect_lines()
         face.route = _route_of_all(runtime) or ffi.NULL
@@ -579,7 +583,7 @@ class FastPath(trio.abc.Instrument):
             self._see_to_pools(report)
         if what == lib.BLITZ_FAST_LOGGED and not report.line.method.len:
             self._context.access_log.wake()
-        elif self._face.logged and report.line.method.len and what != _HAND_OVER:
+        elif report.line.method.len and what != _HAND_OVER:
             self._end_line(what, report)
         if what == _HAND_OVER:
             self._wake(report, self._handover(report))
@@ -613,9 +617,8 @@ class FastPath(trio.abc.Instrument):
         connection.busy = True
         asked = report.line
         method, target = _bytes(asked.method), _bytes(asked.target)
-        if self._face.logged:
-            connection.line = self._line(report, method, target)
-            self._tell_answer(connection.line, report)
+        connection.line = self._line(report, method, target)
+        self._tell_answer(connection.line, report)
         if report.route == ffi.NULL and not report.is_local:
             return Handover(cdata, method, target, began=report.began)
         entry = self._entries[report.route.id] if report.route != ffi.NULL else None
@@ -681,6 +684,9 @@ class FastPath(trio.abc.Instrument):
         found = report.line
         age = trio.current_time() - found.began
         line = AccessLine(self._context.access_log, method, target, f"1.{found.minor}", age=age)
+        line.plugins_ns, line.upstream_ns = found.plugins_ns, found.upstream_ns
+        if not self._face.logged:
+            return line
         line.host, line.user_agent, line.referrer = map(
             _bytes, (found.host, found.user_agent, found.referrer)
         )

@@ -11,6 +11,7 @@ import logging
 import trio
 
 from blitz.errors import ClientGone
+from blitz.measures.figures import TLS_HANDSHAKES
 
 from . import fast_path
 from .connection import Connection
@@ -77,6 +78,7 @@ async def shake_hands(connection: Connection, stream: SocketStream) -> None:
     except trio.BrokenResourceError:
         context.counters.tls_failures += 1
         raise
+    context.measures.count(TLS_HANDSHAKES)
     connection.stream = encrypted
     peer = connection.peer
     connection.peer = Peer(peer.address, peer.port, scheme="https", texts=peer_texts(encrypted.ssl_object))

@@ -152,6 +152,7 @@ async def _begin_try(exchange: Exchange, tries: Tries[Endpoint]) -> Upstream:
     """
     upstreams, owner = exchange.resources.upstreams, exchange.downstream.owner
     failure: UpstreamError | None = None
+    lib.blitz_exchange_ask(exchange.cdata)
     while (endpoint := tries.next(trio.current_time())) is not None:
         upstream = None if tries.fresh else upstreams.take_idle(endpoint, owner)
         exchange.endpoint = endpoint

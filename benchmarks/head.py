@@ -17,7 +17,7 @@ QUESTION = "what does it cost to read a head, and to write it on?"
 METHOD = """
 The request is a browser's (8 fields, 408 bytes), the answer a web server's (8 fields, 238 bytes). "blitz"
 scans into the offset table, applies every rule, and writes the outgoing head with four field lines added;
-no Python object is made per field. The other rows of Blitz are its scanner's paths by name. "slow lane"
+no Python object is made per field. The other rows of Blitz are its scanner's paths by name. "by h11"
 is what a head costs that the scanner declines: the gate, h11, the builder, the same rules. h11 reads
 with a new connection per head, as a proxy must for heads that may be refused, and writes what it read. CPU
 time in one process, in turns.
@@ -104,7 +104,7 @@ def _contenders() -> Iterator[tuple[str, dict[str, Loop]]]:
     for path in ("portable", "sse2", "avx2", "neon"):
         if lib.blitz_head_extent_with(path.encode(), b"", 0, 0, ffi.NULL) != lib.BLITZ_E_STATE:
             yield f"blitz, {path}", _scanner_path(ffi, lib, path.encode())
-    yield "blitz, slow lane", {"request": _slow_lane(ffi, lib)}
+    yield "blitz, by h11", {"request": _by_h11(ffi, lib)}
     yield "h11", {"request": _read_with_h11, "answer": _answer_with_h11, "write": _write_with_h11()}
 
 
@@ -166,7 +166,7 @@ def _writer(ffi: Any, lib: Any) -> Loop:
     return write
 
 
-def _slow_lane(ffi: Any, lib: Any) -> Loop:
+def _by_h11(ffi: Any, lib: Any) -> Loop:
     head, limits = lib.blitz_head_new(), ffi.new("blitz_head_limits *")
 
     def read(times: int) -> None:

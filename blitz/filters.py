@@ -54,7 +54,7 @@ class Waited(Protocol):
 
     Attributes:
         left: seconds that it may still keep the exchange waiting; the waiter counts it down.
-        changed: another call than the one resumed is pending now; the waiter clears it.
+        changed: the call that was resumed has ended, and another one is pending; the waiter sets it to False.
     """
 
     left: float

@@ -414,7 +414,7 @@ def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Ite
     yield "trying a reload again", "SIGHUP loads", gateway._versions.again_later.run
     if seen is not None:
         changes = partial(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
-        yield "watching plugins", "changed files are not loaded; SIGHUP loads them", changes
+        yield "watching files", "changed files are not loaded; SIGHUP loads them", changes
 
 
 def _tear_down(gateway: Gateway) -> None:

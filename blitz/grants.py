@@ -1,4 +1,4 @@
-"""What a plugin may be granted by name, what it has without a word, and how an operator changes that.
+"""What a plugin may be granted by name, what it has unless it is denied, and how an operator changes that.
 
 A clock of milliseconds and random bytes are what every host of WebAssembly gives, and toolchains import them
 unasked (hash maps, loggers): they are granted unless somebody denies them. The rest is denied unless somebody

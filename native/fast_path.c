@@ -106,7 +106,7 @@ static int look_at(blitz_fast_path *fast, const struct epoll_event *event, blitz
         return at->other >= 0 ? look_at_upstream(fast, fd, event, report) : BLITZ_FAST_QUIET;
     if (at->kind != PLACE_CLIENT)
         return BLITZ_FAST_QUIET;
-    /* The end of a stream has one edge, often the same as the last bytes: look again behind them. */
+    /* epoll reports the end of a stream once, often together with its last bytes: read again after those. */
     at->look = at->busy ? at->look | ((event->events & ~(uint32_t)EPOLLOUT) != 0) : (event->events & ENDS) != 0;
     if (at->tls != NULL && !at->tls->shaken)
         return fast_shake(fast, fd, report);

@@ -70,7 +70,9 @@ LAYERS = {
     ),
     # What a path means is C: plugins ask for it too.
     "routing": Layer(("blitz.routing",), ("foundation",), native=True, forbidden=SANS_IO),
-    "config": Layer(("blitz.config",), ("foundation",), frozenset({"msgspec"}), forbidden=SANS_IO),
+    "config": Layer(
+        ("blitz.config",), ("foundation",), frozenset({"msgspec", "tomlkit", "yaml"}), forbidden=SANS_IO
+    ),
     "server": Layer(("blitz.server",), CORES, TRIO | {"msgspec", "watchfiles"}, native=True),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO | {"msgspec"}),
     "gateway": Layer(

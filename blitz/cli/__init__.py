@@ -23,6 +23,11 @@ COMMANDS = {
     "proxy": ("blitz.cli.run:proxy", "Put plugins in front of one upstream, without a file."),
     "demo": ("blitz.cli.demo:demo", "Run a demo: an upstream, the built-in plugins, three routes."),
     "validate": ("blitz.cli.check:validate", "List every mistake in a file, and load its plugins."),
+    "config": (
+        "blitz.cli.config:config",
+        "Show what a file comes to, and where each value is from.",
+    ),
+    "fmt": ("blitz.cli.config:fmt", "Lay out a TOML file in one way."),
     "schema": ("blitz.cli.check:schema", "Print the JSON schema of blitz.toml."),
     "plugin": ("blitz.cli.plugin:plugin", "Look at plugin files, and build them."),
     "sdk": ("blitz.cli.sdk:sdk", "Copy the SDKs for plugins to a directory."),

@@ -11,8 +11,8 @@ import click
 import trio
 
 from blitz.cli.output import EXIT_BAD_INPUT, print_json, print_problem
-from blitz.cli.run import config_options, flags_of
-from blitz.config import Loaded, json_schema, path_text, read_config
+from blitz.cli.run import config_options, flags_of, reader_of
+from blitz.config import STANDARD_INPUT, Loaded, json_schema, path_text
 from blitz.errors import ConfigError, ConfigProblem, PluginError
 from blitz.files import shown
 from blitz.text import one_line
@@ -37,7 +37,8 @@ def validate(
     Exit code 0: it would run. 2: it would not.
     """
     file = file or named or "blitz.toml"
-    loaded = read_config(file, overrides=overrides, flags=flags_of(plugin_dir=plugin_dir))
+    loaded = reader_of(file, overrides, flags_of(plugin_dir=plugin_dir))()
+    file = STANDARD_INPUT if file == "-" else file
     problems = [*loaded.problems, *_tls_problems(loaded), *_plugin_problems(loaded)]
     warnings = _warnings(loaded)
     if as_json:

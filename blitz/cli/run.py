@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,23 @@ import click
 
 from blitz.cli.log import log_problem, set_up_logging
 from blitz.cli.output import fail_on_errors, print_problem, refuse
-from blitz.config import Address, Document, Loaded, Resolved, plugin_name, read_config
-from blitz.errors import ConfigError
+from blitz.config import (
+    STANDARD_INPUT,
+    Address,
+    Document,
+    Loaded,
+    Resolved,
+    parse_document,
+    plugin_name,
+    read_config,
+)
+from blitz.errors import ConfigError, ConfigProblem
+from blitz.files import CONFIGURATION, MIB
 
 if TYPE_CHECKING:
     from blitz.gateway import Gateway
 
-__all__ = ["config_options", "proxy", "run"]
+__all__ = ["config_options", "flags_of", "proxy", "reader_of", "run"]
 
 _log = logging.getLogger("blitz.cli")
 
@@ -54,17 +65,33 @@ def flags_of(
     return [(flag, f"{key}={value}") for key, (flag, value) in given.items() if value is not None]
 
 
+def reader_of(file: str, overrides: Sequence[str], flags: Sequence[tuple[str, str]]) -> Callable[[], Loaded]:
+    """What reads *file*, as often as it is called; ``-`` is standard input, which is read here, once."""
+    if file != "-":
+        return lambda: read_config(file, overrides=overrides, flags=flags)
+    raw = sys.stdin.buffer.read(CONFIGURATION.max_size + 1) if sys.stdin is not None else b""
+    if len(raw) > CONFIGURATION.max_size:
+        problem = f"is more than the {CONFIGURATION.max_size // MIB} MiB that {CONFIGURATION.what} may have"
+        refuse([ConfigProblem(problem, file=STANDARD_INPUT)])
+    return lambda: read_config(
+        None, overrides=overrides, flags=flags, start=parse_document(raw, STANDARD_INPUT)
+    )
+
+
 @click.command()
 @click.option("-c", "--config", "file", metavar="FILE", default="blitz.toml", show_default=True)
 @click.option("--workers", metavar="N", help='Processes, or "auto": one per CPU.')
-@click.option("--watch", is_flag=True, help="Reload when a plugin's file or manifest changes.")
+@click.option("--watch", is_flag=True, help="Reload when FILE or a plugin's file or manifest changes.")
 @config_options
 def run(
     file: str, workers: str | None, watch: bool, plugin_dir: str | None, overrides: tuple[str, ...]
 ) -> None:
-    """Run the gateway that FILE describes, until SIGTERM or SIGINT; SIGHUP reads FILE again."""
+    """Run the gateway that FILE describes, until SIGTERM or SIGINT; SIGHUP reads FILE again.
+
+    FILE is TOML, or YAML if its name ends in .yaml or .yml; "-" is TOML on standard input, read once.
+    """
     flags = flags_of(plugin_dir=plugin_dir, workers=workers, watch=watch)
-    _serve(lambda: read_config(file, overrides=overrides, flags=flags), reloads=True)
+    _serve(reader_of(file, overrides, flags), reloads=file != "-")
 
 
 @click.command()

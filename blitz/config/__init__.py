@@ -2,6 +2,9 @@
 
 from blitz.config.addresses import Address, Endpoint, parse_address, parse_endpoint
 from blitz.config.discover import plugin_name
+from blitz.config.document import STANDARD_INPUT, parse_document
+from blitz.config.effective import Effective, effective_values
+from blitz.config.layout import LayoutRefused, lay_out
 from blitz.config.load import Loaded, load_config, read_config
 from blitz.config.model import (
     Admin,
@@ -36,14 +39,17 @@ from blitz.config.source import Document
 from blitz.config.units import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
+    "STANDARD_INPUT",
     "Address",
     "Admin",
     "Answer",
     "Certificate",
     "Config",
     "Document",
+    "Effective",
     "Endpoint",
     "Http",
+    "LayoutRefused",
     "Limits",
     "Listener",
     "Loaded",
@@ -61,12 +67,15 @@ __all__ = [
     "Tls",
     "Upstream",
     "UpstreamTls",
+    "effective_values",
     "format_duration",
     "format_size",
     "json_schema",
+    "lay_out",
     "load_config",
     "needs_restart",
     "parse_address",
+    "parse_document",
     "parse_duration",
     "parse_endpoint",
     "parse_size",

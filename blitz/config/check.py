@@ -131,7 +131,7 @@ class _Checker:
         if unit in ("duration", "size"):
             return _quantity(wanted, value, unit)
         if unit == "path":
-            return self.path(value)
+            return self.path(value, path)
         found = _scalar(wanted, value)
         if unit == "count" and found < 0:
             raise _Wrong(f"expected 0 or more, got {found}")
@@ -191,14 +191,14 @@ class _Checker:
 
     # ------------------------------------------------------------ leaves
 
-    def path(self, value: Any) -> str:
+    def path(self, value: Any, path: Path) -> str:
         """A file name; relative ones in a file count from that file, others from the working directory."""
         text: str = _scalar(inspect.StrType(), value)
         if "\0" in text:
             raise _Wrong("has a NUL in it, which no path has")
         if not text or isinstance(value, Given) or not self.document.file:
             return text
-        return str(self.document.base / text)
+        return str(self.document.base_of(path) / text)
 
     def anything(self, value: Any, path: Path) -> Any:
         """The plugin's own configuration: whatever JSON can say."""

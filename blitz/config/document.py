@@ -1,4 +1,7 @@
-"""One TOML file -> a :class:`Document`, or a document whose only content is the problem."""
+"""One file -> a :class:`Document`, or a document whose only content is the problem.
+
+TOML; a configuration whose name ends in ``.yaml`` or ``.yml`` is YAML with the same keys (``yaml.py``).
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ from typing import Any
 
 from blitz.config.positions import OpenString, find_open_string, key_lines
 from blitz.config.source import Document
+from blitz.config.yaml import YamlRefused, parse_yaml
 from blitz.errors import ConfigProblem
 from blitz.files import CONFIGURATION, FileRefused, Kind, read_file
 
-__all__ = ["read_document"]
+__all__ = ["STANDARD_INPUT", "parse_document", "read_document"]
+
+STANDARD_INPUT = "standard input"  # what stands for a file's name in messages
 
 _TYPOGRAPHIC = (
     "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}"
@@ -33,17 +39,21 @@ def read_document(file: str, kind: Kind = CONFIGURATION) -> Document:
         raw = read_file(file, kind)
     except FileRefused as refused:
         return _only(ConfigProblem(str(refused), file=file))
-    document = _parse(raw, file)
+    document = parse_document(raw, file)
     document.sha256 = hashlib.sha256(raw).hexdigest()
+    document.sources.append(file)
     return document
 
 
-def _parse(raw: bytes, file: str) -> Document:
+def parse_document(raw: bytes, file: str) -> Document:
+    """The content of *file*, as ``read_document`` reads it."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         return _only(ConfigProblem("is not UTF-8; save the file in that encoding", file=file, line=line))
+    if file.endswith((".yaml", ".yml")):
+        return _read_yaml(text, file)
     long_key = _LONG_KEY.search(text)
     if long_key is not None:
         line = text.count("\n", 0, long_key.start()) + 1
@@ -58,6 +68,14 @@ def _parse(raw: bytes, file: str) -> Document:
     if _is_deeper(data, MAX_DEPTH):
         return _only(_too_deep(file))
     return Document(data=data, file=file, lines=key_lines(text))
+
+
+def _read_yaml(text: str, file: str) -> Document:
+    try:
+        data, lines = parse_yaml(text, MAX_DEPTH)
+    except YamlRefused as refused:
+        return _only(ConfigProblem(str(refused), file=file, line=refused.line))
+    return Document(data=data, file=file, lines=lines)
 
 
 def _too_deep(file: str) -> ConfigProblem:

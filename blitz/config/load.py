@@ -1,7 +1,7 @@
-"""File + environment + overrides -> Config, or every problem at once.
+"""Files + environment + overrides -> Config, or every problem at once.
 
 Precedence: ``--set`` over the environment over the file over the defaults of ``model.py``. The steps:
-read, expand ``${NAME}``, lay the environment and the overrides on top, check the shape, check the
+read, include, expand ``${NAME}``, lay the environment and the overrides on top, check the shape, check the
 meaning, look at the plugins. A later step runs over what an earlier one found wrong, so that one run
 reports everything.
 """
@@ -17,6 +17,7 @@ from blitz.config.check import build, closest
 from blitz.config.document import read_document
 from blitz.config.environment import apply_environment
 from blitz.config.expand import expand_document
+from blitz.config.include import include_files
 from blitz.config.model import Config
 from blitz.config.overrides import apply_overrides
 from blitz.config.resolve import resolve_document
@@ -52,7 +53,7 @@ def load_config(
     """Read a configuration.
 
     Args:
-        path: of a TOML file; None: only environment and overrides.
+        path: of a TOML file, or of a YAML file (``.yaml``, ``.yml``); None: only environment and overrides.
         environ: the process's own when None.
         overrides: ``dotted.key=value``, as ``--set`` takes them.
     Raises:
@@ -83,6 +84,7 @@ def read_config(
     if path is not None:
         document = read_document(str(path))
     unreadable = bool(document.problems)
+    include_files(document)
     expand_document(document, environ)
     apply_environment(document, environ)
     apply_overrides(document, overrides, flags)

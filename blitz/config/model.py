@@ -247,7 +247,7 @@ class Log(Model, frozen=True):
 
 
 class Admin(Model, frozen=True):
-    """Where operators look: `/livez`, `/readyz`, `/status` and `/metrics`, over HTTP. Off unless `listen` is set."""
+    """Where operators look, over HTTP: `/livez`, `/readyz`, `/status`, `/metrics`. Off unless `listen` is set."""
 
     listen: Annotated[
         str,
@@ -304,6 +304,14 @@ class Route(Model, frozen=True):
 class Config(Model, frozen=True):
     """The whole of `blitz.toml`."""
 
+    include: Annotated[
+        list[str],
+        Meta(
+            description="more files, such as `routes.d/*.toml`, beside this one: tables of the same name "
+            "become one, lists go behind each other in the order of the files' names, and a key that two of "
+            "them set is refused"
+        ),
+    ] = field(default_factory=list)
     listen: Annotated[
         list[str | Listener],
         Meta(
@@ -354,8 +362,9 @@ class Config(Model, frozen=True):
     watch: Annotated[
         bool,
         Meta(
-            description="reload when a `.wasm` or a manifest in `plugin_dir`, or of [[plugins]], comes, "
-            "changes or goes; needs the package watchfiles. SIGHUP reloads in any case"
+            description="reload when a file of the configuration changes, and when a `.wasm` or a manifest "
+            "in `plugin_dir`, or of [[plugins]], comes, changes or goes; needs the package watchfiles. "
+            "SIGHUP reloads in any case"
         ),
     ] = False
     timeouts: Timeouts = Timeouts()

@@ -25,8 +25,13 @@ HEAD = """\
 
 Made from `blitz/config/model.py` by `python -m blitz.config.reference`; do not edit.
 
-Blitz reads one TOML file (`blitz run -c blitz.toml`). `blitz validate` lists every mistake in it with its
-line, and loads the plugins too; `blitz schema` prints a JSON schema for your editor.
+Blitz reads one TOML file (`blitz run -c blitz.toml`), and those that it includes. `blitz validate` lists
+every mistake in it with its line, and loads the plugins too; `blitz config show` prints what it comes to, and
+which line, variable or flag each value is from; `blitz fmt` lays it out in one way (needs the package
+tomlkit); `blitz schema` prints a JSON schema for your editor.
+
+A file whose name ends in `.yaml` or `.yml` is YAML with the same keys (needs the package PyYAML). `-c -`
+reads TOML from standard input, once.
 
 ## An example
 
@@ -77,10 +82,14 @@ answer = { status = 200, body = "ok" }
   size is `"64KiB"`, `"16MiB"`, `"2MB"` (B, KB, MB, GB, KiB, MiB, GiB); a bare number is bytes.
 * **`${NAME}`** in a string of the file is replaced by that environment variable; it must be set.
   `${NAME:-default}` is the default where it is not set or empty. `$${` is the two characters `${`.
+* **Secrets in files.** `${file:/run/secrets/token}` is what stands in that file, without the line break at
+  its end. `${credential:token}` is what systemd hands over (`LoadCredential=token:...`). Where `NAME` is not
+  set and `NAME_FILE` is, `${NAME}` is what stands in the file of that name. No message shows what `${...}`
+  became.
 * **`--set`** takes a dotted key: `timeouts.head=5s`, `listen='[":8080"]'`, `routes.0.host=example.org`,
   `plugins.auth_custom.timeout=20ms`. An element of a list is named by its position, a plugin or a route also
   by its name. `plugins.auth_custom.deny=clock,random`: names out of a fixed set need no brackets.
-* **Paths** in the file count from the file's directory; in the environment and in `--set`, from the
+* **Paths** in a file count from that file's directory; in the environment and in `--set`, from the
   working directory.
 
 | variable | overrides | a bare number is |

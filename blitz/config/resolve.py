@@ -14,6 +14,7 @@ import msgspec
 from blitz.config.addresses import Address, parse_address, parse_endpoint, parse_network
 from blitz.config.check import build, nearest
 from blitz.config.discover import discover
+from blitz.config.include import include_directories
 from blitz.config.model import Config, Listener, Route, Upstream
 from blitz.config.plugin_merge import PluginMerge
 from blitz.config.resolved import Resolved, ResolvedAdmin, ResolvedPlugin, ResolvedRoute, ResolvedUpstream
@@ -86,6 +87,8 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
         plugin_dir=config.plugin_dir,
         cache_dir=config.cache_dir,
         watch=config.watch,
+        sources=tuple(dict.fromkeys(document.sources)),
+        source_directories=include_directories(document),
         warnings=tuple(map(shown, warnings)),
     )
 

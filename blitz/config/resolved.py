@@ -125,7 +125,9 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         workers: a number of processes; "auto" has been answered.
         trusted_proxies: networks in canonical form.
         trusted_field: the field that they write the client's address into.
-        plugin_dir, cache_dir: "" when not set. watch: reload when a plugin's file changes.
+        plugin_dir, cache_dir: "" when not set. watch: reload when a file changes that this came from.
+        sources: the configuration's files, and those of its secrets. source_directories: where more of them
+            may come, by a pattern in ``include``.
         before_routing: names of the plugins that run before a route is chosen, in chain order.
         plugins: in chain order. Only those that some route runs need loading, but all are listed: an
             unused plugin that cannot load is a mistake too.
@@ -149,6 +151,8 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     plugin_dir: str = ""
     cache_dir: str = ""
     watch: bool = False
+    sources: tuple[str, ...] = ()
+    source_directories: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

@@ -53,6 +53,8 @@ class Document:
         variables: key -> environment variable that sets it for every plugin, over what its entry says.
         problems: what has been found wrong so far.
         sha256: hex digest of the bytes that were read from *file*; "" when there are none.
+        files: key path -> the file whose line stands in *lines*, where it is another one than *file*.
+        sources: every file that was read for it.
     """
 
     data: dict[str, Any] = field(default_factory=dict)
@@ -63,10 +65,14 @@ class Document:
     variables: dict[str, str] = field(default_factory=dict)
     problems: list[ConfigProblem] = field(default_factory=list)
     sha256: str = ""
+    files: dict[Path, str] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)
 
-    @property
-    def base(self) -> FilesystemPath:
-        """The directory that relative paths in the file count from."""
+    def base_of(self, path: Path) -> FilesystemPath:
+        """The directory that a relative path there counts from: that of the file it stands in."""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.lines:
+                return FilesystemPath(self.files.get(path[:end], self.file)).parent
         return FilesystemPath(self.file).parent
 
     def where(self, path: Path) -> tuple[str, int]:
@@ -75,7 +81,7 @@ class Document:
             if path[:end] in self.origins:
                 return self.origins[path[:end]], 0
             if path[:end] in self.lines:
-                return self.file, self.lines[path[:end]]
+                return self.files.get(path[:end], self.file), self.lines[path[:end]]
         return self.file, 0
 
     def is_bad(self, key: str) -> bool:

@@ -57,7 +57,10 @@ async def send_begun(exchange: Exchange, error: BlitzError | None, step: int) ->
 
 
 async def send_as_last_hop(exchange: Exchange) -> bool:
-    """OPTIONS is answered for ourselves; TRACE is not offered, it would show fields to a script."""
+    """The request may go no further (Max-Forwards, RFC 9110 section 7.6.2): OPTIONS gets 200, TRACE 405.
+
+    TRACE sends a request's fields back, cookies and credentials among them: scripts could read those.
+    """
     status = 200 if exchange.method == b"OPTIONS" else 405
     if status != 200:
         error = ClientError("TRACE that ends here, by Max-Forwards, is not answered", status=status)

@@ -103,7 +103,8 @@ async def serve_connection(
             connection.timer.disarm()
             _release(connection)
         stream.close()
-        # Its traceback knows this frame, and that all the buffers: a cycle, until the collector comes.
+        # The error's traceback holds this frame, and the frame the error and all buffers: without this, all
+        # of it stays until the garbage collector runs.
         error = connection = None
 
 
@@ -168,7 +169,7 @@ def _is_cut(connection: Connection) -> bool:
 
 
 def _late(connection: Connection) -> BlitzError | None:
-    """What a passed deadline means for the client; None: close without a word."""
+    """What a passed deadline means for the client; None: close, and send nothing."""
     connection.context.counters.timeouts += 1
     what = connection.timer.what
     if what in ("handshake", "keepalive", "first request", "send"):

@@ -1,10 +1,10 @@
-"""Notice that a plugin's file or manifest came, changed or went, and that whoever wrote it is done.
+"""Notice that a file of the configuration or of a plugin came, changed or went, and is written to its end.
 
 The operating system tells (through the package watchfiles) that something happened in a directory; what
-counts is then looked up: name, size and times of every ``.wasm`` and ``.toml`` there. Once those have
-stood still for SETTLE, the change is complete as far as anybody can see. A file that is written to its
-end and renamed into place is complete at once; one that pauses longer than SETTLE in the middle is
-refused as a module, and looked at again when it goes on.
+counts is then looked up: name, size and times of the configuration's files, and of every ``.wasm`` and
+manifest beside plugins. Once those have stood still for SETTLE, the change is complete as far as anybody can
+see. A file that is written to its end and renamed into place is complete at once; one that pauses longer
+than SETTLE in the middle is refused, and looked at again when it goes on.
 
 Whoever can write to a directory may put anything there: names that are not UTF-8, which watchfiles fails
 over, or a file system that does not answer. Looking happens in threads that may be left behind; where
@@ -19,6 +19,7 @@ import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,9 +43,9 @@ _log = logging.getLogger("blitz.watch")
 SETTLE = 0.2  # seconds without a change
 LOOK_INTERVAL = 1.0  # seconds between looks where nothing tells of changes
 STEP_MS = 100  # how often the watching thread looks whether it should stop
-KINDS = (".wasm", ".toml")
+KINDS = (".wasm", ".toml", ".yaml", ".yml")
 
-Seen = dict[str, tuple[int, int, int, int]]
+Seen = dict[str, tuple[int, int, int, int]]  # path -> inode, size, times of change and of inode change, in ns
 
 
 def check_watching() -> None:
@@ -71,13 +72,13 @@ async def watch(
     """Call *changed* after every complete change, for ever.
 
     Args:
-        running: gives the configuration whose plugins' directories are watched.
+        running: gives the configuration whose files are watched.
         seen: what ``look_around`` saw before that configuration was loaded.
     """
-    looking = Trouble(_log, "watching plugins", "changed files are not noticed; SIGHUP loads them")
-    events = Trouble(_log, "events of the file system", "changed plugins are noticed up to a second later")
+    looking = Trouble(_log, "watching files", "changed files are not noticed; SIGHUP loads them")
+    events = Trouble(_log, "events of the file system", "changed files are noticed up to a second later")
     while True:
-        watched = directories(running())
+        watched = places(running())
         try:
             while await read_apart(partial(look, watched)) == seen:
                 looking.ends()
@@ -91,41 +92,59 @@ async def watch(
         await changed()
 
 
-def directories(resolved: Resolved) -> list[str]:
-    """Where the plugins of *resolved* lie, and where further ones would be found."""
-    named = {str(Path(plugin.file).parent) for plugin in resolved.plugins}
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Absolute paths. directories: every file of KINDS in them counts. files: of the configuration."""
+
+    directories: tuple[str, ...]
+    files: tuple[str, ...]
+
+    def events(self) -> list[str]:
+        """The directories in which something has to happen first."""
+        return sorted({*self.directories, *(os.path.dirname(file) for file in self.files)})
+
+
+def places(resolved: Resolved) -> Places:
+    """Where the files lie that *resolved* came from, and where further ones would be found."""
+    named = {str(Path(plugin.file).parent) for plugin in resolved.plugins} | set(resolved.source_directories)
     if resolved.plugin_dir:
         named.add(resolved.plugin_dir)
-    return sorted(os.path.abspath(name) for name in named)
+    return Places(
+        tuple(sorted(os.path.abspath(name) for name in named)),
+        tuple(os.path.abspath(name) for name in resolved.sources),
+    )
 
 
 def look_around(resolved: Resolved) -> Seen:
-    """What the files of the plugins of *resolved* look like."""
-    return look(directories(resolved))
+    """What the files of *resolved* look like."""
+    return look(places(resolved))
 
 
-def look(watched: list[str]) -> Seen:
+def look(watched: Places) -> Seen:
     """What can be seen from outside of each file that matters; links count as what they lead to."""
-    seen = {}
+    seen: Seen = {}
     place = progress.get()
-    for directory in watched:
+    for directory in watched.directories:
         if place is not None:
             place[:] = [directory]
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
                 if entry.name.endswith(KINDS) and not entry.name.startswith("."):
-                    with contextlib.suppress(OSError):
-                        found = entry.stat()
-                        seen[entry.path] = (
-                            found.st_ino,
-                            found.st_size,
-                            found.st_mtime_ns,
-                            found.st_ctime_ns,
-                        )
+                    _look_at(entry.path, seen)
+    for file in watched.files:
+        if place is not None:
+            place[:] = [file]
+        _look_at(file, seen)
     return seen
 
 
-async def _wait_settled(watched: list[str]) -> Seen:
+def _look_at(path: str, seen: Seen) -> None:
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        seen[path] = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+async def _wait_settled(watched: Places) -> Seen:
     seen = await read_apart(partial(look, watched))
     while True:
         await trio.sleep(SETTLE)
@@ -135,11 +154,11 @@ async def _wait_settled(watched: list[str]) -> Seen:
         seen = later
 
 
-async def _wait_for_event(watched: list[str], trouble: Trouble) -> None:
+async def _wait_for_event(watched: Places, trouble: Trouble) -> None:
     """Return after something happened in *watched*, or a second later: nobody knows what happened before."""
     stop = threading.Event()
     try:
-        why_not = await read_apart(partial(_next_event, watched, stop))
+        why_not = await read_apart(partial(_next_event, watched.events(), stop))
     finally:
         stop.set()  # the thread notices this within a step
     if why_not:

@@ -23,6 +23,7 @@ CASES = {
     "listen.0.address": ('":80"', ":80", '"x"', "is not an address"),
     "listen.0.tls": ("false", False, "true", "needs a certificate"),
     "listen.0.proxy_protocol": ("false", False, "true", "name them in `trusted_proxies`"),
+    "include": ("[]", [], '"a.toml"', "expected a list"),
     "workers": ('"auto"', "auto", "0", "the least is 1"),
     "plugin_dir": ('""', "", "1", "expected a string, got 1"),
     "before_routing": ("[]", [], '["nobody"]', 'no plugin is named "nobody"'),

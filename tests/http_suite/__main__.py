@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--family", action="append", choices=FAMILIES, help="only these")
     parser.add_argument("--case", help="only ids that this regular expression finds")
     parser.add_argument("--level", choices=["strict", "advisable"])
-    parser.add_argument("--lanes", type=int, default=3, help="servers to run side by side")
+    parser.add_argument("--rigs", type=int, default=3, help="servers to run side by side")
     parser.add_argument("--compare", action="store_true", help="print strict cases that no target passed")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the bytes of failures")
     parser.add_argument("--list", action="store_true", help="list the cases")
@@ -53,7 +53,7 @@ def main() -> int:
             print(f"{name}: not installed, left out")
             continue
         started = time.monotonic()
-        outcomes[name] = play(TARGETS[name], cases, lanes=options.lanes)
+        outcomes[name] = play(TARGETS[name], cases, rigs=options.rigs)
         _report(name, outcomes[name], time.monotonic() - started, verbose=options.verbose)
         failed += sum(not result.ok and result.case.level == "strict" for result in outcomes[name])
     if options.compare:

@@ -1,4 +1,4 @@
-"""The cases of a session are played before its first test, targets and lanes side by side."""
+"""The cases of a session are played before its first test, targets and rigs side by side."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from .link import TlsLink, connect
 from .upstream import Upstream, default_body
 from .wire import Response, WireError, parse_responses
 
-__all__ = ["Lane", "Result", "observe_case", "play_case", "run_lane"]
+__all__ = ["Result", "Rig", "observe_case", "play_case", "run_rig"]
 
 DIGITS = string.digits + string.ascii_lowercase
 _numbers = itertools.count(1)
@@ -53,7 +53,7 @@ class Result:
 
 
 @dataclass
-class Lane:
+class Rig:
     """A running target with an upstream of its own; plays one case at a time."""
 
     address: tuple[str, int]
@@ -64,53 +64,53 @@ class Lane:
     source: str = ""  # address that its clients come from; "": any
 
 
-async def run_lane(lane: Lane, cases: Iterator[Case], report: Callable[[Result], None]) -> None:
-    """Play what *cases* yields. Lanes may share the iterator: each case is played once."""
+async def run_rig(rig: Rig, cases: Iterator[Case], report: Callable[[Result], None]) -> None:
+    """Play what *cases* yields. Rigs may share the iterator: each case is played once."""
     for case in cases:
         try:
-            result = await play_case(lane, case)
+            result = await play_case(rig, case)
         except ConnectionRefusedError:
             result = Result(case, ["target does not accept connections"], Observation())
         if "ConnectionRefusedError" in "".join(result.wrong) or (not result.seen.received and not result.ok):
-            result = await _check_alive(lane, result)
+            result = await _check_alive(rig, result)
         if not result.ok:
-            lane.upstream.drop_links()
+            rig.upstream.drop_links()
             await trio.sleep(0.05)
         report(result)
 
 
-async def _check_alive(lane: Lane, result: Result) -> Result:
+async def _check_alive(rig: Rig, result: Result) -> Result:
     """A process that a message can end takes every other client with it: say so, and start another."""
     try:
-        stream = await trio.open_tcp_stream(*lane.address)
+        stream = await trio.open_tcp_stream(*rig.address)
         await stream.aclose()
     except OSError:
-        output = await lane.restart()
+        output = await rig.restart()
         return Result(result.case, [f"target died: {output[-2000:]}", *result.wrong], result.seen)
     return result
 
 
-async def play_case(lane: Lane, case: Case) -> Result:
-    token, seen = await observe_case(lane, case)
+async def play_case(rig: Rig, case: Case) -> Result:
+    token, seen = await observe_case(rig, case)
     return Result(case, judge(case, token, seen), seen)
 
 
-async def observe_case(lane: Lane, case: Case) -> tuple[bytes, Observation]:
+async def observe_case(rig: Rig, case: Case) -> tuple[bytes, Observation]:
     """Play *case*; return the word that stood for ``T0KEN`` in it, and what was seen."""
     number = next(_numbers)
     token = b"z" + "".join(DIGITS[number // 36**place % 36] for place in (3, 2, 1, 0)).encode()
-    play = lane.upstream.begin(token, case.upstream)
+    play = rig.upstream.begin(token, case.upstream)
     seen = Observation()
     started = trio.current_time()
-    async with _Client.open(lane, case, token) as client:
+    async with _Client.open(rig, case, token) as client:
         await client.run(seen)
     seen.seconds = trio.current_time() - started - client.idle_wait
     with trio.move_on_after(2):
-        await lane.upstream.wait_scripts()
+        await rig.upstream.wait_scripts()
     await trio.sleep(SETTLE)
     play.frozen = True
-    for turn in range(lane.probes):
-        error = await _probe(lane, token, turn)
+    for turn in range(rig.probes):
+        error = await _probe(rig, token, turn)
         if error:
             seen.probe_errors.append(error)
     seen.arrivals, seen.upstream_errors = play.arrivals, play.errors
@@ -120,13 +120,13 @@ async def observe_case(lane: Lane, case: Case) -> tuple[bytes, Observation]:
     return token, seen
 
 
-async def _probe(lane: Lane, token: bytes, turn: int) -> str:
+async def _probe(rig: Rig, token: bytes, turn: int) -> str:
     """A well-behaved client right behind the case; returns a complaint or nothing."""
     target = b"/" + token + b"/probe-%d" % turn
     data = b""
     try:
         with trio.fail_after(FOLLOW_WAIT):
-            link = await connect(lane.address, tls=lane.tls, source=lane.source)
+            link = await connect(rig.address, tls=rig.tls, source=rig.source)
             try:
                 await link.send(b"GET " + target + b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n")
                 while part := await link.recv(65536):
@@ -168,10 +168,10 @@ class _Client:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, lane: Lane, case: Case, token: bytes) -> AsyncIterator[_Client]:
-        sock = await connect(lane.address, tls=lane.tls, source=lane.source)
+    async def open(cls, rig: Rig, case: Case, token: bytes) -> AsyncIterator[_Client]:
+        sock = await connect(rig.address, tls=rig.tls, source=rig.source)
         try:
-            yield cls(sock, case, token, lane.upstream)
+            yield cls(sock, case, token, rig.upstream)
         finally:
             sock.close()
 

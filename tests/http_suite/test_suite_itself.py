@@ -117,7 +117,7 @@ MUST_FAIL_NAIVE = {
 def test_a_proxy_that_only_copies_fails() -> None:
     cases = [case for case in ALL if case.id in MUST_FAIL_NAIVE]
     assert len(cases) == len(MUST_FAIL_NAIVE)
-    passed = [result.case.id for result in play(TARGETS["naive"], cases, lanes=8) if result.ok]
+    passed = [result.case.id for result in play(TARGETS["naive"], cases, rigs=8) if result.ok]
     assert passed == []
 
 

@@ -1,6 +1,6 @@
 """A recording upstream: reads strictly, answers by script, keeps every byte.
 
-One upstream serves one lane of the runner, so there is one case at a time. Requests of the case are
+One upstream serves one rig of the runner, so there is one case at a time. Requests of the case are
 answered by its scripts in order, everything else with ``default_answer``. What arrives between two
 cases, or carries another case's token, is a stray.
 """

@@ -1,4 +1,4 @@
-"""What a head means, case by case. Each request and response goes through both lanes: gate, h11, builder
+"""What a head means, case by case. Each request and response goes through both readers: gate, h11, builder
 and rules give the verdict; the scanner gives the same or declines. Invariant: no head means two things."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import pytest
 
 from blitz._native import lib
 from tests.head import Body, Head
-from tests.native import lanes
+from tests.native import readers
 
 KEEP = lib.BLITZ_HEAD_KEEP_ALIVE
 EXPECT = lib.BLITZ_HEAD_EXPECT_CONTINUE
@@ -18,18 +18,18 @@ NAMED = lib.BLITZ_HEAD_NAMED_OPTIONS
 
 
 def verdict(data: bytes, method: bytes | None) -> dict[str, Any] | str:
-    """What both lanes say: a refusal by name, or the meaning of the head."""
-    judged = lanes.judge(data, method)
-    for path in lanes.PATHS:
-        scanned = lanes.scan(data, method, path)
+    """What both readers say: a refusal by name, or the meaning of the head."""
+    judged = readers.judge(data, method)
+    for path in readers.PATHS:
+        scanned = readers.scan(data, method, path)
         if isinstance(judged, int):
             assert isinstance(scanned, int), (path, scanned)
-            assert scanned in (lib.BLITZ_E_DECLINED, judged), (path, lanes.name_of(scanned))
+            assert scanned in (lib.BLITZ_E_DECLINED, judged), (path, readers.name_of(scanned))
         elif isinstance(scanned, Head):
-            assert lanes.meaning(scanned) == lanes.meaning(judged), path
+            assert readers.meaning(scanned) == readers.meaning(judged), path
         else:
-            assert scanned == lib.BLITZ_E_DECLINED, (path, lanes.name_of(scanned))
-    return lanes.name_of(judged) if isinstance(judged, int) else lanes.meaning(judged)
+            assert scanned == lib.BLITZ_E_DECLINED, (path, readers.name_of(scanned))
+    return readers.name_of(judged) if isinstance(judged, int) else readers.meaning(judged)
 
 
 def check(case: str, data: bytes, method: bytes | None, expected: str | dict[str, Any]) -> None:
@@ -474,11 +474,11 @@ BUILT: list[tuple[str, list[tuple[bytes, bytes]], str]] = [
 
 @pytest.mark.parametrize(("case", "fields", "expected"), [pytest.param(*row, id=row[0]) for row in BUILT])
 def test_built_request(case: str, fields: list[tuple[bytes, bytes]], expected: str) -> None:
-    assert lanes.name_of(Head.request(b"POST", b"/", fields).check()) == expected
+    assert readers.name_of(Head.request(b"POST", b"/", fields).check()) == expected
 
 
 def test_answer_to_connect_is_refused() -> None:
-    assert lanes.name_of(Head.response(200).check(b"CONNECT")) == "BAD_METHOD_CONNECT"
+    assert readers.name_of(Head.response(200).check(b"CONNECT")) == "BAD_METHOD_CONNECT"
 
 
 def test_a_second_check_takes_out_nothing_that_was_added_since() -> None:
@@ -501,4 +501,4 @@ def test_a_full_table_that_gets_its_host_from_the_target() -> None:
     assert head.get(b"host") == b"a"
     assert head.get(b"expect") is None
     head = Head.request(b"GET", b"http://a/", [(b"n%d" % i, b"") for i in range(256)], minor=0)
-    assert lanes.name_of(head.check()) == "E_LIMIT"
+    assert readers.name_of(head.check()) == "E_LIMIT"

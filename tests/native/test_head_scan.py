@@ -9,26 +9,26 @@ import pytest
 
 from blitz._native import ffi, lib
 from tests.head import Head, HeadLimits
-from tests.native import lanes
+from tests.native import readers
 
 LIMIT, DECLINED, SYNTAX = lib.BLITZ_E_LIMIT, lib.BLITZ_E_DECLINED, lib.BLITZ_E_SYNTAX
-SCANNED = lanes.corpus("scanned")
-FOR_H11 = lanes.corpus("h11")
+SCANNED = readers.corpus("scanned")
+FOR_H11 = readers.corpus("h11")
 BEHIND = (b"", b"x", b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: b\r\n\r\n", b"\0" * 40)
 
 
 def test_this_machine_has_a_path_of_its_own() -> None:
-    assert ffi.string(lib.blitz_scan_path()).decode() in lanes.PATHS
+    assert ffi.string(lib.blitz_scan_path()).decode() in readers.PATHS
     assert lib.blitz_scan_request_with(b"vax", Head().c, b"", 0, 0, ffi.NULL) == lib.BLITZ_E_STATE
 
 
-@pytest.mark.parametrize("path", lanes.PATHS)
+@pytest.mark.parametrize("path", readers.PATHS)
 @pytest.mark.parametrize(("name", "data", "method"), [pytest.param(*row, id=row[0]) for row in SCANNED])
 def test_real_heads_are_scanned_as_h11_reads_them(
     name: str, data: bytes, method: bytes | None, path: str
 ) -> None:
-    judged = lanes.judge(data, method)
-    assert isinstance(judged, Head), lanes.name_of(judged)
+    judged = readers.judge(data, method)
+    assert isinstance(judged, Head), readers.name_of(judged)
     for behind in BEHIND:
         head = Head()
         raw = data + behind
@@ -38,28 +38,28 @@ def test_real_heads_are_scanned_as_h11_reads_them(
             else head.scan_response(raw, method, path=path)
         )
         assert size == len(data)
-        assert lanes.meaning(head) == lanes.meaning(judged)
-        assert lanes.extent(raw, path=path) == len(data)
+        assert readers.meaning(head) == readers.meaning(judged)
+        assert readers.extent(raw, path=path) == len(data)
     for step in (1, 7, 100):
-        head_in_parts = lanes.scan_in_parts(data + b"more", method, path, step)
+        head_in_parts = readers.scan_in_parts(data + b"more", method, path, step)
         assert isinstance(head_in_parts, Head)
-        assert lanes.meaning(head_in_parts) == lanes.meaning(judged)
+        assert readers.meaning(head_in_parts) == readers.meaning(judged)
 
 
 @pytest.mark.parametrize(("name", "data", "method"), [pytest.param(*row, id=row[0]) for row in SCANNED])
 def test_no_part_of_a_real_head_is_taken_for_a_head(name: str, data: bytes, method: bytes | None) -> None:
     for size in range(0, len(data), max(1, len(data) // 300)):
-        for path in lanes.PATHS:
-            assert lanes.scan(data[:size], method, path) == 0
-            assert lanes.extent(data[:size], path=path) == 0
+        for path in readers.PATHS:
+            assert readers.scan(data[:size], method, path) == 0
+            assert readers.extent(data[:size], path=path) == 0
 
 
 @pytest.mark.parametrize(("name", "data", "method"), [pytest.param(*row, id=row[0]) for row in FOR_H11])
 def test_legal_heads_outside_the_subset_are_declined_and_read_by_h11(
     name: str, data: bytes, method: bytes | None
 ) -> None:
-    assert {lanes.scan(data, method, path) for path in lanes.PATHS} == {DECLINED}
-    assert isinstance(lanes.judge(data, method), Head)
+    assert {readers.scan(data, method, path) for path in readers.PATHS} == {DECLINED}
+    assert isinstance(readers.judge(data, method), Head)
 
 
 def test_the_table_points_into_the_bytes_and_marks_plain_lines() -> None:
@@ -90,9 +90,9 @@ LIMITS = [
 def test_limits_to_the_byte(case: str, bounds: dict[str, int], expected: int) -> None:
     limits = HeadLimits(**bounds)
     for data in (REQUEST, REQUEST + b"x" * 100):
-        for path in lanes.PATHS:
+        for path in readers.PATHS:
             assert Head().scan_request(data, limits=limits, path=path) == expected
-            assert lanes.extent(data, path=path, limits=limits) == expected
+            assert readers.extent(data, path=path, limits=limits) == expected
             results = [
                 lib.blitz_head_extent_with(path.encode(), data, size, size - 1, limits.c)
                 for size in range(1, len(REQUEST) + 1)
@@ -110,8 +110,8 @@ def test_an_endless_head_is_refused_at_its_bound() -> None:
 
 def test_more_fields_than_the_table_has_are_a_limit() -> None:
     data = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 256 + b"\r\n"
-    assert {lanes.scan(data, None, path) for path in lanes.PATHS} == {LIMIT}
-    assert lanes.extent(data) == LIMIT
+    assert {readers.scan(data, None, path) for path in readers.PATHS} == {LIMIT}
+    assert readers.extent(data) == LIMIT
 
 
 @pytest.mark.parametrize("minor", [b"0", b"1"])
@@ -120,16 +120,16 @@ def test_every_byte_everywhere_gives_one_answer(byte: int, minor: bytes) -> None
     data = b"POST /a?b HTTP/1." + minor + b"\r\nHost: a.b:1\r\nContent-Length: 5\r\nX-Y: z w\r\n\r\n"
     for at in range(len(data)):
         changed = data[:at] + bytes([byte]) + data[at + 1 :]
-        results = {path: lanes.scan(changed, None, path) for path in lanes.PATHS}
+        results = {path: readers.scan(changed, None, path) for path in readers.PATHS}
         first = results["portable"]
         if isinstance(first, int):
             assert set(results.values()) == {first}, (at, changed)
             continue
-        judged = lanes.judge(changed, None)
+        judged = readers.judge(changed, None)
         assert isinstance(judged, Head), (at, changed)
         for result in results.values():
             assert isinstance(result, Head)
-            assert lanes.meaning(result) == lanes.meaning(judged), (at, changed)
+            assert readers.meaning(result) == readers.meaning(judged), (at, changed)
 
 
 OPTIONS = [
@@ -161,16 +161,16 @@ def test_both_versions_mean_what_h11_and_the_rules_make_of_them(version: bytes) 
     for start, method in starts:
         for one, other in itertools.product(OPTIONS, repeat=2):
             data = b"".join(line + b"\r\n" for line in (start, one, other) if line) + b"\r\n"
-            judged = lanes.judge(data, method)
-            for path in lanes.PATHS:
-                found = lanes.scan(data, method, path)
+            judged = readers.judge(data, method)
+            for path in readers.PATHS:
+                found = readers.scan(data, method, path)
                 if isinstance(found, Head):
                     assert isinstance(judged, Head), data
-                    assert lanes.meaning(found) == lanes.meaning(judged), data
+                    assert readers.meaning(found) == readers.meaning(judged), data
                     scanned += 1
                 else:
                     assert found == DECLINED, data
-    assert scanned > 400 * len(lanes.PATHS)
+    assert scanned > 400 * len(readers.PATHS)
 
 
 EXTENTS = [
@@ -198,8 +198,8 @@ EXTENTS = [
 
 @pytest.mark.parametrize(("case", "data", "expected"), [pytest.param(*row, id=row[0]) for row in EXTENTS])
 def test_extent(case: str, data: bytes, expected: int) -> None:
-    for path in lanes.PATHS:
-        assert lanes.extent(data, path=path) == expected
+    for path in readers.PATHS:
+        assert readers.extent(data, path=path) == expected
         seen, result = 0, 0
         while result == 0 and seen < len(data):
             result = lib.blitz_head_extent_with(path.encode(), data, seen + 1, seen, ffi.NULL)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from blitz._native import ffi, lib
 from tests.head import Body, Head
-from tests.native import lanes
+from tests.native import readers
 
 HOP_BY_HOP = [
     b"Connection: keep-alive, te",
@@ -29,7 +29,7 @@ HOP_BY_HOP = [
 
 def scanned(*fields: bytes, line: bytes = b"GET /a?b HTTP/1.1") -> Head:
     data = b"\r\n".join([line, *fields, b"", b""])
-    head = lanes.scan(data, None if line.endswith(b"HTTP/1.1") else b"GET")
+    head = readers.scan(data, None if line.endswith(b"HTTP/1.1") else b"GET")
     assert isinstance(head, Head), (data, head)
     return head
 
@@ -294,7 +294,7 @@ def test_what_is_written_reads_back(
     data: bytes,
 ) -> None:
     raw = b"POST /t HTTP/1.1\r\nHost: h\r\n" + b"".join(b"%s:%s%s%s\r\n" % line for line in lines) + b"\r\n"
-    head = lanes.judge(raw, None)
+    head = readers.judge(raw, None)
     if isinstance(head, int):
         return
     for what, name, value in edits:

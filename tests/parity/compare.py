@@ -15,14 +15,14 @@ import trio
 from tests.http_suite.case import Case
 
 from .drivers import DRIVERS, forcible
-from .lane import DriverLane, Output, open_lane, output
 from .record import Record, record
+from .rig import DriverRig, Output, open_rig, output
 from .settings import Setting
 
 __all__ = ["Difference", "compare", "play"]
 
 AGAIN = 4  # times, before two drivers are said to differ
-LANES = 3
+RIGS = 3
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ def compare(
     cases: Sequence[Case],
     setting: Setting,
     drivers: tuple[str, str] = ("fast", "general"),
-    lanes: int = LANES,
+    rigs: int = RIGS,
 ) -> list[Difference]:
     """Play *cases* over both *drivers*; return what is not the same."""
     left, right = drivers
-    played = play(cases, setting, drivers, lanes)
+    played = play(cases, setting, drivers, rigs)
     seen = {name: {case: [each] for case, each in of.items()} for name, of in played.items()}
     for _ in range(AGAIN):
         differing = [case for case in cases if any(_differences(case, seen[left], seen[right]))]
@@ -79,18 +79,18 @@ def _diff(left: Record, right: Record, section: str) -> str:
 
 
 def play(
-    cases: Sequence[Case], setting: Setting, drivers: Sequence[str], lanes: int = LANES
+    cases: Sequence[Case], setting: Setting, drivers: Sequence[str], rigs: int = RIGS
 ) -> dict[str, dict[str, Record]]:
     """-> by driver and case id, what was seen."""
     with forcible() as counts, output() as lines:
-        made = trio.run(_play, cases, setting, drivers, lanes)
+        made = trio.run(_play, cases, setting, drivers, rigs)
     _check(lines)
     if "fast" in drivers and not setting.plugins:  # some plugins keep a route off it
         assert counts["entered"], "nothing was on the fast path"
     if any(not DRIVERS[name].fast for name in drivers):
         assert counts["kept off"], "nothing was kept off the fast path"
     return {
-        name: {each.case.id: record(each) for lane in made[name] for each in lane.plays} for name in drivers
+        name: {each.case.id: record(each) for rig in made[name] for each in rig.plays} for name in drivers
     }
 
 
@@ -100,19 +100,19 @@ def _check(lines: Output) -> None:
 
 
 async def _play(
-    cases: Sequence[Case], setting: Setting, drivers: Sequence[str], lanes: int
-) -> dict[str, list[DriverLane]]:
-    made: dict[str, list[DriverLane]] = {name: [] for name in drivers}
+    cases: Sequence[Case], setting: Setting, drivers: Sequence[str], rigs: int
+) -> dict[str, list[DriverRig]]:
+    made: dict[str, list[DriverRig]] = {name: [] for name in drivers}
 
     async def serve(name: str, waiting: Iterator[Case]) -> None:
-        async with open_lane(DRIVERS[name], setting) as lane:
-            made[name].append(lane)
+        async with open_rig(DRIVERS[name], setting) as rig:
+            made[name].append(rig)
             for case in waiting:
-                await lane.play(case)
+                await rig.play(case)
 
     async with trio.open_nursery() as nursery:
         for name in drivers:
             waiting = iter(cases)
-            for _ in range(min(lanes, len(cases))):
+            for _ in range(min(rigs, len(cases))):
                 nursery.start_soon(serve, name, waiting)
     return made

@@ -26,7 +26,7 @@ from tests.http_suite.link import TlsLink, certificate, connect
 from tests.http_suite.wire import WireError, parse_request, parse_responses
 
 from .drivers import DRIVERS, Driver, as_driver, forcible
-from .lane import serve_streams
+from .rig import serve_streams
 from .settings import Setting
 
 __all__ = ["Mix", "mix"]

@@ -12,12 +12,12 @@ from .compare import compare
 from .exchanges import CASES, SETTINGS
 from .settings import Setting
 
-LANES = 5  # gateways of one driver; all of a process share its address space
+RIGS = 5  # gateways of one driver; all of a process share its address space
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 
 def check(cases: list[Case], setting: Setting, drivers: tuple[str, str]) -> None:
-    differences = compare(cases, setting, drivers, lanes=LANES)
+    differences = compare(cases, setting, drivers, rigs=RIGS)
     assert not differences, "\n".join(f"{each}\n{each.case}" for each in differences)
 
 

@@ -200,7 +200,7 @@ CODED = [
 ]
 
 
-MODULES = (("reads", {}), ("blind", {"response_body": "none"}), ("lane", {"module": request_writer()}))
+MODULES = (("reads", {}), ("blind", {"response_body": "none"}), ("writes", {"module": request_writer()}))
 RESETS = [
     pytest.param(b"205 Reset Content", program, settings, id=f"upstream-{name}-{len(program)}")
     for program in ((), (EDITED,))

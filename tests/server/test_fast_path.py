@@ -232,7 +232,7 @@ async def test_a_reload_is_seen_by_the_next_request_of_a_connection_on_the_fast_
         assert (await client.answer())[0] == 410
 
 
-async def test_an_internal_error_ends_one_connection_and_not_the_lane(
+async def test_an_internal_error_ends_one_connection_and_not_the_fast_path(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(router: Any, request: Any) -> Any:

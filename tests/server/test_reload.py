@@ -383,8 +383,12 @@ class Watching:
 
     @property
     def error(self) -> str:
-        last = self.test.gateway.statistics().last_reload
-        return "" if last is None else last.error
+        return error_of(self.test.gateway)
+
+
+def error_of(gateway: blitz.Gateway) -> str:
+    last = gateway.statistics().last_reload
+    return "" if last is None else last.error
 
 
 @pytest.fixture
@@ -414,6 +418,55 @@ async def test_watching_notices_what_comes_changes_and_goes(file: Path) -> None:
         assert await status_of(test) == 202
         put(file, answering(204))
         await watching.generation(6)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", ["blitz.toml", "blitz.yaml"])
+async def test_watching_notices_the_configuration_itself(tmp_path: Path, name: str) -> None:
+    """The file, what it includes, what comes beside that, and its secrets; nothing that is no part of it."""
+    pytest.importorskip("watchfiles")
+    main, secret, routes = tmp_path / name, tmp_path / "secret", tmp_path / "routes.d"
+    routes.mkdir()
+    secret.write_text("first")
+    toml = 'include = ["routes.d/*.toml"]\nlisten = ["127.0.0.1:0"]\nwatch = true\n'
+    yaml = "include: [routes.d/*.toml]\nlisten: ['127.0.0.1:0']\nwatch: true\n"
+    text = toml if name == "blitz.toml" else yaml
+    main.write_text(text)
+    route = '[[routes]]\npath_prefix = "/{0}"\nanswer = {{ body = "{1}" }}\n'
+    (routes / "a.toml").write_text(route.format("a", "${file:../secret}"))
+
+    def again() -> blitz.config.Resolved:
+        loaded = blitz.config.read_config(main, {})
+        if loaded.problems:
+            raise blitz.ConfigError(loaded.problems)
+        return loaded.resolved
+
+    async with blitz.open_gateway(again(), again=again) as gateway:
+
+        async def generation(wanted: int) -> None:
+            await until(lambda: gateway.generation >= wanted)
+            assert gateway.generation == wanted
+
+        async def body(path: str) -> bytes:
+            async with await trio.open_tcp_stream(*gateway.addresses[0]) as stream:
+                await stream.send_all(b"GET %b HTTP/1.0\r\n\r\n" % path.encode())
+                return (b"".join([part async for part in stream])).partition(b"\r\n\r\n")[2]
+
+        assert await body("/a") == b"first"
+        secret.write_text("second")
+        await generation(2)
+        assert await body("/a") == b"second"
+        (routes / "b.toml").write_text(route.format("b", "new"))
+        await generation(3)
+        assert await body("/b") == b"new"
+        (tmp_path / "other.toml").write_text("no part of it")
+        main.write_text(
+            text + ("[timeouts]\nhead = 7\n" if name == "blitz.toml" else "timeouts: {head: 7}\n")
+        )
+        await generation(4)
+        main.write_text("timeouts = ")
+        await until(lambda: "not TOML" in error_of(gateway) or "is no table" in error_of(gateway))
+        assert await body("/b") == b"new"
 
 
 @pytest.mark.usefixtures("quick")

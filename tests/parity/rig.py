@@ -23,30 +23,30 @@ from blitz.measures.exposition import exposition
 from blitz.server.fast_path import FastPath
 from tests.http_suite.case import Case
 from tests.http_suite.link import certificate, connect
-from tests.http_suite.runner import Lane, observe_case
+from tests.http_suite.runner import Rig, observe_case
 from tests.http_suite.upstream import Upstream
 
 from .drivers import Driver, as_driver
 from .record import Play
 from .settings import Setting
 
-__all__ = ["DriverLane", "Output", "open_lane", "output", "serve_streams"]
+__all__ = ["DriverRig", "Output", "open_rig", "output", "serve_streams"]
 
 PRIME = b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"
 _numbers = itertools.count()
-_lane: ContextVar[DriverLane | None] = ContextVar("lane", default=None)
+_rig: ContextVar[DriverRig | None] = ContextVar("rig", default=None)
 
 
-class DriverLane:
+class DriverRig:
     """One gateway served by *driver*, with upstream and clients of its own.
 
     Attributes:
-        source: the address its clients come from, which no other lane has.
+        source: the address its clients come from, which no other rig has.
         plays: of all cases so far.
     """
 
     gateway: blitz.Gateway
-    lane: Lane
+    rig: Rig
 
     def __init__(self, driver: Driver, source: str) -> None:
         self.driver, self.source = driver, source
@@ -59,7 +59,7 @@ class DriverLane:
         await self._prime()
         before = self._counters()
         self.log, self.guests = [], []
-        token, seen = await observe_case(self.lane, case)
+        token, seen = await observe_case(self.rig, case)
         play = Play(case, token, self.source, seen, log=self.log, guests=self.guests)
         play.counters = self._counters()
         play.counters.subtract(before)
@@ -68,10 +68,10 @@ class DriverLane:
         return play
 
     async def _prime(self) -> None:
-        upstream = self.lane.upstream
+        upstream = self.rig.upstream
         with trio.fail_after(10):
             await upstream.retire_links()
-            link = await connect(self.lane.address, tls=self.lane.tls, source=self.source)
+            link = await connect(self.rig.address, tls=self.rig.tls, source=self.source)
             try:
                 await link.send(b"GET /" + upstream.play.token + b"/probe-prime" + PRIME)
                 while await link.recv(65536):
@@ -91,7 +91,7 @@ class DriverLane:
     def _links(self, seen: Any) -> list[str]:
         """The upstream connections in the order of their first requests: how many; are they still open?"""
         used = Counter(arrival.link for arrival in seen.arrivals)
-        still = self.lane.upstream.open_links()
+        still = self.rig.upstream.open_links()
         return [f"{n} requests, {'open' if number in still else 'ended'}" for number, n in used.items()]
 
 
@@ -128,14 +128,14 @@ class Output(logging.Handler):
         self.stray: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        lane, text = _lane.get(), record.getMessage()
-        if lane is None:
+        rig, text = _rig.get(), record.getMessage()
+        if rig is None:
             self.stray.append(text)
         elif record.name == "blitz.plugin":
             if "/probe-" not in text:
-                lane.guests.append(text)
+                rig.guests.append(text)
         else:
-            lane.log.append(f"{record.levelname} {text}")
+            rig.log.append(f"{record.levelname} {text}")
 
     def hand_out(self) -> None:
         """Give each play its access lines; the gateways have ended.
@@ -144,9 +144,9 @@ class Output(logging.Handler):
         """
         self._lines.seek(0)
         waiting: dict[str, list[str]] = {}
-        plays = {play.token.decode(): play for lane in LANES.values() for play in lane.plays}
+        plays = {play.token.decode(): play for rig in RIGS.values() for play in rig.plays}
         for line in self._lines.read().decode().splitlines():
-            source = next((each for each in re.findall(r"127\.\d+\.\d+\.\d+", line) if each in LANES), "")
+            source = next((each for each in re.findall(r"127\.\d+\.\d+\.\d+", line) if each in RIGS), "")
             named = next((plays[word] for word in re.findall(r"z[0-9a-z]{4}", line) if word in plays), None)
             waiting.setdefault(source, [])
             if "/probe-" not in line:
@@ -155,18 +155,18 @@ class Output(logging.Handler):
                 named.access += waiting.pop(source)
 
 
-LANES: dict[str, DriverLane] = {}  # by source
-FAST_PATHS: WeakKeyDictionary[FastPath, DriverLane] = WeakKeyDictionary()
+RIGS: dict[str, DriverRig] = {}  # by source
+FAST_PATHS: WeakKeyDictionary[FastPath, DriverRig] = WeakKeyDictionary()
 _turn = FastPath.after_io_wait
 
 
-def _turn_of_lane(fast_path: FastPath, timeout: float) -> None:
-    """The event loop calls it: what is logged meanwhile belongs to the lane of that fast path."""
-    mark = _lane.set(FAST_PATHS.get(fast_path))
+def _turn_of_rig(fast_path: FastPath, timeout: float) -> None:
+    """The event loop calls it: what is logged meanwhile belongs to the rig of that fast path."""
+    mark = _rig.set(FAST_PATHS.get(fast_path))
     try:
         _turn(fast_path, timeout)
     finally:
-        _lane.reset(mark)
+        _rig.reset(mark)
 
 
 @contextmanager
@@ -175,7 +175,7 @@ def output() -> Iterator[Output]:
     with tempfile.TemporaryFile() as lines:
         handler = Output(lines)
         logger = logging.getLogger("blitz")
-        FastPath.after_io_wait = _turn_of_lane  # type: ignore[method-assign]
+        FastPath.after_io_wait = _turn_of_rig  # type: ignore[method-assign]
         before, level, propagate = os.dup(1), logger.level, logger.propagate
         os.dup2(lines.fileno(), 1)
         logger.addHandler(handler)
@@ -191,11 +191,11 @@ def output() -> Iterator[Output]:
             os.dup2(before, 1)
             os.close(before)
         handler.hand_out()
-        LANES.clear()
+        RIGS.clear()
 
 
 @asynccontextmanager
-async def open_lane(driver: Driver, setting: Setting) -> AsyncIterator[DriverLane]:
+async def open_rig(driver: Driver, setting: Setting) -> AsyncIterator[DriverRig]:
     number = next(_numbers)
     source = f"127.9.{number // 200 % 200}.{number % 200 + 1}"
     upstream = Upstream()
@@ -203,21 +203,21 @@ async def open_lane(driver: Driver, setting: Setting) -> AsyncIterator[DriverLan
         ports = [await nursery.start(upstream.serve) for _ in range(setting.endpoints)]
         config = setting.config(ports, certificate() if driver.tls else "")
         with as_driver(driver):
-            lane = LANES[source] = DriverLane(driver, source)
-            mark = _lane.set(lane)
+            rig = RIGS[source] = DriverRig(driver, source)
+            mark = _rig.set(rig)
             async with blitz.open_gateway(config) as gateway:
                 address = gateway.addresses[0]
                 if driver.stream:
                     address = await serve_streams(nursery, gateway)
-                lane.gateway = gateway
-                FAST_PATHS[gateway._context.fast_path] = lane
-                lane.lane = Lane(
+                rig.gateway = gateway
+                FAST_PATHS[gateway._context.fast_path] = rig
+                rig.rig = Rig(
                     (str(address[0]), address[1]), upstream, _restart, tls=driver.tls, source=source
                 )
                 try:
-                    yield lane
+                    yield rig
                 finally:
-                    _lane.reset(mark)
+                    _rig.reset(mark)
         nursery.cancel_scope.cancel()
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from blitz._native import ffi, lib
 from tests.head import Body, Head
-from tests.native import lanes
+from tests.native import readers
 
-CORPUS = lanes.corpus("scanned") + lanes.corpus("h11")
+CORPUS = readers.corpus("scanned") + readers.corpus("h11")
 REFUSALS = {0, lib.BLITZ_E_DECLINED, lib.BLITZ_E_LIMIT}
 FRAMING = {"content-length": Body.LENGTH, "chunked": Body.CHUNKED, "http/1.0": Body.CLOSE}
 
@@ -173,24 +173,24 @@ def raw_fields(head: Head) -> list[tuple[bytes, bytes]]:
     return [(text(field.name), text(field.value)) for field in fields]
 
 
-def assert_lanes_agree(data: bytes, method: bytes | None) -> None:
-    results = [lanes.scan(data, method, path) for path in lanes.PATHS]
+def assert_readers_agree(data: bytes, method: bytes | None) -> None:
+    results = [readers.scan(data, method, path) for path in readers.PATHS]
     heads = [result for result in results if isinstance(result, Head)]
     if not heads:
         assert len(set(results)) == 1, results
         assert results[0] in REFUSALS
         return
     assert len(heads) == len(results), results
-    judged = lanes.judge(data, method)
-    assert isinstance(judged, Head), lanes.name_of(judged)
+    judged = readers.judge(data, method)
+    assert isinstance(judged, Head), readers.name_of(judged)
     for head in heads:
-        assert lanes.meaning(head) == lanes.meaning(judged)
-    event = lanes.read_with_h11(data[: lanes.extent(data)], method)
+        assert readers.meaning(head) == readers.meaning(judged)
+    event = readers.read_with_h11(data[: readers.extent(data)], method)
     assert event is not None
     assert_h11_says(event, heads[0], method)
-    in_parts = lanes.scan_in_parts(data, method, "portable", 3)
+    in_parts = readers.scan_in_parts(data, method, "portable", 3)
     assert isinstance(in_parts, Head)
-    assert lanes.meaning(in_parts) == lanes.meaning(judged)
+    assert readers.meaning(in_parts) == readers.meaning(judged)
 
 
 def assert_h11_says(event: object, head: Head, method: bytes | None) -> None:
@@ -204,7 +204,7 @@ def assert_h11_says(event: object, head: Head, method: bytes | None) -> None:
             head.reason,
             head.version,
         )
-    fields = [(name, lanes.as_h11_shows(name, value)) for name, value in raw_fields(head)]
+    fields = [(name, readers.as_h11_shows(name, value)) for name, value in raw_fields(head)]
     assert event.headers.raw_items() == fields
     if isinstance(event, h11.InformationalResponse):
         assert head.body == Body.NONE
@@ -225,7 +225,7 @@ def test_mutated_real_heads(
         mutate(lines, Choose(data))
     if method is not None:
         method = data.draw(st.sampled_from([b"GET", b"HEAD", b"POST"]))
-    assert_lanes_agree(b"".join(lines) + b"\r\n" + data.draw(st.sampled_from([b"", b"x", raw])), method)
+    assert_readers_agree(b"".join(lines) + b"\r\n" + data.draw(st.sampled_from([b"", b"x", raw])), method)
 
 
 GOOD_START = b"GET / HTTP/1.1\r\nHost: a\r\n"
@@ -237,7 +237,7 @@ ATOMS = st.sampled_from(
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from([b"", GOOD_START]), st.lists(ATOMS, max_size=20).map(b"".join))
 def test_requests_put_together_from_their_parts(before: bytes, data: bytes) -> None:
-    assert_lanes_agree(before + data, None)
+    assert_readers_agree(before + data, None)
 
 
 FIELDS = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=5)
@@ -248,7 +248,7 @@ FIELDS = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), ma
 def test_well_formed_lines_of_any_meaning(fields: list[tuple[bytes, bytes]], method: bytes | None) -> None:
     start = GOOD_START if method is None else b"HTTP/1.1 200 OK\r\n"
     lines = b"".join(b"%s: %s\r\n" % field for field in fields)
-    assert_lanes_agree(start + lines + b"\r\n", method)
+    assert_readers_agree(start + lines + b"\r\n", method)
 
 
 @settings(max_examples=200, deadline=None)
@@ -258,4 +258,4 @@ def test_well_formed_lines_of_any_meaning(fields: list[tuple[bytes, bytes]], met
     st.sampled_from([b"", GOOD_START]),
 )
 def test_any_bytes(data: bytes, method: bytes | None, before: bytes) -> None:
-    assert_lanes_agree(before + data, method)
+    assert_readers_agree(before + data, method)

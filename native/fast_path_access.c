@@ -15,7 +15,7 @@ static uint64_t received(const slot *at) { return at->streamed ? at->up.body.rec
 void fast_measure(const blitz_fast_path *fast, const place *client, size_t sent, uint64_t took_ns)
 {
     const slot *at = &fast->slots[client->slot];
-    if (client->route->measures == NULL)
+    if (client->route == NULL || client->route->measures == NULL)
         return;
     blitz_measured measured = {
         .method = at->method,

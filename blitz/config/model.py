@@ -247,7 +247,7 @@ class Log(Model, frozen=True):
 
 
 class Admin(Model, frozen=True):
-    """Where operators look, over HTTP: `/livez`, `/readyz`, `/status`, `/metrics`. Off unless `listen` is set."""
+    """Where operators look: `/livez`, `/readyz`, `/status`, `/metrics`. Off unless `listen` is set."""
 
     listen: Annotated[
         str,

@@ -394,6 +394,13 @@ typedef struct {              /* an exchange that is over */
     uint64_t received, sent;  /* bytes of the bodies */
 } blitz_measured;
 void blitz_route_measure(blitz_route_measures *route, const blitz_measured *measured);
+/* Of what a plugin counts itself (host_measures.c). */
+typedef struct { uint32_t count, gauge, observed, refused; } blitz_plugin_figures;
+typedef struct blitz_plugin_measures blitz_plugin_measures;
+/* labels: plugin="NAME". Owned: blitz_plugin_measures_free. NULL when out of memory. */
+blitz_plugin_measures *blitz_plugin_measures_new(blitz_measures *measures, const blitz_plugin_figures *figures,
+                                                 const uint8_t *labels, size_t len);
+void blitz_plugin_measures_free(blitz_plugin_measures *plugin);
 /* Of one hook of a plugin; cells NULL: nobody counts. cut: calls that were ended. */
 typedef struct { uint64_t *passed, *stopped, *failed, *faulted, *cut, *seconds; } blitz_hook_measures;
 
@@ -612,6 +619,8 @@ void blitz_plugin_allow_fine_clock(blitz_plugin *plugin);
 /* After the binds: link. Unbound imports are an error. */
 int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap);
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level);
+/* Where it counts (borrowed by the plugin); NULL, as at first: nowhere. */
+void blitz_plugin_set_measures(blitz_plugin *plugin, blitz_plugin_measures *measures);
 
 /* Rate limits (GCRA) and small values, one truth for every process that shares them. Created before fork
  * by the parent; anonymous shared memory. slots: of rate limits, rounded up to a power of two. */

@@ -71,6 +71,7 @@ struct blitz_plugin {
     blitz_part parts[BLITZ_X_COUNT];
     blitz_pairs env, config;
     blitz_shared *shared;                /* borrowed; may be NULL */
+    blitz_plugin_measures *measures;     /* the same */
     uint64_t log_tat_ns;                 /* rate limit of log lines: theoretical arrival time */
     uint64_t log_dropped;                /* lines dropped since somebody asked */
     uint64_t log_dropped_ns;             /* when the first of them was */

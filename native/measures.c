@@ -110,6 +110,21 @@ void blitz_measures_close(blitz_measures *measures)
     free(measures);
 }
 
+measures_slot *measures_slot_of(blitz_measures *measures) { return measures->slot; }
+
+uint64_t *measures_find(const blitz_measures *measures, uint32_t figure, const uint8_t *labels, size_t len)
+{
+    uint32_t place = *find(measures, figure, labels, len);
+    measures_slot *slot = measures->slot;
+    return place != 0 ? &slot->cells[((const measures_entry *)(slot->directory + place - 1))->cell] : NULL;
+}
+
+bool measures_is_half_full(const blitz_measures *measures)
+{
+    const measures_slot *slot = measures->slot;
+    return slot->used_cells > MEASURES_CELLS / 2 || slot->used_directory > MEASURES_DIRECTORY / 2;
+}
+
 static uint64_t *refuse(blitz_measures *measures)
 {
     measures_add(&measures->slot->refused, 1);

@@ -109,6 +109,7 @@ int blitz_plugin_set_config(blitz_plugin *plugin, const uint8_t *key, size_t key
 void blitz_plugin_allow_reroute(blitz_plugin *plugin) { plugin->may_reroute = true; }
 void blitz_plugin_allow_fine_clock(blitz_plugin *plugin) { plugin->fine_clock = true; }
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level) { plugin->limits.log_level = level; }
+void blitz_plugin_set_measures(blitz_plugin *plugin, blitz_plugin_measures *measures) { plugin->measures = measures; }
 void blitz_plugin_set_shared(blitz_plugin *plugin, blitz_shared *shared) { plugin->shared = shared; }
 
 /* ---------------------------------------------------------------- imports */

@@ -215,6 +215,25 @@ PLUGIN_QUARANTINES = _declare(
     "blitz_plugin_quarantines_total", COUNTER, "Quarantines that have begun.", PLUGIN
 )
 
+# -- plugins' own
+
+CUSTOM = ("plugin", "name")
+CUSTOM_COUNT = _declare(
+    "blitz_plugin_count_total", COUNTER, "What plugins count: `count`; more labels are its own.", CUSTOM
+)
+CUSTOM_GAUGE = _declare(
+    "blitz_plugin_gauge", GAUGE, "What plugins tell: `gauge`, added up over workers; the same.", CUSTOM
+)
+CUSTOM_OBSERVED = _declare(
+    "blitz_plugin_observed", VALUES, "What plugins observe: `observe`; the same.", CUSTOM
+)
+CUSTOM_REFUSED = _declare(
+    "blitz_plugin_metrics_refused_total",
+    COUNTER,
+    "Calls of these with a name more than the plugin may have; they counted nothing.",
+    PLUGIN,
+)
+
 # -- the gateway
 
 BUILD_INFO = _declare("blitz_build_info", GAUGE, "1; the version is a label.", ("version",), "", MAX)

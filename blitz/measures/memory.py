@@ -32,6 +32,15 @@ _ROUTE = ffi.new(
         "sent": figures.RESPONSE_BYTES.number,
     },
 )
+_CUSTOM = ffi.new(
+    "blitz_plugin_figures *",
+    {
+        "count": figures.CUSTOM_COUNT.number,
+        "gauge": figures.CUSTOM_GAUGE.number,
+        "observed": figures.CUSTOM_OBSERVED.number,
+        "refused": figures.CUSTOM_REFUSED.number,
+    },
+)
 _HOOKS = ("process_request", "process_response")
 _VERDICTS = {"passed": "continue", "stopped": "stop", "failed": "error", "faulted": "fault", "cut": "cut"}
 Told = tuple[Figure, float, tuple[str, ...]]
@@ -99,6 +108,7 @@ class Measures:
         self.native: Any = ffi.gc(native, lib.blitz_measures_close)
         self._cells: dict[tuple[int, tuple[str, ...]], Any] = {}
         self._routes: dict[str, Any] = {}
+        self._plugins: dict[str, Any] = {}
         self._gauges: dict[tuple[int, tuple[str, ...]], Any] = {}
         self._followed: dict[tuple[int, int], tuple[object, int]] = {}
 
@@ -164,6 +174,17 @@ class Measures:
                 raise InternalError("out of memory for figures")
             route = self._routes[name] = ffi.gc(native, lib.blitz_route_measures_free)
         return route
+
+    def plugin(self, name: str) -> Any:
+        """cffi ``blitz_plugin_measures *``: where the plugin of that name counts what it likes."""
+        plugin = self._plugins.get(name)
+        if plugin is None:
+            text = labels_of(figures.CUSTOM_REFUSED, (name,))
+            native = lib.blitz_plugin_measures_new(self.native, _CUSTOM, text, len(text))
+            if native == ffi.NULL:
+                raise InternalError("out of memory for figures")
+            plugin = self._plugins[name] = ffi.gc(native, lib.blitz_plugin_measures_free)
+        return plugin
 
     def watch_hooks(self, plugin: str, measured: Any) -> None:
         """Have C count the hooks of *plugin*; *measured*: cffi ``blitz_hook_measures[2]``."""

@@ -67,6 +67,7 @@ class ServerContext(Resources):
         self.stories = is_wanted()
         for pool in runtime.pools:
             self.measures.watch_hooks(pool.name, pool.native.measured)
+            pool.plugin.count_in(self.measures.plugin(pool.name), self.measures)
         self.fast_path.run_on(runtime)
 
     @property

@@ -50,6 +50,15 @@ declare function hostNowMs(): i64;
 // @ts-ignore: decorator
 @external("blitz", "rate_limit")
 declare function hostRateLimit(key: usize, size: i32, perMinute: i32, burst: i32): i32;
+// @ts-ignore: decorator
+@external("blitz", "count")
+declare function hostCount(name: usize, size: i32, delta: i64): void;
+// @ts-ignore: decorator
+@external("blitz", "gauge")
+declare function hostGauge(name: usize, size: i32, value: f64): void;
+// @ts-ignore: decorator
+@external("blitz", "observe")
+declare function hostObserve(name: usize, size: i32, value: f64): void;
 
 /** The edits apply to the message passing through; the next plugin runs. */
 export const CONTINUE: i32 = 0;
@@ -199,4 +208,25 @@ export function nowMs(): i64 {
 export function rateLimit(key: string, perMinute: i32, burst: i32): i32 {
   const k = utf8(key);
   return hostRateLimit(changetype<usize>(k), k.byteLength, perMinute, burst);
+}
+
+/**
+ * Add to a counter of the plugin's own, at /metrics of the gateway. A name is letters, digits and _, with up to 4 labels
+ * in ascending order: hits{kind="a",where="b"}; another one traps. A plugin has at most 100 names.
+ */
+export function count(name: string, delta: i64): void {
+  const n = utf8(name);
+  hostCount(changetype<usize>(n), n.byteLength, delta);
+}
+
+/** Tell a value that may rise and fall, by a name as in count. */
+export function gauge(name: string, value: f64): void {
+  const n = utf8(name);
+  hostGauge(changetype<usize>(n), n.byteLength, value);
+}
+
+/** Put a value into a histogram, by a name as in count. */
+export function observe(name: string, value: f64): void {
+  const n = utf8(name);
+  hostObserve(changetype<usize>(n), n.byteLength, value);
 }

@@ -22,6 +22,7 @@ from typing import Any
 
 import trio
 
+from blitz.acme.keeper import certificate_helpers
 from blitz.admin.api import Admin
 from blitz.admin.gauges import tell_measures
 from blitz.admin.report import PlaceOnScoreboard, Reporter, ScoreboardOfParent
@@ -408,6 +409,9 @@ def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Ite
         "looking after certificates",
         "they go on as they are",
         gateway._housekeeping.look_after_certificates,
+    )
+    yield from certificate_helpers(
+        lambda: context.runtime.resolved.tls.acme, lambda: context.runtime.challenges
     )
     yield "the access log", "its lines are kept or lost", context.access_log.run
     yield "ending when a listener is dead", "it goes on without", gateway._drain_when_a_listener_died

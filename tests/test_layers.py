@@ -73,7 +73,10 @@ LAYERS = {
     "config": Layer(
         ("blitz.config",), ("foundation",), frozenset({"msgspec", "tomlkit", "yaml"}), forbidden=SANS_IO
     ),
-    "server": Layer(("blitz.server",), CORES, TRIO | {"msgspec", "watchfiles"}, native=True),
+    "server": Layer(("blitz.server",), CORES, TRIO | {"cryptography", "msgspec", "watchfiles"}, native=True),
+    "acme": Layer(
+        ("blitz.acme",), ("foundation", "config", "server"), TRIO | {"acme", "cryptography", "josepy"}
+    ),
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO | {"msgspec"}),
     "gateway": Layer(
         (
@@ -84,7 +87,7 @@ LAYERS = {
             "blitz.under_trio",
             "blitz.versions",
         ),
-        (*CORES, "server", "admin"),
+        (*CORES, "server", "acme", "admin"),
         TRIO,
         native=True,
     ),

@@ -1,5 +1,6 @@
 """Configuration: from files, environment and command line to one frozen value."""
 
+from blitz.config.acme_keys import Acme
 from blitz.config.addresses import Address, Endpoint, parse_address, parse_endpoint
 from blitz.config.discover import plugin_name
 from blitz.config.document import STANDARD_INPUT, parse_document
@@ -40,6 +41,7 @@ from blitz.config.units import format_duration, format_size, parse_duration, par
 
 __all__ = [
     "STANDARD_INPUT",
+    "Acme",
     "Address",
     "Admin",
     "Answer",

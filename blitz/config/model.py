@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from blitz.config.acme_keys import Acme
 from blitz.config.plugin_keys import Plugin, PluginDefaults
 from blitz.config.upstream_keys import Upstream, UpstreamTls
 from blitz.config.values import KIB, Count, FilePath, Level, Model, Seconds, Size, TrustedField
@@ -188,6 +189,7 @@ class Tls(Model, frozen=True):
     min_version: Annotated[
         Literal["1.2", "1.3"], Meta(description="older versions are broken (RFC 8996) and not offered")
     ] = "1.2"
+    acme: Acme = Acme()
 
 
 class Http(Model, frozen=True):

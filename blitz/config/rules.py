@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
+from blitz.config.acme_rules import check_acme
 from blitz.config.addresses import (
     Address,
     check_host,
@@ -88,8 +89,11 @@ def _port_taken(text: str, address: Address, other: str, taken: Address) -> str:
 
 def _listener(config: Config, document: Document, listener: Listener, at: tuple[str | int, ...]) -> None:
     first = next(said for said in config.listen if isinstance(said, Listener) and said.tls == listener.tls)
-    if listener.tls and not config.tls.certs and listener is first:
-        document.report((*at, "tls"), "TLS needs a certificate; write [[tls.certs]] with `cert` and `key`")
+    if listener.tls and not config.tls.certs and not config.tls.acme.domains and listener is first:
+        document.report(
+            (*at, "tls"),
+            "TLS needs a certificate; write [[tls.certs]] with `cert` and `key`, or `domains` in [tls.acme]",
+        )
     if listener.proxy_protocol and not config.trusted_proxies:
         document.report(
             (*at, "proxy_protocol"),
@@ -100,6 +104,7 @@ def _listener(config: Config, document: Document, listener: Listener, at: tuple[
 
 def _tls(config: Config, document: Document) -> None:
     tls = config.tls
+    check_acme(config, document)
     for index, network in enumerate(config.trusted_proxies):
         _syntax(document, parse_network, network, "trusted_proxies", index)
     for index, certificate in enumerate(tls.certs):

@@ -34,16 +34,19 @@ def _no_passphrase() -> str:
     raise _Passphrase
 
 
-def load_own(context: ssl.SSLContext, cert: str, key: str) -> tuple[list[str], float]:
+def load_own(
+    context: ssl.SSLContext, cert: str, key: str, content: bytes | None = None
+) -> tuple[list[str], float]:
     """Load certificate, chain and key, which have to fit each other; the names in the certificate, and when
     it ends (seconds since the epoch; not a number: it does not say).
 
     Args:
         cert, key: paths; key "": it is in the same file.
+        content: instead of what is in the file *cert*.
     Raises:
         PemRefused.
     """
-    chain = _read(cert, "cert")
+    chain = _read(cert, "cert") if content is None else content
     try:
         own = first_certificate(chain.decode("latin-1"))
         names, end = names_in(own), end_of(own)

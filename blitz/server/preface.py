@@ -66,6 +66,8 @@ async def shake_hands(connection: Connection, stream: SocketStream) -> None:
     server = context.runtime.tls.server
     if server is None:
         raise ClientGone("there is no certificate any more")
+    if await context.runtime.challenges.took(stream):
+        raise ClientGone("an authority has asked whether a name leads here")
     encrypted = server.wrap(stream)
     try:
         await _shake(connection, encrypted)

@@ -17,6 +17,7 @@ from blitz.routing.match import Router, Rule
 from blitz.wasm.chain import Chain
 from blitz.wasm.pool import PluginPool
 
+from .acme_challenges import CHALLENGE_PATH, Challenges
 from .endpoint import Cluster, Endpoint, EndpointAddress
 from .local_response import Handler, Reply
 from .peer import Trust
@@ -67,6 +68,7 @@ class Runtime:
         short_entries: those of its routes that have a short_route, and before_entry.
         endpoints_by_client: those whose connections are only used again for the same client.
         users: exchanges that run on it now.
+        challenges: answers for a certificate authority.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Runtime:
         clusters: dict[str, Cluster],
         tls: TlsSettings,
         short_entries: list[RouteEntry],
+        challenges: Challenges,
     ) -> None:
         self.resolved = resolved
         self.before_entry = None if router.only is not None else _before_entry(before)
@@ -105,6 +108,7 @@ class Runtime:
         self.upgrades = frozenset(name.lower().encode() for name in resolved.http.upgrades)
         self.chain_timeout = resolved.timeouts.chain or math.inf
         self.users = 0
+        self.challenges = challenges
 
     def fails_open(self, plugin: str) -> bool:
         """*plugin* is skipped when it fails."""
@@ -140,12 +144,31 @@ def assemble(
         # with an answer of its own, hides what the upstream of its neighbour has there.
         protection = (route.plugins, route.upstream, route.answer)
         rules.append(Rule(route.host.encode(), route.path_prefix.encode(), entry, protection))
+    challenges = Challenges()
+    rules += _challenge_rules(resolved, challenges)
     router = Router(rules)
     for rule in rules:
         _tell_fast_path(rule.value, router)
     before = Chain([pools[name] for name in resolved.before_routing])
     short = [rule.value for rule in rules if rule.value.short_route is not None]
-    return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short)
+    return Runtime(resolved, router, before, list(pools.values()), clusters, tls, short, challenges)
+
+
+def _challenge_rules(resolved: Resolved, challenges: Challenges) -> list[Rule[RouteEntry]]:
+    """Where an authority asks about the names that certificates are ordered for. No plugins run there."""
+    acme = resolved.tls.acme
+    if acme.challenge != "http-01":
+        return []
+    entry = _bare_entry(b"acme", challenges.reply, resolved.timeouts)
+    return [Rule(name.encode(), CHALLENGE_PATH.encode(), entry, CHALLENGE_PATH) for name in acme.domains]
+
+
+def _bare_entry(name: bytes, handler: Handler, timeouts: Timeouts) -> RouteEntry:
+    """Of a route without plugins, whose responses *handler* makes."""
+    text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
+    chain = Chain([])
+    route = _short_route(text[0], chain, None, timeouts)
+    return RouteEntry(name, text[0], chain, chain, None, handler, route)
 
 
 def _entry(

@@ -117,6 +117,13 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self._sending = False
         self._eof_sent = False
 
+    def peek(self, size: int) -> bytes:
+        """Up to *size* bytes of what is there to read, which stay there; none at the end, or without any."""
+        try:
+            return self.socket.recv(size, socket.MSG_PEEK)
+        except OSError:
+            return b""
+
     # -- the request path
 
     async def wait_readable(self) -> None:

@@ -12,16 +12,20 @@ import hashlib
 import logging
 import os
 import ssl
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
-from blitz.config import Resolved, ResolvedUpstream, Tls, UpstreamTls
+from blitz.config import Certificate, Resolved, ResolvedUpstream, Tls, UpstreamTls
+from blitz.config.acme_keys import certificate_file
 from blitz.config.positions import Path, path_text
 from blitz.errors import ConfigError, ConfigProblem
 from blitz.files import shown
 
 from . import tls_native
 from .pem import PemRefused, load_authorities, load_own
+from .placeholder import placeholder_pem
 from .stream import SocketStream
 from .tls_stream import RAW_SIZE, TlsStream
 
@@ -84,16 +88,22 @@ class ServerTls:
 
     def __init__(self, settings: Tls) -> None:
         self._settings = settings
+        acme = settings.acme
+        # Paths of certificates that have not been issued before the first order -> names
+        self._ordered = {certificate_file(acme.storage, name): name for name in acme.domains}
+        if self._ordered and (find_spec("acme") is None or find_spec("cryptography") is None):
+            said = f"needs the package acme: run '{sys.executable} -m pip install acme', or leave it out"
+            raise TlsFilesError([(("tls", "acme", "domains"), said)])
+        certs = [*settings.certs, *(Certificate(cert=path) for path in self._ordered)]
         self._raw = memoryview(bytearray(RAW_SIZE))
         self._pairs: list[_Pair] = []
         self._by_name: dict[str, ssl.SSLContext] = {}
         found: dict[Path, str] = {}
-        for index, certificate in enumerate(settings.certs):
+        for index, certificate in enumerate(certs):
             try:
                 self._pairs.append(self._load(certificate.cert, certificate.key))
             except PemRefused as exc:
-                own = () if exc.key == "client_ca" else ("certs", index)
-                found[("tls", *own, exc.key)] = str(exc)
+                found[_place(settings, index, exc.key)] = str(exc)
         if found:
             raise TlsFilesError(list(found.items()))
         self._index()
@@ -182,13 +192,22 @@ class ServerTls:
         context.set_ciphers(CIPHERS)
         context.sslobject_class = _ServerObject
         context.sni_callback = self._choose
-        names, end = load_own(context, cert, key)
+        name = self._ordered.get(cert)
+        content = placeholder_pem(name) if name is not None and not os.path.lexists(cert) else None
+        names, end = load_own(context, cert, key, content)
         context.verify_mode = CLIENT_AUTH[settings.client_auth]
         if settings.client_ca:
             load_authorities(context, settings.client_ca, "client_ca")
         if self._stamp(cert, key) != stamp:
             raise PemRefused("cert", f"{cert}: changed while it was being read")
         return _Pair(cert, key, context, end, names, stamp)
+
+
+def _place(settings: Tls, index: int, key: str) -> Path:
+    """Where the configuration says what has to do with *key* of the certificate that is number *index*."""
+    if key == "client_ca":
+        return ("tls", key)
+    return ("tls", "certs", index, key) if index < len(settings.certs) else ("tls", "acme", "storage")
 
 
 def _bare_context(protocol: ssl._SSLMethod, min_version: str) -> ssl.SSLContext:
@@ -253,7 +272,7 @@ class TlsSettings:
         server = None
         clients: dict[str, ClientTls] = {}
         try:
-            server = ServerTls(resolved.tls) if resolved.tls.certs else None
+            server = ServerTls(resolved.tls) if resolved.tls.certs or resolved.tls.acme.domains else None
         except TlsFilesError as exc:
             problems += exc.found
         made: dict[UpstreamTls, ClientTls] = {}  # the system's authorities are large: read them once

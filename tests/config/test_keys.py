@@ -33,6 +33,20 @@ CASES = {
     "tls.certs.0.key": ('"a.key"', "a.key", "1", "expected a string"),
     "tls.client_auth": ('"none"', "none", '"require"', "needs `client_ca`"),
     "tls.client_ca": ('""', "", '"ca.pem"', "nobody is asked"),
+    "tls.acme.domains": ('["a.example"]', ["a.example"], '["*.a.example"]', "wildcard"),
+    "tls.acme.directory": (
+        '"https://ca.example/d"',
+        "https://ca.example/d",
+        '"ca.example"',
+        "no https:// URL",
+    ),
+    "tls.acme.email": ('"ops@a.example"', "ops@a.example", "1", "expected a string"),
+    "tls.acme.agree_terms": ("true", True, "false", "read the authority's terms"),
+    "tls.acme.challenge": ('"tls-alpn-01"', "tls-alpn-01", '"dns-01"', "expected one of"),
+    "tls.acme.storage": ('"acme"', "acme", '""', "is missing"),
+    "tls.acme.ca": ('"ca.pem"', "ca.pem", "1", "expected a string"),
+    "tls.acme.eab_kid": ('""', "", '"kid"', "needs `eab_key`"),
+    "tls.acme.eab_key": ('""', "", '"key"', "needs `eab_kid`"),
     "tls.min_version": ('"1.3"', "1.3", '"1.1"', "expected one of"),
     **{
         f"timeouts.{name}": SECONDS
@@ -147,6 +161,9 @@ def document(key, toml_value):
             holder = holder[0]
         else:
             holder = holder.setdefault(part, [] if part in AROUND else {})
+    if key.startswith("tls.acme."):
+        data["listen"] = [":80", {"address": ":443", "tls": True}]
+        holder |= {"domains": ["b.example"], "storage": "acme", "agree_terms": True}
     holder[last] = tomllib.loads(f"v = {toml_value}")["v"]
     if "answer" in key:
         del data["routes"][0]["upstream"]

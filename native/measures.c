@@ -63,7 +63,9 @@ static int grow(blitz_measures *measures)
 {
     if (2 * (measures->used + 1) <= measures->room)
         return 0;
-    uint32_t room = measures->room ? 2 * measures->room : 256;
+    uint32_t room = measures->room ? measures->room : 256;
+    while (2 * (measures->used + 1) > room)
+        room *= 2;
     uint32_t *index = calloc(room, sizeof *index);
     if (index == NULL)
         return BLITZ_E_NOMEM;
@@ -93,12 +95,10 @@ blitz_measures *blitz_measures_open(uint8_t *memory)
     measures->slot = (measures_slot *)memory;
     for (size_t at = 0; measures_next(measures->slot, &at) != NULL;)
         measures->used++;
-    do
-        if (grow(measures) != 0) {
-            blitz_measures_close(measures);
-            return NULL;
-        }
-    while (2 * (measures->used + 1) > measures->room);
+    if (grow(measures) != 0) {
+        blitz_measures_close(measures);
+        return NULL;
+    }
     blitz_measures_forget_gauges(memory);
     return measures;
 }

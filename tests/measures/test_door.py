@@ -148,3 +148,13 @@ def test_no_client_and_no_upstream_chooses_a_label(method: bytes, status: int) -
     assert sample.labels["method"] == (method.decode() if method.decode("latin-1") in known else "other")
     code = sample.labels["code"]
     assert code == str(status) if code.isdigit() else code in ("other", f"{status // 100}xx")
+
+
+def test_who_comes_after_finds_many_series_again() -> None:
+    shared = SharedMeasures()
+    for _ in range(2):
+        measures = Measures(shared)
+        for i in range(1000):
+            measures.count(figures.PLUGIN_SKIPPED, f"p{i}")
+    merged = shared.merged()
+    assert [merged.value(figures.PLUGIN_SKIPPED, f"p{i}") for i in (0, 500, 999)] == [2, 2, 2]

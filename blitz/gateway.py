@@ -24,6 +24,7 @@ import trio
 
 from blitz.acme.keeper import certificate_helpers
 from blitz.admin.api import Admin
+from blitz.admin.gauges import tell_measures
 from blitz.admin.report import PlaceOnScoreboard, Reporter, ScoreboardOfParent
 from blitz.admin.status import (
     Child,
@@ -41,8 +42,9 @@ from blitz.admin.status import (
 from blitz.config import Address, Config, Resolved, Served
 from blitz.errors import BlitzError, ListenerDied, only_error
 from blitz.housekeeping import Housekeeping
+from blitz.measures.counters import CounterValues as Counters
 from blitz.server.binding import bind_admin, bind_all, check_listeners
-from blitz.server.context import Counters, ServerContext
+from blitz.server.context import ServerContext
 from blitz.server.drain import Drain
 from blitz.server.faults import Fault
 from blitz.server.health_checks import HealthChecks
@@ -129,6 +131,7 @@ class Gateway:
         self.admin_addresses = admin.addresses
         self.name = ""
         admin.reporter.look = self._look
+        admin.reporter.tell_measures = self._tell_measures
 
     @property
     def generation(self) -> int:
@@ -276,6 +279,11 @@ class Gateway:
             now=trio.current_time(),
         )
 
+    def _tell_measures(self) -> None:
+        versions = self._versions
+        pools, runtimes = versions.pools(), versions.runtimes()
+        tell_measures(self._context, pools, runtimes, self.generation, versions.last_reload)
+
     def faults(self) -> tuple[Fault, ...]:
         """The recent faults of plugins, oldest first; a bounded number."""
         return self._context.faults.recent()
@@ -334,13 +342,13 @@ async def serve(
         if admin_sockets is None:
             admin_sockets = bind_admin(resolved)
         shortages = Shortages()
-        admin = Admin(Reporter(place), admin_sockets, resolved.admin.token, shortages)
+        reporter = Reporter(place)
+        admin = Admin(reporter, admin_sockets, resolved.admin.token, shortages)
         async with admin.serve():
             if own is not None and (few := too_few_descriptors(resolved)):
                 _log.warning("%s", few)  # a parent says it once for all workers
-            context = ServerContext(
-                await build_runtime(resolved, engine, shared, served), shortages=shortages
-            )
+            runtime = await build_runtime(resolved, engine, shared, served)
+            context = ServerContext(runtime, shortages=shortages, measures=reporter.measures)
             context.limits = shared
             gateway = Gateway(context, engine, shared, again if again is not None else config, admin)
             await _listen(gateway, context, sockets, seen, task_status)

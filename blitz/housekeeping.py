@@ -8,6 +8,7 @@ import trio
 
 from blitz.admin.api import Admin
 from blitz.errors import ConfigError
+from blitz.measures.figures import LOOP_LAG
 from blitz.server.context import ServerContext
 from blitz.server.guests import finish_leaving
 from blitz.server.listen import wake_deaf
@@ -37,7 +38,9 @@ class Housekeeping:
 
     async def run(self) -> None:
         while True:
-            await trio.sleep(HOUSEKEEPING_INTERVAL)
+            due = trio.current_time() + HOUSEKEEPING_INTERVAL
+            await trio.sleep_until(due)
+            self._context.measures.observe(LOOP_LAG, trio.current_time() - due)
             await self.look_after()
             self._context.shortages.look()
             wake_deaf(self._listeners.sockets)

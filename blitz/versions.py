@@ -17,6 +17,7 @@ from blitz.admin.api import Admin
 from blitz.admin.status import Reload
 from blitz.config import Config, Resolved, needs_restart, resolve
 from blitz.errors import BlitzError, ConfigError, InternalError
+from blitz.measures.figures import RELOADS
 from blitz.server.auth_files import load_authenticators
 from blitz.server.binding import check_listeners
 from blitz.server.context import ServerContext
@@ -112,6 +113,7 @@ class Versions:
 
     def _refuse(self, error: BlitzError, reason: str) -> None:
         said = one_line("; ".join(line.strip() for line in str(error).splitlines()))
+        self._context.measures.count(RELOADS, "refused")
         before, self.last_reload = self.last_reload, Reload(time.time(), reason, said)
         if self.again_later.note(error, reason) and before is not None and before.error == said:
             return  # tried again, for the same reason in vain
@@ -144,6 +146,7 @@ class Versions:
         self._swap(runtime)
         self._admin.take_token(resolved.admin.token)
         waiting = needs_restart(self.set_up_as, resolved, logs=self.logs_set_up)
+        self._context.measures.count(RELOADS, "success")
         self.last_reload = Reload(time.time(), reason, "", loaded, kept, tuple(waiting))
         self.again_later.forget()
         _log.info(
@@ -213,6 +216,10 @@ class Versions:
             plugin,
             self.generation,
         )
+
+    def runtimes(self) -> list[Runtime]:
+        """Those that still have exchanges, the present one last."""
+        return [*self.old, self._context.runtime]
 
     def pools(self) -> list[PluginPool]:
         """Of the present version, and those that are retired."""

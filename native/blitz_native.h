@@ -346,9 +346,74 @@ typedef struct {              /* one per connection */
 
 typedef struct blitz_instance blitz_instance;
 
+/* ---------------------------------------------------------------- measures: see measures.c, blitz/measures/
+ * A figure is declared in Python; here it is a number. A series is a figure with its labels, in the text that is
+ * exposed: NAME="VALUE",.. */
+typedef struct blitz_measures blitz_measures;   /* what one worker counts */
+enum {
+    BLITZ_MEASURE_COUNT = 0,  /* one cell: a number that only grows */
+    BLITZ_MEASURE_GAUGE,      /* one cell: a double; not a number: nobody tells it */
+    BLITZ_MEASURE_SECONDS,    /* a histogram of durations: cells that are its own business */
+    BLITZ_MEASURE_VALUES      /* of anything else */
+};
+size_t blitz_measures_slot_size(void);
+/* slot: memory of that size, zero at first, that nobody else writes now; what was counted there is counted on, gauges
+ * are forgotten. Borrowed. Owned: blitz_measures_close. NULL when out of memory. */
+blitz_measures *blitz_measures_open(uint8_t *slot);
+void blitz_measures_close(blitz_measures *measures);
+/* The cells of a series, entered with its first use; valid as long as the slot. Where there is no room for it: cells that
+ * nobody reads. */
+uint64_t *blitz_measures_series(blitz_measures *measures, uint32_t figure, int kind, const uint8_t *labels, size_t len);
+void blitz_measures_add(uint64_t *cell, uint64_t n);          /* COUNT */
+void blitz_measures_set(uint64_t *cell, double value);        /* GAUGE */
+void blitz_measures_observe(uint64_t *cells, int kind, double value);
+/* The writer of the slot is gone. */
+void blitz_measures_forget_gauges(uint8_t *slot);
+/* All slots as one. how: of each figure, what becomes of a gauge that several tell. Borrows the slots. Owned:
+ * blitz_merged_free. NULL when out of memory. */
+typedef struct blitz_merged blitz_merged;
+enum { BLITZ_MERGE_SUM = 0, BLITZ_MERGE_MAX, BLITZ_MERGE_MIN };
+blitz_merged *blitz_measures_merge(const uint8_t *memory, uint32_t slots, const uint8_t *how, uint32_t n_figures);
+void blitz_merged_free(blitz_merged *merged);
+uint64_t blitz_merged_refused(const blitz_merged *merged);    /* series that found no room */
+/* A count, a gauge, how many values a histogram has; not a number: there is none. */
+double blitz_merged_value(const blitz_merged *merged, uint32_t figure, const uint8_t *labels, size_t len);
+typedef struct {
+    blitz_text header;        /* what stands above its samples */
+    blitz_text name;          /* of a sample */
+    const blitz_text *bounds; /* of the buckets of a histogram, as many as it has; else NULL */
+} blitz_figure;
+/* -> bytes of the text at *out (owned: blitz_bytes_free), figures in their order; or BLITZ_E_NOMEM. */
+int64_t blitz_merged_text(const blitz_merged *merged, const blitz_figure *figures, uint32_t n_figures, uint8_t **out);
+
+/* Of the exchanges of one route. */
+typedef struct { uint32_t requests, total, gateway, plugins, upstream, received, sent; } blitz_route_figures;
+typedef struct blitz_route_measures blitz_route_measures;
+/* labels: route="NAME". Owned: blitz_route_measures_free. NULL when out of memory. */
+blitz_route_measures *blitz_route_measures_new(blitz_measures *measures, const blitz_route_figures *figures,
+                                               const uint8_t *labels, size_t len);
+void blitz_route_measures_free(blitz_route_measures *route);
+typedef struct {              /* an exchange that is over */
+    blitz_text method;        /* as the client sent it */
+    uint32_t status;          /* 499: the client has gone */
+    uint64_t total_ns, plugins_ns, upstream_ns;   /* 0: there was none */
+    uint64_t received, sent;  /* bytes of the bodies */
+} blitz_measured;
+void blitz_route_measure(blitz_route_measures *route, const blitz_measured *measured);
+/* Of what a plugin counts itself (host_measures.c). */
+typedef struct { uint32_t count, gauge, observed, refused; } blitz_plugin_figures;
+typedef struct blitz_plugin_measures blitz_plugin_measures;
+/* labels: plugin="NAME". Owned: blitz_plugin_measures_free. NULL when out of memory. */
+blitz_plugin_measures *blitz_plugin_measures_new(blitz_measures *measures, const blitz_plugin_figures *figures,
+                                                 const uint8_t *labels, size_t len);
+void blitz_plugin_measures_free(blitz_plugin_measures *plugin);
+/* Of one hook of a plugin; cells NULL: nobody counts. cut: calls that were ended. */
+typedef struct { uint64_t *passed, *stopped, *failed, *faulted, *cut, *seconds; } blitz_hook_measures;
+
 /* ---------------------------------------------------------------- the instances of a plugin that nobody uses */
 typedef struct {              /* first what Python sets */
     blitz_text name;          /* of the plugin */
+    blitz_hook_measures measured[2];  /* of its request hook, of its response hook */
     uint32_t most, max_calls; /* an instance with so many calls behind it is replaced */
     uint8_t has_request, reads_body;               /* the plugin's hook, and whether it wants the message's body */
     uint8_t has_response, needs_response_body;
@@ -389,6 +454,8 @@ typedef struct {
     uint8_t told;             /* Python has to see to the pools */
     uint8_t watched;          /* it wants to see every call that came to an end */
     blitz_log_lines *lines;   /* take what hooks say, as far as they can; NULL: Python does */
+    uint64_t called_ns;       /* the call in hand began (monotonic clock); 0: nobody wants to know */
+    uint64_t hooks_ns, hooked_ns;   /* what all calls took together; the last one ended */
     int32_t rc;               /* what the last call returned */
     blitz_instance *at;       /* the instance in hand: its call is pending, or came to an end as rc says */
     blitz_instance **held;    /* by index: those that have seen the request and wait for the response; owned */
@@ -433,6 +500,9 @@ typedef struct {
     uint32_t n_facts;
     blitz_span canonical, canonical_of;   /* of the request: made on demand; the target it was made of */
     blitz_chain chain;        /* its way through the plugins; nothing is held when the exchange is reset */
+    uint64_t asked_ns;        /* an upstream was tried and has not answered in full (monotonic clock); 0: none is asked */
+    uint64_t hooks_before_ns; /* chain.hooks_ns then */
+    uint64_t upstream_ns;     /* what upstreams took so far, without the hooks that ran meanwhile */
 } blitz_exchange;
 blitz_exchange *blitz_exchange_new(void);
 void blitz_exchange_free(blitz_exchange *exchange);
@@ -446,6 +516,9 @@ int blitz_local_response(blitz_exchange *exchange, int status, const uint8_t *ki
 int blitz_take_hop(blitz_exchange *exchange, blitz_text method);
 /* Make (once) and return the request id: 32 lower-case hex digits, unique, in exchange->id. */
 const uint8_t *blitz_exchange_id(blitz_exchange *exchange);
+/* An upstream is tried, unless one is asked already; it has answered in full, or will not. */
+void blitz_exchange_ask(blitz_exchange *exchange);
+void blitz_exchange_answered(blitz_exchange *exchange);
 /* Tell plugins and the upstream the request's id in this field; what a client sent in it, however spelt, is not
  * believed. 0, or what blitz_head_set returns. */
 int blitz_exchange_tell_id(blitz_exchange *exchange, const uint8_t *field, size_t len);
@@ -609,6 +682,8 @@ void blitz_plugin_allow_fine_clock(blitz_plugin *plugin);
 /* After the binds: link. Unbound imports are an error. */
 int blitz_plugin_link(blitz_plugin *plugin, char *error, size_t error_cap);
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level);
+/* Where it counts (borrowed by the plugin); NULL, as at first: nowhere. */
+void blitz_plugin_set_measures(blitz_plugin *plugin, blitz_plugin_measures *measures);
 
 /* The door to state that outlives a call and is shared: buckets, counters, values. Who keeps it fills in a table of
  * operations; a guest's calls (host_state.c) and Python's (blitz/state.py) go through it, and know nothing of what is
@@ -938,6 +1013,7 @@ typedef struct blitz_fast_route {
     struct blitz_fast_route **branches;
     uint32_t branch;          /* which of them this is */
     blitz_mirror *mirror;     /* or NULL */
+    blitz_route_measures *measures;
     double first_byte;        /* seconds the upstream may take; 0: as many as it likes */
     double body_idle;         /* seconds between two pieces of a request's body; 0: any */
     double response_idle;     /* seconds between two pieces of a response's body; 0: any */
@@ -968,6 +1044,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     blitz_log_lines *lines;   /* where plugins' lines go; NULL: all are reported (BLITZ_FAST_LOGS) */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_FAST_RELOADED */
     uint8_t draining;
+    uint64_t *counted;        /* the cell that counts exchanges, wherever they begin; or NULL */
     uint8_t logged;           /* the access log is on */
     blitz_access_log *access_log;   /* gets the lines then */
     uint8_t held;             /* calls of guests wait in line: no other may begin before them */
@@ -975,7 +1052,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     uint8_t used_up;          /* guests had their whole share of the pass before the present one */
     uint32_t clients, in_flight, slots, free_slots;
     uint32_t parts;           /* buffers of bodies, lent or spare */
-    uint64_t exchanges;
+    uint64_t exchanges;       /* that have begun */
 } blitz_fast_face;
 
 enum {
@@ -993,7 +1070,8 @@ enum {
     BLITZ_FAST_SHAKEN,        /* its TLS handshake is done */
     /* It is still there: */
     BLITZ_FAST_RETURNED,      /* only returned and told have to be seen to */
-    BLITZ_FAST_LOGGED,        /* it was answered; line is to be written, or (no method) the log's writer is to be woken */
+    BLITZ_FAST_LOGGED,        /* it was answered; line is to be counted and written, or (no method) the log's writer is to be
+                               * woken */
     BLITZ_FAST_EXPIRED,       /* its deadline has passed */
     /* There is no client: */
     BLITZ_FAST_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
@@ -1025,8 +1103,9 @@ typedef struct {              /* what is known of the exchange so far, for the a
     double began;
     uint8_t minor;            /* of its version, HTTP/1.minor */
     size_t sent, received;    /* bytes of the bodies */
-    blitz_text host, user_agent, referrer;   /* this and the rest if face.logged */
     uint32_t status;
+    uint64_t plugins_ns, upstream_ns;   /* where time went */
+    blitz_text host, user_agent, referrer;   /* this and the rest if face.logged */
     uint8_t id[32];
 } blitz_fast_line;
 typedef struct {

@@ -10,6 +10,7 @@
  * client gets it (the order of Envoy, and of every onion of middleware).
  */
 #include "guest.h"
+#include "measures.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,7 +79,52 @@ void blitz_chain_put_down(blitz_exchange *exchange)
     chain->at = NULL;
 }
 
-void blitz_chain_forget(blitz_exchange *exchange) { exchange->chain.at = NULL; }
+/* ---------------------------------------------------------------- what calls take */
+
+static blitz_hook_measures *hook_in_hand(blitz_chain *chain)
+{
+    return &pool_in_hand(chain)->measured[chain->is_response];
+}
+
+/* A hook is about to be called. Where one has just ended, no time has passed. */
+static void begin_call(blitz_chain *chain, bool follows)
+{
+    if (hook_in_hand(chain)->seconds == NULL)
+        chain->called_ns = 0;
+    else
+        chain->called_ns = follows ? chain->hooked_ns : blitz_monotonic_ns();
+}
+
+/* The call is over; how it ended, one of the hook's cells counts. */
+static void end_call(blitz_chain *chain, uint64_t *ended)
+{
+    if (chain->called_ns == 0)
+        return;
+    chain->hooked_ns = blitz_monotonic_ns();
+    uint64_t took = chain->hooked_ns - chain->called_ns;
+    chain->hooks_ns += took;
+    chain->called_ns = 0;
+    measures_observe_ns(hook_in_hand(chain)->seconds, took);
+    measures_add(ended, 1);
+}
+
+static void note_end(blitz_chain *chain, int rc)
+{
+    const blitz_hook_measures *hook = hook_in_hand(chain);
+    int verdict = rc & VERDICT;
+    end_call(chain, rc < 0                         ? hook->faulted
+                    : verdict == BLITZ_V_CONTINUE ? hook->passed
+                    : verdict == BLITZ_V_STOP     ? hook->stopped
+                                                  : hook->failed);
+}
+
+void blitz_chain_forget(blitz_exchange *exchange)
+{
+    blitz_chain *chain = &exchange->chain;
+    if (chain->at != NULL && !chain->starting)
+        end_call(chain, hook_in_hand(chain)->cut);   /* it is pending: nobody waits for it any more */
+    chain->at = NULL;
+}
 
 /* The hook came to an end with "continue" or "stop". -> CONTINUE: the next one. */
 static int take_verdict(blitz_exchange *exchange)
@@ -105,6 +151,7 @@ static int settle(blitz_exchange *exchange, int rc)
     chain->rc = rc;
     if (rc == BLITZ_PENDING)
         return BLITZ_CHAIN_PENDING;
+    note_end(chain, rc);
     if (rc < 0)
         return BLITZ_CHAIN_RETURNED;
     pool_in_hand(chain)->calls++;
@@ -136,6 +183,7 @@ int blitz_chain_go(blitz_exchange *exchange)
 {
     blitz_chain *chain = &exchange->chain;
     int step = BLITZ_CHAIN_CONTINUE;
+    bool follows = false;
     while (step == BLITZ_CHAIN_CONTINUE && !is_over(chain)) {
         blitz_pool *pool = pool_in_hand(chain);
         if (!(chain->is_response ? pool->has_response : pool->has_request)) {
@@ -144,9 +192,12 @@ int blitz_chain_go(blitz_exchange *exchange)
         }
         if (chain->at == NULL)
             step = take_instance(chain, pool);
-        if (step == BLITZ_CHAIN_CONTINUE)
-            step = settle(exchange, chain->is_response ? blitz_call_response(chain->at, exchange)
-                                                       : blitz_call_request(chain->at, exchange));
+        if (step != BLITZ_CHAIN_CONTINUE)
+            break;
+        begin_call(chain, follows);
+        follows = chain->called_ns != 0;
+        step = settle(exchange, chain->is_response ? blitz_call_response(chain->at, exchange)
+                                                   : blitz_call_request(chain->at, exchange));
     }
     return step;
 }

@@ -128,7 +128,7 @@ static void find_events(blitz_fast_path *fast)
 int blitz_fast_go_on(blitz_fast_path *fast, blitz_fast_report *report)
 {
     int what = BLITZ_FAST_QUIET;
-    while (what == BLITZ_FAST_QUIET && fast->got > 0 && blitz_monotonic_ns() < fast->turn_ends) {
+    while (what == BLITZ_FAST_QUIET && fast->got > 0 && (fast->event_ns = blitz_monotonic_ns()) < fast->turn_ends) {
         if (fast->at < fast->got)
             what = look_at(fast, &fast->events[fast->at++], report);
         else

@@ -1,4 +1,5 @@
-/* fast_path_access.c: the facts of an exchange of the fast path for the access log. access_line.c writes the line. */
+/* fast_path_access.c: the facts of an exchange of the fast path, for the access log and for the figures of its route.
+ * access_line.c writes the line, measures_exchange.c counts. */
 #include "fast_path_table.h"
 #include <time.h>
 
@@ -9,12 +10,31 @@ static double wall_clock(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-bool fast_log(const blitz_fast_path *fast, const place *client, size_t sent)
+static uint64_t received(const slot *at) { return at->streamed ? at->up.body.received : at->body.len; }
+
+void fast_measure(const blitz_fast_path *fast, const place *client, size_t sent, uint64_t took_ns)
+{
+    const slot *at = &fast->slots[client->slot];
+    if (client->route == NULL || client->route->measures == NULL)
+        return;
+    blitz_measured measured = {
+        .method = at->method,
+        .status = at->exchange->response->status,
+        .total_ns = took_ns,
+        .plugins_ns = at->exchange->chain.hooks_ns,
+        .upstream_ns = at->exchange->upstream_ns,
+        .received = received(at),
+        .sent = sent,
+    };
+    blitz_route_measure(client->route->measures, &measured);
+}
+
+bool fast_log(const blitz_fast_path *fast, const place *client, size_t sent, uint64_t took_ns)
 {
     const slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     const blitz_fast_route *route = client->route;
-    double duration = (double)(blitz_monotonic_ns() - at->began_ns) * 1e-9;
+    double duration = (double)took_ns * 1e-9;
     blitz_access_record record = {
         .time = wall_clock() - duration,
         .duration = duration,
@@ -28,7 +48,7 @@ bool fast_log(const blitz_fast_path *fast, const place *client, size_t sent)
         .http = {(const uint8_t *)(exchange->request->minor ? "1.1" : "1.0"), 3},
         .scheme = client->peer->client_scheme,
         .route = route->name,
-        .received = at->streamed ? at->up.body.received : at->body.len,
+        .received = received(at),
         .sent = sent,
         .status = exchange->response->status,
     };

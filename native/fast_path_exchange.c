@@ -1,6 +1,7 @@
 /* fast_path_exchange.c: the steps of an exchange on the fast path, from the request to the answer. fast_path.c says
  * what it is. */
 #include "fast_path_table.h"
+#include "measures.h"
 #include "tls.h"
 #include <errno.h>
 #include <math.h>
@@ -15,6 +16,14 @@ static size_t answer_room(const blitz_fast_path *fast)
     return fast->answer.size - ANSWER_HEADROOM - BLITZ_PART_TAILROOM;
 }
 
+/* The exchange is over: its figures, and its line. -> the writer of the log has to be woken. */
+static bool count(blitz_fast_path *fast, const place *client, size_t sent)
+{
+    uint64_t took_ns = blitz_monotonic_ns() - fast->slots[client->slot].began_ns;
+    fast_measure(fast, client, sent, took_ns);
+    return fast->face.logged && fast_log(fast, client, sent, took_ns);
+}
+
 /* The answer has gone out: the client waits again, or its connection ends. */
 int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool closes)
 {
@@ -24,11 +33,12 @@ int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool c
     slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     bool has_next = at->next < at->got;  /* the next request is here already: others come first */
-    /* Python writes the line of who leaves, and of an error: it knows what that tells of. */
-    bool is_error = at->is_local && at->answered == BLITZ_ANSWERED_WITH_ERROR;
-    if (fast->face.logged && is_error)
+    /* Python counts and writes the line of who leaves, and of an error: it knows what that tells of. */
+    bool is_error = at->is_local && at->answered == BLITZ_ANSWERED_WITH_ERROR, is_reported = is_error && !has_next;
+    if (is_error)
         fast_describe(fast, client, &report->line);
-    bool is_reported = fast->face.logged && !has_next && (is_error || fast_log(fast, client, report->line.sent));
+    else if (!has_next)
+        is_reported = count(fast, client, report->line.sent);
     report->fd = fd;
     report->route = client->route;
     report->endpoint = client->endpoint;
@@ -97,6 +107,7 @@ void fast_join(blitz_fast_path *fast, int fd, int upstream)
     blitz_cluster *cluster = client->route->cluster;
     slot *at = &fast->slots[client->slot];
     at->exchange->upstream = cluster->endpoints[client->endpoint]->name;
+    blitz_exchange_ask(at->exchange);
     blitz_cluster_take(cluster, client->endpoint, fast->now);
     cluster->endpoints[client->endpoint]->active++;
     if (client->route->split != NULL)
@@ -294,6 +305,8 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         client->ends = fast->face.total > 0 ? fast->now + fast->face.total : INFINITY;
         client->look |= io.got == at->size || blitz_link_holds_more(fast_link(fast, fd));   /* there may be more, and its edge is used up */
         fast->face.exchanges++;
+        if (fast->face.counted != NULL)
+            measures_add(fast->face.counted, 1);
     }
     if (size > 0 && io.is_short && fast->face.id_field.len > 0)
         blitz_exchange_tell_id(at->exchange, fast->face.id_field.ptr, fast->face.id_field.len);
@@ -328,6 +341,7 @@ void fast_release_upstream(blitz_fast_path *fast, int fd, blitz_fast_report *rep
     blitz_endpoint *endpoint = client->route->cluster->endpoints[client->endpoint];
     int number = client->other;
     client->other = upstream->other = -1;
+    blitz_exchange_answered_at(at->exchange, fast->event_ns);
     fast_want_out(fast, number, false);
     report->route = client->route;
     report->endpoint = client->endpoint;

@@ -17,12 +17,14 @@ void fast_describe(const blitz_fast_path *fast, const place *client, blitz_fast_
     line->began = at->began;
     line->minor = at->exchange->request->minor;
     line->received = at->streamed ? at->up.body.received : at->body.len;
+    line->status = at->exchange->response->status;
+    line->plugins_ns = at->exchange->chain.hooks_ns;
+    line->upstream_ns = at->exchange->upstream_ns;
     if (!fast->face.logged)
         return;
     line->host = at->host;
     line->user_agent = at->user_agent;
     line->referrer = at->referrer;
-    line->status = at->exchange->response->status;
     memcpy(line->id, blitz_exchange_id(at->exchange), sizeof line->id);
 }
 

@@ -3,7 +3,7 @@
  *   fast_path_table.c     slots, places (a row per descriptor), what is watched, deadlines
  *   fast_path_report.c    what Python is told
  *   fast_path_client.c    the client behind a trusted proxy
- *   fast_path_access.c    lines of the access log
+ *   fast_path_access.c    lines of the access log, figures
  *   fast_path_exchange.c  the steps of an exchange
  *   fast_path_local.c     responses of our own
  *   fast_path_stream.c    bodies that take more than one read
@@ -92,6 +92,7 @@ struct blitz_fast_path {
     uint32_t n_parts;
     double now, earliest;                /* no deadline is before earliest */
     uint64_t now_ns;                     /* the same moment as now */
+    uint64_t event_ns;                   /* when the look at the present event began */
     uint32_t expiring, leaving;          /* how far a look at all clients has come; 0: none is under way */
     int at, got;                         /* events[at..got) are still to be looked at */
     uint64_t turn_ends;
@@ -179,9 +180,11 @@ void fast_remember_client(place *client, const blitz_head *request);
 void fast_forget_client(place *client);
 
 /* ---------------------------------------------------------------- fast_path_access.c
- * The exchange of client has come to its proper end: write its line. sent: bytes of the response's body. -> the writer
+ * The exchange of client, which took so long, has come to its proper end: write its line. sent: bytes of the response's body. -> the writer
  * has to be woken. */
-bool fast_log(const blitz_fast_path *fast, const place *client, size_t sent);
+bool fast_log(const blitz_fast_path *fast, const place *client, size_t sent, uint64_t took_ns);
+/* Such an exchange, which took so long, in the figures of its route. */
+void fast_measure(const blitz_fast_path *fast, const place *client, size_t sent, uint64_t took_ns);
 
 /* ---------------------------------------------------------------- fast_path_exchange.c
  * Each returns what it reports. */

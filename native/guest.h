@@ -79,6 +79,7 @@ struct blitz_plugin {
     blitz_pairs env, config;
     blitz_pairs upstreams;               /* that it may send requests to; without values */
     blitz_state *state;                  /* that its calls go to; borrowed; may be NULL */
+    blitz_plugin_measures *measures;     /* the same */
     uint64_t log_tat_ns;                 /* rate limit of log lines: theoretical arrival time */
     uint64_t log_dropped;                /* lines dropped since somebody asked */
     uint64_t log_dropped_ns;             /* when the first of them was */

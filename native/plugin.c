@@ -117,6 +117,7 @@ void blitz_plugin_allow_reroute(blitz_plugin *plugin) { plugin->may_reroute = tr
 void blitz_plugin_allow_fine_clock(blitz_plugin *plugin) { plugin->fine_clock = true; }
 void blitz_plugin_set_log_level(blitz_plugin *plugin, int level) { plugin->limits.log_level = level; }
 void blitz_plugin_set_state(blitz_plugin *plugin, blitz_state *state) { plugin->state = state; }
+void blitz_plugin_set_measures(blitz_plugin *plugin, blitz_plugin_measures *measures) { plugin->measures = measures; }
 
 /* ---------------------------------------------------------------- imports */
 

@@ -38,7 +38,7 @@ class Layer:
 
 SANS_IO = frozenset({"socket", "ssl", "select", "selectors", "asyncio", "time", "threading"})
 TRIO = frozenset({"trio"})
-CORES = ("foundation", "http", "wasm", "routing", "config")
+CORES = ("foundation", "measures", "http", "wasm", "routing", "config")
 
 LAYERS = {
     "foundation": Layer(
@@ -64,6 +64,10 @@ LAYERS = {
         frozenset({"elftools"}),
         native=True,
         forbidden=SANS_IO - {"time", "threading", "selectors"},
+    ),
+    # Figures are counted in C too, in the same memory.
+    "measures": Layer(
+        ("blitz.measures",), ("foundation",), frozenset({"msgspec"}), native=True, forbidden=SANS_IO
     ),
     # What a path means is C: plugins ask for it too.
     "routing": Layer(("blitz.routing",), ("foundation",), native=True, forbidden=SANS_IO),

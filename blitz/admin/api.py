@@ -1,4 +1,5 @@
-"""The admin listener: ``/livez``, ``/readyz`` and ``/status`` over the same HTTP server as everything else.
+"""The admin listener: ``/livez``, ``/readyz``, ``/status`` and ``/metrics`` over the same HTTP server as
+everything else.
 
 It has a context of its own, so that a drain, a limit or a plugin of the gateway never closes it, and it is
 there before the first configuration runs and until the last exchange has ended. It always has room for one
@@ -6,7 +7,8 @@ more, whatever others hold open on it (``server/room.py``).
 
 Who may look: where no token is set, whoever reaches the address, under a name that no other site can point to
 it (an address, or localhost: a page in a browser of this machine must not read it through a name of its own,
-DNS rebinding). With a token, ``/status`` wants it; the other two say nothing that a probe may not know.
+DNS rebinding). With a token, ``/status`` and ``/metrics`` want it; the other two say nothing that a probe
+may not know.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import trio
 from blitz.config import Address, Answer, Config, Limits, Route, Timeouts, resolve
 from blitz.errors import ConfigError, only_error
 from blitz.http.heads import field_values, span_bytes
+from blitz.measures.exposition import OPENMETRICS, TEXT, wants_openmetrics
 from blitz.server.context import ServerContext
 from blitz.server.helper import keep_going
 from blitz.server.listen import accept_loop, close_listener, wake_deaf
@@ -68,11 +71,14 @@ class Admin:
         self._shortages = shortages
         self._listeners = listeners
         self._token = token.encode()
-        self._pages: dict[bytes, Callable[[], Reply]] = {
+        self._pages: dict[bytes, Callable[[Any], Reply]] = {
             b"/livez": self._livez,
             b"/readyz": self._readyz,
             b"/status": self._status,
+            b"/metrics": self._metrics,
         }
+        # Those that say more than a probe may know: with a token, they want it.
+        self._secret = (b"/status", b"/metrics")
         self.addresses: list[tuple[str, int]] = [one.getsockname()[:2] for one in listeners]
 
     def check_token(self, token: str) -> None:
@@ -148,21 +154,27 @@ class Admin:
             return _text(404, f"there is no such page; there are:\n{known}\n")
         if span_bytes(request, request.method) not in (b"GET", b"HEAD"):
             return replace(_text(405, "only GET and HEAD\n"), fields=(NO_STORE, (b"allow", b"GET, HEAD")))
-        if token and path == b"/status" and not _has_token(request, token):
+        if token and path in self._secret and not _has_token(request, token):
             challenge = (b"www-authenticate", b'Bearer realm="blitz"')
             return replace(_text(401, "admin.token is wanted\n"), fields=(NO_STORE, challenge))
-        return page()
+        return page(request)
 
-    def _livez(self) -> Reply:
+    def _livez(self, _: Any) -> Reply:
         return _text(200, "ok\n")
 
-    def _readyz(self) -> Reply:
+    def _readyz(self, _: Any) -> Reply:
         trouble = self.reporter.why_not_ready()
         return _text(503, f"{trouble}\n") if trouble else _text(200, "ok\n")
 
-    def _status(self) -> Reply:
+    def _status(self, _: Any) -> Reply:
         body = msgspec.json.format(msgspec.json.encode(self.reporter.status()), indent=2)
         return Reply(200, body + b"\n", JSON, (NO_STORE,))
+
+    def _metrics(self, request: Any) -> Reply:
+        openmetrics = wants_openmetrics(field_values(request, b"accept"))
+        kind = OPENMETRICS if openmetrics else TEXT
+        vary = (b"vary", b"accept")
+        return Reply(200, self.reporter.metrics(openmetrics=openmetrics), kind, (NO_STORE, vary))
 
 
 def _text(status: int, body: str) -> Reply:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from blitz.server.context import Counters
+from blitz.measures import Measures, SharedMeasures
+from blitz.measures.counters import values_of_all
+from blitz.measures.exposition import exposition
+from blitz.measures.figures import RESTARTS, SERIES_REFUSED
 
 from .scoreboard import Scoreboard
-from .status import Child, Lost, Parent, Reload, Status, Worker, add_counters, merge, version, why_not_ready
+from .status import Child, Lost, Parent, Reload, Status, Worker, merge, version, why_not_ready
 
 __all__ = ["PlaceOnScoreboard", "Reporter", "ScoreboardOfParent"]
 
@@ -24,10 +27,11 @@ _workers = msgspec.json.Decoder(Worker)
 
 @dataclass(frozen=True, slots=True)
 class PlaceOnScoreboard:
-    """Where a worker writes; slot -1: nowhere, it only reads."""
+    """Where a worker writes; slot -1: nowhere, it only reads. measures: what it counts has the same slot."""
 
     scoreboard: Scoreboard
     slot: int
+    measures: SharedMeasures
 
 
 class Reporter:
@@ -35,6 +39,7 @@ class Reporter:
 
     Attributes:
         look: says what this process does now; replaced once it serves.
+        measures: what it counts. tell_measures: has those figures told that are looked at now and then.
     """
 
     def __init__(self, place: PlaceOnScoreboard | None = None) -> None:
@@ -42,12 +47,16 @@ class Reporter:
         self._started = time.time()
         version()  # read from a file, once, while there is a descriptor for it
         self.look: Callable[[], Worker] = self._starting
+        has_slot = place is not None and place.slot >= 0
+        self.measures = Measures(place.measures, place.slot) if place is not None and has_slot else Measures()
+        self.tell_measures: Callable[[], None] = _nothing
 
     def _starting(self) -> Worker:
         return Worker(pid=os.getpid(), state="starting", started=self._started, told=time.time())
 
     def publish(self) -> None:
         """Let the other processes know, if there are any."""
+        self.tell_measures()
         if self._place is not None:
             self._write(self.look())
 
@@ -64,7 +73,19 @@ class Reporter:
 
     def status(self) -> Status:
         parent, pairs = self._read()
-        return merge(parent, [worker for _, worker in pairs])
+        return merge(parent, [worker for _, worker in pairs], values_of_all(self._all_measures().merged()))
+
+    def metrics(self, *, openmetrics: bool) -> bytes:
+        """All figures of all workers, as text."""
+        self.tell_measures()
+        merged = self._all_measures().merged()
+        if merged.refused:
+            self.measures.follow_one(SERIES_REFUSED, merged.refused)
+            merged = self._all_measures().merged()
+        return exposition(merged, openmetrics=openmetrics)
+
+    def _all_measures(self) -> SharedMeasures:
+        return self._place.measures if self._place is not None else self.measures.shared
 
     def _read(self) -> tuple[Parent, list[tuple[Child, Worker | None]]]:
         own = self.look()
@@ -97,8 +118,11 @@ def _alone(own: Worker) -> Parent:
         stopping=False,
         restarts=0,
         children=(child,),
-        ended=Counters(),
     )
+
+
+def _nothing() -> None:
+    pass
 
 
 def _read_parent(scoreboard: Scoreboard) -> Parent | None:
@@ -122,21 +146,20 @@ class ScoreboardOfParent:
     def __init__(self, workers: int) -> None:
         slots = 1 + 4 * workers + 16
         self.scoreboard = Scoreboard(slots)
+        self._measures = SharedMeasures(slots)
+        self._own = Measures(self._measures, PARENT_SLOT)
         self._free = list(range(slots - 1, PARENT_SLOT, -1))
-        self._ended = Counters()
         self._started = time.time()
 
     def take(self) -> PlaceOnScoreboard:
         """A place for a worker that is about to start."""
-        return PlaceOnScoreboard(self.scoreboard, self._free.pop() if self._free else -1)
+        return PlaceOnScoreboard(self.scoreboard, self._free.pop() if self._free else -1, self._measures)
 
-    def give_back(self, slot: int, pid: int) -> None:
-        """The worker *pid* has ended; what it counted stays in the sum."""
+    def give_back(self, slot: int) -> None:
+        """The worker in *slot* has ended; what it counted stays, and the next one in it counts on."""
         if slot < 0:
             return
-        worker = _read_worker(self.scoreboard, slot, pid)
-        if worker is not None:
-            self._ended = add_counters([self._ended, worker.counters])
+        self._measures.forget_gauges(slot)
         self.scoreboard.clear(slot)
         self._free.append(slot)
 
@@ -151,6 +174,7 @@ class ScoreboardOfParent:
         last_upgrade: Reload | None = None,
     ) -> None:
         """Write down what the parent knows."""
+        self._own.follow([(self, RESTARTS, restarts, ())])
         parent = Parent(
             pid=os.getpid(),
             started=self._started,
@@ -158,7 +182,6 @@ class ScoreboardOfParent:
             stopping=stopping,
             restarts=restarts,
             children=children,
-            ended=self._ended,
             lost=lost,
             last_upgrade=last_upgrade,
         )

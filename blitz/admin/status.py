@@ -16,7 +16,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from blitz.server.context import Counters, ServerContext
+from blitz.measures.counters import CounterValues
+from blitz.server.context import ServerContext
 from blitz.server.endpoint import Endpoint
 from blitz.server.runtime import Runtime
 from blitz.wasm.engine import EngineStatistics
@@ -124,7 +125,6 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     told: float
     connections: int = 0
     in_flight: int = 0
-    counters: Counters = msgspec.field(default_factory=Counters)
     plugins: dict[str, PluginStatus] = {}
     upstreams: tuple[EndpointStatus, ...] = ()
     access_lost: int = 0
@@ -155,7 +155,7 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parent(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parent says. ended: counts of the workers that have ended. last_upgrade: by SIGUSR2."""
+    """What the parent says. last_upgrade: by SIGUSR2."""
 
     pid: int
     started: float
@@ -163,7 +163,6 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True):
     stopping: bool
     restarts: int
     children: tuple[Child, ...]
-    ended: Counters
     lost: tuple[Lost, ...] = ()
     last_upgrade: Reload | None = None
 
@@ -234,7 +233,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     lost: tuple[LostWorker, ...]
     connections: int
     in_flight: int
-    counters: Counters
+    counters: CounterValues
     plugins: dict[str, PluginStatus]
     upstreams: tuple[EndpointStatus, ...]
     access_lost: int
@@ -254,7 +253,7 @@ class Statistics:
     connections: int
     in_flight: int
     generation: int
-    counters: Counters
+    counters: CounterValues
     plugins: dict[str, PoolStatistics]
     guests: EngineStatistics
     access_lost: int
@@ -288,7 +287,6 @@ def look(
         told=time.time(),
         connections=len(context.connections),
         in_flight=context.in_flight,
-        counters=context.count(),
         plugins={name: _plugin(statistics) for name, statistics in pools.items()},
         upstreams=tuple(
             _endpoint(cluster.name, endpoint, now)
@@ -331,8 +329,13 @@ def _endpoint(upstream: str, endpoint: Endpoint, now: float) -> EndpointStatus:
 # -- all of them
 
 
-def merge(parent: Parent, told: Sequence[Worker | None]) -> Status:
-    """One truth. *told* is what each of ``parent.children`` said, None where it said nothing yet."""
+def merge(
+    parent: Parent,
+    told: Sequence[Worker | None],
+    counters: CounterValues = CounterValues(),  # noqa: B008
+) -> Status:
+    """One truth. *told* is what each of ``parent.children`` said, None where it said nothing yet; *counters*
+    are those of all of them, and of those that have ended."""
     now = time.time()
     pairs = list(zip(parent.children, told, strict=True))
     said = [worker for worker in told if worker is not None]
@@ -358,7 +361,7 @@ def merge(parent: Parent, told: Sequence[Worker | None]) -> Status:
         ),
         connections=sum(worker.connections for worker in said),
         in_flight=sum(worker.in_flight for worker in said),
-        counters=add_counters([parent.ended, *(worker.counters for worker in said)]),
+        counters=counters,
         plugins=_plugins(said),
         upstreams=_upstreams(said),
         access_lost=sum(worker.access_lost for worker in said),
@@ -416,14 +419,6 @@ def _worker_status(child: Child, worker: Worker | None, now: float) -> WorkerSta
         in_flight=worker.in_flight,
         last_reload=worker.last_reload,
     )
-
-
-def add_counters(all_of_them: Iterable[Counters]) -> Counters:
-    total = Counters()
-    for counters in all_of_them:
-        for name in Counters.__slots__:
-            setattr(total, name, getattr(total, name) + getattr(counters, name))
-    return total
 
 
 _S = TypeVar("_S", PluginStatus, EndpointStatus)

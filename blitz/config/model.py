@@ -253,7 +253,7 @@ class Log(Model, frozen=True):
 
 
 class Admin(Model, frozen=True):
-    """Where operators look: `/livez`, `/readyz` and `/status`, over HTTP. Off unless `listen` is set."""
+    """Where operators look: `/livez`, `/readyz`, `/status`, `/metrics`. Off unless `listen` is set."""
 
     listen: Annotated[
         str,
@@ -262,8 +262,8 @@ class Admin(Model, frozen=True):
     token: Annotated[
         str,
         Meta(
-            description="`/status` wants it as `Authorization: Bearer ...`; at least 16 visible characters, "
-            'best from the environment: `"${BLITZ_ADMIN_TOKEN}"`'
+            description="`/status` and `/metrics` want it as `Authorization: Bearer ...`; at least 16 "
+            'visible characters, best from the environment: `"${BLITZ_ADMIN_TOKEN}"`'
         ),
     ] = ""
 

@@ -306,7 +306,7 @@ class Parent:
     def _cannot_fork(self, place: int, where: PlaceOnScoreboard | None, orders: Orders, exc: OSError) -> None:
         """The system has no process for a worker now: as if it had died before it served."""
         if self.scoreboard is not None and where is not None:
-            self.scoreboard.give_back(where.slot, 0)
+            self.scoreboard.give_back(where.slot)
         child = ChildProcess(place, self.generation, time.monotonic(), time.time(), -1, 0, None, orders)
         child.error = f"the system has no process for it: {(exc.strerror or str(exc)).lower()}"
         self._ended(child, EXIT_FAILED)
@@ -473,9 +473,9 @@ class Parent:
     # -- workers that end
 
     def _reap(self) -> None:
-        for pid, child, code in self.crew.reap():
+        for _, child, code in self.crew.reap():
             if self.scoreboard is not None:
-                self.scoreboard.give_back(child.slot, pid)
+                self.scoreboard.give_back(child.slot)
             self._ended(child, code)
             self._tell_board()
 

@@ -25,6 +25,8 @@ from .access_format import MAX_ERROR
 from .access_writer import LineWriter
 
 if TYPE_CHECKING:
+    from blitz.measures import Measures
+
     from .body_stream import IncomingBody
     from .facts import ExchangeFacts
     from .peer import Peer
@@ -48,9 +50,11 @@ CLIENT_GONE = 499  # nginx's word for: the client went before there was an answe
 
 
 class AccessLine:
-    """What is remembered of an exchange until its line is written.
+    """What is remembered of an exchange until it is over: then it is counted, and its line written if there
+    is a log.
 
     Attributes:
+        plugins_ns, upstream_ns: what hooks and upstreams took of it.
         host, user_agent, referrer, identity, plugin, cause, error, upstream, tries: as in
             ``blitz_access_record``.
         entry: the route, when one was chosen.
@@ -72,11 +76,13 @@ class AccessLine:
         "identity",
         "known",
         "plugin",
+        "plugins_ns",
         "received",
         "referrer",
         "sent",
         "tries",
         "upstream",
+        "upstream_ns",
         "user_agent",
     )
 
@@ -94,6 +100,7 @@ class AccessLine:
         self.received = 0
         self.sent = 0
         self.tries = 0
+        self.plugins_ns = self.upstream_ns = 0
         self.answer: IncomingBody | None = None
         self.entry: RouteEntry | None = None
         self.known: tuple[str, Peer, int] | None = None
@@ -114,7 +121,7 @@ class AccessLine:
         self.error = one_line(message[:MAX_ERROR])
 
     def end(self, exchange: ExchangeFacts) -> None:
-        """Write the line; *exchange* still has everything."""
+        """The exchange is over; it still has everything."""
         body = exchange.body
         if body is not None:
             self.received += body.received
@@ -123,15 +130,19 @@ class AccessLine:
         self.entry = exchange.entry
         self.identity = exchange.identity.encode("utf-8", "replace")
         self.tries = exchange.tries
+        self.plugins_ns, self.upstream_ns = exchange.spent_ns
         self.upstream = exchange.endpoint.name if exchange.endpoint is not None else b""
         self.write(exchange.request_id, exchange.peer, exchange.status)
 
     def write(self, request_id: str, peer: Peer, status: int) -> None:
-        """The exchange is over: write the line. *status* 0: the client has gone."""
+        """The exchange is over: count it, and write the line. *status* 0: the client has gone."""
         duration = time.perf_counter() - self._time
         if not status:
             self.sent = 0
             self.cause = self.cause or "client_reset"
+        self._log.measure(self, self._method, status or CLIENT_GONE, duration)
+        if not self._log.is_on:
+            return
         self._log.write(
             time=time.time() - duration,
             duration=duration,
@@ -162,9 +173,14 @@ class AccessLog:
 
     Attributes:
         native: cffi ``blitz_access_log *``.
+        is_on: lines are written.
+
+    Args:
+        measures: where exchanges are counted; None: nowhere.
     """
 
-    def __init__(self, kind: str = "off", fd: int = STDOUT) -> None:
+    def __init__(self, kind: str = "off", fd: int = STDOUT, measures: Measures | None = None) -> None:
+        self._measures = measures
         log = lib.blitz_access_log_new(MAX_PENDING)
         if log == ffi.NULL:
             raise InternalError("out of memory for the access log")
@@ -179,6 +195,7 @@ class AccessLog:
 
     def set_kind(self, kind: str) -> None:
         """*kind*: ``log.access``."""
+        self.is_on = kind != "off"
         lib.blitz_access_log_set_kind(self.native, KINDS[kind])
 
     @property
@@ -190,6 +207,8 @@ class AccessLog:
         """A request head is complete; plugins have not touched it."""
         request = exchange.request
         line = AccessLine(self, exchange.method, exchange.target, f"1.{request.minor}")
+        if not self.is_on:
+            return line
         line.host = span_bytes(request, request.host)
         line.user_agent = field_value(request, b"user-agent") or b""
         line.referrer = field_value(request, b"referer") or b""
@@ -198,6 +217,22 @@ class AccessLog:
     def refused(self, asked: RequestLine) -> AccessLine:
         """No exchange comes of what a client sent."""
         return AccessLine(self, asked.method, asked.target, asked.http)
+
+    def measure(self, line: AccessLine, method: bytes, status: int, duration: float) -> None:
+        """Count the exchange of *line*, whether or not there are any lines."""
+        if self._measures is None:
+            return
+        name = line.entry.name.decode() if line.entry is not None else ""
+        measured = {
+            "method": {"ptr": ffi.from_buffer("uint8_t[]", method), "len": len(method)},
+            "status": status,
+            "total_ns": max(int(duration * 1e9), 0),
+            "plugins_ns": line.plugins_ns,
+            "upstream_ns": line.upstream_ns,
+            "received": line.received,
+            "sent": line.sent,
+        }
+        lib.blitz_route_measure(self._measures.route(name), ffi.new("blitz_measured *", measured))
 
     def write(self, **facts: Any) -> None:
         """Collect the line of these *facts*, members of ``blitz_access_record``, if there are any lines."""

@@ -1,17 +1,19 @@
-"""The names in a certificate, for choosing among several by SNI.
+"""The names in a certificate, for choosing among several by SNI, and when it ends.
 
-Python's ssl reads a peer's certificate after a handshake, but not our own file; so the one extension that
-is needed is found here. A reader for the distinguished encoding (X.690) of what RFC 5280 section 4.1
+Python's ssl reads a peer's certificate after a handshake, but not our own file; so the little that is needed
+is found here. A reader for the distinguished encoding (X.690) of what RFC 5280 section 4.1
 describes, no more: nothing is verified, the operator vouches for the file.
 """
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import ssl
 
-__all__ = ["CertificateError", "first_certificate", "names_in"]
+__all__ = ["CertificateError", "end_of", "first_certificate", "names_in"]
 
+UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 SEQUENCE, OCTET_STRING, OBJECT_ID = 0x30, 0x04, 0x06
 EXTENSIONS = 0xA3  # [3] of TBSCertificate
 SUBJECT_ALT_NAME = bytes((0x55, 0x1D, 0x11))  # 2.5.29.17, RFC 5280 section 4.2.1.6
@@ -51,6 +53,27 @@ def names_in(der: bytes) -> list[str]:
         elif tag == IP_ADDRESS and len(value) in (4, 16):
             names.append(str(ipaddress.ip_address(value)))
     return names
+
+
+def end_of(der: bytes) -> float:
+    """notAfter (RFC 5280 section 4.1.2.5) in seconds since the epoch; not a number when it is no time.
+
+    Raises: CertificateError.
+    """
+    _, certificate, _ = _element(der, 0)
+    _, body, _ = _element(certificate, 0)
+    for tag, value in _elements(body):
+        if tag != SEQUENCE or not value or value[0] not in (UTC_TIME, GENERALIZED_TIME):
+            continue
+        kind, text = _elements(value)[-1]
+        # Of two digits, those from 50 on are of the last century.
+        century = "" if kind == GENERALIZED_TIME else "19" if text[:1] >= b"5" else "20"
+        try:
+            end = datetime.datetime.strptime(century + text.decode("ascii"), "%Y%m%d%H%M%SZ")
+        except ValueError:
+            return float("nan")
+        return end.replace(tzinfo=datetime.UTC).timestamp()
+    return float("nan")
 
 
 def _alt_names(der: bytes) -> list[tuple[int, bytes]]:

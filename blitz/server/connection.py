@@ -46,7 +46,7 @@ class Connection:
         cancelled: it was told to end.
         busy: an exchange is running (drain lets it finish).
         served: exchanges that have ended.
-        line: of the present exchange in the access log; None while that is off.
+        line: of the present exchange; None between two.
     """
 
     __slots__ = (
@@ -167,9 +167,7 @@ class Connection:
         assert self.buffer is not None
         downstream.next_request(cdata.request, self.buffer, self.served)
         exchange = self.exchange = Exchange(context, downstream, cdata, begun)
-        if (
-            context.access is not None or context.stories
-        ) and self.line is None:  # the fast path may have begun it
+        if self.line is None:  # the fast path may have begun it
             self.line = context.access_log.begin(exchange)
         exchange.line = self.line
         return exchange

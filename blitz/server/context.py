@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from blitz.measures.counters import CounterValues, values_of
+
 from .fast_path import FastPath
 from .h1_upstream import H1Upstreams
 from .keys import KeyKeeper
 from .mirror import Mirrors
-from .resources import Counters, Resources
+from .resources import Resources
 from .story import is_wanted
 
 if TYPE_CHECKING:
+    from blitz.measures import Measures
+
     from .open_connection import OpenConnection
     from .room import Reserve
     from .runtime import Runtime
     from .shortages import Shortages
 
-__all__ = ["Counters", "ServerContext"]
+__all__ = ["ServerContext"]
 
 
 class ServerContext(Resources):
@@ -37,12 +41,17 @@ class ServerContext(Resources):
         reserve: descriptors put by for a listener that always has to answer; connections of such a context
             give way to new ones (``room.py``).
         shortages: of the process, if there is more than one context.
+        measures: where it counts; None: nobody else reads that.
     """
 
     def __init__(
-        self, runtime: Runtime, reserve: Reserve | None = None, shortages: Shortages | None = None
+        self,
+        runtime: Runtime,
+        reserve: Reserve | None = None,
+        shortages: Shortages | None = None,
+        measures: Measures | None = None,
     ) -> None:
-        super().__init__(runtime, shortages)
+        super().__init__(runtime, shortages, measures)
         self.reserve = reserve
         self.connections: dict[OpenConnection, None] = {}
         self.accepted = 0
@@ -62,6 +71,9 @@ class ServerContext(Resources):
         self.access_log.set_kind(kind)
         self.access = None if kind == "off" else self.access_log
         self.stories = is_wanted()
+        for pool in runtime.pools:
+            self.measures.watch_hooks(pool.name, pool.native.measured)
+            pool.plugin.count_in(self.measures.plugin(pool.name), self.measures)
         self.fast_path.run_on(runtime)
 
     @property
@@ -69,10 +81,9 @@ class ServerContext(Resources):
         """Exchanges that run now."""
         return self.fast_path.in_flight + sum(connection.busy for connection in self.connections)
 
-    def count(self) -> Counters:
-        """The counters, with what the fast path has counted since the last time."""
-        self.counters.exchanges += self.fast_path.take_exchanges()
-        return self.counters
+    def count(self) -> CounterValues:
+        """The counters as they are now."""
+        return values_of(self.counters)
 
     def closed(self, connection: OpenConnection) -> None:
         """*connection* has ended."""

@@ -62,7 +62,7 @@ class Exchange:
         head_sent: the final response has begun; no error response is possible any more.
         status: of the final response, once the client has been told any of it.
         message: what filters of the gateway's own know of it; None: none has looked.
-        line: in the access log; None while that is off.
+        line: what is counted and logged of it; None where nobody does.
         story: tells the log what happens; None: nobody reads it.
         protocol: that the client asked to switch to, if it may; lower case.
     """
@@ -164,6 +164,12 @@ class Exchange:
     def request_id(self) -> str:
         octets: bytes = ffi.buffer(lib.blitz_exchange_id(self.cdata), 32)[:]
         return octets.decode()
+
+    @property
+    def spent_ns(self) -> tuple[int, int]:
+        """Nanoseconds that hooks took so far, and upstreams. What one has not said by now comes no more."""
+        lib.blitz_exchange_answered(self.cdata)
+        return int(self.cdata.chain.hooks_ns), int(self.cdata.upstream_ns)
 
     # -- decisions
 
@@ -332,6 +338,7 @@ class Exchange:
         """The upstream connection cannot be used again; whoever sends on it stops."""
         if self.upload is not None:
             self.upload.stop()
+        lib.blitz_exchange_answered(self.cdata)
         if self.upstream is not None:
             self.upstream.release(clean=False)
             self.upstream = None

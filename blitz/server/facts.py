@@ -71,6 +71,11 @@ class ExchangeFacts(Protocol):
         ...
 
     @property
+    def spent_ns(self) -> tuple[int, int]:
+        """Nanoseconds that hooks took so far, and upstreams."""
+        ...
+
+    @property
     def request_id(self) -> str:
         """32 hexadecimal digits."""
         ...

@@ -24,6 +24,7 @@ import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
 from blitz._native import ffi, lib
+from blitz.measures.figures import EXCHANGES
 from blitz.wasm.logs import finished_lines
 
 from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK, sleep_until
@@ -102,6 +103,7 @@ class FastPath(trio.abc.Instrument):
         self._reports = FastReports(self._tables)
         self._steps = FastSteps(self._tables).by_report
         self._native, self._face = self._tables.native, self._tables.face
+        self._face.counted = context.measures.cells(EXCHANGES)
         self._report = ffi.new("blitz_fast_report *")
         self.resting = Resting(self._native)
         self._id_field = b""
@@ -134,7 +136,7 @@ class FastPath(trio.abc.Instrument):
         return self._tables.in_hand(connection)
 
     def take_exchanges(self) -> int:
-        """Exchanges that have begun on the fast path since the last time."""
+        """Exchanges that have begun on the fast path since somebody last asked."""
         exchanges = int(self._face.exchanges)
         self._face.exchanges = 0
         return exchanges
@@ -166,6 +168,8 @@ class FastPath(trio.abc.Instrument):
         tables = self._tables
         tables.entries = {key: entry for key, entry in tables.entries.items() if entry.short_route.in_flight}
         tables.entries |= {entry.short_route.id: entry for entry in runtime.short_entries}
+        for entry in runtime.short_entries:
+            entry.short_route.measures = self._context.measures.route(entry.name.decode())
         self.resting.forget_old()
         self._collect_lines()
         face.route = _route_of_all(runtime) or ffi.NULL
@@ -362,7 +366,7 @@ class FastPath(trio.abc.Instrument):
             self._reports.see_to_pools(report)
         if what == lib.BLITZ_FAST_LOGGED and not report.line.method.len:
             self._context.access_log.wake()
-        elif self._face.logged and report.line.method.len and what != _HAND_OVER:
+        elif report.line.method.len and what != _HAND_OVER:
             self._reports.end_line(what, report)
         if what == _HAND_OVER:
             self._wake(report, self._reports.handover(report))

@@ -37,9 +37,8 @@ class FastReports:
         connection.busy = True
         asked = report.line
         method, target = _bytes(asked.method), _bytes(asked.target)
-        if self._tables.face.logged:
-            connection.line = self._line(report, method, target)
-            self._tell_answer(connection.line, report)
+        connection.line = self._line(report, method, target)
+        self._tell_answer(connection.line, report)
         if report.route == ffi.NULL and not report.is_local:
             return Handover(cdata, method, target, began=report.began)
         entry = self._tables.entries[report.route.id] if report.route != ffi.NULL else None
@@ -106,6 +105,9 @@ class FastReports:
         found = report.line
         age = trio.current_time() - found.began
         line = AccessLine(self._context.access_log, method, target, f"1.{found.minor}", age=age)
+        line.plugins_ns, line.upstream_ns = found.plugins_ns, found.upstream_ns
+        if not self._tables.face.logged:
+            return line
         line.host, line.user_agent, line.referrer = map(
             _bytes, (found.host, found.user_agent, found.referrer)
         )

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from blitz.flood import Flood
+from blitz.measures.figures import PLUGIN_FAULTS
 
 if TYPE_CHECKING:
     from blitz.errors import PluginError
+    from blitz.measures import Measures
 
 __all__ = ["Fault", "FaultLog"]
 
@@ -54,7 +56,9 @@ class Fault:
 class FaultLog:
     """The recent faults of one gateway."""
 
-    def __init__(self) -> None:
+    def __init__(self, measures: Measures | None = None) -> None:
+        """*measures*: where faults are counted."""
+        self._measures = measures
         self._ring: deque[Fault] = deque(maxlen=MAX_FAULTS)
         self._flood = Flood(MAX_MESSAGES)
 
@@ -76,6 +80,8 @@ class FaultLog:
             route=route,
         )
         self._ring.append(fault)
+        if self._measures is not None:
+            self._measures.count(PLUGIN_FAULTS, error.plugin, error.kind)
         self.tell_left_out()
         if self._flood.admit(error.plugin, time.monotonic()):
             _tell(fault, outcome)

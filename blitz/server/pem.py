@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from blitz.files import PEM, FileRefused, read_file
 
-from .certificate import CertificateError, first_certificate, names_in
+from .certificate import CertificateError, end_of, first_certificate, names_in
 
 __all__ = ["PemRefused", "load_authorities", "load_own"]
 
@@ -34,8 +34,11 @@ def _no_passphrase() -> str:
     raise _Passphrase
 
 
-def load_own(context: ssl.SSLContext, cert: str, key: str, content: bytes | None = None) -> list[str]:
-    """Load certificate, chain and key, which have to fit each other; the names in the certificate.
+def load_own(
+    context: ssl.SSLContext, cert: str, key: str, content: bytes | None = None
+) -> tuple[list[str], float]:
+    """Load certificate, chain and key, which have to fit each other; the names in the certificate, and when
+    it ends (seconds since the epoch; not a number: it does not say).
 
     Args:
         cert, key: paths; key "": it is in the same file.
@@ -45,7 +48,8 @@ def load_own(context: ssl.SSLContext, cert: str, key: str, content: bytes | None
     """
     chain = _read(cert, "cert") if content is None else content
     try:
-        names = names_in(first_certificate(chain.decode("latin-1")))
+        own = first_certificate(chain.decode("latin-1"))
+        names, end = names_in(own), end_of(own)
     except CertificateError as exc:
         raise PemRefused("cert", f"{cert}: {exc}") from exc
     holder = key or cert
@@ -63,7 +67,7 @@ def load_own(context: ssl.SSLContext, cert: str, key: str, content: bytes | None
                 "key", f"{holder}: this key does not belong to the certificate in {cert}"
             ) from exc
         raise PemRefused("key", f"{holder}: no PEM key and certificate: {_reason(exc)}") from exc
-    return names
+    return names, end
 
 
 def load_authorities(context: ssl.SSLContext, path: str, key: str) -> None:

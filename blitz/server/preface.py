@@ -12,6 +12,7 @@ from typing import NoReturn
 import trio
 
 from blitz.errors import ClientGone
+from blitz.measures.figures import TLS_HANDSHAKES
 
 from . import fast_path
 from .connection import Connection
@@ -88,6 +89,7 @@ async def _shake(connection: Connection, encrypted: TlsStream) -> None:
 
 def shaken(connection: Connection, encrypted: TlsStream) -> None:
     """Its handshake is done: that is its stream from now on, and its peer says with whom."""
+    connection.context.measures.count(TLS_HANDSHAKES)
     connection.stream = encrypted
     peer = connection.peer
     texts = peer_texts(encrypted.ssl_object)

@@ -6,7 +6,6 @@ Knows no connection and no exchange. ``context.py`` adds what holds those.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,8 @@ from blitz.http.buffer import (
     Buffer,
     BufferPool,
 )
+from blitz.measures import Measures
+from blitz.measures.counters import Counters
 
 from .access import AccessLog
 from .deadline import DeadlineWheel
@@ -45,27 +46,6 @@ MAX_IDLE_BUFFERS = 256  # 4 MiB of head buffers ...
 MAX_IDLE_PARTS = 16  # ... and 4 MiB of part buffers kept for reuse, per worker
 
 
-@dataclass(slots=True)
-class Counters:
-    """Counts since the gateway started.
-
-    Attributes:
-        refused: connections closed at once because there were too many; refused_per_address: those of
-            them that were too many from one address.
-    """
-
-    connections: int = 0
-    refused: int = 0
-    refused_per_address: int = 0
-    exchanges: int = 0
-    client_errors: int = 0
-    upstream_errors: int = 0
-    plugin_faults: int = 0
-    internal_errors: int = 0
-    timeouts: int = 0
-    tls_failures: int = 0
-
-
 class Resources:
     """One per gateway; belongs to one trio run.
 
@@ -78,15 +58,20 @@ class Resources:
             sets it.
         limits: counts of requests that workers share; whoever makes this sets it.
         draining: no connection carries another exchange from now on.
+        measures: where its figures are counted; counters: those that have a name of their own.
 
     Args:
+        measures: None: nobody else reads them.
         shortages: of the process, if there is more than one gateway in it.
     """
 
-    def __init__(self, runtime: Runtime, shortages: Shortages | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, shortages: Shortages | None = None, measures: Measures | None = None
+    ) -> None:
         self.runtime = runtime
         self.shortages = shortages or Shortages()
-        self.access_log = AccessLog()
+        self.measures = measures or Measures()
+        self.access_log = AccessLog(measures=self.measures)
         self.access: AccessLog | None = None
         self.stories = False
         self.upstreams: Upstreams
@@ -102,8 +87,8 @@ class Resources:
         self.scratch = Buffer(SCRATCH_SIZE)
         self.unread = Buffer(SCRATCH_SIZE)  # what nobody will look at, of all connections
         self.turns = GuestTurns()
-        self.counters = Counters()
-        self.faults = FaultLog()
+        self.counters = Counters(self.measures)
+        self.faults = FaultLog(self.measures)
         self.date = ffi.new("uint8_t[]", DATE_SIZE)  # of the present second, once ``tell_date`` was called
         self._date_second = -1
         self._idle_exchanges: list[Any] = []

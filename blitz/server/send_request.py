@@ -241,6 +241,7 @@ async def _begin_try(exchange: Exchange, tries: Tries[Endpoint]) -> Upstream:
         UpstreamError: of the last one that was tried.
     """
     failure: UpstreamError | None = None
+    lib.blitz_exchange_ask(exchange.cdata)
     while True:
         while (endpoint := tries.next(trio.current_time())) is not None:
             try:

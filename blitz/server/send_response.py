@@ -182,6 +182,7 @@ def _end_try(exchange: Exchange, upstream: Upstream, body: IncomingBody) -> None
     """The response is through: the connection goes back to the pool when it is provably clean."""
     if exchange.upload is not None:
         exchange.upload.stop()
+    lib.blitz_exchange_answered(exchange.cdata)
     exchange.upstream = None
     kept = upstream.release(
         clean=body.done and exchange.is_request_read(),

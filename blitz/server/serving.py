@@ -207,11 +207,10 @@ def _log_refused(connection: Connection, cdata: Any, status: int, size: int, err
     asked = read_request_line(connection.buffer)
     request_id = ffi.buffer(lib.blitz_exchange_id(cdata), 32)[:].decode()
     log_refusal(context.access, peer, asked, status, error, request_id)
-    if context.access is not None:
-        line = context.access.refused(asked)
-        line.failed(error)
-        line.sent = size
-        line.write(request_id, peer, status)
+    line = context.access_log.refused(asked)
+    line.failed(error)
+    line.sent = size
+    line.write(request_id, peer, status)
 
 
 def _is_cut(connection: Connection) -> bool:

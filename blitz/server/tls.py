@@ -64,6 +64,7 @@ class _Pair:
     """One entry of ``tls.certs`` as it was last read.
 
     Attributes:
+        end: of the certificate, in seconds since the epoch; or not a number.
         stamp: of the files when they were read.
         problem: why a newer state of the files is not in use; "".
         problem_stamp: of that state.
@@ -72,6 +73,7 @@ class _Pair:
     cert: str
     key: str
     context: ssl.SSLContext
+    end: float
     names: list[str] = field(default_factory=list)
     stamp: Stamp = ()
     problem: str = ""
@@ -110,6 +112,10 @@ class ServerTls:
     def wrap(self, stream: SocketStream) -> TlsStream:
         """The server's side of a connection; ``do_handshake`` comes next."""
         return TlsStream(stream, self._pairs[0].context, self._raw, server_side=True)
+
+    def ends(self) -> list[tuple[str, float]]:
+        """The file of each certificate, and when that ends: seconds since the epoch, or not a number."""
+        return [(pair.cert, pair.end) for pair in self._pairs]
 
     # -- choosing
 
@@ -188,13 +194,13 @@ class ServerTls:
         context.sni_callback = self._choose
         name = self._ordered.get(cert)
         content = placeholder_pem(name) if name is not None and not os.path.lexists(cert) else None
-        names = load_own(context, cert, key, content)
+        names, end = load_own(context, cert, key, content)
         context.verify_mode = CLIENT_AUTH[settings.client_auth]
         if settings.client_ca:
             load_authorities(context, settings.client_ca, "client_ca")
         if self._stamp(cert, key) != stamp:
             raise PemRefused("cert", f"{cert}: changed while it was being read")
-        return _Pair(cert, key, context, names, stamp)
+        return _Pair(cert, key, context, end, names, stamp)
 
 
 def _place(settings: Tls, index: int, key: str) -> Path:

@@ -131,6 +131,7 @@ class Plugin:
         self._error = ffi.new("char[]", ERROR_SIZE)  # kept: instances are made on the request path
         self._own_shared: State | None = None
         self._shared: State | None = shared
+        self._measures: object = None
         self._ptr: Any = lib.blitz_plugin_new(module.ptr, spec.name.encode(), self._limits())
         if self._ptr == ffi.NULL:
             raise InternalError("out of memory")
@@ -256,6 +257,11 @@ class Plugin:
             self._shared = self._own_shared = Shared()
         if self._shared is not None:
             lib.blitz_plugin_set_state(self._ptr, self._shared.native)
+
+    def count_in(self, measures: Any, owner: object) -> None:
+        """Its own metrics go to a cffi ``blitz_plugin_measures *``, which lives as long as *owner*."""
+        self._measures = owner
+        lib.blitz_plugin_set_measures(self._ptr, measures)
 
     def _grant(self) -> None:
         if "fine_clock" in self.spec.grants and (self.spec.asks is None or "fine_clock" in self.spec.asks):

@@ -60,6 +60,7 @@ class PluginPool:
     """
 
     __slots__ = (
+        "_largest_memory",
         "_last_pause",
         "_name_text",
         "_quarantined_until",
@@ -113,6 +114,7 @@ class PluginPool:
         self._record: deque[tuple[float, int]] = deque(maxlen=QUARANTINE_FAULTS)  # faults: when, calls so far
         self._quarantined_until = 0.0
         self._last_pause = 0.0
+        self._largest_memory = 0
 
     @property
     def suspended(self) -> bool:
@@ -210,6 +212,7 @@ class PluginPool:
     def end(self, instance: Instance) -> None:
         """Free an instance, whatever its state."""
         emit_log(instance)
+        self._largest_memory = max(self._largest_memory, instance.memory_size())
         del self.instances[instance.id]
         instance.free()
         self.live -= 1
@@ -300,6 +303,12 @@ class PluginPool:
         tell_dropped(self.plugin, 0.0)
         self.plugin.close()
         self.plugin.module.close()
+
+    def memory_high_water(self) -> int:
+        """Bytes of the largest linear memory that an instance was seen with, since the pool was made."""
+        sizes = (instance.memory_size() for instance in self.instances.values())
+        self._largest_memory = max(self._largest_memory, *sizes, 0)
+        return self._largest_memory
 
     def statistics(self, now: float) -> PoolStatistics:
         return PoolStatistics(

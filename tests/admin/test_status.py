@@ -12,7 +12,7 @@ import pytest
 
 from blitz.admin.report import PlaceOnScoreboard, Reporter, ScoreboardOfParent
 from blitz.admin.status import Child, EndpointStatus, Lost, Parent, PluginStatus, Reload, Worker, merge
-from blitz.server.context import Counters
+from blitz.measures.counters import Counters, CounterValues
 
 NOW = time.time()
 
@@ -28,7 +28,7 @@ def child(pid: int, place: int = 0, **more: Any) -> Child:
 
 def parent(*children: Child, **more: Any) -> Parent:
     usual = {"pid": 1, "started": NOW - 60, "process_generation": 1, "stopping": False, "restarts": 0}
-    return Parent(children=children, **{**usual, "ended": Counters(), **more})
+    return Parent(children=children, **{**usual, **more})
 
 
 def test_numbers_are_added_up_and_those_of_the_dead_are_kept() -> None:
@@ -36,20 +36,19 @@ def test_numbers_are_added_up_and_those_of_the_dead_are_kept() -> None:
         10,
         connections=2,
         in_flight=1,
-        counters=Counters(exchanges=5, timeouts=1),
         plugins={"p": PluginStatus(live=1, calls=7, quarantined=1), "q": PluginStatus(calls=1)},
         upstreams=(EndpointStatus("u", "a:1", live=2, failures=1), EndpointStatus("u", "b:1")),
     )
     two = worker(
         11,
         connections=3,
-        counters=Counters(exchanges=6),
         plugins={"p": PluginStatus(live=2, calls=8)},
         upstreams=(EndpointStatus("u", "a:1", live=1, failing=1),),
     )
-    status = merge(parent(child(10), child(11, 1), ended=Counters(exchanges=100)), [one, two])
+    counters = CounterValues(exchanges=111, timeouts=1)
+    status = merge(parent(child(10), child(11, 1)), [one, two], counters)
     assert (status.connections, status.in_flight) == (5, 1)
-    assert status.counters == Counters(exchanges=111, timeouts=1)
+    assert status.counters == counters
     assert status.plugins == {
         "p": PluginStatus(live=3, calls=15, quarantined=1),
         "q": PluginStatus(calls=1),
@@ -139,17 +138,16 @@ def tell(scoreboard: ScoreboardOfParent, *children: Child) -> None:
     scoreboard.tell(children, process_generation=1, stopping=False, restarts=0)
 
 
-def reporter(place: PlaceOnScoreboard, said: Worker) -> Reporter:
+def reporter(place: PlaceOnScoreboard, said: Worker, exchanges: int = 0) -> Reporter:
     made = Reporter(place)
     made.look = lambda: said
+    Counters(made.measures).exchanges += exchanges
     return made
 
 
 def test_each_process_sees_what_the_others_say(scoreboard: ScoreboardOfParent) -> None:
     places = [scoreboard.take(), scoreboard.take()]
-    reporters = [
-        reporter(place, worker(pid, counters=Counters(exchanges=pid))) for pid, place in enumerate(places, 10)
-    ]
+    reporters = [reporter(place, worker(pid), exchanges=pid) for pid, place in enumerate(places, 10)]
     tell(scoreboard, *(child(pid, slot=place.slot) for pid, place in enumerate(places, 10)))
     reporters[1].publish()
     assert reporters[0].status().counters.exchanges == 21
@@ -158,23 +156,24 @@ def test_each_process_sees_what_the_others_say(scoreboard: ScoreboardOfParent) -
 
 def test_what_a_worker_counted_outlives_it_once(scoreboard: ScoreboardOfParent) -> None:
     place = scoreboard.take()
-    reporter(place, worker(10, counters=Counters(exchanges=7))).publish()
-    scoreboard.give_back(place.slot, 10)
+    reporter(place, worker(10), exchanges=7).publish()
+    scoreboard.give_back(place.slot)
     heir = scoreboard.take()
     assert heir.slot == place.slot
     tell(scoreboard, child(11, slot=heir.slot))
-    after = reporter(heir, worker(11, counters=Counters(exchanges=1)))
+    after = reporter(heir, worker(11), exchanges=1)
     assert after.status().counters.exchanges == 8
     assert after.status().counters.exchanges == 8
 
 
 def test_a_slot_of_another_process_is_not_taken_for_ones_own(scoreboard: ScoreboardOfParent) -> None:
     place = scoreboard.take()
-    reporter(place, worker(10, counters=Counters(exchanges=7))).publish()
+    reporter(place, worker(10, connections=7)).publish()
     tell(scoreboard, child(99, slot=place.slot), child(12, slot=-1))
-    status = reporter(PlaceOnScoreboard(scoreboard.scoreboard, -1), worker(12)).status()
+    nowhere = PlaceOnScoreboard(scoreboard.scoreboard, -1, place.measures)
+    status = reporter(nowhere, worker(12)).status()
     assert [one.state for one in status.workers] == ["starting", "serving"]
-    assert status.counters.exchanges == 0
+    assert status.connections == 0
 
 
 def test_more_workers_than_slots_are_still_listed(scoreboard: ScoreboardOfParent) -> None:

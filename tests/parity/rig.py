@@ -11,14 +11,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import msgspec
 import trio
 
 import blitz
+from blitz.measures.exposition import exposition
 from blitz.server.fast_path import FastPath
 from tests.http_suite.case import Case
 from tests.http_suite.link import certificate, connect
@@ -80,7 +81,8 @@ class DriverRig:
 
     def _counters(self) -> Counter[str]:
         statistics = self.gateway.statistics()
-        counters = Counter({name: int(n) for name, n in asdict(statistics.counters).items()})
+        counters = Counter({name: int(n) for name, n in msgspec.structs.asdict(statistics.counters).items()})
+        counters.update(_figures(self.gateway))
         for name, plugin in statistics.plugins.items():
             counters[f"{name} calls"] = plugin.calls
             counters[f"{name} faults"] = plugin.faults
@@ -91,6 +93,30 @@ class DriverRig:
         used = Counter(arrival.link for arrival in seen.arrivals)
         still = self.rig.upstream.open_links()
         return [f"{n} requests, {'open' if number in still else 'ended'}" for number, n in used.items()]
+
+
+# Told once a second, or of a connection: not what one exchange has done.
+_NOT_OF_EXCHANGES = (
+    "blitz_event_loop",
+    "blitz_plugin_instances",
+    "blitz_upstream_",
+    "blitz_log_lines",
+    "blitz_tls_",
+)
+
+
+def _figures(gateway: blitz.Gateway) -> Counter[str]:
+    """All counters and the counts of all histograms, as ``/metrics`` tells them."""
+    text = exposition(gateway._context.measures.shared.merged(), openmetrics=False).decode()
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return Counter(
+        {
+            series: int(value)
+            for series, _, value in lines
+            if series.partition("{")[0].endswith(("_total", "_count"))
+            and (not series.startswith(_NOT_OF_EXCHANGES) or series.startswith("blitz_upstream_duration"))
+        }
+    )
 
 
 class Output(logging.Handler):

@@ -7,11 +7,15 @@ import hmac
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from blitz.config import Admin, Plugin, Route
 from blitz.wasm.engine import Engine
+from tests.admin.test_metrics import samples
+from tests.server.harness import Served, rig
 
 from .blitz_host import BlitzPlugin
 from .cases import PLUGINS
@@ -134,6 +138,36 @@ def test_sha256_and_hmac_agree_with_python(probe: Path, length: int) -> None:
         headers = dict(ReferencePlugin(probe, {}, {}).request(key, path, Message()).headers)
         assert headers["sha256"] == hashlib.sha256(path.encode()).hexdigest()
         assert headers["hmac"] == hmac.new(key.encode(), path.encode(), hashlib.sha256).hexdigest()
+
+
+async def test_the_example_counts_what_passes(tmp_path: Path) -> None:
+    source = (SDK / "examples" / "observability.c").read_text()
+    statuses = [200, 200, 301, 404, 503, 299]
+
+    async def script(served: Served) -> None:
+        while await served.head():
+            await served.send(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % statuses[len(seen)])
+
+    plugin = Plugin(
+        name="obs", file=str(compile_c(source, tmp_path)), response_body="none", config={"slow_ms": 3_600_000}
+    )
+    seen: list[int] = []
+    routes = [Route(upstream="main", plugins=["obs"])]
+    async with rig(script, admin=Admin(listen="127.0.0.1:0"), plugins=[plugin], routes=routes) as test:
+        for _ in statuses:
+            seen.append((await test.get())[0])
+        found = await samples(test.gateway)
+    assert seen == statuses
+
+    def counted(kind: str) -> float:
+        return found["blitz_plugin_count_total", (("class", kind), ("name", "responses"), ("plugin", "obs"))]
+
+    assert [counted(kind) for kind in ("2xx", "3xx", "4xx", "5xx")] == [3, 1, 1, 1]
+    times = found["blitz_plugin_observed_count", (("name", "response_ms"), ("plugin", "obs"))]
+    assert times == len(statuses)
+    when = found["blitz_plugin_gauge", (("name", "last_error_timestamp_seconds"), ("plugin", "obs"))]
+    assert abs(when - time.time()) < 600
+    assert ("blitz_plugin_count_total", (("name", "slow_responses"), ("plugin", "obs"))) not in found
 
 
 def test_numbers_are_written_and_read_to_their_ends(probe: Path) -> None:

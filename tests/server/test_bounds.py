@@ -186,8 +186,13 @@ async def test_a_burst_is_bounded_like_any_other(parser: str, bound: str) -> Non
             sock.connect((host, port))  # before the gateway accepts the first of them
         for sock in burst:
             test.opened.append(trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+
+        def counted() -> int:
+            counters = test.gateway.statistics().counters
+            return counters.connections + counters.refused
+
+        await until(lambda: counted() == 30)
         counters = test.gateway.statistics().counters
-        await until(lambda: counters.connections + counters.refused == 30)
         assert (counters.connections, counters.refused) == (5, 25)
 
 

@@ -20,7 +20,7 @@ from .support import exchanging, running
 Wasm = Callable[[str], bytes]
 
 END = 65536
-WORDS = {"i": "i32", "I": "i64"}
+WORDS = {"i": "i32", "I": "i64", "F": "f64"}
 
 # function -> argument -> (index of the pointer, index of the length or the fixed size)
 ARGUMENTS: dict[str, dict[str, tuple[int, int | str]]] = {
@@ -51,6 +51,9 @@ ARGUMENTS: dict[str, dict[str, tuple[int, int | str]]] = {
     },
     "fetch_header": {"name": (0, 1), "buf": (2, 3)},
     "fetch_body": {"buf": (0, 1)},
+    "count": {"name": (0, 1)},
+    "gauge": {"name": (0, 1)},
+    "observe": {"name": (0, 1)},
     "__wbindgen_throw": {"message": (0, 1)},
     "args_sizes_get": {"argc": (0, "4"), "argv_size": (1, "4")},
     "environ_sizes_get": {"count": (0, "4"), "size": (1, "4")},

@@ -65,6 +65,15 @@ declare function hostFetchHeader(name: usize, size: i32, buf: usize, cap: i32): 
 // @ts-ignore: decorator
 @external("blitz", "fetch_body")
 declare function hostFetchBody(buf: usize, cap: i32): i32;
+// @ts-ignore: decorator
+@external("blitz", "count")
+declare function hostCount(name: usize, size: i32, delta: i64): void;
+// @ts-ignore: decorator
+@external("blitz", "gauge")
+declare function hostGauge(name: usize, size: i32, value: f64): void;
+// @ts-ignore: decorator
+@external("blitz", "observe")
+declare function hostObserve(name: usize, size: i32, value: f64): void;
 
 /** The edits apply to the message passing through; the next plugin runs. */
 export const CONTINUE: i32 = 0;
@@ -247,4 +256,25 @@ export function fetchHeader(name: string): string | null {
 /** Its body. */
 export function fetchBody(): string | null {
   return read((n, size, buf, cap) => hostFetchBody(buf, cap), "");
+}
+
+/**
+ * Add to a counter of the plugin's own, at /metrics of the gateway. A name is letters, digits and _, with up to 4 labels
+ * in ascending order: hits{kind="a",where="b"}; another one traps. A plugin has at most 100 names.
+ */
+export function count(name: string, delta: i64): void {
+  const n = utf8(name);
+  hostCount(changetype<usize>(n), n.byteLength, delta);
+}
+
+/** Tell a value that may rise and fall, by a name as in count. */
+export function gauge(name: string, value: f64): void {
+  const n = utf8(name);
+  hostGauge(changetype<usize>(n), n.byteLength, value);
+}
+
+/** Put a value into a histogram, by a name as in count. */
+export function observe(name: string, value: f64): void {
+  const n = utf8(name);
+  hostObserve(changetype<usize>(n), n.byteLength, value);
 }

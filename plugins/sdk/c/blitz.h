@@ -319,6 +319,9 @@ BLITZ_IMPORT(int32_t blitz_host_rate_limit(const char *key, uint32_t len, int32_
              "rate_limit");
 BLITZ_IMPORT(int64_t blitz_host_kv_incr(const char *key, uint32_t len, int64_t delta, int64_t ttl_ms), "kv_incr");
 BLITZ_IMPORT(int32_t blitz_host_kv_get(const char *key, uint32_t len, char *buf, uint32_t cap), "kv_get");
+BLITZ_IMPORT(void blitz_host_count(const char *name, uint32_t len, int64_t delta), "count");
+BLITZ_IMPORT(void blitz_host_gauge(const char *name, uint32_t len, double value), "gauge");
+BLITZ_IMPORT(void blitz_host_observe(const char *name, uint32_t len, double value), "observe");
 BLITZ_IMPORT(void blitz_host_kv_set(const char *key, uint32_t len, const char *value, uint32_t value_len,
                                     int64_t ttl_ms), "kv_set");
 BLITZ_IMPORT(void blitz_host_sleep_ms(int32_t ms), "sleep_ms");
@@ -437,6 +440,24 @@ BLITZ_FN int32_t blitz_fetch_header(blitz_str name, char *buf, uint32_t cap)
 BLITZ_FN int32_t blitz_fetch_body(char *buf, uint32_t cap)
 {
     return blitz_host_fetch_body(buf, cap);
+}
+
+/* Metrics of the plugin's own, at /metrics of the gateway. name: letters, digits and _, with up to 4 labels in
+ * ascending order: hits{kind="a",where="b"}; another one traps. At most 100 names. count grows by delta, gauge is
+ * value from now on, observe puts value into a histogram. */
+BLITZ_FN void blitz_count(blitz_str name, int64_t delta)
+{
+    blitz_host_count(name.ptr, name.len, delta);
+}
+
+BLITZ_FN void blitz_gauge(blitz_str name, double value)
+{
+    blitz_host_gauge(name.ptr, name.len, value);
+}
+
+BLITZ_FN void blitz_observe(blitz_str name, double value)
+{
+    blitz_host_observe(name.ptr, name.len, value);
 }
 
 /* ---------------------------------------------------------------- memory

@@ -63,6 +63,15 @@ func hostFetchHeader(name string, buf unsafe.Pointer, size uint32) int32
 //go:wasmimport blitz fetch_body
 func hostFetchBody(buf unsafe.Pointer, size uint32) int32
 
+//go:wasmimport blitz count
+func hostCount(name string, delta int64)
+
+//go:wasmimport blitz gauge
+func hostGauge(name string, value float64)
+
+//go:wasmimport blitz observe
+func hostObserve(name string, value float64)
+
 // Arguments are written here: room for a method and a 64 KiB path. Larger ones, bodies, go through alloc.
 var buffer [64*1024 + 256]byte
 

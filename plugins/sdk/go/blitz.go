@@ -158,6 +158,16 @@ func FetchHeader(name string) (string, bool) {
 // FetchBody returns the body of the last response.
 func FetchBody() (string, bool) { return read(hostFetchBody) }
 
+// Count adds to a counter of the plugin's own, at /metrics of the gateway. A name is letters, digits and _, with up to
+// 4 labels in ascending order: hits{kind="a",where="b"}; another one traps. A plugin has at most 100 names.
+func Count(name string, delta int64) { hostCount(name, delta) }
+
+// Gauge tells a value that may rise and fall, by a name as in Count.
+func Gauge(name string, value float64) { hostGauge(name, value) }
+
+// Observe puts a value into a histogram, by a name as in Count.
+func Observe(name string, value float64) { hostObserve(name, value) }
+
 // read asks with a small buffer first, and once more if the value was longer.
 func read(call func(buf unsafe.Pointer, size uint32) int32) (string, bool) {
 	size := int32(128)

@@ -52,6 +52,9 @@ const host = struct {
     extern "blitz" fn now_ms() i64;
     extern "blitz" fn random(buf: [*]u8, len: usize) void;
     extern "blitz" fn rate_limit(key: [*]const u8, len: usize, per_minute: i32, burst: i32) i32;
+    extern "blitz" fn count(name: [*]const u8, len: usize, delta: i64) void;
+    extern "blitz" fn gauge(name: [*]const u8, len: usize, value: f64) void;
+    extern "blitz" fn observe(name: [*]const u8, len: usize, value: f64) void;
     extern "blitz" fn kv_incr(key: [*]const u8, len: usize, delta: i64, ttl_ms: i64) i64;
     extern "blitz" fn kv_get(key: [*]const u8, len: usize, buf: [*]u8, cap: usize) i32;
     extern "blitz" fn kv_set(key: [*]const u8, len: usize, value: [*]const u8, value_len: usize, ttl_ms: i64) void;
@@ -254,6 +257,22 @@ pub const Tokens = union(enum) {
 pub fn rateLimit(key: []const u8, per_minute: u31, burst: u31) Tokens {
     const left = host.rate_limit(key.ptr, key.len, per_minute, burst);
     return if (left >= 0) .{ .left = @intCast(left) } else .{ .wait_ms = @abs(left) };
+}
+
+/// Add to a counter of the plugin's own, at /metrics of the gateway. A name is letters, digits and _, with up to 4
+/// labels in ascending order: hits{kind="a",where="b"}; another one traps. A plugin has at most 100 names.
+pub fn count(name: []const u8, delta: u32) void {
+    host.count(name.ptr, name.len, delta);
+}
+
+/// Tell a value that may rise and fall, by a name as in `count`.
+pub fn gauge(name: []const u8, value: f64) void {
+    host.gauge(name.ptr, name.len, value);
+}
+
+/// Put a value into a histogram, by a name as in `count`.
+pub fn observe(name: []const u8, value: f64) void {
+    host.observe(name.ptr, name.len, value);
 }
 
 /// Add to a counter that all instances and workers share; the sum. One that is not there begins at 0 and

@@ -210,6 +210,22 @@ pub fn rate_limit(key: &str, per_minute: u32, burst: u32) -> Tokens {
     }
 }
 
+/// Add to a counter of the plugin's own, at `/metrics` of the gateway. A name is letters, digits and `_`, with up to
+/// 4 labels in ascending order: `hits{kind="a",where="b"}`; another one traps. A plugin has at most 100 names.
+pub fn count(name: &str, delta: u32) {
+    unsafe { raw::count(name.as_ptr(), name.len(), delta.into()) }
+}
+
+/// Tell a value that may rise and fall, by a name as in [`count`].
+pub fn gauge(name: &str, value: f64) {
+    unsafe { raw::gauge(name.as_ptr(), name.len(), value) }
+}
+
+/// Put a value into a histogram, by a name as in [`count`].
+pub fn observe(name: &str, value: f64) {
+    unsafe { raw::observe(name.as_ptr(), name.len(), value) }
+}
+
 /// Add to a counter that all instances and workers share, and return the sum. A counter that is not there
 /// begins at 0 and lives for `ttl_ms` (0: as long as there is room); one that is there keeps its time.
 pub fn kv_incr(key: &str, delta: i64, ttl_ms: i64) -> i64 {

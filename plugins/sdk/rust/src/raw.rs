@@ -20,6 +20,9 @@ extern "C" {
     pub fn now_ms() -> i64;
     pub fn random(buf: *mut u8, len: usize);
     pub fn rate_limit(key: *const u8, len: usize, per_minute: u32, burst: u32) -> i32;
+    pub fn count(name: *const u8, len: usize, delta: i64);
+    pub fn gauge(name: *const u8, len: usize, value: f64);
+    pub fn observe(name: *const u8, len: usize, value: f64);
     pub fn kv_incr(key: *const u8, len: usize, delta: i64, ttl_ms: i64) -> i64;
     pub fn kv_get(key: *const u8, len: usize, buf: *mut u8, cap: usize) -> i32;
     pub fn kv_set(key: *const u8, len: usize, value: *const u8, value_len: usize, ttl_ms: i64);

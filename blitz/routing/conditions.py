@@ -7,7 +7,7 @@ more than one way, do not tell what the upstream will see. Who chooses a route h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -22,6 +22,7 @@ __all__ = [
     "PathLike",
     "QueryHas",
     "Wanted",
+    "first_unmet",
 ]
 
 Verdict = bool | None
@@ -62,6 +63,18 @@ class Condition(Protocol):
 
     def why_not(self, asked: Asked) -> str:
         """One clause about a request for which it does not hold."""
+
+
+def first_unmet(conditions: Iterable[Condition], asked: Asked) -> tuple[Verdict, Condition | None]:
+    """All hold (True), one does not (False), or nobody knows (None); and the first that makes it so."""
+    unclear: Condition | None = None
+    for condition in conditions:
+        verdict = condition.holds(asked)
+        if verdict is False:
+            return False, condition
+        if verdict is None and unclear is None:
+            unclear = condition
+    return (True if unclear is None else None), unclear
 
 
 @dataclass(frozen=True)

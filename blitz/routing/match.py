@@ -24,10 +24,10 @@ from typing import Generic, TypeVar
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, InternalError
 
-from .conditions import NOTHING, Asked, Condition, MethodIs
+from .conditions import NOTHING, Asked, Condition, MethodIs, first_unmet
 from .path import canonical
 
-__all__ = ["Router", "Rule"]
+__all__ = ["Router", "Rule", "order_of"]
 
 T = TypeVar("T")
 
@@ -198,7 +198,7 @@ class Router(Generic[T]):
         """What a request may mean that leads to any of the lists *numbers*: rules, or None."""
         for number in numbers:
             for index in self._lists[number] if number >= 0 else ():
-                verdict = _all_hold(self.rules[index].conditions, asked)
+                verdict, _ = first_unmet(self.rules[index].conditions, asked)
                 if verdict is not False:
                     yield index
                 if verdict:
@@ -225,27 +225,20 @@ class Router(Generic[T]):
                 groups.append(hosts[b"*" + suffix])
         groups.append(hosts[b""])
         tree = lib.blitz_path_table_tree(self.table)
-        rules = [
-            (level, index, _bare(self.rules[index])) for level, group in enumerate(groups) for index in group
-        ]
         # The most specific first.
-        rules.sort(key=lambda one: (one[0], *self._order(one[1], one[2]), one[1]))
-        for path in sorted({path for _, _, path in rules} | {b""}):
-            below = [index for _, index, at in rules if not self.rules[index].exact and _is_below(path, at)]
+        rules = sorted(
+            (index for group in groups for index in group),
+            key=lambda index: (order_of(self.rules[index]), index),
+        )
+        paths = {index: _bare(self.rules[index]) for index in rules}
+        for path in sorted({*paths.values(), b""}):
+            below = [i for i, at in paths.items() if not self.rules[i].exact and _is_below(path, at)]
             here = [
-                index
-                for _, index, at in rules
-                if (at == path if self.rules[index].exact else _is_below(path, at))
+                i for i, at in paths.items() if (at == path if self.rules[i].exact else _is_below(path, at))
             ]
             self._add(tree, path, self._cut(below), numbers, exact=False)
             self._add(tree, path, self._cut(here), numbers, exact=True)
         return int(tree)
-
-    def _order(self, index: int, path: bytes) -> tuple[object, ...]:
-        rule = self.rules[index]
-        kind = 0 if rule.exact else 1 if rule.pattern else 2
-        # Of patterns none is longer: what else they ask decides.
-        return (kind, -path.count(b"/"), tuple(-part for part in rule.rank))
 
     def _cut(self, found: list[int]) -> tuple[int, ...]:
         """Nothing comes behind a rule that always takes the request."""
@@ -277,15 +270,16 @@ class Router(Generic[T]):
             raise InternalError(f"a route's path cannot be kept (code {min(tree, code)})")
 
 
-def _all_hold(conditions: tuple[Condition, ...], asked: Asked) -> bool | None:
-    """All hold (True), one does not (False), or nobody knows."""
-    verdict: bool | None = True
-    for condition in conditions:
-        one = condition.holds(asked)
-        if one is False:
-            return False
-        verdict = verdict and one
-    return verdict
+def order_of(rule: Rule[T]) -> tuple[int, ...]:
+    """Of rules that take one request the one with the least comes first: host, its length, kind of path, its
+    length, and what ``rank`` has. Equal ones come in the order of the configuration.
+
+    Of patterns none is longer: what else they ask decides.
+    """
+    host, path = _name(rule.host), _bare(rule)
+    of_host = (1, -len(host)) if _is_wildcard(host) else (0, 0) if host else (2, 0)
+    kind = 0 if rule.exact else 1 if rule.pattern else 2
+    return (*of_host, kind, -path.count(b"/"), *(-part for part in rule.rank))
 
 
 def _bare(rule: Rule[T]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, NoRoute, PluginReroute
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["find_route", "moved_to"]
 
+T = TypeVar("T")
 
-def find_route(router: Router[RouteEntry], request: Any, listener: str = "") -> RouteEntry:
+
+def find_route(router: Router[T], request: Any, listener: str = "") -> T:
     """The route for a checked request head.
 
     Args:
@@ -76,7 +78,7 @@ def moved_to(
     return found
 
 
-def _host(router: Router[RouteEntry], request: Any) -> bytes:
+def _host(router: Router[T], request: Any) -> bytes:
     return span_bytes(request, request.host) if router.by_host else b""
 
 

@@ -8,20 +8,18 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from blitz._native import ffi
 from blitz.config.model import Timeouts
-from blitz.config.resolved import Resolved, ResolvedMatch, ResolvedRoute
+from blitz.config.resolved import Resolved, ResolvedRoute
 from blitz.filters import Filter
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.routing.balance import Retry
-from blitz.routing.match import Router, Rule
+from blitz.routing.match import Router
 from blitz.wasm.chain import Chain
 from blitz.wasm.pool import PluginPool
 
-from .acme_challenges import CHALLENGE_PATH, Challenges
-from .asked import chosen_by, rules_of
+from .acme_challenges import Challenges
+from .asked import chosen_by
 from .auth_files import Authenticators
 from .cluster import Cluster, status_set
 from .clusters import build_cluster
@@ -29,6 +27,7 @@ from .local_response import Handler, Reply
 from .own_filters import OwnFilters, own_filters
 from .peer import Trust
 from .route_rules import native_rules
+from .route_table import answers_challenges, route_table
 from .split import Mirror, Split, mirror_of
 from .tls import TlsSettings
 
@@ -188,26 +187,12 @@ def assemble(
     """
     clusters = {name: build_cluster(one, tls.clients.get(name)) for name, one in resolved.upstreams.items()}
     auth = auth or Authenticators({})
-    rules: list[Rule[RouteEntry]] = []
-    entries: list[RouteEntry] = []
-    for route in resolved.routes:
-        entry = _entry(resolved, route, pools, clusters, handler, auth)
-        # What stands in front of a path is the plugins, the filters and where the route leads: one to another
-        # upstream, or with an answer of its own, hides what the upstream of its neighbour has there.
-        protection = _protection(route)
-        entries.append(entry)
-        rules.extend(rules_of(route.match, entry, protection))
+    entries = [_entry(resolved, route, pools, clusters, handler, auth) for route in resolved.routes]
     challenges = Challenges()
-    if resolved.tls.acme.challenge == "http-01" and resolved.tls.acme.domains:
-        entry = _challenge_entry(resolved, challenges)
-        entries.append(entry)
-        rules += [
-            Rule(name.encode(), CHALLENGE_PATH.encode(), entry, CHALLENGE_PATH)
-            for name in resolved.tls.acme.domains
-        ]
-    router = Router(rules)
-    if resolved.before_routing and any(entry.rules != ffi.NULL for entry in entries):
-        router.only = None  # what the route says comes behind the plugins that run before it is chosen
+    challenge = _challenge_entry(resolved, challenges) if answers_challenges(resolved) else None
+    router = route_table(resolved, entries, challenge)
+    if challenge is not None:
+        entries.append(challenge)
     for entry in entries:
         _tell_fast_path(entry, router)
     before = Chain([pools[name] for name in resolved.before_routing])
@@ -309,22 +294,6 @@ def _bounds(resolved: Resolved, route: ResolvedRoute) -> dict[str, Any]:
 def _status(route: ResolvedRoute) -> int:
     """Of the route's own answer; one that only redirects has none."""
     return route.answer.status if route.answer is not None else 404
-
-
-def _protection(route: ResolvedRoute) -> bytes:
-    """Of a route: all that it says, but for which requests it takes, how long they may take, and how its
-    responses look."""
-    said = msgspec.structs.replace(
-        route,
-        name="",
-        match=ResolvedMatch(),
-        first_byte=None,
-        total=None,
-        response_edits=(),
-        retry=None,
-        mirror=None,
-    )
-    return msgspec.json.encode(said)
 
 
 def _tell_rules(short: Any, route: ResolvedRoute, rules: Any) -> None:

@@ -23,6 +23,7 @@ COMMANDS = {
     "proxy": ("blitz.cli.run:proxy", "Put plugins in front of one upstream, without a file."),
     "demo": ("blitz.cli.demo:demo", "Run a demo: an upstream, the built-in plugins, three routes."),
     "validate": ("blitz.cli.check:validate", "List every mistake in a file, and load its plugins."),
+    "route": ("blitz.cli.route:route", "Explain which route a request takes, and why."),
     "config": (
         "blitz.cli.config:config",
         "Show what a file comes to, and where each value is from.",

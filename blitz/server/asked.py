@@ -13,9 +13,17 @@ from blitz.http.heads import span_bytes
 from blitz.routing.conditions import Condition, FieldIs, ListenerIs, MethodIs, PathLike, QueryHas, Wanted
 from blitz.routing.match import Rule
 
-__all__ = ["AskedHead", "chosen_by", "rules_of"]
+__all__ = ["RANK", "AskedHead", "chosen_by", "rules_of"]
 
 T = TypeVar("T")
+# What the elements of a rule's rank are.
+RANK = (
+    "names a listener",
+    "names methods",
+    "names more header fields",
+    "names more of the query",
+    "has the larger priority",
+)
 # What a native value points to lives as long as the value does; as cffi's manual has it.
 _kept_for: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
@@ -107,7 +115,7 @@ def _conditions(match: ResolvedMatch) -> Iterator[Condition]:
 
 def _wanted(value: ResolvedValue) -> Wanted:
     if value.text is not None:
-        return Wanted(text=value.text.encode(), shown=f', not "{value.text}"')
+        return Wanted(text=value.text.encode(), shown=f'; it must be "{value.text}"')
     if value.regex:
-        return Wanted(pattern=compile_pattern(value.regex), shown=f", not like {value.regex}")
-    return Wanted(absent=not value.present, shown="" if value.present else ", and must not be there")
+        return Wanted(pattern=compile_pattern(value.regex), shown=f"; it must be like {value.regex}")
+    return Wanted(absent=not value.present, shown="" if value.present else "; it must not be there")

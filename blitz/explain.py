@@ -180,7 +180,7 @@ def _way(resolved: Resolved, trial: Trial) -> tuple[list[Step], Answered | None]
     """The steps up to the one that answers, and its answer; None: an upstream answers."""
     steps = [
         Step("before_routing", f"plugin {name} sees the request, and may change its host and path")
-        for name in resolved.before_routing
+        for name in (resolved.before_routing if trial.is_read else ())
     ]
     if trial.refused is not None:
         return steps, trial.refused

@@ -25,7 +25,7 @@ def blocks(language: str) -> list[str]:
 def checkout(tmp_path: Path) -> Path:
     """A directory with plugins/ and the README's blitz.toml, listening on a free port."""
     shutil.copytree(PLUGINS, tmp_path / "plugins", ignore=shutil.ignore_patterns("src", "sdk"))
-    (config,) = blocks("toml")
+    config, _ = blocks("toml")
     (tmp_path / "blitz.toml").write_text(config.replace("127.0.0.1:8080", "127.0.0.1:0"))
     return tmp_path
 
@@ -47,6 +47,19 @@ def test_the_configuration_is_right(checkout: Path) -> None:
     result = blitz("validate", cwd=checkout)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == "blitz.toml: ok: 2 routes, 1 upstream, 3 plugins\n"
+
+
+def test_the_routes_are_right_and_explained(tmp_path: Path) -> None:
+    _, routes = blocks("toml")
+    listen = 'listen = [{ address = ":80", name = "http" }, { address = ":443", tls = true }]\n'
+    (tmp_path / "blitz.toml").write_text(
+        f'{listen}tls.certs = [{{ cert = "c.pem", key = "c.pem" }}]\n{routes}'
+    )
+    (command,) = re.findall("`(blitz route [^`]+)`", README)
+    said = blitz(*command.split()[1:], cwd=tmp_path)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "route api (" in said.stdout and "the upstream gets /x\n" in said.stdout
+    assert 'not plain: the listener is "", not "http"\n' in said.stdout
 
 
 def test_validate_says_what_the_readme_says(checkout: Path) -> None:

@@ -61,6 +61,7 @@ class Trial:
 
     Attributes:
         client: who it is from; scheme: that the client used, as far as we know.
+        is_read: its head is one; plugins before routing see it.
         refused: it was answered before a route was found; None: it was not.
         route: that takes it; None: none, or, if ``name`` is set, where a certificate authority asks.
         name: of the route.
@@ -81,12 +82,12 @@ class Trial:
         acme = _Entry(_CHALLENGES, None, ffi.NULL) if answers_challenges(resolved) else None
         self._router: Router[_Entry] = route_table(resolved, self._entries, acme)
         self._entry: _Entry | None = None
-        self._is_read = False
+        self.is_read = False
         self._peer = Peer(client, scheme="https" if listener.tls else "http", listener=listener.name)
         self.refused: Answered | None = None
         try:
             self._read(resolved, len(head))
-            self._is_read = True
+            self.is_read = True
             self._entry = find_route(self._router, self._exchange.request, listener.name)
         except NoRoute as error:
             self.refused = Answered(error.status_hint, error.message, allow=error.allow.decode())
@@ -170,7 +171,7 @@ class Trial:
 
         To be called first: what a route says changes the request.
         """
-        if not self._is_read:
+        if not self.is_read:
             return []
         request = self._exchange.request
         host, target = span_bytes(request, request.host), span_bytes(request, request.target)

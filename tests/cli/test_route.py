@@ -361,6 +361,8 @@ def test_plugins_before_routing_come_first(route: Run) -> None:
     config.write_text(CONFIG.replace("before_routing = []", 'before_routing = ["request_logger"]'))
     said = route("GET", "http://a.org/status").output.splitlines()
     assert said[2].startswith("  1. before_routing: plugin request_logger sees the request")
+    bad = route("GET", "http://a.org/", "-H", "host: a", "-H", "host: b").output
+    assert "before_routing" not in bad  # nobody sees a request that is none
     assert said[3:5] == ["  2. plugins: auth_custom: its request hook", "  3. answer: 503, 6 bytes"]
 
 

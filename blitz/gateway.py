@@ -15,14 +15,13 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import trio
 
-from blitz.acme.keeper import certificate_helpers
 from blitz.admin.api import Admin
 from blitz.admin.gauges import tell_measures
 from blitz.admin.report import PlaceOnScoreboard, Reporter, ScoreboardOfParent
@@ -39,27 +38,26 @@ from blitz.admin.status import (
     WorkerStatus,
     look,
 )
+from blitz.beside import helpers
 from blitz.config import Address, Config, Resolved, Served
 from blitz.errors import BlitzError, ListenerDied, only_error
 from blitz.housekeeping import Housekeeping
-from blitz.measures.counters import CounterValues as Counters
+from blitz.measures.counters import Counters
 from blitz.server.binding import bind_admin, bind_all, check_listeners
 from blitz.server.context import ServerContext
 from blitz.server.drain import Drain
 from blitz.server.faults import Fault
-from blitz.server.health_checks import HealthChecks
 from blitz.server.helper import keep_going
 from blitz.server.listen import as_bound, close_listener, spoken_on
 from blitz.server.listeners import Listeners
 from blitz.server.peer import Peer
 from blitz.server.reading import read_apart
-from blitz.server.resolving import Resolving
 from blitz.server.room import too_few_descriptors
 from blitz.server.serving import serve_connection
 from blitz.server.shortages import Shortages
 from blitz.server.space import engine_for
 from blitz.server.stream import AnyStream, SocketStream
-from blitz.server.watch import Seen, check_watching, look_around, watch
+from blitz.server.watch import Seen, check_watching, look_around
 from blitz.under_trio import check_under_trio
 from blitz.versions import Source, Versions, build_runtime, read_source
 from blitz.wasm.engine import Engine, EngineStatistics
@@ -95,10 +93,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger("blitz.server")
-
-
-# Name, what is lost while it fails, and the task: see ``keep_going``.
-Helper = tuple[str, str, Callable[[], Awaitable[object]]]
 
 
 class Gateway:
@@ -391,7 +385,14 @@ async def _run(
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(context.fast_path.run)
-        for name, lost, run in _helpers(gateway, context, seen):
+        for name, lost, run in helpers(
+            context,
+            gateway._housekeeping,
+            gateway._versions,
+            on_dead_listener=gateway._drain_when_a_listener_died,
+            on_changed_files=gateway._reload_files,
+            seen=seen,
+        ):
             nursery.start_soon(keep_going, name, lost, run)
         async with trio.open_nursery() as connections:
             gateway.listeners.start(connections)
@@ -401,32 +402,6 @@ async def _run(
         gateway._publish()
         await gateway._housekeeping.end_instances()
         nursery.cancel_scope.cancel()
-
-
-def _helpers(gateway: Gateway, context: ServerContext, seen: Seen | None) -> Iterator[Helper]:
-    """Everything that works beside the traffic."""
-    keep = gateway._housekeeping
-    yield "deadlines", "nothing times out", context.wheel.run
-    yield "housekeeping", "what is idle or replaced stays, and /status may be old", keep.run
-    yield (
-        "looking after certificates",
-        "they go on as they are",
-        gateway._housekeeping.look_after_certificates,
-    )
-    yield "keys of token issuers", "none are fetched", context.keeper.run
-    yield "checking passwords", "clients with others than those known wait", context.workshop.run
-    yield from certificate_helpers(
-        lambda: context.runtime.resolved.tls.acme, lambda: context.runtime.challenges
-    )
-    yield "copies for mirrors", "none are made", context.copies.run
-    yield "health checks", "endpoints are as they were found last", HealthChecks(context).run
-    yield "names of endpoints", "addresses stay as they were found last", Resolving(context).run
-    yield "the access log", "its lines are kept or lost", context.access_log.run
-    yield "ending when a listener is dead", "it goes on without", gateway._drain_when_a_listener_died
-    yield "trying a reload again", "SIGHUP loads", gateway._versions.again_later.run
-    if seen is not None:
-        changes = partial(watch, lambda: context.runtime.resolved, seen, gateway._reload_files)
-        yield "watching files", "changed files are not loaded; SIGHUP loads them", changes
 
 
 def _tear_down(gateway: Gateway) -> None:

@@ -4,7 +4,8 @@
  *   fast_path_report.c    what Python is told
  *   fast_path_client.c    the client behind a trusted proxy
  *   fast_path_access.c    lines of the access log, figures
- *   fast_path_exchange.c  the steps of an exchange
+ *   fast_path_exchange.c  the steps of an exchange, up to its upstream
+ *   fast_path_response.c  those of the way back
  *   fast_path_local.c     responses of our own
  *   fast_path_stream.c    bodies that take more than one read
  *   fast_path_collect.c   those of them that plugins see
@@ -190,16 +191,26 @@ void fast_measure(const blitz_fast_path *fast, const place *client, size_t sent,
  * Each returns what it reports. */
 int fast_shake(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *report);
-int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report *report);
 /* The plugins of the route, behind those that ran before it was chosen, then what it says. */
 int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report);
 /* What plugins made of the body goes on; else they see it as it came, if all is here and no more than limit. */
 void fast_lend_body(blitz_exchange *exchange, const slot *at, uint64_t limit);
-/* The request hooks, or the response hooks, have come to a step. */
+/* The request hooks have come to a step. */
 int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
-int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 /* The request was sent to an upstream connection, all of it or as far as it is here. */
 void fast_join(blitz_fast_path *fast, int fd, int upstream);
+
+/* The chain has come to a step that is not the fast path's. */
+int fast_hand_over(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
+/* The plugin in hand is content, but has left log lines: they are taken, and the exchange goes on here. */
+bool fast_only_logs(const blitz_chain *chain, int step);
+int fast_let_logs_be_taken(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+
+/* ---------------------------------------------------------------- fast_path_response.c
+ * Each returns what it reports. */
+int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report *report);
+/* The response hooks have come to a step. */
+int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 /* An upstream connection is clean, and nobody's. */
 void fast_give_back(blitz_fast_path *fast, blitz_endpoint *endpoint, int upstream, blitz_fast_report *report);
 /* The body of the response is complete: its upstream connection is free. */

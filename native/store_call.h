@@ -18,8 +18,9 @@
  *   func_call_async,                    no call in progress, in a store whose last one did   blitz_store_begin
  *   instance_pre_instantiate_async,     not fail; instantiate once, before all calls
  *   instance_pre_instantiate
- *   call_future_poll, going on on       a call in progress, which has not ended; not inside  blitz_store_poll,
- *   the own stack                       itself; the own stack in its own thread only         blitz_store_drop
+ *   call_future_poll                    a call in progress, which has not ended; not inside  blitz_store_poll,
+ *                                       itself                                               blitz_store_drop
+ *   (going on, on the own stack)        the same; in its own thread only                     blitz_store_poll
  *   call_future_delete                  not inside poll                                      blitz_store_drop
  *   store_delete                        no call in progress                                  blitz_store_delete
  *

@@ -97,6 +97,7 @@ LAYERS = {
     "admin": Layer(("blitz.admin",), (*CORES, "server"), TRIO | {"msgspec"}),
     "gateway": Layer(
         (
+            "blitz.beside",
             "blitz.gateway",
             "blitz.embed",
             "blitz.examine",

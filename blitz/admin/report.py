@@ -14,8 +14,9 @@ from blitz.measures.counters import values_of_all
 from blitz.measures.exposition import exposition
 from blitz.measures.figures import RESTARTS, SERIES_REFUSED
 
+from .merge import merge, why_not_ready
 from .scoreboard import Scoreboard
-from .status import Child, Lost, Parent, Reload, Status, Worker, merge, version, why_not_ready
+from .status import Child, Lost, Parent, Reload, Status, Worker, version
 
 __all__ = ["PlaceOnScoreboard", "Reporter", "ScoreboardOfParent"]
 

@@ -5,12 +5,15 @@ Python's own may take exponential time on a path that a client chooses, so they 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 __all__ = ["check_pattern", "compile_pattern"]
 
-MISSING = "patterns need RE2, which is not installed; install it with: pip install 'blitz-gateway[re2]'"
+MISSING = (
+    f"patterns need RE2: run '{sys.executable} -m pip install google-re2', or write `path_prefix`, or values"
+)
 MAX_MEMORY = 8 << 20  # bytes of one compiled pattern: RE2's default
 
 

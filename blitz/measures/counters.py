@@ -1,13 +1,10 @@
 """The counters that ``/status`` tells by a name of their own: each is a figure, counted where all figures
 are.
 
-``Counters`` is the writing side: ``counters.timeouts += 1``. ``CounterValues`` is what they were at one
-moment.
+``Counting`` is the writing side: ``counting.timeouts += 1``. ``Counters`` is what they were at one moment.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,23 +12,23 @@ from . import figures
 from .figures import Figure
 from .memory import Measures, Merged
 
-__all__ = ["CounterValues", "Counters", "values_of", "values_of_all"]
+__all__ = ["Counters", "Counting", "values_of", "values_of_all"]
 
 
 class _Counter:
-    """An attribute of ``Counters`` that is the figure."""
+    """An attribute of ``Counting`` that is the figure."""
 
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
 
-    def __get__(self, counters: Counters | None, owner: type[Counters]) -> int:
-        return counters.own(self.figure) if counters is not None else 0
+    def __get__(self, counting: Counting | None, owner: type[Counting]) -> int:
+        return counting.own(self.figure) if counting is not None else 0
 
-    def __set__(self, counters: Counters, value: int) -> None:
-        counters.measures.count(self.figure, n=value - counters.own(self.figure))
+    def __set__(self, counting: Counting, value: int) -> None:
+        counting.measures.count(self.figure, n=value - counting.own(self.figure))
 
 
-class Counters:
+class Counting:
     """Counts of one process since it began.
 
     Attributes:
@@ -60,26 +57,30 @@ class Counters:
     tls_failures = _Counter(figures.TLS_FAILURES)
 
 
-_FIGURES = {name: value.figure for name, value in vars(Counters).items() if isinstance(value, _Counter)}
+class Counters(msgspec.Struct, frozen=True):
+    """Counts at one moment; what each is, ``Counting`` says."""
 
-if TYPE_CHECKING:
-
-    class CounterValues(Counters):
-        """What ``Counters`` were at one moment: the same names, a ``msgspec.Struct``."""
-
-        def __init__(self, **values: int) -> None: ...
-
-else:
-    CounterValues = msgspec.defstruct(
-        "CounterValues", [(name, int, 0) for name in _FIGURES], frozen=True, module=__name__
-    )
-
-
-def values_of(counters: Counters) -> CounterValues:
-    """What *counters* are now."""
-    return CounterValues(**{name: getattr(counters, name) for name in _FIGURES})
+    connections: int = 0
+    refused: int = 0
+    refused_per_address: int = 0
+    exchanges: int = 0
+    client_errors: int = 0
+    upstream_errors: int = 0
+    plugin_faults: int = 0
+    internal_errors: int = 0
+    timeouts: int = 0
+    tls_failures: int = 0
 
 
-def values_of_all(merged: Merged) -> CounterValues:
+_FIGURES = {name: value.figure for name, value in vars(Counting).items() if isinstance(value, _Counter)}
+assert set(_FIGURES) == set(Counters.__struct_fields__)
+
+
+def values_of(counting: Counting) -> Counters:
+    """What they are now."""
+    return Counters(**{name: getattr(counting, name) for name in _FIGURES})
+
+
+def values_of_all(merged: Merged) -> Counters:
     """What they are in all processes."""
-    return CounterValues(**{name: int(merged.value(figure)) for name, figure in _FIGURES.items()})
+    return Counters(**{name: int(merged.value(figure)) for name, figure in _FIGURES.items()})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from blitz.measures.counters import CounterValues, values_of
+from blitz.measures.counters import Counters, values_of
 
 from .fast_path import FastPath
 from .h1_upstream import H1Upstreams
@@ -81,7 +81,7 @@ class ServerContext(Resources):
         """Exchanges that run now."""
         return self.fast_path.in_flight + sum(connection.busy for connection in self.connections)
 
-    def count(self) -> CounterValues:
+    def count(self) -> Counters:
         """The counters as they are now."""
         return values_of(self.counters)
 

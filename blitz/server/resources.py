@@ -20,7 +20,7 @@ from blitz.http.buffer import (
     BufferPool,
 )
 from blitz.measures import Measures
-from blitz.measures.counters import Counters
+from blitz.measures.counters import Counting
 
 from .access import AccessLog
 from .deadline import DeadlineWheel
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .split import Copies
     from .upstream import Upstreams
 
-__all__ = ["Counters", "Resources"]
+__all__ = ["Resources"]
 
 DATE_SIZE = 29  # "Sun, 06 Nov 1994 08:49:37 GMT"
 SCRATCH_SIZE = 256 * 1024  # one outgoing head (64 KiB and what we add) with a first part behind it
@@ -87,7 +87,7 @@ class Resources:
         self.scratch = Buffer(SCRATCH_SIZE)
         self.unread = Buffer(SCRATCH_SIZE)  # what nobody will look at, of all connections
         self.turns = GuestTurns()
-        self.counters = Counters(self.measures)
+        self.counters = Counting(self.measures)
         self.faults = FaultLog(self.measures)
         self.date = ffi.new("uint8_t[]", DATE_SIZE)  # of the present second, once ``tell_date`` was called
         self._date_second = -1

@@ -97,12 +97,17 @@ async def relay(exchange: Exchange, upstream: Upstream, begun: Handover | None =
     if run is not None and run.has_response:
         collected = await ask_about_response(exchange, run, body, begun.step if begun is not None else None)
     exchange.finish_response()
-    if exchange.cdata.body_edited:
-        if line is not None:
-            line.answer = None
-        keep = await send_whole(exchange)
-    else:
-        keep = await _send_on(exchange, body, collected)
+    try:
+        if exchange.cdata.body_edited:
+            if line is not None:
+                line.answer = None
+            keep = await send_whole(exchange)
+        else:
+            keep = await _send_on(exchange, body, collected)
+    except trio.BrokenResourceError:
+        if body.done:  # the client is gone; the upstream's connection is as good as before
+            _end_try(exchange, upstream, body)
+        raise
     _end_try(exchange, upstream, body)
     return keep
 

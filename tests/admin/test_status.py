@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from blitz.admin.merge import merge
 from blitz.admin.report import PlaceOnScoreboard, Reporter, ScoreboardOfParent
-from blitz.admin.status import Child, EndpointStatus, Lost, Parent, PluginStatus, Reload, Worker, merge
-from blitz.measures.counters import Counters, CounterValues
+from blitz.admin.status import Child, EndpointStatus, Lost, Parent, PluginStatus, Reload, Worker
+from blitz.measures.counters import Counters, Counting
 
 NOW = time.time()
 
@@ -45,7 +46,7 @@ def test_numbers_are_added_up_and_those_of_the_dead_are_kept() -> None:
         plugins={"p": PluginStatus(live=2, calls=8)},
         upstreams=(EndpointStatus("u", "a:1", live=1, failing=1),),
     )
-    counters = CounterValues(exchanges=111, timeouts=1)
+    counters = Counters(exchanges=111, timeouts=1)
     status = merge(parent(child(10), child(11, 1)), [one, two], counters)
     assert (status.connections, status.in_flight) == (5, 1)
     assert status.counters == counters
@@ -141,7 +142,7 @@ def tell(scoreboard: ScoreboardOfParent, *children: Child) -> None:
 def reporter(place: PlaceOnScoreboard, said: Worker, exchanges: int = 0) -> Reporter:
     made = Reporter(place)
     made.look = lambda: said
-    Counters(made.measures).exchanges += exchanges
+    Counting(made.measures).exchanges += exchanges
     return made
 
 

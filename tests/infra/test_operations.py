@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from blitz.admin.status import EndpointStatus, PluginStatus, Reload, Status
+from blitz.measures.counters import Counters
 from blitz.process import crew, restarts
 from blitz.process.parent import START_TIMEOUT
 from blitz.server import access, deadline, drain, reading
-from blitz.server.context import Counters
 from blitz.wasm import pool
 
 from ..server.access_oracle import Record

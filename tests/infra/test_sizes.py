@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 MOST = 450
 
 LONG = {
+    "blitz/server/endpoint.py": "an endpoint and its connections: each holds the other",
     "blitz/process/parent.py": "what the parent does on each signal, report and end of a worker",
     "native/blitz_native.h": "the contract between C and Python: one place, mostly comments",
 }

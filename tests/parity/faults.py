@@ -12,10 +12,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 
 import trio
+from msgspec import structs
 
 import blitz
 from tests.faults.faults import BROKEN, Address, Fault, again_and_again
@@ -107,7 +107,7 @@ async def _run(fault: Fault, driver: Driver) -> tuple[set[str], Counter[str]]:
                     await _is_well((str(address[0]), address[1]), driver)
                     await _nobody_is_left(gateway)
                 counters = Counter(
-                    {each: int(n) for each, n in asdict(gateway.statistics().counters).items()}
+                    {each: int(n) for each, n in structs.asdict(gateway.statistics().counters).items()}
                 )
         nursery.cancel_scope.cancel()
     return set(seen) - {"open"}, counters

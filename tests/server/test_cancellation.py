@@ -310,6 +310,7 @@ STAGES = {
         sending(POST),
         plugin=f"{REQUEST} (i32.const 0))",
         imports=READ,
+        config=H11,
     ),
     "request body, for the upstream": Stage(("_pump", "next_part", "receive_into"), sending(POST)),
     "request body, spliced": Stage(("_pump", "splice", "splice_body", "_fill"), sending(LARGE)),

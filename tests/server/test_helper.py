@@ -45,6 +45,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONNECTION = "part of a connection, which ends with what it raises: serving.py lets nothing out"
 OTHERWISE: dict[tuple[str, str], str] = {
     ("server/accepted.py", "serve"): CONNECTION,
+    ("server/outside.py", "watch.look"): CONNECTION,
     ("server/tunnel.py", "up.run"): CONNECTION,
     ("server/tunnel.py", "down.run"): CONNECTION,
     ("server/send_request.py", "exchange.upload.run"): CONNECTION,

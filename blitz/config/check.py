@@ -162,9 +162,11 @@ class _Checker:
         made = {}
         for key, item in value.items():
             try:
-                made[str(key)] = self.value(wanted.value_type, item, (*path, key))
+                checked = self.value(wanted.value_type, item, (*path, key))
+                made[str(key)] = item if isinstance(item, Bad) and isinstance(checked, str) else checked
             except _Wrong as wrong:
-                self.document.report((*path, key), str(wrong))
+                if not isinstance(item, Bad):
+                    self.document.report((*path, key), str(wrong))
         return made
 
     def union(self, wanted: inspect.UnionType, value: Any, path: Path) -> Any:

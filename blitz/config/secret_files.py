@@ -60,7 +60,7 @@ class SecretFiles:
         try:
             raw = read_file(path, SECRET)
         except FileRefused as refused:
-            raise ValueError(f"the file {told} {refused}") from None
+            raise ValueError(f"the file {told}: {refused}") from None
         try:
             text = raw.decode()
         except UnicodeDecodeError:

@@ -13,7 +13,6 @@ static char a_trap;
 static wasmtime_context_t *caller_context(wasmtime_caller_t *caller) { return (wasmtime_context_t *)caller; }
 static void *get_data(const wasmtime_context_t *context) { (void)context; return &instance; }
 static size_t data_size(const wasmtime_context_t *context, const wasmtime_memory_t *at) { (void)context, (void)at; return MEMORY; }
-static uint8_t *data_of(const wasmtime_context_t *context, const wasmtime_memory_t *at) { (void)context, (void)at; return memory; }
 static wasm_trap_t *trap_new(const char *message, size_t len) { (void)message, (void)len; return (wasm_trap_t *)&a_trap; }
 static void frames_delete(wasm_frame_vec_t *frames) { (void)frames; }
 
@@ -212,7 +211,6 @@ int main(void)
     static char name[] = "space";
     blitz_wt.wasmtime_caller_context = caller_context;
     blitz_wt.wasmtime_context_get_data = get_data;
-    blitz_wt.wasmtime_memory_data = data_of;
     blitz_wt.wasmtime_memory_data_size = data_size;
     blitz_wt.wasmtime_trap_new = trap_new;
     blitz_wt.wasm_frame_vec_delete = frames_delete;
@@ -221,6 +219,7 @@ int main(void)
     instance.plugin = &plugin;
     instance.has_exports = instance.running = true;
     instance.enter.store_id = instance.memory.of.store_id = STORE;
+    instance.memory_base = memory;
     test_answers();
     test_refusals();
     test_pending();

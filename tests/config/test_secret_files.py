@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,34 @@ def test_it_stands_in_no_message(configured, tmp_path: Path) -> None:
 def test_what_was_written_into_the_file_itself_is_hidden(configured) -> None:
     rows = {row.key: row for row in effective_values(configured(SECRET))}
     assert (rows["admin.token"].value, rows["admin.token"].plain) == ("(hidden)", "(hidden)")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        'routes = [{ upstream = "http://a", request_headers = { set = { x = "TEXT" } } }]',
+        'routes = [{ upstream = "http://a", request_headers = { add = { x = "TEXT" } } }]',
+        'routes = [{ upstream = "http://a", response_headers = { set = { x = "TEXT" } } }]',
+        'routes = [{ upstream = "http://a", response_headers = { remove = ["TEXT"] } }]',
+        'routes = [{ upstream = "http://a", headers = { x = "TEXT" } }]',
+        'routes = [{ upstream = "http://a", headers = { x = { regex = "TEXT" } } }]',
+        'routes = [{ upstream = "http://a", query = { x = "TEXT" } }]',
+        'routes = [{ upstream = "http://a", rewrite = { path = "TEXT" } }]',
+        'routes = [{ redirect = { path = "TEXT" } }]',
+        'routes = [{ answer = { headers = { x = "TEXT" } } }]',
+        'auth.idp.jwt = { jwks_url = "https://a/k", issuer = "a", headers = { x = "TEXT" } }',
+        'auth.idp.jwt = { jwks_url = "https://a/k", issuer = "a", required_claims = { x = "TEXT" } }',
+        'upstreams.a = "TEXT"',
+        'upstreams.a = { endpoints = ["http://a"], sticky = "TEXT" }',
+        'upstreams.a = { endpoints = ["http://a"], sticky = { cookie = "s", secret = "TEXT" } }',
+    ],
+)
+@pytest.mark.parametrize("text", ["${NOPE}", "${file:nope}", "${credential:nope}"])
+def test_what_is_not_there_is_one_problem_wherever_it_stands(tmp_path: Path, place: str, text: str) -> None:
+    file = tmp_path / "blitz.toml"
+    text = place.replace("TEXT", text)
+    more = "" if "routes" in place else "routes = [{ answer = { status = 200 } }]\n"
+    file.write_text(f"{text}\n{more}")
+    (problem,) = read_config(file, {}).problems
+    assert problem.line == 1
+    assert re.search("is not set|nope: no such file; check|needs systemd", problem.message)

@@ -15,6 +15,7 @@ from ..parity.drivers import DRIVERS, forcible
 LOOK_AT_IT = (
     "fast_path",
     "the fast path",
+    "test_accepted.py::",
     "test_access_paths.py::",
     "test_story.py::test_without_these_levels",
     "test_turns.py::test_connections_that_wait_when_a_drain_begins",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from blitz._native import ffi, lib
 from blitz.config import Answer, Config, Listener, Resolved, Route, resolve
-from blitz.config.route_keys import Rewrite, Wanted
+from blitz.config.route_keys import Redirect, Rewrite, Wanted
 from blitz.errors import ClientError, NoRoute
 from blitz.explain import Explanation, explain
 from blitz.http.buffer import Buffer
@@ -348,6 +348,28 @@ def test_bad_input_is_one_sentence(route: Run, words: list[str], sentence: str |
     assert len(result.stderr.splitlines()) == 1
     if sentence is not None:
         assert result.stderr == f"{sentence}\n"
+
+
+ANY = st.text(max_size=8) | st.text("aZ:/[]@?#%2. \x00\r\n\udcff", max_size=12)
+
+
+@given(
+    st.sampled_from(["GET", "CONNECT"]) | ANY,
+    ANY.map(lambda text: f"http://{text}") | st.builds("http://a:8081/{}".format, ANY) | ANY,
+    st.lists(st.sampled_from(["host: b", "content-length: x", "x: " + "y" * 70_000]) | ANY, max_size=2),
+    st.sampled_from(["::1", "127.0.0.1", "fe80::1%eth0"]) | ANY,
+)
+def test_whatever_is_asked_is_explained_or_refused_in_a_sentence(
+    method: str, url: str, headers: list[str], client: str
+) -> None:
+    routes = [named(Route(path_prefix="/a", ip_deny=["::2"], redirect=Redirect(path="/b${path}")), "a")]
+    try:
+        found = explain(configured(routes), method, url, headers, client=client)
+    except ValueError as error:
+        assert type(error) is ValueError
+        assert str(error)
+    else:
+        assert (found.route == "") <= (found.refused != "")
 
 
 def test_the_listener_is_that_of_the_port_or_of_the_name(route: Run) -> None:

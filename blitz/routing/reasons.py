@@ -6,7 +6,7 @@ decide, and which of two rules comes first of the order in which routers keep th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from blitz.errors import ClientError
 from .conditions import Asked, Verdict, first_unmet
 from .match import Router, Rule, order_of
 
-__all__ = ["UNCLEAR", "takes", "why_behind", "why_not"]
+__all__ = ["UNCLEAR", "for_host", "why_behind", "why_not"]
 
 T = TypeVar("T")
 
@@ -24,30 +24,20 @@ UNCLEAR = "whether it takes the request depends on how a server reads it"
 _ORDER = ("host", "longer host", "kind of path", "longer prefix")
 
 
-def takes(rule: Rule[T], host: bytes, target: bytes, asked: Asked) -> Verdict:
-    """*rule* alone takes the request; None: it depends on how a server reads it.
-
-    Args: as of ``Router.find``.
-    """
-    if not _has_host(rule, host):
-        return False
-    path = _has_path(rule, target)
-    if path is False:
-        return False
-    met, _ = first_unmet(rule.conditions, asked)
-    return met and path if met is not False else False
+def for_host(rules: Iterable[Rule[T]], host: bytes) -> Rule[T] | None:
+    """Of *rules*, those of one route, which differ in their hosts, the most specific one for *host*."""
+    return min((rule for rule in rules if _has_host(rule, host)), key=order_of, default=None)
 
 
 def why_not(rules: Sequence[Rule[T]], host: bytes, target: bytes, asked: Asked) -> str:
-    """The first thing that keeps the request from *rules*, those of one route: they differ in their hosts.
+    """The first thing that keeps the request from *rules*, those of one route; "": it takes the request.
 
-    Returns "" where one of them takes it.
+    Args: as of ``Router.find``.
     """
-    here = [rule for rule in rules if _has_host(rule, host)]
-    if not here:
+    rule = for_host(rules, host)
+    if rule is None:
         wanted = " or ".join(rule.host.decode() for rule in rules)
         return f"the host is {host.decode('latin-1') or 'not said'}, not {wanted}"
-    rule = here[0]
     path = _has_path(rule, target)
     if path is False:
         kind = "" if rule.exact else "below "

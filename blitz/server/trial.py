@@ -23,7 +23,7 @@ from blitz.http.h1 import HeadReader, head_limits
 from blitz.http.heads import field_values, span_bytes
 from blitz.http.rules import take_hop
 from blitz.routing.match import Router, Rule
-from blitz.routing.reasons import UNCLEAR, takes, why_behind, why_not
+from blitz.routing.reasons import UNCLEAR, for_host, why_behind, why_not
 
 from .asked import RANK, AskedHead
 from .own_filters import own_filters
@@ -180,15 +180,15 @@ class Trial:
         except ClientError:  # no route is asked
             return []
         asked = AskedHead(request, self._listener)
-        mine = [rule for rule in self._rules_of(self._entry) if takes(rule, host, target, asked)]
+        mine = for_host(self._rules_of(self._entry), host)
         found = []
         for entry in self._entries:
             if entry is not self._entry:
                 rules = self._rules_of(entry)
                 why = why_not(rules, host, target, asked)
-                taking = [rule for rule in rules if takes(rule, host, target, asked)]
-                if not why and mine and taking:
-                    why = f"takes it too, but {self.name} {why_behind(taking[0], mine[0], RANK)}"
+                rule = for_host(rules, host)
+                if not why and mine is not None and rule is not None:
+                    why = f"takes it too, but {self.name} {why_behind(rule, mine, RANK)}"
                 found.append((entry.name, why or UNCLEAR))
         return found
 

@@ -266,6 +266,8 @@ def test_every_reason_of_another_route(route: Run, words: list[str], name: str, 
 
 BEHIND = [
     (Route(path_regex="^/a"), Route(path_prefix="/a"), "a pattern comes before a prefix"),
+    (Route(path="/a/b"), Route(path_regex="/a"), "an exact path comes before a pattern"),
+    (Route(hosts=["*.o", "a.p.o"]), Route(host="*.p.o"), "an exact host comes before a wildcard"),
     (Route(host="*.p.o"), Route(host="*.o"), "has the longer host"),
     (Route(host="a.p.o"), Route(host="*.o"), "an exact host comes before a wildcard"),
     (Route(listen="web"), Route(methods=["GET"]), "names a listener"),
@@ -277,7 +279,7 @@ BEHIND = [
 ]
 
 
-@pytest.mark.parametrize(("first", "behind", "why"), BEHIND, ids=[row[2] for row in BEHIND])
+@pytest.mark.parametrize(("first", "behind", "why"), BEHIND)
 def test_why_one_route_comes_before_another(first: Route, behind: Route, why: str) -> None:
     routes = [named(behind, "behind"), named(first, "first")]
     if why.startswith("stands"):

@@ -128,18 +128,21 @@ async def test_a_response_before_the_body_is_there_ends_the_connection(nursery: 
     assert test.upstreams.tries[0].released == (False, True)
 
 
-async def test_a_client_that_is_gone_costs_the_upstream_connection(nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize(("rest", "released"), [(b"de", (False, False)), (b"def", (True, True))])
+async def test_a_client_that_is_gone_costs_the_upstream_connection_unless_all_has_come(
+    nursery: trio.Nursery, rest: bytes, released: tuple[bool, bool]
+) -> None:
     async def script(upstream: MemoryUpstream) -> None:
         await upstream.server.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
         await trio.testing.wait_all_tasks_blocked()
         client.gone = True
-        await upstream.server.send_all(b"def")
+        await upstream.server.send_all(rest)
 
     test = InMemory(nursery, script)
     client = test.client(GET)
     with pytest.raises(trio.BrokenResourceError):
         await test.run(client)
-    assert test.upstreams.tries[0].released == (False, False)
+    assert test.upstreams.tries[0].released == released
 
 
 async def test_a_client_that_was_told_nothing_has_no_status(nursery: trio.Nursery) -> None:

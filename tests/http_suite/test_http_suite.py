@@ -19,15 +19,28 @@ from .targets import TARGETS
 LONG = {"blitz-auto-2", "blitz-h11-2"}
 # With filters of the gateway's own in front of every case; a part of the cases is played by default.
 FILTERS = {"blitz-filters-auto", "blitz-filters-h11"}
-GATEWAY = [
-    pytest.param(name, marks=[pytest.mark.slow] if name in LONG | FILTERS else [])
-    for name, target in TARGETS.items()
-    if not target.peer
-]
+# By default these play every second case, each of them the other half; all of them under -m slow.
+HALF = {"blitz-h11-1": 0, "blitz-auto-1-tls": 1}
 
 
-@pytest.mark.parametrize("target", GATEWAY)
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in ALL])
+def _is_long(number: int, target: str) -> bool:
+    return target in LONG | FILTERS or (target in HALF and number % 2 != HALF[target])
+
+
+@pytest.mark.parametrize(
+    ("case", "target"),
+    [
+        pytest.param(
+            case,
+            name,
+            id=f"{case.id}-{name}",
+            marks=[pytest.mark.slow] if _is_long(number, name) else [],
+        )
+        for number, case in enumerate(ALL)
+        for name, target in TARGETS.items()
+        if not target.peer
+    ],
+)
 def test_case(target: str, case: Case, played: dict[str, dict[str, Result]]) -> None:
     result = played[target][case.id]
     if result.wrong and case.level == "advisable":

@@ -120,7 +120,7 @@ async def test_an_answer_during_a_drain_says_close() -> None:
 
 
 async def test_exchanges_of_the_fast_path_are_counted_and_seen() -> None:
-    async with rig(one_after_the_other) as test:
+    async with rig(one_after_the_other, timeouts=Timeouts(drain=0.2)) as test:
         client = await on_the_fast_path(test)
         assert test.gateway.statistics().counters.exchanges == 3
         await client.send(get("/stall"))

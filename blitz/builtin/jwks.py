@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import msgspec
-from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 __all__ = ["BadKeys", "KeySet", "KeySource", "VerificationKey", "read_key_set"]
 
@@ -28,7 +28,6 @@ _PUBLIC = {
     "OKP": ("kty", "crv", "x"),
     "oct": ("kty", "k"),
 }
-_KINDS: dict[str, type[Key]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey, "oct": OctKey}
 _CURVES = {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": ("ES512",), "Ed25519": ("EdDSA",)}
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _HASH_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # a shorter secret is none (RFC 7518 section 3.2)
@@ -95,7 +94,7 @@ def _read_key(item: Any, *, secrets: bool) -> VerificationKey | None:
     if not isinstance(item, dict) or not _is_for_signatures(item):
         return None
     kind = item.get("kty")
-    if not isinstance(kind, str) or kind not in _KINDS or (kind == "oct" and not secrets):
+    if not isinstance(kind, str) or kind not in _PUBLIC or (kind == "oct" and not secrets):
         return None
     members = {name: item[name] for name in _PUBLIC[kind] if isinstance(item.get(name), str)}
     if len(members) != len(_PUBLIC[kind]):
@@ -109,12 +108,20 @@ def _read_key(item: Any, *, secrets: bool) -> VerificationKey | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            key = _KINDS[kind].import_key(members)
+            key = _kinds()[kind].import_key(members)
             key.get_op_key("verify")  # makes the number-theoretic object now, and not on the first token
     except Exception:  # joserfc, cryptography and binascii each have their own, and a bad key is no key
         return None
     name = item.get("kid")
     return VerificationKey(key, name if isinstance(name, str) else "", frozenset(algorithms))
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """The package is an extra, and keys are looked after whether or not there are any."""
+    from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+    return {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey, "oct": OctKey}
 
 
 def _is_for_signatures(item: dict[str, Any]) -> bool:

@@ -112,6 +112,8 @@ async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
             exchange.body.buffered()  # it has been sent
         return await go_on_with_body(exchange, begun.stream)
     if begun.failed == lib.BLITZ_STREAM_SOURCE and begun.stream is None:
+        if exchange.body is not None:
+            exchange.body.buffered()  # so much of it has come
         raise trio.BrokenResourceError("client connection broke in the request body")
     if begun.failed and begun.upstream is None and exchange.body is not None:
         raise exchange.body.reader.failure(begun.failed)

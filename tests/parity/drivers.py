@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from blitz.server.connection import Connection
 from blitz.server.fast_path import FastPath
+from blitz.server.resources import Resources
 
 __all__ = ["DRIVERS", "Driver", "as_driver", "forcible"]
 
@@ -65,10 +67,16 @@ def forcible(default: Driver | None = None) -> Iterator[Counter[str]]:
     Yields how often connections were on the fast path (``entered``) and kept off it (``kept off``).
     """
     counts: Counter[str] = Counter()
-    may_be_short, enter = Connection.may_be_short, FastPath.enter
+    may_be_short, enter, run = Connection.may_be_short, FastPath.enter, FastPath.run
+    # The event loop asks for connections without a task, and has no driver: their gateway has.
+    of: WeakKeyDictionary[Resources, Driver | None] = WeakKeyDictionary()
+
+    async def running(fast_path: FastPath) -> None:
+        of[fast_path._context] = _driver.get()
+        await run(fast_path)
 
     def may(connection: Connection) -> bool:
-        driver = _driver.get() or default
+        driver = of.get(connection.context) or _driver.get() or default
         if driver is not None and not driver.fast:
             counts["kept off"] += 1
             return False
@@ -79,7 +87,9 @@ def forcible(default: Driver | None = None) -> Iterator[Counter[str]]:
         return enter(fast_path, *arguments)
 
     Connection.may_be_short, FastPath.enter = may, entered  # type: ignore[method-assign]
+    FastPath.run = running  # type: ignore[method-assign]
     try:
         yield counts
     finally:
         Connection.may_be_short, FastPath.enter = may_be_short, enter  # type: ignore[method-assign]
+        FastPath.run = run  # type: ignore[method-assign]

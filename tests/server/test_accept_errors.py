@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import random
 import resource
@@ -184,7 +185,12 @@ async def test_a_dead_listener_is_said_and_ends_the_gateway(
 
 @contextlib.contextmanager
 def no_descriptor() -> Iterator[Callable[[], None]]:
-    """Every number below the limit is in use; what is called does so again for what was closed since."""
+    """Every number below the limit is in use; what is called does so again for what was closed since.
+
+    What earlier tests left behind must not be collected meanwhile: it may hold descriptors.
+    """
+    gc.collect()
+    gc.disable()
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, before[1]))
@@ -202,6 +208,7 @@ def no_descriptor() -> Iterator[Callable[[], None]]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
         for fd in taken:
             os.close(fd)
+        gc.enable()
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])

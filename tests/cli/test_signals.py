@@ -254,6 +254,10 @@ def test_children_that_were_ignored_before_the_start_are_not(tmp_path: Path) -> 
     command = [sys.executable, "-c", code, "-m", "blitz", "run", "-c", str(tmp_path / "blitz.toml")]
     with service(tmp_path, command=command) as running:
         assert get(running.port).endswith(b"ok")
+        deadline = time.monotonic() + SOON
+        while "listening on" not in running.said():  # a worker that ends before is one that cannot start
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         (worker,) = family(running.process.pid)[1:]
         os.kill(worker, signal.SIGKILL)
         assert get(running.port).endswith(b"ok")

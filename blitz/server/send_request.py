@@ -33,6 +33,7 @@ __all__ = ["forward"]
 NULL = ffi.NULL
 _NONE = lib.BLITZ_BODY_NONE
 _LENGTH = lib.BLITZ_BODY_LENGTH
+_CHUNKED = lib.BLITZ_BODY_CHUNKED
 _UPGRADE = lib.BLITZ_HEAD_UPGRADE
 
 MAX_COPY = 64 << 10  # bytes of body that a mirror gets: plugins may have collected more
@@ -224,7 +225,10 @@ def _first_part(exchange: Exchange) -> FirstPart:
     data = exchange.collected
     if data is None:
         start, end = body.buffered()
-        return FirstPart(body.head_buffer.ptr + start, end - start, body.done, kind, request.content_length)
+        length = request.content_length
+        if kind == _CHUNKED and body.reader.cdata.kind == _LENGTH:
+            kind, length = _LENGTH, end - start  # plugins have had all of it on the fast path
+        return FirstPart(body.head_buffer.ptr + start, end - start, body.done, kind, length)
     if body.done:
         return _whole(data)
     return FirstPart(ffi.from_buffer("uint8_t[]", data), len(data), False, kind, request.content_length, data)

@@ -149,8 +149,7 @@ class FieldIs:
             return False if mine else None if alike else True
         readings = [*mine, b", ".join(mine)] if mine else []
         found = {self.wanted.takes(value) for value in readings} or {False}
-        if any(map(self.wanted.takes, alike)):
-            found.add(True)
+        found |= {self.wanted.takes(value) for value in alike}
         return found.pop() if len(found) == 1 else None
 
     def why_not(self, asked: Asked) -> str:

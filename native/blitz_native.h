@@ -526,6 +526,14 @@ int blitz_exchange_tell_id(blitz_exchange *exchange, const uint8_t *field, size_
  * the request is edited. ptr NULL: out of memory. */
 blitz_text blitz_exchange_path(blitz_exchange *exchange);
 
+/* ---------------------------------------------------------------- addresses and networks: networks.c */
+typedef struct { uint8_t bytes[16]; uint8_t is_v4; } blitz_ip;   /* IPv4 as IPv6 maps it (RFC 4291 section 2.5.5.2) */
+typedef struct { blitz_ip first; uint8_t bits; } blitz_network;  /* bits of the 128: an IPv4 network's and 96 */
+/* An address in text, without port; its zone is left out. 0: it is none. */
+int blitz_ip_read(blitz_ip *ip, const uint8_t *text, size_t len);
+/* 1: one of them has it. No network of IPv6 has an address of IPv4, however that is spelt. */
+int blitz_ip_is_in(const blitz_ip *ip, const blitz_network *networks, uint32_t n);
+
 /* ---------------------------------------------------------------- what a route does besides its plugins: route_rules.c */
 enum {                        /* what a part of a text is */
     BLITZ_VALUE_TEXT = 0,     /* itself */
@@ -541,7 +549,6 @@ typedef struct { uint8_t what; blitz_text text; } blitz_rule_part;
 typedef struct { const blitz_rule_part *parts; uint32_t n; } blitz_rule_text;
 enum { BLITZ_RULE_REMOVE, BLITZ_RULE_SET, BLITZ_RULE_ADD };
 typedef struct { uint8_t op; blitz_text name; blitz_rule_text value; } blitz_rule_edit;
-typedef struct { uint8_t address[16]; uint8_t bits; } blitz_network;   /* IPv4: mapped (::ffff:0:0/96), bits from 96 on */
 typedef struct {              /* borrowed for as long as the route lives */
     const blitz_network *allow, *deny;
     uint32_t n_allow, n_deny;

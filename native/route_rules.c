@@ -9,7 +9,6 @@
 #include "guest.h"
 #include "head.h"
 #include "path_table.h"
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -187,44 +186,16 @@ static int refuse(blitz_exchange *exchange, int status)
 
 /* ---------------------------------------------------------------- who may come */
 
-/* IPv4 as IPv6 has it, so that one address has one form. */
-static bool read_address(blitz_text text, uint8_t address[16])
-{
-    char name[INET6_ADDRSTRLEN];
-    const uint8_t *zone = text.len > 0 ? memchr(text.ptr, '%', text.len) : NULL;
-    size_t len = zone != NULL ? (size_t)(zone - text.ptr) : text.len;
-    if (len == 0 || len >= sizeof name)
-        return false;
-    memcpy(name, text.ptr, len);
-    name[len] = '\0';
-    if (inet_pton(AF_INET6, name, address) == 1)
-        return true;
-    memset(address, 0, 10);
-    memset(address + 10, 0xff, 2);
-    return inet_pton(AF_INET, name, address + 12) == 1;
-}
-
-static bool is_in(const blitz_network *networks, uint32_t n, const uint8_t address[16])
-{
-    for (uint32_t i = 0; i < n; i++) {
-        size_t whole = networks[i].bits / 8, left = networks[i].bits % 8;
-        uint8_t mask = (uint8_t)(0xff00u >> left);
-        bool same = memcmp(networks[i].address, address, whole) == 0;
-        if (same && (left == 0 || ((networks[i].address[whole] ^ address[whole]) & mask) == 0))
-            return true;
-    }
-    return false;
-}
-
 /* A client without an address (a unix socket's) is on no list: where there is one, it may not come. */
 static bool may_come(const blitz_route_rules *rules, const blitz_peer *peer)
 {
-    uint8_t address[16];
+    blitz_ip ip;
     if (rules->n_allow == 0 && rules->n_deny == 0)
         return true;
-    if (peer == NULL || !read_address(peer->address, address) || is_in(rules->deny, rules->n_deny, address))
+    if (peer == NULL || !blitz_ip_read(&ip, peer->address.ptr, peer->address.len) ||
+        blitz_ip_is_in(&ip, rules->deny, rules->n_deny))
         return false;
-    return rules->n_allow == 0 || is_in(rules->allow, rules->n_allow, address);
+    return rules->n_allow == 0 || blitz_ip_is_in(&ip, rules->allow, rules->n_allow);
 }
 
 /* ---------------------------------------------------------------- redirects */

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Chain", "Networks", "field_lines", "read_forwarded", "read_x_forwarded", "well_formed_host"]
+from .networks import Networks
+
+__all__ = ["Chain", "field_lines", "read_forwarded", "read_x_forwarded", "well_formed_host"]
 
 MAX_HOPS = 32  # addresses looked at from the right: a longer chain of trusted proxies is not one
-MAX_KNOWN = 4096  # answers that Networks remembers
 
 _OWS = b" \t"
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -52,36 +53,6 @@ class Chain:
     elements: tuple[str, ...] = ()
     scheme: str = ""
     host: str = ""
-
-
-class Networks:
-    """A set of IP networks; empty ones contain nothing and are false."""
-
-    __slots__ = ("_known", "_networks")
-
-    def __init__(self, networks: Iterable[str]) -> None:
-        self._networks = [ipaddress.ip_network(text) for text in networks]
-        self._known: dict[str, bool] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._networks)
-
-    def contains(self, address: str) -> bool:
-        """Is *address* (text, without port) in one of them? False for what is no address."""
-        if not self._networks:
-            return False
-        known = self._known.get(address)
-        if known is None:
-            if len(self._known) >= MAX_KNOWN:
-                self._known.clear()
-            known = self._known[address] = self._look(address)
-        return known
-
-    def _look(self, address: str) -> bool:
-        found = _address(address)
-        return found is not None and any(
-            found in network for network in self._networks if network.version == found.version
-        )
 
 
 def _address(text: str) -> Address | None:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from blitz._native import ffi
-from blitz.http.forwarded import Chain, Networks, field_lines, read_forwarded, read_x_forwarded
+from blitz.http.forwarded import Chain, field_lines, read_forwarded, read_x_forwarded
 from blitz.http.heads import field_values
+from blitz.http.networks import Networks
 
 __all__ = ["Peer", "Trust"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from blitz._native import ffi, lib
 from blitz.config.resolved import ResolvedEdit, ResolvedRoute
 from blitz.errors import InternalError
+from blitz.http.networks import Networks
 
 __all__ = ["admit", "native_rules", "redirect", "rule_answer", "rule_request", "rule_response"]
 
@@ -79,8 +79,10 @@ def native_rules(route: ResolvedRoute) -> Any:
         return ffi.NULL
     rules = ffi.new("blitz_route_rules *")
     kept: list[Any] = []
-    rules.allow, rules.n_allow = _networks(route.ip_allow, kept), len(route.ip_allow)
-    rules.deny, rules.n_deny = _networks(route.ip_deny, kept), len(route.ip_deny)
+    allow, deny = Networks(route.ip_allow), Networks(route.ip_deny)
+    kept += [allow, deny]
+    rules.allow, rules.n_allow = allow.native, len(allow)
+    rules.deny, rules.n_deny = deny.native, len(deny)
     rules.prefix = _text(route.match.path.rstrip("/"), kept)
     redirect = route.redirect
     if redirect is not None:
@@ -129,17 +131,6 @@ def _edits(edits: Iterable[ResolvedEdit], kept: list[Any]) -> Any:
         for edit in edits
     ]
     return _array("blitz_rule_edit", made, kept)
-
-
-def _networks(networks: Iterable[str], kept: list[Any]) -> Any:
-    made = []
-    for text in networks:
-        network = ipaddress.ip_network(text)
-        address, bits = network.network_address.packed, network.prefixlen
-        if network.version == 4:
-            address, bits = b"\0" * 10 + b"\xff\xff" + address, bits + 96
-        made.append({"address": list(address), "bits": bits})
-    return _array("blitz_network", made, kept)
 
 
 def _bounds(kept: list[Any]) -> Any:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from blitz.http.forwarded import (
     MAX_HOPS,
     Chain,
-    Networks,
     field_lines,
     node_address,
     parse_forwarded,
     read_forwarded,
     read_x_forwarded,
 )
+from blitz.http.networks import Networks
 
 TRUSTED = Networks(["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"])
 PEER = "10.0.0.1"

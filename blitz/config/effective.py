@@ -14,6 +14,7 @@ from blitz.config.load import Loaded
 from blitz.config.positions import Path, path_text
 from blitz.config.source import Document
 from blitz.config.units import format_duration, format_size
+from blitz.config.values import unit_of
 
 __all__ = ["Effective", "effective_values"]
 
@@ -48,7 +49,7 @@ def _walk(value: msgspec.Struct, path: Path) -> Iterator[tuple[Path, Any, str]]:
     described = inspect.type_info(type(value))
     assert isinstance(described, inspect.StructType)
     for field in described.fields:
-        yield from _values(getattr(value, field.name), (*path, field.encode_name), _unit(field.type))
+        yield from _values(getattr(value, field.name), (*path, field.encode_name), unit_of(field.type))
 
 
 def _values(value: Any, path: Path, unit: str) -> Iterator[tuple[Path, Any, str]]:
@@ -62,15 +63,6 @@ def _values(value: Any, path: Path, unit: str) -> Iterator[tuple[Path, Any, str]
             yield from _values(item, (*path, key), unit)
     elif value is not None:
         yield path, value, unit
-
-
-def _unit(wanted: inspect.Type) -> str:
-    """``duration``, ``size``, ``path``, or "" for what has none."""
-    if isinstance(wanted, inspect.Metadata):
-        return str((wanted.extra or {}).get("unit", "")) or _unit(wanted.type)
-    if isinstance(wanted, inspect.UnionType):
-        return next((unit for unit in map(_unit, wanted.types) if unit), "")
-    return ""
 
 
 def _shown(document: Document, path: Path, value: Any, unit: str) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from blitz.config.auth_keys import Auth, ForwardAuth, JwtAuth
 from blitz.config.check import nearest
+from blitz.config.field_names import NOT_OURS
 from blitz.config.filter_keys import Cors, RateLimit
 from blitz.config.rates import parse_rate
 from blitz.config.source import Bad, Document
+from blitz.config.syntax import is_readable
 from blitz.config.urls import parse_url
 
 if TYPE_CHECKING:
@@ -26,15 +28,10 @@ _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(\*\.)?[a-z0-9_.-]*[a-z0-9](:[0-9]{1,5})?|[a-z]+://\[[0-9a-f:.]+\](:[0-9]{1,5})?"
 )
 _KINDS = ("jwt", "basic", "forward", "any", "all")
-# Fields that framing, the connection, or the gateway itself decide: no filter writes them.
-_NOT_THEIRS = frozenset(
-    (
-        *("host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade"),
-        *("keep-alive", "proxy-connection", "expect", "max-forwards", "date", "via", "forwarded"),
-        *("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "authorization", "cookie", "range"),
-        *("content-encoding", "content-type", "content-range"),
-    )
-)
+# Fields that no filter writes: those that are not ours, and what a request or a response says of itself.
+_NOT_THEIRS = NOT_OURS | {
+    *("authorization", "cookie", "range", "content-encoding", "content-type", "content-range")
+}
 MAX_DEPTH = 8  # of any and all in each other
 
 Path = tuple[str | int, ...]
@@ -160,7 +157,7 @@ def _jwt(config: Config, document: Document, jwt: JwtAuth, at: Path) -> None:
             "has both `jwks_url` and `jwks_file`" if has_url else "has neither `jwks_url` nor `jwks_file`"
         )
         document.report(at, f"{problem}; keys come from one of them")
-    if has_url and _syntax(document, parse_url, jwt.jwks_url, *at, "jwks_url"):
+    if has_url and is_readable(document, parse_url, jwt.jwks_url, *at, "jwks_url"):
         _asked(config, document, jwt.upstream, at)
     elif jwt.upstream and not has_url:
         document.report((*at, "upstream"), "nobody is asked: it is for `jwks_url`; leave it out")
@@ -191,7 +188,7 @@ def _jwt(config: Config, document: Document, jwt: JwtAuth, at: Path) -> None:
 
 
 def _forward(config: Config, document: Document, forward: ForwardAuth, at: Path) -> None:
-    if _syntax(document, parse_url, forward.url, *at, "url"):
+    if is_readable(document, parse_url, forward.url, *at, "url"):
         _asked(config, document, forward.upstream, at)
     for key in ("request_headers", "response_headers"):
         for position, name in enumerate(getattr(forward, key)):
@@ -229,7 +226,7 @@ def _field(document: Document, name: str, at: Path) -> None:
 
 def _cors(document: Document, cors: Cors, at: Path) -> None:
     for position, origin in enumerate(cors.origins):
-        if not _syntax(document, parse_origin, origin, *at, "origins", position):
+        if not is_readable(document, parse_origin, origin, *at, "origins", position):
             continue
         if origin == "*" and cors.credentials:
             document.report(
@@ -252,7 +249,7 @@ def _names(document: Document, names: Sequence[str], pattern: re.Pattern[str], w
 
 
 def _rate_limit(document: Document, limit: RateLimit, at: Path, *, has_auth: bool) -> None:
-    _syntax(document, parse_rate, limit.rate, *at, "rate")
+    is_readable(document, parse_rate, limit.rate, *at, "rate")
     key = limit.key
     if isinstance(key, Bad) or key == "client":
         return
@@ -261,14 +258,3 @@ def _rate_limit(document: Document, limit: RateLimit, at: Path, *, has_auth: boo
             document.report((*at, "key"), "nobody says who the client is; write `auth` too, or use client")
     elif not key.startswith("header:") or not _TOKEN.fullmatch(key.removeprefix("header:")):
         document.report((*at, "key"), f'"{key}" is no key; write client, identity or header:NAME')
-
-
-def _syntax(document: Document, check: Callable[[str], object], text: str, *path: str | int) -> bool:
-    if isinstance(text, Bad):
-        return False
-    try:
-        check(text)
-    except ValueError as error:
-        document.report(path, str(error))
-        return False
-    return True

@@ -18,6 +18,7 @@ from blitz.config.model import Config
 from blitz.config.positions import path_text
 from blitz.config.units import format_duration, format_size
 from blitz.config.value_text import FACTS
+from blitz.config.values import unit_of
 
 __all__ = ["render"]
 
@@ -241,14 +242,6 @@ def _is_table(wanted: inspect.Type) -> bool:
     return isinstance(wanted, inspect.StructType)
 
 
-def _unit(wanted: inspect.Type) -> str:
-    if isinstance(wanted, inspect.Metadata):
-        return str((wanted.extra or {}).get("unit", "")) or _unit(wanted.type)
-    if isinstance(wanted, inspect.UnionType):
-        return next((unit for unit in map(_unit, wanted.types) if unit), "")
-    return ""
-
-
 def _described(wanted: inspect.Type) -> str:
     return (
         str((wanted.extra_json_schema or {}).get("description", ""))
@@ -258,7 +251,7 @@ def _described(wanted: inspect.Type) -> str:
 
 
 def _kind(wanted: inspect.Type, hint: Any) -> str:
-    unit = _unit(wanted)
+    unit = unit_of(wanted)
     if unit:
         return {"path": "path", "count": "number"}.get(unit, unit)
     plain = _plain(wanted)
@@ -294,7 +287,7 @@ def _default(field: inspect.Field) -> str:
     if field.required:
         return "required"
     value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    unit = _unit(field.type)
+    unit = unit_of(field.type)
     if value is None:
         return ""
     if unit == "duration":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blitz.config.addresses import check_host_pattern, check_path_prefix, parse_network
+from blitz.config.field_names import FRAMING, HOP, TOLD_OF_CLIENTS
 from blitz.config.model import Config
 from blitz.config.resolved import ResolvedEdit, ResolvedRedirect
 from blitz.config.route_keys import Answer, HeaderEdits, Redirect, Rewrite, Route
@@ -29,27 +30,11 @@ MAX_ANSWER = 1024 * 1024  # bytes of an answer's file: it stays in memory
 # Fields that a route may not edit, and why.
 _FRAMING = "it says where the message ends, which the gateway knows"
 _HOP = "it is between two neighbours on the way, and the gateway writes its own"
-_REFUSED = {
-    "content-length": _FRAMING,
-    "transfer-encoding": _FRAMING,
-    "connection": _HOP,
-    "keep-alive": _HOP,
-    "proxy-connection": _HOP,
-    "proxy-authenticate": _HOP,
-    "proxy-authorization": _HOP,
-    "te": _HOP,
-    "trailer": _HOP,
-    "upgrade": _HOP,
-    "http2-settings": _HOP,
-    "expect": _HOP,
-}
+_REFUSED = dict.fromkeys(FRAMING, _FRAMING) | dict.fromkeys(HOP, _HOP)
 _REFUSED_IN_REQUESTS = {
     "host": "the upstream's own key `host` says it",
     "max-forwards": "the gateway counts it",
-    **dict.fromkeys(
-        ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via"),
-        "the gateway writes what it knows of the client there",
-    ),
+    **dict.fromkeys(TOLD_OF_CLIENTS, "the gateway writes what it knows of the client there"),
 }
 
 

@@ -16,6 +16,7 @@ from blitz.config.addresses import (
     parse_network,
 )
 from blitz.config.check import nearest
+from blitz.config.field_names import NOT_OURS
 from blitz.config.filter_rules import check_filters
 from blitz.config.model import Config, Listener, PluginDefaults
 from blitz.config.route_actions import check_actions
@@ -35,12 +36,6 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")  # RFC 9110 section 7.8
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
-# Fields that framing, the connection, or the gateway itself decide.
-NOT_OURS = {
-    *("host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive"),
-    *("proxy-connection", "expect", "max-forwards", "date", "via", "forwarded"),
-    *("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"),
-}
 HTTP_NAMES = ("h2c", "h2", "h3", "http")
 
 

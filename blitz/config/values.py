@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -48,3 +48,12 @@ FilePath = Annotated[str, Meta(extra={"unit": "path"})]
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
+
+
+def unit_of(wanted: inspect.Type) -> str:
+    """``duration``, ``size``, ``count``, ``path``; "" for a type that has none."""
+    if isinstance(wanted, inspect.Metadata):
+        return str((wanted.extra or {}).get("unit", "")) or unit_of(wanted.type)
+    if isinstance(wanted, inspect.UnionType):
+        return next((unit for unit in map(unit_of, wanted.types) if unit), "")
+    return ""

@@ -40,11 +40,12 @@ class Answers:
 
     Attributes:
         tokens: what is told at ``CHALLENGE_PATH/TOKEN``.
-        certificates: name -> PEM file that is shown to who offers ``acme-tls/1`` for that name.
+        certificates: name -> what shows its certificate to who offers ``acme-tls/1``. Made when they are
+            read, and not for whoever asks: anybody may offer that.
     """
 
     tokens: dict[str, bytes] = field(default_factory=dict)
-    certificates: dict[str, str] = field(default_factory=dict)
+    certificates: dict[str, ssl.SSLContext] = field(default_factory=dict)
 
 
 def read_answers(storage: str) -> Answers:
@@ -52,9 +53,11 @@ def read_answers(storage: str) -> Answers:
     found = Answers()
     with contextlib.suppress(OSError), os.scandir(os.path.join(storage, "pending")) as entries:
         for entry in list(entries)[:MAX_PENDING]:
-            with contextlib.suppress(FileRefused):
+            with contextlib.suppress(FileRefused, PemRefused):
                 if entry.name.endswith(".pem"):
-                    found.certificates[entry.name.removesuffix(".pem")] = entry.path
+                    context = _bare_context()
+                    load_own(context, entry.path, "")
+                    found.certificates[entry.name.removesuffix(".pem")] = context
                 elif _TOKEN.fullmatch(entry.name):
                     found.tokens[entry.name] = read_file(entry.path, PEM)
     return found
@@ -89,7 +92,7 @@ class Challenges:
             await stream.wait_readable()
         if _OFFERED not in stream.peek(_HELLO):
             return False
-        context = await trio.to_thread.run_sync(_context, dict(self.answers.certificates))
+        context = _choosing(self.answers.certificates)
         with contextlib.suppress(trio.BrokenResourceError, TlsError):
             encrypted = TlsStream(stream, context, memoryview(bytearray(RAW_SIZE)), server_side=True)
             await encrypted.do_handshake()
@@ -97,23 +100,21 @@ class Challenges:
         return True
 
 
-def _context(certificates: dict[str, str]) -> ssl.SSLContext:
+def _bare_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols([ALPN])
+    return context
+
+
+def _choosing(certificates: dict[str, ssl.SSLContext]) -> ssl.SSLContext:
     """Shows the certificate of the name that is asked for, and none to others."""
-    made = {}
-    for name, file in certificates.items():
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.set_alpn_protocols([ALPN])
-        with contextlib.suppress(PemRefused):
-            load_own(context, file, "")
-            made[name] = context
 
     def choose(chosen: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
-        if name is None or name.lower() not in made:
+        if name is None or name.lower() not in certificates:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-        chosen.context = made[name.lower()]
+        chosen.context = certificates[name.lower()]
         return None
 
-    first = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    first.set_alpn_protocols([ALPN])
+    first = _bare_context()
     first.sni_callback = choose
     return first

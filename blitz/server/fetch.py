@@ -13,7 +13,6 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ShortageError, UpstreamError
-from blitz.http.body import body_reader
 from blitz.http.heads import span_bytes
 from blitz.http.rules import IDEMPOTENT
 from blitz.routing.balance import Tries
@@ -21,6 +20,7 @@ from blitz.routing.balance import Tries
 from .body_stream import collect
 from .deadline import Timer
 from .forwarding import Forwarding
+from .own_request import begin_try, read_final_head, response_body
 from .proxy_protocol import write_header
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ async def _fetch(exchange: Exchange, instance: Any, most: int) -> int:
     one = _OneFetch(exchange, cluster, instance, fetch, most)
     try:
         return await one.run()
-    except ShortageError as error:
-        exchange.resources.shortages.meet(error.number)
+    except ShortageError:
         return FAILED
     except (BlitzError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
         if exchange.story is not None:
@@ -114,21 +113,13 @@ class _OneFetch:
             self._endpoint.client_gone(self._owner)
 
     async def _connect(self, tries: Tries[Endpoint]) -> Upstream:
-        upstreams = self._exchange.resources.upstreams
-        failure: UpstreamError | None = None
-        while (endpoint := tries.next(trio.current_time())) is not None:
-            self._endpoint = endpoint
-            upstream = None if tries.fresh else upstreams.take_idle(endpoint, self._owner)
-            if upstream is not None:
-                return upstream
-            try:
-                preface = self._proxy_header() if endpoint.proxy_protocol else b""
-                return await upstreams.connect(endpoint, self._runtime.timeouts.connect, self._owner, preface)
-            except UpstreamError as error:
-                if not error.retryable:
-                    raise
-                failure = error
-        raise failure or UpstreamError("no endpoint is left of the upstream", status=503)
+        resources, timeout = self._exchange.resources, self._runtime.timeouts.connect
+        upstream = await begin_try(resources, tries, timeout, self._owner, self._preface)
+        self._endpoint = upstream.endpoint
+        return upstream
+
+    def _preface(self, endpoint: Endpoint) -> bytes:
+        return self._proxy_header() if endpoint.proxy_protocol else b""
 
     def _proxy_header(self) -> bytes:
         """It is sent on behalf of the exchange's client."""
@@ -170,21 +161,8 @@ class _OneFetch:
     async def _receive(self, upstream: Upstream) -> bytes:
         """The final head into the exchange; its body."""
         response, limits = self._cdata.response, self._runtime.limits
-        for _ in range(limits.max_interim_responses + 1):
-            await upstream.read_head(response, self._method)
-            if response.status >= 200:
-                break
-            if response.status == 101:
-                raise UpstreamError("101 to something that was not asked for")
-        else:
-            raise UpstreamError(f"more than {limits.max_interim_responses} interim answers")
-        reader = body_reader(
-            response,
-            UpstreamError,
-            max_chunk_line=limits.max_chunk_line_size,
-            max_trailers=limits.max_trailer_size,
-        )
-        body = upstream.body(reader, self._timer)
+        await read_final_head(upstream, response, self._method, limits)
+        body = response_body(upstream, response, limits, self._timer)
         data = await collect(body, self._most)
         if not body.done or len(data) > self._most:
             raise UpstreamError(f"answer is over the plugin's max_body of {self._most} bytes", cause="limit")

@@ -13,9 +13,9 @@ import trio
 
 from blitz._native import lib
 from blitz.errors import BlitzError, UpstreamError
-from blitz.http.body import body_reader
 
 from .deadline import Timer
+from .own_request import read_final_head, response_body
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -105,20 +105,8 @@ class Mirrors:
         timer = Timer(self._resources.wheel, upstream.abort)
         try:
             await upstream.send_rest(written, timer)
-            for _ in range(limits.max_interim_responses + 1):
-                await upstream.read_head(response, method)
-                if response.status >= 200:
-                    break
-            else:
-                return False, False
-            reader = body_reader(
-                response,
-                UpstreamError,
-                limit=MAX_ANSWER,
-                max_chunk_line=limits.max_chunk_line_size,
-                max_trailers=limits.max_trailer_size,
-            )
-            body = upstream.body(reader, timer)
+            await read_final_head(upstream, response, method, limits)
+            body = response_body(upstream, response, limits, timer, most=MAX_ANSWER)
             body.buffered()
             while not body.done:
                 await body.next_part()

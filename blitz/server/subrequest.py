@@ -9,14 +9,14 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.builtin.services import Found, Question
-from blitz.errors import InternalError, ShortageError, UpstreamError
-from blitz.http.body import body_reader
+from blitz.errors import InternalError, UpstreamError
 from blitz.http.heads import span_bytes
 from blitz.routing.balance import Tries
 
 from .body_stream import collect
 from .deadline import Timer
 from .forwarding import Forwarding
+from .own_request import begin_try, read_final_head, response_body
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -56,7 +56,7 @@ async def _try_all(resources: Resources, runtime: Runtime, question: Question, c
     _write(cdata.request, question)
     tries: Tries[Endpoint] = Tries(partial(cluster.choose, cdata), repeatable=True)
     while True:
-        upstream = await _begin(resources, runtime, tries)
+        upstream = await begin_try(resources, tries, runtime.timeouts.connect, OWNER)
         try:
             return await _exchange(resources, runtime, question, cluster, upstream, cdata)
         except UpstreamError as error:
@@ -72,25 +72,6 @@ def _write(request: Any, question: Question) -> None:
         failed = failed or lib.blitz_head_add(request, name, len(name), value, len(value)) < 0
     if failed or lib.blitz_head_check(request, ffi.NULL, 0):
         raise InternalError("a question to a service cannot be written")
-
-
-async def _begin(resources: Resources, runtime: Runtime, tries: Tries[Endpoint]) -> Upstream:
-    """Raises: of the endpoint that was tried last."""
-    failure: UpstreamError | None = None
-    while (endpoint := tries.next(trio.current_time())) is not None:
-        upstream = None if tries.fresh else resources.upstreams.take_idle(endpoint, OWNER)
-        if upstream is not None:
-            return upstream
-        try:
-            return await resources.upstreams.connect(endpoint, runtime.timeouts.connect, OWNER, b"")
-        except UpstreamError as error:
-            if not error.retryable:
-                raise
-            failure = error
-        except ShortageError as error:
-            resources.shortages.meet(error.number)
-            raise
-    raise failure or UpstreamError("no endpoint is left of the upstream", status=503)
 
 
 async def _exchange(
@@ -125,20 +106,8 @@ async def _talk(
     forwarding.write_host(cdata.request, cluster, upstream.endpoint)
     await upstream.send_head(cdata.request, forwarding, _NONE, 0, ffi.NULL, 0, last=True, timer=timer)
     response = cdata.response
-    for _ in range(runtime.limits.max_interim_responses + 1):
-        await upstream.read_head(response, b"GET")
-        if response.status >= 200 or response.status == SWITCHING:
-            break
-    if response.status < 200:
-        raise UpstreamError(f"{upstream.endpoint.address}: no final answer")
-    limits = runtime.limits
-    reader = body_reader(
-        response,
-        UpstreamError,
-        max_chunk_line=limits.max_chunk_line_size,
-        max_trailers=limits.max_trailer_size,
-    )
-    body = upstream.body(reader, timer)
+    await read_final_head(upstream, response, b"GET", runtime.limits)
+    body = response_body(upstream, response, runtime.limits, timer)
     content = await collect(body, question.max_body)
     if len(content) > question.max_body:
         raise UpstreamError(

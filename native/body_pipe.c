@@ -57,8 +57,10 @@ int64_t blitz_body_feed(blitz_body *body, uint8_t *buf, size_t len, size_t *cons
             body->remaining -= data;
         *consumed = len;
     }
+    if (body->limit > 0 && body->received + (uint64_t)data > (uint64_t)body->limit)
+        return BLITZ_BODY_TOO_LONG;              /* the part that is too much was not received */
     body->received += (uint64_t)data;
-    return body->limit > 0 && body->received > (uint64_t)body->limit ? BLITZ_BODY_TOO_LONG : data;
+    return data;
 }
 
 void blitz_body_pass_by(blitz_body *body, int64_t size)

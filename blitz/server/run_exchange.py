@@ -212,9 +212,6 @@ def _bound(exchange: Exchange, entry: RouteEntry) -> None:
     reader, limit = body.reader, entry.max_body
     reader.limit(limit)
     length = reader.received + max(reader.remaining, 0)
-    if limit and reader.received > limit:  # on the fast path, which has taken none of it
-        reader.cdata.received = 0
-        raise reader.failure(lib.BLITZ_BODY_TOO_LONG)
     if limit and length > limit:
         raise ClientError(f"request body is {length} bytes, limit {limit} (max_body_size)", status=413)
 

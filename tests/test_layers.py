@@ -44,6 +44,7 @@ LAYERS = {
     "foundation": Layer(
         (
             "blitz.errors",
+            "blitz.extras",
             "blitz.files",
             "blitz.filters",
             "blitz.flood",

@@ -67,7 +67,11 @@ def _auth_problems(loaded: Loaded) -> list[ConfigProblem]:
         return []
     from blitz.examine import check_auth  # loads the engine
 
-    return check_auth(loaded.resolved)
+    found = check_auth(loaded.resolved)
+    for problem in found:
+        if not problem.file:
+            problem.file, problem.line = loaded.document.where(("auth", problem.key.removeprefix("auth.")))
+    return found
 
 
 def _plugin_problems(loaded: Loaded) -> list[ConfigProblem]:

@@ -6,10 +6,11 @@ tomlkit reads and writes the file; here only the white space between its parts i
 from __future__ import annotations
 
 import re
-import sys
 import tomllib
 from collections.abc import Sequence
 from typing import Any
+
+from blitz.extras import how_to_install
 
 __all__ = ["LayoutRefused", "lay_out"]
 
@@ -40,9 +41,7 @@ def lay_out(text: str) -> str:
         from tomlkit.exceptions import TOMLKitError
         from tomlkit.items import AoT, Table, Whitespace
     except ModuleNotFoundError:
-        raise LayoutRefused(
-            f"needs the package tomlkit: run '{sys.executable} -m pip install tomlkit'"
-        ) from None
+        raise LayoutRefused(f"needs the package tomlkit: {how_to_install('tomlkit')}") from None
     try:
         before = tomllib.loads(text)
         document = tomlkit.parse(text.replace("\r\n", "\n"))

@@ -5,15 +5,14 @@ Python's own may take exponential time on a path that a client chooses, so they 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
+from blitz.extras import how_to_install
+
 __all__ = ["check_pattern", "compile_pattern"]
 
-MISSING = (
-    f"patterns need RE2: run '{sys.executable} -m pip install google-re2', or write `path_prefix`, or values"
-)
+MISSING = f"patterns need RE2: {how_to_install('google-re2')}, or write `path_prefix`, or values"
 MAX_MEMORY = 8 << 20  # bytes of one compiled pattern: RE2's default
 
 

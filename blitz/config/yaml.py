@@ -8,10 +8,10 @@ Anchors, tags and merge keys are refused: with them a few lines are a gigabyte.
 from __future__ import annotations
 
 import re
-import sys
 from typing import Any
 
 from blitz.config.positions import Path
+from blitz.extras import how_to_install
 
 __all__ = ["YamlRefused", "parse_yaml"]
 
@@ -41,8 +41,7 @@ def parse_yaml(text: str, levels: int) -> tuple[dict[str, Any], dict[Path, int]]
         import yaml  # type: ignore[import-untyped]
     except ModuleNotFoundError:
         raise YamlRefused(
-            f"YAML needs the package PyYAML: run '{sys.executable} -m pip install pyyaml', or write the "
-            "configuration as TOML"
+            f"YAML needs the package PyYAML: {how_to_install('pyyaml')}, or write the configuration as TOML"
         ) from None
     reader = _Reader(yaml, levels)
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from blitz.config.urls import parse_url
 from blitz.errors import ConfigError, ConfigProblem
+from blitz.extras import how_to_install
 from blitz.files import FileRefused, Kind, read_file
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class _Problem(Exception):
 
 
 def _not_installed(error: ImportError) -> _Problem:
-    return _Problem(f"needs the package {error.name}, of the extra `auth`; install it")
+    return _Problem(f"needs the package {error.name}: {how_to_install('joserfc', 'bcrypt', 'argon2-cffi')}")
 
 
 def _read(path: str, kind: Kind) -> bytes:

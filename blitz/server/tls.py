@@ -12,7 +12,6 @@ import hashlib
 import logging
 import os
 import ssl
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from blitz.config import Certificate, Resolved, ResolvedUpstream, Tls, UpstreamT
 from blitz.config.acme_keys import certificate_file
 from blitz.config.positions import Path, path_text
 from blitz.errors import ConfigError, ConfigProblem
+from blitz.extras import how_to_install
 from blitz.files import shown
 
 from . import tls_native
@@ -92,7 +92,7 @@ class ServerTls:
         # Paths of certificates that have not been issued before the first order -> names
         self._ordered = {certificate_file(acme.storage, name): name for name in acme.domains}
         if self._ordered and (find_spec("acme") is None or find_spec("cryptography") is None):
-            said = f"needs the package acme: run '{sys.executable} -m pip install acme', or leave it out"
+            said = f"needs the package acme: {how_to_install('acme')}, or leave it out"
             raise TlsFilesError([(("tls", "acme", "domains"), said)])
         certs = [*settings.certs, *(Certificate(cert=path) for path in self._ordered)]
         self._raw = memoryview(bytearray(RAW_SIZE))

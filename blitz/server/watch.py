@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from blitz.errors import ConfigError, ConfigProblem
+from blitz.extras import how_to_install
 from blitz.files import progress
 from blitz.trouble import Trouble, reason_of
 
@@ -58,7 +58,7 @@ def check_watching() -> None:
             [
                 ConfigProblem(
                     "needs the package watchfiles: "
-                    f"run '{sys.executable} -m pip install watchfiles', or leave it out and send SIGHUP "
+                    f"{how_to_install('watchfiles')}, or leave it out and send SIGHUP "
                     "after a change",
                     key="watch",
                 )

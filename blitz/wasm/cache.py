@@ -34,6 +34,7 @@ from functools import cache
 from pathlib import Path
 
 from blitz.errors import PluginLoadError
+from blitz.extras import how_to_install
 from blitz.files import MODULE, FileRefused, open_file, read_open, shown
 from blitz.trouble import Trouble, reason_of
 from blitz.wasm.cachedir import CacheDirectory, NotOurs, stamp_of
@@ -285,9 +286,9 @@ def _symbols_of(wasm: int, source: str, stop: Stop) -> bytes:
         if "symbols" not in _warned:
             _warned.add("symbols")
             _log.info(
-                "%s has debug information; for file and line in the frames of its faults: "
-                "pip install pyelftools",
+                "%s has debug information; for file and line in the frames of its faults %s",
                 source,
+                how_to_install("pyelftools"),
             )
         return b""
     with _in_memory(b"") as made:

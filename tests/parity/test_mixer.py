@@ -22,7 +22,7 @@ def test_for_a_moment(name: str, setting: Setting) -> None:
 @pytest.mark.parametrize("name", DRIVERS)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_for_longer(name: str, seed: int) -> None:
-    check(name, SETTINGS[seed % 2], 6, seed)
+    check(name, SETTINGS[seed % 2], 3, seed)
 
 
 def check(name: str, setting: Setting, seconds: float, seed: int) -> None:

@@ -65,9 +65,7 @@ async def _upstream(listen: str) -> None:
                 raise ConfigError(
                     f"cannot listen on {address}: {(error.strerror or str(error)).lower()}"
                 ) from None
-            click.echo(
-                f"The demo's upstream listens on http://{host}:{port} and tells what reached it. Ctrl-C ends it."
-            )
+            click.echo(f"The demo's upstream listens on http://{host}:{port} and tells what reached it.")
             async for _ in signals:
                 break
         nursery.cancel_scope.cancel()

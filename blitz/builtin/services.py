@@ -73,9 +73,9 @@ class Services(Protocol):
         """Seconds, monotonic."""
         ...
 
-    async def spend(self, key: bytes, per_minute: int, burst: int) -> int:
-        """Take one token of *key*'s bucket: tokens left (>= 0), or minus the milliseconds until there is one.
-        One truth for all workers."""
+    async def spend(self, key: bytes, interval: int, burst: int) -> int:
+        """Take one token of *key*'s bucket, which gets one every *interval* nanoseconds: tokens left (>= 0), or
+        minus the milliseconds until there is one. One truth for all workers."""
         ...
 
     async def compute(self, work: Callable[[], T], key: bytes, client: str) -> T:

@@ -74,8 +74,8 @@ class Services(Protocol):
         ...
 
     async def spend(self, key: bytes, interval: int, burst: int) -> int:
-        """Take one token of *key*'s bucket, which gets one every *interval* nanoseconds: tokens left (>= 0), or
-        minus the milliseconds until there is one. One truth for all workers."""
+        """Take one token of *key*'s bucket: tokens left (>= 0), or minus the milliseconds until there is one.
+        One truth for all workers. *interval*: nanoseconds between two tokens."""
         ...
 
     async def compute(self, work: Callable[[], T], key: bytes, client: str) -> T:

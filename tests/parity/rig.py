@@ -74,7 +74,7 @@ class DriverRig:
             await upstream.retire_links()
             link = await connect(self.rig.address, tls=self.rig.tls, source=self.source)
             try:
-                await link.send(b"GET /" + upstream.play.token + b"/probe-prime" + PRIME % credentials("jwt"))
+                await link.send(b"GET /" + upstream.play.token + b"/probe-prime" + PRIME % self.rig.fields)
                 while await link.recv(65536):
                     pass
             finally:
@@ -218,7 +218,13 @@ async def open_rig(driver: Driver, setting: Setting) -> AsyncIterator[DriverRig]
                 rig.gateway = gateway
                 FAST_PATHS[gateway._context.fast_path] = rig
                 rig.rig = Rig(
-                    (str(address[0]), address[1]), upstream, _restart, tls=driver.tls, source=source
+                    (str(address[0]), address[1]),
+                    upstream,
+                    _restart,
+                    tls=driver.tls,
+                    source=source,
+                    fields=credentials("jwt"),
+                    prefix=b"/up" if "rewrite" in setting.filters else b"",
                 )
                 try:
                     yield rig

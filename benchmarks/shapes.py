@@ -47,6 +47,7 @@ def _post(size: int, **more: Any) -> Shape:
 _SMALL = _get("/", FIXED_SIZE)
 _FORWARDED = _get("/", FIXED_SIZE, headers=(*HEADERS, f"X-Forwarded-For: {CLIENT}"))
 _JSON = _get("/", len("received 1024\n"), body=len(JSON_BODY), fill=JSON_BODY)
+_GZIP = _get(f"/json/{16 * KIB}", -1, headers=(*HEADERS, "Accept-Encoding: gzip"))
 _TLS = _get("/", FIXED_SIZE, tls=True)
 
 KINDS = [
@@ -65,6 +66,7 @@ KINDS = [
     Kind("two endpoints", "endpoints", _SMALL, 1.1),
     Kind("least_conn over four endpoints", "least-conn", _SMALL, 1.2),
     Kind("trusted proxy", "trusted", _FORWARDED, 1.1),
+    Kind("gzip of 16 KB JSON", "gzip", _GZIP, 1.2),
     Kind("plugin sets a response header", "response-header", _SMALL, 1.1),
     Kind("plugin rewrites 1 KB of JSON", "body", _JSON, 1.3),
     Kind("the three built-in plugins", "built-in", replace(_SMALL, headers=(f"x-api-key: {API_KEY}",)), 1.5),

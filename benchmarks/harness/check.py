@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import secrets
 import ssl
@@ -98,6 +99,16 @@ def _response_header(port: int) -> None:
         raise BenchError(f"the plugin did not set x-seen-1 on the response; got {status} with {fields}")
 
 
+def _gzip(port: int) -> None:
+    status, fields, body = _exchange(
+        http.client.HTTPConnection("127.0.0.1", port, timeout=20), "/json/16384", {"accept-encoding": "gzip"}
+    )
+    if (status, fields.get("content-encoding")) != (200, "gzip"):
+        raise BenchError(f"JSON should come in gzip; got {status} with {fields}")
+    if len(text := gzip.decompress(body)) != 16384 or not text.startswith(b'[{"id":0,'):
+        raise BenchError(f"JSON of 16384 bytes should come; got {len(text)}: {text[:100]!r}")
+
+
 def _body(port: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     status, _, body = _exchange(connection, "/sum", body=JSON_BODY.encode())
@@ -147,6 +158,7 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "total": _proxy,
     "endpoints": _proxy,
     "least-conn": _proxy,
+    "gzip": _gzip,
     "trusted": _reaches("x-forwarded-for", {"x-forwarded-for": CLIENT}, CLIENT),
     "response-header": _response_header,
     "body": _body,

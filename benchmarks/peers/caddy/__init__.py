@@ -27,7 +27,11 @@ PEERS = [
         name="caddy",
         program="caddy",
         version=argv("@program@ version"),
-        jobs={"fixed": _setup(f'respond "{"o" * 128}"'), "proxy": _setup(_PROXY)},
+        jobs={
+            "fixed": _setup(f'respond "{"o" * 128}"'),
+            "proxy": _setup(_PROXY),
+            "gzip": _setup("encode {\n\t\tgzip 1\n\t}\n\t" + _PROXY),
+        },
         cannot={"plugin": "its modules are compiled in, it loads no plugin code"},
         # One core is what it gets; Go would start a thread per core it sees.
         env={"GOMAXPROCS": "1", "XDG_DATA_HOME": "@folder@", "XDG_CONFIG_HOME": "@folder@"},

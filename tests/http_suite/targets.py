@@ -88,6 +88,7 @@ upstream = "http://127.0.0.1:{upstream}"
 auth = "pass"
 cors = {{ origins = ["https://app.example"], credentials = true }}
 rate_limit = {{ rate = "900000/s" }}
+compress = {{ encodings = ["zstd", "br", "gzip"], min_size = 0 }}
 
 [[routes]]
 path_prefix = "/.well-known/pass"

@@ -47,6 +47,7 @@ def _post(size: int, **more: Any) -> Shape:
 _SMALL = _get("/", FIXED_SIZE)
 _FORWARDED = _get("/", FIXED_SIZE, headers=(*HEADERS, f"X-Forwarded-For: {CLIENT}"))
 _JSON = _get("/", len("received 1024\n"), body=len(JSON_BODY), fill=JSON_BODY)
+_GZIP = _get(f"/json/{16 * KIB}", -1, headers=(*HEADERS, "Accept-Encoding: gzip"))
 _TLS = _get("/", FIXED_SIZE, tls=True)
 
 KINDS = [
@@ -69,6 +70,7 @@ KINDS = [
     Kind("a list of 64 networks", "ip-allow", _SMALL, 1.2),
     Kind("a signed token", "jwt", replace(_SMALL, headers=(*HEADERS, f"Authorization: Bearer {TOKEN}")), 0.5),
     Kind("trusted proxy", "trusted", _FORWARDED, 1.1),
+    Kind("gzip of 16 KB JSON", "gzip", _GZIP, 1.2),
     Kind("plugin sets a response header", "response-header", _SMALL, 1.1),
     Kind("plugin rewrites 1 KB of JSON", "body", _JSON, 1.3),
     Kind("the three built-in plugins", "built-in", replace(_SMALL, headers=(f"x-api-key: {API_KEY}",)), 1.5),

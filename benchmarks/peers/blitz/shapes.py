@@ -105,6 +105,7 @@ SHAPES = {
     "ip-allow": _plain(route=f'upstream = "origin"\nip_allow = {json.dumps(NETWORKS)}'),
     "jwt": _jwt(),
     "trusted": _plain('trusted_proxies = ["127.0.0.1"]'),
+    "gzip": _plain(tables='compress = { encodings = ["gzip"], gzip_level = 1 }'),
     "response-header": _plugin("response_header", 'response_body = "none"'),
     "body": _plugin("body"),
     "built-in": _plain('before_routing = ["request_logger"]', _BUILT_IN),

@@ -31,12 +31,15 @@ class OwnFilters:
     Attributes:
         early: before anything that needs to know the client: CORS, whose preflights bring no credentials.
         late: auth, then the rate limit, which may count by who the client is.
+        auth: the one filter that there is, which can let clients pass at once; None: there are others, too.
     """
 
-    __slots__ = ("cors", "early", "late")
+    __slots__ = ("auth", "cors", "early", "late")
 
     def __init__(self, cors: CorsFilter | None, late: tuple[Filter, ...]) -> None:
         self.cors = cors
+        only = late[0] if len(late) == 1 and cors is None else None
+        self.auth = only if isinstance(only, AuthFilter) else None
         self.early: tuple[Filter, ...] = (cors,) if cors is not None else ()
         self.late = late
 

@@ -526,6 +526,8 @@ int blitz_exchange_tell_id(blitz_exchange *exchange, const uint8_t *field, size_
 /* The canonical path (blitz_path_canonical) of the request as it stands, made once per target; borrowed until
  * the request is edited. ptr NULL: out of memory. */
 blitz_text blitz_exchange_path(blitz_exchange *exchange);
+/* The value of one of its facts; ptr NULL: there is none of that name. */
+blitz_text blitz_exchange_fact(const blitz_exchange *exchange, blitz_text name);
 
 /* ---------------------------------------------------------------- addresses and networks: networks.c */
 typedef struct { uint8_t bytes[16]; uint8_t is_v4; } blitz_ip;   /* IPv4 as IPv6 maps it (RFC 4291 section 2.5.5.2) */

@@ -210,6 +210,7 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "isolation": _sets(1),
     "crowd": _proxy,
     "faults": _good,
+    "passwords": _proxy,
     "json-log": _proxy,
     "request-id": _reaches("x-request-id", {"x-request-id": "forged"}, ""),
     "total": _proxy,

@@ -402,6 +402,6 @@ def _route_of_all(runtime: Runtime) -> Any:
     only = runtime.router.only
     if runtime.before_entry is not None:
         return runtime.before_entry.short_route
-    if only is None or only.tells_host:
-        return None  # what upstreams are told about the client names the host it asked for
+    if only is None or only.tells_host or only.own is not None:
+        return None  # upstreams are told which host was asked for; or the client has to be known
     return only.short_route

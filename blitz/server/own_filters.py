@@ -33,15 +33,18 @@ class OwnFilters:
         early: before anything that needs to know the client: CORS, whose preflights bring no credentials.
         late: auth, then the rate limit, which may count by who the client is.
         compress: looks at the request early, and comes last of all in the response; ``compressing.py`` asks.
+        auth: the one filter that there is, which can let clients pass at once; None: there are others, too.
     """
 
-    __slots__ = ("compress", "cors", "early", "late")
+    __slots__ = ("auth", "compress", "cors", "early", "late")
 
     def __init__(
         self, cors: CorsFilter | None, late: tuple[Filter, ...], compress: CompressFilter | None = None
     ) -> None:
         self.cors = cors
         self.compress = compress
+        only = late[0] if len(late) == 1 and cors is None and compress is None else None
+        self.auth = only if isinstance(only, AuthFilter) else None
         self.early: tuple[Filter, ...] = tuple(one for one in (compress, cors) if one is not None)
         self.late = late
 

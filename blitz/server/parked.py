@@ -11,6 +11,7 @@ from .open_connection import OpenConnection
 if TYPE_CHECKING:
     from trio.lowlevel import Task
 
+    from blitz.builtin.identity import Identity
     from blitz.errors import BlitzError
     from blitz.http.buffer import Buffer
 
@@ -71,6 +72,7 @@ class Parked:
     Attributes:
         peer: the client of its present exchange.
         keeper: who is told when it leaves; None: task, which sleeps meanwhile.
+        identity: who the client of its present exchange is, if a filter has let it pass here.
         failed: what the last response of our own that is an error told of.
         stopped, error: why it left; error is an errno.
     """
@@ -80,5 +82,6 @@ class Parked:
     keeper: Keeper | None
     task: Task | None
     failed: BlitzError | None = None
+    identity: Identity | None = None
     stopped: Handover | str = CLOSED
     error: int = 0

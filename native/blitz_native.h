@@ -1087,7 +1087,8 @@ enum {
                                * woken */
     BLITZ_FAST_EXPIRED,       /* its deadline has passed */
     /* There is no client: */
-    BLITZ_FAST_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
+    BLITZ_FAST_STIRRED,       /* something came on fd, an upstream connection that rested: unasked, or its end */
+    BLITZ_FAST_GONE           /* fd, which blitz_fast_watch_elsewhere was told of, was reset */
 };
 enum { BLITZ_ANSWERED_BY_NONE = -1, BLITZ_ANSWERED_WITH_ERROR = -2 };   /* an error that Python knows */
 enum {                        /* what a client on the fast path waits for; HEAD: for its next request */
@@ -1178,6 +1179,9 @@ int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_
                      const blitz_write_options *options, int ask, int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */
 int blitz_fast_watch_upstream(blitz_fast_path *fast, int fd);
+/* A client whose exchange runs in Python: GONE tells of its reset, once, also of one that was before. It ends when the client
+ * enters. 0, or errno. */
+int blitz_fast_watch_elsewhere(blitz_fast_path *fast, int fd);
 /* Python has given a watched one to its endpoint (resting: what comes on it is reported), or has taken it. */
 void blitz_fast_rest(blitz_fast_path *fast, int fd, int resting);
 /* A pass of the event loop begins: do what is ready, for half a millisecond at most, until something is to be

@@ -128,11 +128,9 @@ class FastReports:
         if entry is not None and entry.cluster is not None and report.answered < 0:
             line.upstream = entry.cluster.endpoints[report.endpoint].name
             line.tries = 1
-        status = found.status
         if what == lib.BLITZ_FAST_BROKEN:
             note_broken(line)
-            status = 0
-        line.known = (ffi.buffer(found.id)[:].decode(), parked.peer, status)
+        line.known = (ffi.buffer(found.id)[:].decode(), parked.peer, found.status)
         if what == lib.BLITZ_FAST_UNSENT:
             parked.connection.line = line
         else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .client_watch import WatchedConnection
 from .handover import CLOSED
-from .open_connection import OpenConnection
 
 if TYPE_CHECKING:
     from trio.lowlevel import Task
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Keeper", "Parked", "ParkedConnection"]
 
 
-class ParkedConnection(OpenConnection, Protocol):
+class ParkedConnection(WatchedConnection, Protocol):
     """A client connection as the fast path sees it (``connection.py``).
 
     Attributes:

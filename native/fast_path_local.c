@@ -105,3 +105,9 @@ int blitz_fast_respond(blitz_fast_path *fast, int fd, int32_t answered, blitz_fa
     fast_begin_report(report, BLITZ_FAST_QUIET, fd);
     return fast_respond_locally(fast, fd, report, answered);
 }
+
+int blitz_fast_decline(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+{
+    fast_begin_report(report, BLITZ_FAST_QUIET, fd);
+    return fast_hand_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
+}

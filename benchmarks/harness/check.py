@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 
 from .errors import BenchError
+from .site import FILE, FILE_BODY
 
 __all__ = ["API_KEY", "CHECKS", "CLIENT", "FIXED_SIZE", "JSON_BODY", "fetch"]
 
@@ -134,6 +135,12 @@ def _tls(port: int) -> None:
         )
 
 
+def _static(port: int) -> None:
+    status, body = fetch(port, FILE)
+    if (status, body) != (200, FILE_BODY):
+        raise BenchError(f"{FILE} should be 200 with {len(FILE_BODY)} bytes; got {status} with {len(body)}")
+
+
 CHECKS: dict[str, Callable[[int], None]] = {
     "fixed": _fixed,
     "proxy": _proxy,
@@ -152,4 +159,5 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "body": _body,
     "built-in": _built_in,
     "tls": _tls,
+    "static": _static,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...harness.peer import Peer, Setup, argv
+from ...harness.site import lay_site
 
 __all__ = ["PEERS"]
 
@@ -22,12 +23,15 @@ def _setup(handler: str) -> Setup:
     return Setup(_RUN, {"Caddyfile": _CONF.replace("@handler@", handler)})
 
 
+_STATIC = Setup(_RUN, _setup("root * @folder@/www\n\tfile_server").files, lay_site)
+
+
 PEERS = [
     Peer(
         name="caddy",
         program="caddy",
         version=argv("@program@ version"),
-        jobs={"fixed": _setup(f'respond "{"o" * 128}"'), "proxy": _setup(_PROXY)},
+        jobs={"fixed": _setup(f'respond "{"o" * 128}"'), "proxy": _setup(_PROXY), "static": _STATIC},
         cannot={"plugin": "its modules are compiled in, it loads no plugin code"},
         # One core is what it gets; Go would start a thread per core it sees.
         env={"GOMAXPROCS": "1", "XDG_DATA_HOME": "@folder@", "XDG_CONFIG_HOME": "@folder@"},

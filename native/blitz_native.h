@@ -1015,6 +1015,7 @@ typedef struct blitz_fast_route {
     blitz_cluster *cluster;   /* NULL: the route gives the response itself */
     uint32_t status;          /* of that response, with kind (Content-Type) and body; 0: BLITZ_FAST_REPLY */
     blitz_text kind, body;
+    uint8_t files;            /* BLITZ_FILES_*: its responses are files, and may be kept; 0: they are not */
     blitz_text name;
     double per_try;           /* seconds until it is given to Python, which may try it elsewhere; 0: first_byte alone */
     const uint8_t *retry_status;   /* as bad_status: those that Python may try again; NULL: none */
@@ -1037,6 +1038,17 @@ typedef struct blitz_fast_route {
     uint32_t in_flight;       /* exchanges on the fast path that were sent to the endpoint */
 } blitz_fast_route;
 
+enum { BLITZ_FILES_KEPT = 1, BLITZ_FILES_CODED = 2 };   /* by Accept-Encoding, too */
+
+/* Responses of static routes, for a moment: kept_responses.c. NULL: no memory. */
+typedef struct blitz_kept blitz_kept;
+blitz_kept *blitz_kept_new(void);
+void blitz_kept_free(blitz_kept *kept);
+/* Keep the response in the exchange, made for its request by the rules of route, until then; if it can be kept. */
+void blitz_kept_put(blitz_kept *kept, const blitz_fast_route *route, const blitz_exchange *exchange, double until);
+/* -> 1: the response to the request is in the exchange; 0: none is kept; or BLITZ_E_*. */
+int blitz_kept_take(blitz_kept *kept, const blitz_fast_route *route, blitz_exchange *exchange, double now);
+
 typedef struct blitz_fast_path blitz_fast_path;
 typedef struct {              /* first what Python sets, then what it reads */
     blitz_engine *engine;     /* whose guests share the passes of the event loop with the fast path; or NULL */
@@ -1049,6 +1061,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     blitz_rate rate;          /* what the sender of a request's body owes; owed 0: nothing */
     blitz_text id_field;      /* the field that tells the request's id; len 0: none */
     const blitz_chosen_by *chosen_by;   /* of every exchange */
+    blitz_kept *kept;
     const uint8_t *date; size_t date_len;   /* of the present second */
     blitz_log_lines *lines;   /* where plugins' lines go; NULL: all are reported (BLITZ_FAST_LOGS) */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_FAST_RELOADED */

@@ -115,4 +115,5 @@ class FastSteps:
             if made.file is not None or made.status == REDIRECT:  # which names the target as it came
                 return int(lib.blitz_fast_decline(fast_path, report.fd, report))
             build_plan(cdata, made)
+            lib.blitz_kept_put(self._tables.kept, entry.short_route, cdata, made.until)
         return int(lib.blitz_fast_respond(fast_path, report.fd, lib.BLITZ_ANSWERED_BY_NONE, report))

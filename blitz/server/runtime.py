@@ -8,7 +8,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
-from blitz._native import ffi
+from blitz._native import ffi, lib
 from blitz.config.model import Timeouts
 from blitz.config.resolved import Resolved, ResolvedRoute
 from blitz.filters import Filter
@@ -247,6 +247,8 @@ def _entry(
             if handler is None and site is None:
                 _tell_reply(short_route, reply)
             _tell_rules(short_route, route, rules)
+            if site is not None and not route.pattern:  # which C does not know
+                short_route.files = lib.BLITZ_FILES_KEPT | (lib.BLITZ_FILES_CODED if site.codings else 0)
         answer = handler or (lambda request: reply)
         return RouteEntry(
             name,

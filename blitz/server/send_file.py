@@ -8,6 +8,7 @@ holds a pipe, and the file.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -85,14 +86,20 @@ def plan_nowait(files: StaticFiles, site: Site, request: Any, target: bytes, *, 
         NotKnown: one has to be.
     """
 
+    until = math.inf
+
     def find(name: bytes) -> Known:
+        nonlocal until
         known = files.find_nowait(site.tree, name)
         if known is None:
             raise NotKnown(name)
+        until = min(until, known.until)
         return known
 
     asked = AskedFile(request, target, whole=whole)
-    return plan(site, asked, find, int(time.time()), os.urandom(16).hex().encode())
+    made = plan(site, asked, find, int(time.time()), os.urandom(16).hex().encode())
+    made.until = until
+    return made
 
 
 async def find_plan(

@@ -68,6 +68,7 @@ class Plan:
     Attributes:
         kind: Content-Type, b"" for none. body: the pieces of it, in order. None: the text of an error.
         file: that the pieces are of; None: they are all bytes.
+        until: the same request means the same up to then, on the caller's clock; set by who knows.
     """
 
     status: int
@@ -75,6 +76,7 @@ class Plan:
     fields: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: list[Piece] | None = None
     file: HasLooked | None = None
+    until: float = 0.0
 
     @property
     def size(self) -> int:

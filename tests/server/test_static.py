@@ -15,6 +15,7 @@ from blitz.config import Answer, Route, Timeouts
 from blitz.config.filter_keys import Cors, RateLimit
 from blitz.config.route_keys import HeaderEdits, Rewrite
 from blitz.config.static_keys import Static
+from blitz.server import static_files
 from blitz.static.conditions import http_date
 from blitz.static.tree import MAX_SMALL
 
@@ -162,7 +163,10 @@ async def test_hostile_paths_reach_no_secret(tmp_path: Path, parser: str) -> Non
 
 
 @drivers
-async def test_a_file_that_is_cut_while_it_is_sent_is_no_whole_response(tmp_path: Path, parser: str) -> None:
+async def test_a_file_that_is_cut_while_it_is_sent_is_no_whole_response(
+    tmp_path: Path, parser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static_files, "VALID", 0.2)
     size = 30_000_000
     (tmp_path / "f").write_bytes(bytes(size))
     async with rig(parser=parser, routes=[static(tmp_path)]) as test:
@@ -308,8 +312,6 @@ async def test_listings(root: Path, parser: str) -> None:
 
 
 async def test_what_is_known_is_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from blitz.server import static_files
-
     monkeypatch.setattr(static_files, "MAX_MISSING", 10)
     monkeypatch.setattr(static_files, "MAX_KNOWN", 5)
     monkeypatch.setattr(static_files, "MAX_MEMORY", 6000)

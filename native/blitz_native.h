@@ -450,6 +450,7 @@ typedef struct {
     int32_t index;            /* of the plugin in hand */
     uint8_t is_response;      /* response hooks are run */
     uint8_t body_ready;       /* the body of the message in hand is in the exchange, or it has none */
+    uint8_t body_seen;        /* a request hook had the body */
     uint8_t starting;         /* the pending call starts the instance */
     uint8_t told;             /* Python has to see to the pools */
     uint8_t watched;          /* it wants to see every call that came to an end */

@@ -13,7 +13,19 @@ from dataclasses import dataclass
 import trio
 import trio.lowlevel
 
-from .case import Await, AwaitUpstream, Byte, Case, Close, HalfClose, Observation, Pause, Reset, Step
+from .case import (
+    Await,
+    AwaitAnswers,
+    AwaitUpstream,
+    Byte,
+    Case,
+    Close,
+    HalfClose,
+    Observation,
+    Pause,
+    Reset,
+    Step,
+)
 from .judge import judge
 from .link import TlsLink, connect
 from .upstream import Upstream, default_body
@@ -23,8 +35,8 @@ __all__ = ["Result", "Rig", "observe_case", "play_case", "run_rig"]
 
 DIGITS = string.digits + string.ascii_lowercase
 _numbers = itertools.count(1)
-FOLLOW_WAIT = 3.0
-CLOSE_WAIT = 2.0
+FOLLOW_WAIT = 10.0
+CLOSE_WAIT = 5.0
 SETTLE = 0.01
 UNSAFE = (
     "target died",
@@ -209,6 +221,10 @@ class _Client:
                 await trio.sleep(seconds)
             case Await(heads, within):
                 await self._wait(lambda: self._n_heads() >= heads, within)
+            case AwaitAnswers(answers, within):
+                with trio.move_on_after(within):
+                    await self._wait(lambda: self._n_whole() >= answers, within)
+                    await self.upstream.wait_scripts()
             case AwaitUpstream(heads, within):
                 with trio.move_on_after(within):
                     while len(self.upstream.play.arrivals) < heads and self.ended == "open":
@@ -217,14 +233,17 @@ class _Client:
                 self.half_closed = True
                 self.sock.shutdown(socket.SHUT_WR)
             case Close():
-                self.closed_by_us = True
-                self.sock.close()
+                self._leave()
             case Reset():
-                self.closed_by_us = True
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.sock.close()
+                self._leave()
             case _:
                 raise TypeError(f"not a step of a client: {step!r}")
+
+    def _leave(self) -> None:
+        self.closed_by_us = True
+        self.sock.close()
+        self.upstream.play.client_gone.set()
 
     async def _send(self, data: bytes) -> None:
         view = memoryview(data)
@@ -260,6 +279,12 @@ class _Client:
     def _n_heads(self) -> int:
         try:
             return len(self._responses()[0])
+        except WireError:
+            return 1 << 20
+
+    def _n_whole(self) -> int:
+        try:
+            return sum(each.status >= 200 and each.complete for each in self._responses()[0])
         except WireError:
             return 1 << 20
 

@@ -25,7 +25,7 @@ __all__ = ["TARGETS", "Target", "running"]
 
 PEERS = Path(__file__).with_name("peers")
 ROOT = Path(__file__).resolve().parents[2]
-START_WAIT = 20.0
+START_WAIT = 60.0
 START_ATTEMPTS = 3
 
 # Seconds; the cases of family "time" know these.

@@ -32,6 +32,7 @@ from .settings import Setting
 
 __all__ = ["DriverRig", "Output", "open_rig", "output", "serve_streams"]
 
+SETTLE = 10.0
 PRIME = b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"
 _numbers = itertools.count()
 _rig: ContextVar[DriverRig | None] = ContextVar("rig", default=None)
@@ -60,12 +61,19 @@ class DriverRig:
         before = self._counters()
         self.log, self.guests = [], []
         token, seen = await observe_case(self.rig, case)
+        await self._settle()
         play = Play(case, token, self.source, seen, log=self.log, guests=self.guests)
         play.counters = self._counters()
         play.counters.subtract(before)
         play.links = self._links(seen)
         self.plays.append(play)
         return play
+
+    async def _settle(self) -> None:
+        """The gateway has ended what it was asked: whatever it has to say about that is said."""
+        with trio.move_on_after(SETTLE):
+            while (now := self.gateway.statistics()).in_flight or now.connections:  # noqa: ASYNC110
+                await trio.sleep(0.001)
 
     async def _prime(self) -> None:
         upstream = self.rig.upstream

@@ -74,6 +74,8 @@ class Rig:
     probes: int = 2  # well-behaved clients after each case
     tls: bool = False
     source: str = ""  # address that its clients come from; "": any
+    fields: bytes = b""  # field lines that well-behaved clients send as well
+    prefix: bytes = b""  # what the target puts in front of each path
 
 
 async def run_rig(rig: Rig, cases: Iterator[Case], report: Callable[[Result], None]) -> None:
@@ -140,14 +142,20 @@ async def _probe(rig: Rig, token: bytes, turn: int) -> str:
         with trio.fail_after(FOLLOW_WAIT):
             link = await connect(rig.address, tls=rig.tls, source=rig.source)
             try:
-                await link.send(b"GET " + target + b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n")
+                await link.send(
+                    b"GET "
+                    + target
+                    + b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n"
+                    + rig.fields
+                    + b"\r\n"
+                )
                 while part := await link.recv(65536):
                     data += part
             finally:
                 link.close()
     except (trio.TooSlowError, OSError) as error:
         return f"{type(error).__name__} after {data[:100]!r}"
-    return _check_answer(data, target)
+    return _check_answer(data, rig.prefix + target)
 
 
 def _check_answer(data: bytes, target: bytes) -> str:
@@ -165,10 +173,8 @@ def _check_answer(data: bytes, target: bytes) -> str:
 class _Client:
     """The client of one case."""
 
-    def __init__(
-        self, sock: trio.socket.SocketType | TlsLink, case: Case, token: bytes, upstream: Upstream
-    ) -> None:
-        self.sock, self.case, self.token, self.upstream = sock, case, token, upstream
+    def __init__(self, sock: trio.socket.SocketType | TlsLink, case: Case, token: bytes, rig: Rig) -> None:
+        self.sock, self.case, self.token, self.rig, self.upstream = sock, case, token, rig, rig.upstream
         self.data = bytearray()
         self.ended = "open"
         self.refused_send = False
@@ -183,7 +189,7 @@ class _Client:
     async def open(cls, rig: Rig, case: Case, token: bytes) -> AsyncIterator[_Client]:
         sock = await connect(rig.address, tls=rig.tls, source=rig.source)
         try:
-            yield cls(sock, case, token, rig.upstream)
+            yield cls(sock, case, token, rig)
         finally:
             sock.close()
 
@@ -353,7 +359,7 @@ class _Client:
         target = b"/" + self.token + b"/follow"
         start = len(self.data)
         with suppress(OSError):
-            await self._send(b"GET " + target + b" HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+            await self._send(b"GET " + target + b" HTTP/1.1\r\nHost: gw.test\r\n" + self.rig.fields + b"\r\n")
 
         def complete() -> bool:
             try:
@@ -370,4 +376,4 @@ class _Client:
                 seen.follow_error = f"no answer in {FOLLOW_WAIT} s"
             return
         seen.kept = True
-        seen.follow_error = _check_answer(answer, target)
+        seen.follow_error = _check_answer(answer, self.rig.prefix + target)

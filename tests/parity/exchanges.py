@@ -27,6 +27,7 @@ from tests.http_suite.case import (
     Step,
 )
 
+from .filters import CREDENTIALS, FILTERS, SLOW, credentials
 from .guests import ACTIONS, GUESTS
 from .settings import Setting
 
@@ -52,10 +53,11 @@ class Request:
     fields: bytes
     framing: str  # none, length, chunked
     body: bytes
+    who: str  # of CREDENTIALS
 
     def octets(self, number: int) -> bytes:
         line = b"%b %b/T0KEN/%d %b\r\n" % (self.method, self.path, number, self.version)
-        head = b"%bHost: %b\r\n%b" % (line, self.host, self.fields)
+        head = b"%bHost: %b\r\n%b%b" % (line, self.host, self.fields, credentials(self.who))
         if self.framing == "none":
             return head + b"\r\n"
         if self.framing == "length":
@@ -89,6 +91,8 @@ FIELDS = st.lists(
         b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", b"Cookie: a=b\r\n", b"Max-Forwards: 0\r\n",
         b"X-Obs: \xe9\r\n", b"Via: 1.0 other\r\n",
         b"Content-Range: bytes 0-4/9\r\n", b"Expect: 100-continue\r\n",
+        b"Origin: https://app.example\r\n", b"Origin: https://other.example\r\n",
+        b"Access-Control-Request-Method: PUT\r\nOrigin: https://app.example\r\n",
     ]),
     max_size=3,
     unique_by=lambda line: line.partition(b":")[0],
@@ -98,11 +102,12 @@ REQUESTS = st.builds(
     Request,
     st.sampled_from([b"GET"] * 5 + [b"HEAD", b"POST", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"]),
     st.sampled_from([b"HTTP/1.1"] * 9 + [b"HTTP/1.0"]),
-    st.sampled_from([b""] * 6 + [b"/fixed", b"/bare", b"/bare/..", b"/fixed//"]),
+    st.sampled_from([b""] * 6 + [b"/fixed", b"/bare", b"/bare/..", b"/fixed//", b"/moved"]),
     st.sampled_from([b"gw.test"] * 4 + [b"other.test", b"other.test:81"]),
     st.builds(bytes.__add__, FIELDS, ACTS),
     st.sampled_from(["none", "none", "none", "length", "length", "chunked"]),
     BODIES,
+    st.sampled_from([*CREDENTIALS, "jwt", "jwt", "jwt", "basic"]),
 )
 
 
@@ -258,4 +263,9 @@ SETTINGS = st.builds(
     max_body=st.sampled_from([0, 0, 1000]),
     by_path=st.booleans(),
     before=st.sampled_from([0, 0, 1, 2]),
+    filters=st.one_of(
+        st.just(()),
+        st.lists(st.sampled_from([name for name in FILTERS if name not in SLOW]), max_size=4, unique=True),
+        st.lists(st.sampled_from(FILTERS), max_size=5, unique=True),
+    ).map(tuple),
 )  # fmt: skip

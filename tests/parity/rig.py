@@ -27,13 +27,14 @@ from tests.http_suite.runner import Rig, observe_case
 from tests.http_suite.upstream import Upstream
 
 from .drivers import Driver, as_driver
+from .filters import credentials, serve_copies
 from .record import Play
 from .settings import Setting
 
 __all__ = ["DriverRig", "Output", "open_rig", "output", "serve_streams"]
 
 SETTLE = 10.0
-PRIME = b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"
+PRIME = b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n%b\r\n"
 _numbers = itertools.count()
 _rig: ContextVar[DriverRig | None] = ContextVar("rig", default=None)
 
@@ -81,7 +82,7 @@ class DriverRig:
             await upstream.retire_links()
             link = await connect(self.rig.address, tls=self.rig.tls, source=self.source)
             try:
-                await link.send(b"GET /" + upstream.play.token + b"/probe-prime" + PRIME)
+                await link.send(b"GET /" + upstream.play.token + b"/probe-prime" + PRIME % self.rig.fields)
                 while await link.recv(65536):
                     pass
             finally:
@@ -90,6 +91,7 @@ class DriverRig:
     def _counters(self) -> Counter[str]:
         statistics = self.gateway.statistics()
         counters = Counter({name: int(n) for name, n in msgspec.structs.asdict(statistics.counters).items()})
+        counters.pop("mirror_failed")  # of copies, whose ends nobody waits for
         counters.update(_figures(self.gateway))
         for name, plugin in statistics.plugins.items():
             counters[f"{name} calls"] = plugin.calls
@@ -110,6 +112,7 @@ _NOT_OF_EXCHANGES = (
     "blitz_upstream_",
     "blitz_log_lines",
     "blitz_tls_",
+    "blitz_mirror_failed",
 )
 
 
@@ -211,7 +214,8 @@ async def open_rig(driver: Driver, setting: Setting) -> AsyncIterator[DriverRig]
     upstream = Upstream()
     async with trio.open_nursery() as nursery:
         ports = [await nursery.start(upstream.serve) for _ in range(setting.endpoints)]
-        config = setting.config(ports, certificate() if driver.tls else "")
+        (copies,) = await nursery.start(partial(trio.serve_tcp, serve_copies, 0, host="127.0.0.1"))
+        config = setting.config(ports, certificate() if driver.tls else "", copies.socket.getsockname()[1])
         with as_driver(driver):
             rig = RIGS[source] = DriverRig(driver, source)
             mark = _rig.set(rig)
@@ -222,7 +226,13 @@ async def open_rig(driver: Driver, setting: Setting) -> AsyncIterator[DriverRig]
                 rig.gateway = gateway
                 FAST_PATHS[gateway._context.fast_path] = rig
                 rig.rig = Rig(
-                    (str(address[0]), address[1]), upstream, _restart, tls=driver.tls, source=source
+                    (str(address[0]), address[1]),
+                    upstream,
+                    _restart,
+                    tls=driver.tls,
+                    source=source,
+                    fields=credentials("jwt"),
+                    prefix=b"/up" if "rewrite" in setting.filters else b"",
                 )
                 try:
                     yield rig

@@ -10,6 +10,7 @@ from .harness.bench import HEADERS, Bench, say
 from .harness.check import API_KEY, CLIENT, FIXED_SIZE, JSON_BODY, TOKEN
 from .harness.compile import has_openssl
 from .harness.load import Shape
+from .harness.site import FILE, FILE_SIZE
 from .harness.table import Claim, Column, Row, Slice, Table, ratio
 
 QUESTION = "what does each shape of traffic cost?"
@@ -76,6 +77,7 @@ KINDS = [
     Kind("plugin sets a response header", "response-header", _SMALL, 1.1),
     Kind("plugin rewrites 1 KB of JSON", "body", _JSON, 1.3),
     Kind("the three built-in plugins", "built-in", replace(_SMALL, headers=(f"x-api-key: {API_KEY}",)), 1.5),
+    Kind("static 16 KB file", "static", _get(FILE, FILE_SIZE), 1.2),
     Kind("TLS 1.3, GET 128 B", "tls", _TLS, 1.1),
     Kind("TLS 1.3, 100 MiB", "tls", _get(f"/bytes/{100 * MIB}", 100 * MIB, tls=True, connections=1), 1.0),
     Kind("TLS 1.3, a handshake each", "tls", replace(_TLS, fresh=True), 1.5),

@@ -101,6 +101,7 @@ static blitz_text value_of(const blitz_rule_part *part, const blitz_route_rules 
     case BLITZ_VALUE_REQUEST_TARGET: return span_text(request, request->target);
     case BLITZ_VALUE_PATH: return path_of(request);
     case BLITZ_VALUE_PATH_REST: return rest_of(rules, request, &rest) ? rest : (blitz_text){NULL, 0};
+    case BLITZ_VALUE_PATH_MATCHED: return exchange->matched;
     case BLITZ_VALUE_QUERY: return query_of(request);
     case BLITZ_VALUE_ROUTE_NAME: return exchange->route;
     case BLITZ_VALUE_UPSTREAM_ADDRESS: return exchange->upstream;
@@ -293,10 +294,10 @@ int blitz_rules_enter(const blitz_route_rules *rules, blitz_exchange *exchange)
 
 /* ---------------------------------------------------------------- requests */
 
-static bool uses_rest(const blitz_rule_text *text)
+static bool uses(const blitz_rule_text *text, uint8_t what)
 {
     for (uint32_t i = 0; i < text->n; i++)
-        if (text->parts[i].what == BLITZ_VALUE_PATH_REST)
+        if (text->parts[i].what == what)
             return true;
     return false;
 }
@@ -308,7 +309,9 @@ static int rewrite(const blitz_route_rules *rules, blitz_exchange *exchange)
     blitz_text rest, old = path_of(exchange->request);
     if (old.len == 1 && old.ptr[0] == '*')
         return BLITZ_RULES_PASS;
-    if (uses_rest(&rules->new_path) && !rest_of(rules, exchange->request, &rest))
+    if (uses(&rules->new_path, BLITZ_VALUE_PATH_MATCHED) && exchange->matched.ptr == NULL)
+        return BLITZ_RULES_PASS;
+    if (uses(&rules->new_path, BLITZ_VALUE_PATH_REST) && !rest_of(rules, exchange->request, &rest))
         return refuse(exchange, 400);
     put_target(&out, &rules->new_path, rules, exchange);
     if (out.full)

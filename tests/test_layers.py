@@ -87,9 +87,13 @@ LAYERS = {
         native=True,
         forbidden=SANS_IO,
     ),
+    # Opening files is its business; whoever calls it has a thread for that.
+    "static": Layer(
+        ("blitz.static",), ("foundation", "http", "routing"), native=True, forbidden=SANS_IO | {"trio"}
+    ),
     "server": Layer(
         ("blitz.server",),
-        (*CORES, "builtin"),
+        (*CORES, "builtin", "static"),
         TRIO | {"cryptography", "msgspec", "watchfiles"},
         native=True,
     ),

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable
 
 from .errors import BenchError
+from .site import FILE, FILE_BODY
 
 __all__ = [
     "API_KEY",
@@ -202,6 +203,12 @@ def _tls(port: int) -> None:
         )
 
 
+def _static(port: int) -> None:
+    status, body = fetch(port, FILE)
+    if (status, body) != (200, FILE_BODY):
+        raise BenchError(f"{FILE} should be 200 with {len(FILE_BODY)} bytes; got {status} with {len(body)}")
+
+
 CHECKS: dict[str, Callable[[int], None]] = {
     "fixed": _fixed,
     "proxy": _proxy,
@@ -226,4 +233,5 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "body": _body,
     "built-in": _built_in,
     "tls": _tls,
+    "static": _static,
 }

@@ -23,6 +23,7 @@ from blitz.config.model import (
     UpstreamTls,
 )
 from blitz.config.retry_keys import Mirror
+from blitz.config.static_keys import Static
 from blitz.config.upstream_keys import Health, Outlier, Sticky
 from blitz.config.values import Body, Failure, Instances, PluginType, TrustedField
 
@@ -194,11 +195,13 @@ class ResolvedRedirect(msgspec.Struct, frozen=True, kw_only=True):
 class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     """One route. plugins are names in the order in which they run, those of
     ``Resolved.before_routing`` first. Upstream is a name, or upstreams has names with weights, or answer
-    is there; none of them: it only redirects.
+    or static is there; none of them: it only redirects.
 
     Attributes:
         body: of the answer. ip_allow, ip_deny: networks in canonical form.
         new_path: parts of the path that upstreams get; None: the one that came.
+        pattern, template: what in the path is replaced, and the parts of what by: texts, and numbers of
+            groups; "": nothing.
         first_byte, total: seconds, 0 for no limit; None: as for all. max_body: bytes, the same.
         auth: a name of ``Resolved.auth``, or "".
     """
@@ -213,7 +216,10 @@ class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     ip_allow: tuple[str, ...] = ()
     ip_deny: tuple[str, ...] = ()
     redirect: ResolvedRedirect | None = None
+    static: Static | None = None
     new_path: tuple[tuple[str, str], ...] | None = None
+    pattern: str = ""
+    template: tuple[str | int, ...] = ()
     request_edits: tuple[ResolvedEdit, ...] = ()
     response_edits: tuple[ResolvedEdit, ...] = ()
     first_byte: float | None = None

@@ -8,6 +8,7 @@ from blitz._native import ffi, lib
 from blitz.builtin.message import Message
 from blitz.errors import ClientError, UpstreamError
 from blitz.http.heads import span_bytes
+from blitz.static.respond import REDIRECT
 from blitz.wasm.chain import emit_log_of
 
 from .ask_filters import NOW
@@ -15,9 +16,13 @@ from .error_line import log_refusal
 from .local_response import build_error, build_reply
 from .request_line import RequestLine
 from .route import find_route
+from .route_rules import rule_request
+from .send_file import NotKnown, build_plan, plan_nowait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from blitz.static.respond import Site
 
     from .fast_tables import FastTables
     from .parked import Parked
@@ -108,6 +113,23 @@ class FastSteps:
     def _reply(self, report: Any) -> int:
         """The route of a short request gives the response."""
         entry, cdata = self._tables.entries[report.route.id], self._tables.slots.exchange(report.slot)
+        if entry.site is not None:
+            return self._reply_with_file(entry, entry.site, report)
         assert entry.answer is not None
         build_reply(cdata, entry.answer(cdata.request))
         return int(lib.blitz_fast_respond(self._tables.native, report.fd, lib.BLITZ_ANSWERED_BY_NONE, report))
+
+    def _reply_with_file(self, entry: RouteEntry, site: Site, report: Any) -> int:
+        """The same, if the response is in memory: no disk is asked here, and no part follows another."""
+        fast_path, cdata = self._tables.native, self._tables.slots.exchange(report.slot)
+        answered = bool(entry.rules) and rule_request(entry.rules, cdata)
+        if not answered:
+            try:
+                made = plan_nowait(self._context.files, site, cdata.request, b"")
+            except NotKnown:
+                return int(lib.blitz_fast_decline(fast_path, report.fd, report))
+            if made.file is not None or made.status == REDIRECT:  # which names the target as it came
+                return int(lib.blitz_fast_decline(fast_path, report.fd, report))
+            build_plan(cdata, made)
+            lib.blitz_kept_put(self._tables.kept, entry.short_route, cdata, made.until)
+        return int(lib.blitz_fast_respond(fast_path, report.fd, lib.BLITZ_ANSWERED_BY_NONE, report))

@@ -29,6 +29,7 @@ from .faults import FaultLog
 from .runtime import Runtime
 from .shortages import Shortages
 from .splice import PipePool
+from .static_files import StaticFiles
 from .turns import GuestTurns
 from .workshop import Workshop
 
@@ -59,6 +60,7 @@ class Resources:
             sets it.
         encoders: what compressed bodies share.
         limits: counts of requests that workers share; whoever makes this sets it.
+        files: what is known of those of static routes.
         draining: no connection carries another exchange from now on.
         measures: where its figures are counted; counters: those that have a name of their own.
 
@@ -83,6 +85,7 @@ class Resources:
         self.workshop = Workshop()
         self.limits: Shared | None = None
         self.wheel = DeadlineWheel()
+        self.files = StaticFiles(self.wheel)
         self.buffers = BufferPool(HEAD_BUFFER_SIZE, MAX_IDLE_BUFFERS)
         self.parts = BufferPool(PART_HEADROOM + PART_SIZE + PART_TAILROOM, MAX_IDLE_PARTS)
         self.pipes = PipePool(MAX_IDLE_PARTS)

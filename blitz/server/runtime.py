@@ -8,7 +8,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
-from blitz._native import ffi
+from blitz._native import ffi, lib
 from blitz.config.model import Timeouts
 from blitz.config.resolved import Resolved, ResolvedRoute
 from blitz.filters import Filter
@@ -28,6 +28,7 @@ from .own_filters import OwnFilters, own_filters
 from .peer import Trust
 from .route_rules import native_rules
 from .route_table import answers_challenges, route_table
+from .sites import Site, site_of
 from .split import Mirror, Split, mirror_of
 from .tls import TlsSettings
 
@@ -54,6 +55,7 @@ class RouteEntry:
         is_before: no route, but what runs before one is chosen, for the fast path.
         rules: cffi ``blitz_route_rules *``: who may come, redirects, edits; NULL: none.
         first_byte, total: seconds, 0 for no limit. max_body: bytes, the same.
+        site: the files that answer; None: others do.
         own: its filters of the gateway's own; None: it has none.
     """
 
@@ -74,6 +76,7 @@ class RouteEntry:
     split: Split | None = None
     branches: tuple[RouteEntry, ...] = ()
     share_of: Split | None = None
+    site: Site | None = None
 
     @property
     def tells_host(self) -> bool:
@@ -237,19 +240,32 @@ def _entry(
     bounds = _bounds(resolved, route)
     shares = [clusters[upstream] for upstream, _ in route.upstreams]
     if not route.upstream and not shares:
+        site = site_of(route)
         reply = Reply(_status(route), route.body)
         short_route = _short_route(text[0], chain, None, resolved.timeouts) if short else None
         if short_route is not None:
-            if handler is None:
+            if handler is None and site is None:
                 _tell_reply(short_route, reply)
             _tell_rules(short_route, route, rules)
+            if site is not None and not route.pattern:  # which C does not know
+                short_route.files = lib.BLITZ_FILES_KEPT | (lib.BLITZ_FILES_CODED if site.codings else 0)
         answer = handler or (lambda request: reply)
         return RouteEntry(
-            name, text[0], chain, chain, None, answer, short_route, rules=rules, own=own, **bounds
+            name,
+            text[0],
+            chain,
+            chain,
+            None,
+            answer,
+            short_route,
+            rules=rules,
+            site=site,
+            own=own,
+            **bounds,
         )
     mirror = mirror_of(route, clusters)
     retry = _retry(route)
-    short = short and len({bool(cluster.host) for cluster in shares}) < 2
+    short = short and len({bool(cluster.host) for cluster in shares}) < 2 and not route.pattern
     split = Split([weight for _, weight in route.upstreams]) if shares else None
 
     def made(cluster: Cluster | None, **more: Any) -> RouteEntry:

@@ -19,12 +19,14 @@ from blitz.builtin.message import Message
 from blitz.config.addresses import Address
 from blitz.config.resolved import Resolved, ResolvedRoute
 from blitz.errors import ClientError, NoRoute
+from blitz.files import shown
 from blitz.http.buffer import Buffer
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.http.heads import field_values, span_bytes
 from blitz.http.rules import take_hop
 from blitz.routing.match import Router, Rule
 from blitz.routing.reasons import UNCLEAR, for_host, why_behind, why_not
+from blitz.static.names import file_name
 
 from .asked import RANK, AskedHead
 from .own_filters import own_filters
@@ -152,6 +154,16 @@ class Trial:
         """The one of *offered* that ``compress`` would take for the client; "": none."""
         chosen = choose_coding(self._accepts, tuple(one.encode() for one in offered))
         return chosen.decode() if chosen is not None else ""
+
+    def rewrite(self) -> Answered | None:
+        """What is done to a request that gets a file."""
+        return self._answer() if self._rules and rule_request(self._rules, self._exchange) else None
+
+    def file(self) -> str | None:
+        """The name below the root that the request is for; None: it names nothing."""
+        request = self._exchange.request
+        name = file_name(span_bytes(request, request.target).partition(b"?")[0])
+        return None if name is None else shown(name.decode("utf-8", "surrogateescape"))
 
     @property
     def method(self) -> bytes:

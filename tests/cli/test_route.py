@@ -578,3 +578,30 @@ answer = { status = 503, body = "field" }
                 assert body == found.route
             seen.add((found.status, found.route))
     assert {status for status, _ in seen} == {200, 308, 400, 403, 404, 405, 503}
+
+
+def test_files_and_a_pattern_of_the_path(run: Run) -> None:
+    Path("www").mkdir()
+    Path("blitz.toml").write_text(
+        """
+[[routes]]
+name = "app"
+path_prefix = "/app"
+rewrite = { regex = "^/app/v([0-9]+)/(.*)$", to = "/\\\\2/$1" }
+static = { root = "www", fallback = "/index.html" }
+[[routes]]
+name = "api"
+path_prefix = "/api"
+rewrite = { regex = "v1", to = "v2" }
+upstream = "http://127.0.0.1:9001"
+"""
+    )
+    said = asked(lambda *words: run("route", *words), "GET", "http://a/app/v7/x/a%20b.js?q")
+    assert said["steps"] == [
+        {"key": "rewrite", "says": "the path is /x/a%20b.js/7?q"},
+        {"key": "static", "says": "the file x/a b.js/7 below www, else /index.html"},
+    ]
+    for method, path, status in [("POST", "/app/", 405), ("GET", "/app/.git", 404)]:
+        assert asked(lambda *words: run("route", *words), method, f"http://a{path}")["status"] == status
+    steps = asked(lambda *words: run("route", *words), "GET", "http://a/api/v1/v1")["steps"]
+    assert {"key": "rewrite", "says": "the upstream gets /api/v2/v1"} in steps  # type: ignore[operator]

@@ -252,7 +252,7 @@ CASES = {
         '{ connection = "close" }',
         "between two neighbours",
     ),
-    "routes.0.answer.file": (f'"{__file__}"', __file__, '"/nowhere"', "cannot be read: is not there"),
+    "routes.0.answer.file": (f'"{__file__}"', __file__, '"/nowhere"', "no such file"),
     "routes.0.ip_allow": ('["10.0.0.0/8"]', ["10.0.0.0/8"], '["10.0.0.1/8"]', 'write "10.0.0.0/8"'),
     "routes.0.ip_deny": ('["::1"]', ["::1"], '["localhost"]', "is not an address or network"),
     "routes.0.redirect.scheme": ('"https"', "https", '"ftp"', "expected one of"),
@@ -268,6 +268,14 @@ CASES = {
     "routes.0.rewrite.strip_prefix": ("true", True, "1", "expected true or false"),
     "routes.0.rewrite.replace_prefix": ('"/v2"', "/v2", '"v2"', 'does not begin with "/"'),
     "routes.0.rewrite.path": ('"/a"', "/a", '"/a?b"', "the query stays as it came"),
+    "routes.0.rewrite.regex": ('"^/(a)"', "^/(a)", '"^/(a"', "not a pattern of RE2: missing )"),
+    "routes.0.rewrite.to": ('"/$1"', "/$1", '"/$2"', "`$2` is not there: the pattern has one group"),
+    "routes.0.static.root": ('"/tmp"', "/tmp", '"/nowhere"', "no such file or directory"),
+    "routes.0.static.index": ('["a.html"]', ["a.html"], '["a/b"]', "is no name of a file"),
+    "routes.0.static.fallback": ('"/a.html"', "/a.html", '"a.html"', 'write "/a.html"'),
+    "routes.0.static.listing": ("true", True, "1", "expected true or false"),
+    "routes.0.static.precompressed": ('["br"]', ["br"], '["deflate"]', "expected one of"),
+    "routes.0.static.max_age": ('"1h"', 3600.0, '"5 parsecs"', "us, ms, s, m, h"),
     "routes.0.request_headers.set": (
         *('{ x-a = "${client.address}" }', {"x-a": "${client.address}"}),
         *('{ x-a = "${client.adress}" }', "did you mean `client.address`?"),
@@ -322,6 +330,7 @@ BESIDE = {
     "cors": {"origins": ["https://a.org"]},
     "rate_limit": {"rate": "10/s"},
     "compress": {"encodings": ["gzip"]},
+    "static": {"root": "/tmp"},
 }
 
 
@@ -354,7 +363,10 @@ def document(key, toml_value):
     if ".rewrite." in key:
         holder["path"] = holder.get("path", "")
         data["routes"][0]["path_prefix"] = "/api"
-    if "answer" in key:
+    if last in ("regex", "to") and ".rewrite." in key:
+        del holder["path"]
+        holder |= {"regex": "/(b)", "to": "/c"} | {last: holder[last]}
+    if "answer" in key or "static" in key:
         del data["routes"][0]["upstream"]
     if key == "plugins.0.file" and not holder[last]:
         data["plugins"][0]["enabled"] = False
@@ -422,8 +434,15 @@ def leaves(described, prefix=""):
 
 
 REQUIRED = (
-    *("listen.0.address", "tls.certs.0.cert", "upstreams.api.endpoints", "upstreams.api.endpoints.0.url"),
+    *(
+        "listen.0.address",
+        "routes.0.static.root",
+        "tls.certs.0.cert",
+        "upstreams.api.endpoints",
+        "upstreams.api.endpoints.0.url",
+    ),
     *("upstreams.api.sticky.cookie", "routes.0.upstreams.0.name", "routes.0.mirror.upstream"),
+    "routes.0.static.root",
     *("auth.api.basic.users_file", "auth.api.forward.url"),
     *("routes.0.cors.origins", "routes.0.rate_limit.rate", "routes.0.compress.encodings"),
 )

@@ -112,7 +112,7 @@ async def site(
 
 def test_every_section_has_all_gateways_and_one_listing_that_is_run() -> None:
     tasks = [name for name in SECTIONS if name != "Not yet"]
-    assert len(tasks) == 14
+    assert len(tasks) == 15
     here = Path(__file__).read_text(encoding="utf-8")
     for name in tasks:
         before, _, after = SECTIONS[name].partition("```toml\n# Blitz\n")
@@ -271,6 +271,24 @@ async def test_compression(tmp_path: Path) -> None:
         for target, accepts in (("/", "identity"), ("/small", "gzip")):
             _, fields, body = await test.get(target, accept_encoding=accepts)
             assert (len(body) in (1000, 2000), "content-encoding" in fields) == (True, False)
+
+
+async def test_static_files(tmp_path: Path) -> None:
+    www = tmp_path / "www"
+    (www / "files").mkdir(parents=True)
+    (www / "index.html").write_text("<p>app")
+    (www / "index.html.br").write_bytes(b"br")
+    (www / "files/a.txt").write_text("a")
+    files = {"/srv/www": str(www)}
+    async with site("Static files, an application in the browser", tmp_path, {}, files=files) as test:
+        for target in ("/", "/some/page"):
+            assert (await test.get(target))[2] == b"<p>app"
+        status, fields, body = await test.get("/", accept_encoding="gzip, br")
+        assert (status, fields["content-encoding"], body) == (200, "br", b"br")
+        status, fields, body = await test.get("/files/a.txt")
+        assert (status, fields["cache-control"], body) == (200, "max-age=3600", b"a")
+        assert b"a.txt" in (await test.get("/files/"))[2]
+        assert (await test.get("/files/none"))[0] == 404
 
 
 async def test_limits_for_each_key(tmp_path: Path) -> None:

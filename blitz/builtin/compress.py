@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blitz._native import lib
+from blitz.http.accept_encoding import choose_coding
 from blitz.http.heads import field_values
 from blitz.http.media import is_stream
 from blitz.http.rules import field_value
 
-from .accept_encoding import choose_coding
 from .encoders import ENCODERS, Encoder, memory_of
 
 if TYPE_CHECKING:

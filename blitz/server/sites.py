@@ -24,4 +24,6 @@ def site_of(route: ResolvedRoute) -> Site | None:
         return None
     tree = Tree(said.root, tuple(said.index), listing=said.listing, opener=open_beneath)
     max_age = None if said.max_age is None else int(said.max_age)
-    return Site(tree, said.fallback.lstrip("/").encode(), tuple(said.precompressed), max_age)
+    return Site(
+        tree, said.fallback.lstrip("/").encode(), tuple(one.encode() for one in said.precompressed), max_age
+    )

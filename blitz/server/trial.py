@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from blitz._native import ffi, lib
-from blitz.builtin.accept_encoding import choose_coding
 from blitz.builtin.message import Message
 from blitz.config.addresses import Address
 from blitz.config.resolved import Resolved, ResolvedRoute
 from blitz.errors import ClientError, NoRoute
 from blitz.files import shown
+from blitz.http.accept_encoding import choose_coding
 from blitz.http.buffer import Buffer
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.http.heads import field_values, span_bytes

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .codings import ENDINGS, accepted
+from blitz.http.accept_encoding import acceptable
+
 from .conditions import Fields, http_date, precondition, range_counts
 from .listing import FIELDS as LISTING_FIELDS
 from .media_types import media_type
@@ -23,6 +24,11 @@ __all__ = ["REDIRECT", "Asked", "Plan", "Site", "plan"]
 ALLOW = b"GET, HEAD"
 HTML = b"text/html; charset=utf-8"
 REDIRECT = 308
+ENDINGS = {
+    b"zstd": b".zst",
+    b"br": b".br",
+    b"gzip": b".gz",
+}  # of files that hold a coding of the one beside them
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 Piece = bytes | tuple[int, int]
 """Of a body: bytes, or (start, end) in the file."""
@@ -34,7 +40,7 @@ class Site:
 
     tree: Tree
     fallback: bytes = b""
-    codings: tuple[str, ...] = ()
+    codings: tuple[bytes, ...] = ()
     max_age: int | None = None
 
 
@@ -127,8 +133,8 @@ def _file(
     fell_back: bool,
 ) -> Plan:
     name = known.looked.name
-    coding = ""
-    for one in accepted(asked.fields.get(b"accept-encoding"), site.codings) if site.codings else ():
+    coding = b""
+    for one in acceptable(asked.fields.get(b"accept-encoding") or b"", site.codings) if site.codings else ():
         found = find(name + ENDINGS[one])
         if found.looked.kind == Kind.FILE:
             known, coding = found, one
@@ -147,7 +153,7 @@ def _file(
     if status:
         return Plan(status, fields=fields, body=[] if status == 304 else None)
     if coding:
-        fields.append((b"content-encoding", coding.encode()))
+        fields.append((b"content-encoding", coding))
     fields += [NOSNIFF, (b"accept-ranges", b"bytes")]
     kind, size = media_type(name), looked.size
     ranges = None

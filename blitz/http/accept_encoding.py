@@ -1,4 +1,4 @@
-"""Which content coding a client gets (RFC 9110 section 12.5.3)."""
+"""Which content codings a client takes (RFC 9110 section 12.5.3)."""
 
 from __future__ import annotations
 
@@ -6,38 +6,43 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-__all__ = ["choose_coding"]
+__all__ = ["acceptable", "choose_coding"]
 
 # qvalue of RFC 9110 section 12.4.2; in thousandths below.
 _WEIGHT = re.compile(rb"(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ALIASES = {b"x-gzip": b"gzip"}  # section 8.4.1.3
+_WORTH_READING = 4096  # bytes; no client means anything by more
 _REMEMBERED = 256  # bytes: what browsers say is shorter; longer ones are read each time
 
 
 def choose_coding(said: bytes, offered: tuple[bytes, ...]) -> bytes | None:
-    """The one of *offered* that the client likes best; None: it gets the bytes as they are.
+    """The one of *offered* that the client likes best; None: it gets the bytes as they are."""
+    return next(iter(acceptable(said, offered)), None)
 
-    Among those that it likes alike the first of *offered* counts, as in nginx and Caddy. One that it has not
-    named counts as ``*`` does. A client that says nothing may be one that knows no coding. It prefers none
-    (identity) only if it says so: with a weight of its own that is higher.
+
+def acceptable(said: bytes, offered: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Those of *offered* that the client takes, the one that it likes best first; what it likes alike, in the
+    order offered, as in nginx and Caddy.
+
+    One that it has not named counts as ``*`` does. A client that says nothing may know no coding. It prefers none (identity) only if it says so: with a weight of its own that is higher.
 
     Args:
         said: the values of its Accept-Encoding fields, as one list.
         offered: in lower case, the preferred one first.
     """
-    if not said:
-        return None
-    return (_choose if len(said) <= _REMEMBERED else _choose.__wrapped__)(said, offered)
+    if not said or len(said) > _WORTH_READING:
+        return ()
+    return (_acceptable if len(said) <= _REMEMBERED else _acceptable.__wrapped__)(said, offered)
 
 
 @lru_cache(maxsize=256)
-def _choose(said: bytes, offered: tuple[bytes, ...]) -> bytes | None:
+def _acceptable(said: bytes, offered: tuple[bytes, ...]) -> tuple[bytes, ...]:
     weights = _weights(said)
     rest = weights.get(b"*", 0)
-    best = max(offered, key=lambda coding: weights.get(coding, rest))  # the first of the largest
-    weight = weights.get(best, rest)
-    return best if weight and weight >= weights.get(b"identity", 0) else None
+    least = max(1, weights.get(b"identity", 0))
+    liked = {coding: weights.get(coding, rest) for coding in offered}
+    return tuple(sorted((one for one in offered if liked[one] >= least), key=lambda one: -liked[one]))
 
 
 def _weights(said: bytes) -> dict[bytes, int]:

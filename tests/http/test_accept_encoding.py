@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blitz.builtin.accept_encoding import choose_coding
+from blitz.http.accept_encoding import acceptable, choose_coding
 
 ALL = ("zstd", "br", "gzip")
 NAMES = ["gzip", "br", "zstd", "x-gzip", "identity", "*", "deflate", "compress"]
@@ -111,3 +111,16 @@ def test_any_bytes_give_one_of_the_offered_or_none(value: bytes) -> None:
 def test_what_clients_say(said: str, chosen: str | None) -> None:
     found = choose_coding(said.encode(), (b"zstd", b"br", b"gzip"))
     assert (found.decode() if found is not None else None) == chosen
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (b"gzip;q=1, br;q=0.5, zstd;q=0.7", (b"gzip", b"zstd", b"br")),
+        (b"br;q=0, *", (b"zstd", b"gzip")),
+        (b"gzip;q=0.5, br, identity;q=0.7", (b"br",)),
+        (b"gzip," + b" " * 5000, ()),
+    ],
+)
+def test_all_that_a_client_takes_the_one_it_likes_best_first(said: bytes, wanted: tuple[bytes, ...]) -> None:
+    assert acceptable(said, (b"zstd", b"br", b"gzip")) == wanted

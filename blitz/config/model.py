@@ -253,7 +253,7 @@ class Log(Model, frozen=True):
 
 
 class Admin(Model, frozen=True):
-    """Where operators look: `/livez`, `/readyz`, `/status`, `/metrics`. Off unless `listen` is set."""
+    """Where operators look, and change what runs: [admin.md](admin.md). Off unless `listen` is set."""
 
     listen: Annotated[
         str,
@@ -262,7 +262,7 @@ class Admin(Model, frozen=True):
     token: Annotated[
         str,
         Meta(
-            description="`/status` and `/metrics` want it as `Authorization: Bearer ...`; at least 16 "
+            description="all but `/livez` and `/readyz` wants it as `Authorization: Bearer ...`; at least 16 "
             'visible characters, best from the environment: `"${BLITZ_ADMIN_TOKEN}"`'
         ),
     ] = ""

@@ -190,6 +190,8 @@ async def _serve(exchange: Exchange, entry: RouteEntry) -> bool:
     """The plugins have let the request pass: what the route says."""
     entry = entry.next_branch()
     if entry.cluster is None:
+        if entry.serve is not None:
+            return await entry.serve(exchange)
         assert entry.answer is not None
         return await send_reply(exchange, entry.answer(exchange.request), entry.rules)
     if not take_hop(exchange.cdata, exchange.method):

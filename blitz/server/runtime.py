@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import weakref
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,8 @@ from .tls import TlsSettings
 
 __all__ = ["RouteEntry", "Runtime", "assemble"]
 
+Serve = Callable[[Any], Awaitable[bool]]  # takes the Exchange, which is made of this; as run_exchange
+
 _ids = itertools.count(1)
 # What a native route points to lives as long as the route does; as cffi's manual has it.
 _kept_for: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -54,6 +57,7 @@ class RouteEntry:
         is_before: no route, but what runs before one is chosen, for the fast path.
         rules: cffi ``blitz_route_rules *``: who may come, redirects, edits; NULL: none.
         first_byte, total: seconds, 0 for no limit. max_body: bytes, the same.
+        serve: responds instead of ``answer``; it may wait.
         own: its filters of the gateway's own; None: it has none.
     """
 
@@ -90,6 +94,7 @@ class RouteEntry:
         """The entry of the upstream whose turn it is; itself, if there is one only."""
         return self if self.split is None else self.branches[self.split.take()]
 
+    serve: Serve | None = None
     own: OwnFilters | None = None
 
 
@@ -176,18 +181,18 @@ def assemble(
     resolved: Resolved,
     pools: dict[str, PluginPool],
     tls: TlsSettings,
-    handler: Handler | None = None,
+    serve: Serve | None = None,
     auth: Authenticators | None = None,
 ) -> Runtime:
     """Put what was loaded and a configuration together. Quick; does not start anything.
 
     Args:
-        handler: gives the responses of routes without an upstream instead of the configuration.
+        serve: responds to requests of routes without an upstream instead of the configuration.
         auth: what routes name; None: there is no [auth].
     """
     clusters = {name: build_cluster(one, tls.clients.get(name)) for name, one in resolved.upstreams.items()}
     auth = auth or Authenticators({})
-    entries = [_entry(resolved, route, pools, clusters, handler, auth) for route in resolved.routes]
+    entries = [_entry(resolved, route, pools, clusters, serve, auth) for route in resolved.routes]
     challenges = Challenges()
     challenge = _challenge_entry(resolved, challenges) if answers_challenges(resolved) else None
     router = route_table(resolved, entries, challenge)
@@ -225,7 +230,7 @@ def _entry(
     route: ResolvedRoute,
     pools: dict[str, PluginPool],
     clusters: dict[str, Cluster],
-    handler: Handler | None,
+    serve: Serve | None,
     auth: Authenticators,
 ) -> RouteEntry:
     name = route.name.encode()
@@ -233,20 +238,17 @@ def _entry(
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
     rules = native_rules(route)
-    short = _is_short(chain) and own is None
+    short = _is_short(chain) and own is None and serve is None
     bounds = _bounds(resolved, route)
     shares = [clusters[upstream] for upstream, _ in route.upstreams]
     if not route.upstream and not shares:
         reply = Reply(_status(route), route.body)
         short_route = _short_route(text[0], chain, None, resolved.timeouts) if short else None
         if short_route is not None:
-            if handler is None:
-                _tell_reply(short_route, reply)
+            _tell_reply(short_route, reply)
             _tell_rules(short_route, route, rules)
-        answer = handler or (lambda request: reply)
-        return RouteEntry(
-            name, text[0], chain, chain, None, answer, short_route, rules=rules, own=own, **bounds
-        )
+        more = {"rules": rules, "serve": serve, "own": own, **bounds}
+        return RouteEntry(name, text[0], chain, chain, None, lambda _: reply, short_route, **more)
     mirror = mirror_of(route, clusters)
     retry = _retry(route)
     short = short and len({bool(cluster.host) for cluster in shares}) < 2

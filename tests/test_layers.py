@@ -132,6 +132,7 @@ CLI_MAY_IMPORT = {
     "blitz.errors",
     "blitz.examine",
     "blitz.explain",
+    "blitz.extras",
     "blitz.files",
     "blitz.flood",
     "blitz.gateway",

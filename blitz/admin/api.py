@@ -100,7 +100,9 @@ class Admin:
         self._gateway: Operated | None = None
         self._context: ServerContext | None = None
         self._streams = 0
-        self.addresses: list[tuple[str, int]] = [one.getsockname()[:2] for one in listeners]
+        self.addresses: list[tuple[str, int]] = [
+            one.getsockname()[:2] for one in listeners if one.family != socket.AF_UNIX
+        ]
 
     def check_token(self, token: str) -> None:
         """May *token* be the one that is asked for? The listener may be on another address than a

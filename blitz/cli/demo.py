@@ -9,6 +9,7 @@ import trio
 
 from blitz.cli.log import set_up_logging
 from blitz.cli.output import fail_on_errors
+from blitz.config import resolve
 from blitz.demo import DEMO_KEY, builtin_plugins, demo_config, serve_upstream
 
 __all__ = ["demo"]
@@ -57,7 +58,7 @@ async def _demo(listen: str) -> None:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
             host, upstream_port = await nursery.start(serve_upstream)
             upstream = f"http://{host}:{upstream_port}"
-            config = demo_config(listen, upstream, plugin_dir)
+            config = resolve(demo_config(listen, upstream, plugin_dir)).with_admin()
             gateway = await nursery.start(serve, config)
             base = "http://{}:{}".format(*gateway.addresses[0])
             click.echo(introduction(base, upstream))

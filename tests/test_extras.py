@@ -17,6 +17,7 @@ BRINGS = {
     "tomlkit": ("tomlkit",),
     "acme": ("acme", "josepy", "cryptography", "requests"),
     "google-re2": ("re2",),
+    "rich": ("rich",),
     "joserfc": ("joserfc", "cryptography"),
     "bcrypt": ("bcrypt",),
     "argon2-cffi": ("argon2",),

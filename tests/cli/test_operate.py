@@ -43,6 +43,10 @@ def ask(*words, **env):
     return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
 
 
+def look(file):
+    return json.loads(ask("status", "-c", str(file), "--json").stdout)
+
+
 @pytest.fixture(scope="module", params=["tcp", "unix"])
 def gateway(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("operate")
@@ -52,6 +56,10 @@ def gateway(request, tmp_path_factory):
     file.write_text(CONFIG.format(admin=admin, token=token))
     with serving("run", "-c", str(file), "--workers", "2") as running:
         running.wait_for("for operators")
+        deadline = time.monotonic() + PATIENCE
+        while [one["state"] for one in look(file)["workers"]] != ["serving"] * 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         yield running, file, admin
 
 

@@ -866,7 +866,8 @@ int blitz_chain_skip(blitz_exchange *exchange);
 int blitz_chain_release(blitz_exchange *exchange);
 
 /* ---------------------------------------------------------------- idle connections to an endpoint */
-enum { BLITZ_ENDPOINT_READY = 0, BLITZ_ENDPOINT_DOWN, BLITZ_ENDPOINT_LEAVING };   /* DOWN: a health check says so */
+/* DOWN: a health check says so. DRAINED: an operator does; it gets no new request until one says otherwise. */
+enum { BLITZ_ENDPOINT_READY = 0, BLITZ_ENDPOINT_DOWN, BLITZ_ENDPOINT_LEAVING, BLITZ_ENDPOINT_DRAINED };
 typedef struct { int32_t fd; double since, born; } blitz_idle;
 typedef struct { double born; uint8_t stale; } blitz_taken;
 typedef struct {

@@ -118,8 +118,13 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
 
 
 def _admin(config: Config) -> ResolvedAdmin:
-    addresses = _readable(parse_address, [config.admin.listen]) if config.admin.listen else []
-    return ResolvedAdmin(listen=addresses[0] if addresses else None, token=config.admin.token)
+    said, token = config.admin.listen, config.admin.token
+    if said in ("", "off"):
+        return ResolvedAdmin(token=token, is_open=not said)
+    if said.startswith("unix:"):
+        return ResolvedAdmin(path=said.removeprefix("unix:"), token=token)
+    addresses = _readable(parse_address, [said])
+    return ResolvedAdmin(listen=addresses[0] if addresses else None, token=token)
 
 
 def _address(said: str | Listener) -> Address:

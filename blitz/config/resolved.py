@@ -233,14 +233,31 @@ class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     compress: Compress | None = None
 
 
+DEFAULT_ADMIN = Address("127.0.0.1", 9900)  # the same for every service, so that commands find it
+
+
 class ResolvedAdmin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where operators look; listen None: nowhere. token "": whoever reaches the address may."""
+    """Where operators look: at an address, or a Unix socket; neither: nowhere. token "": all may.
+
+    Attributes:
+        path: of the socket, or "".
+        is_open: nothing is said about it: commands that serve choose an address, see ``Resolved.with_admin``.
+        by_default: they have.
+    """
 
     listen: Address | None = None
+    path: str = ""
     token: str = ""
+    is_open: bool = False
+    by_default: bool = False
 
     def __repr__(self) -> str:  # the token is a secret
-        return f"ResolvedAdmin(listen={self.listen!r})"
+        return f"ResolvedAdmin({self.where})"
+
+    @property
+    def where(self) -> str:
+        """As files write it; "off": nowhere."""
+        return f"unix:{self.path}" if self.path else str(self.listen or "off")
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,6 +301,13 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...] = ()
     source_directories: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def with_admin(self) -> Resolved:
+        """With an admin listener where nothing is said about it: for commands that serve."""
+        if not self.admin.is_open:
+            return self
+        admin = ResolvedAdmin(listen=DEFAULT_ADMIN, token=self.admin.token, by_default=True)
+        return msgspec.structs.replace(self, admin=admin)
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):

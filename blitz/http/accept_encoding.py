@@ -25,7 +25,8 @@ def acceptable(said: bytes, offered: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """Those of *offered* that the client takes, the one that it likes best first; what it likes alike, in the
     order offered, as in nginx and Caddy.
 
-    One that it has not named counts as ``*`` does. A client that says nothing may know no coding. It prefers none (identity) only if it says so: with a weight of its own that is higher.
+    One that it has not named counts as ``*`` does. A client that says nothing may know no coding. It prefers
+    none (identity) only if it says so: with a weight of its own that is higher.
 
     Args:
         said: the values of its Accept-Encoding fields, as one list.

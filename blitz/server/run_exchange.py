@@ -196,6 +196,8 @@ async def _serve(exchange: Exchange, entry: RouteEntry) -> bool:
             return await send_from_route(exchange)
         return await send_static(exchange, entry.site)
     if entry.cluster is None:
+        if entry.serve is not None:
+            return await entry.serve(exchange)
         assert entry.answer is not None
         return await send_reply(exchange, entry.answer(exchange.request), entry.rules)
     if not take_hop(exchange.cdata, exchange.method):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import weakref
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,8 @@ from .tls import TlsSettings
 
 __all__ = ["RouteEntry", "Runtime", "assemble"]
 
+Serve = Callable[[Any], Awaitable[bool]]  # takes the Exchange, which is made of this; as run_exchange
+
 _ids = itertools.count(1)
 # What a native route points to lives as long as the route does; as cffi's manual has it.
 _kept_for: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -56,6 +59,7 @@ class RouteEntry:
         rules: cffi ``blitz_route_rules *``: who may come, redirects, edits; NULL: none.
         first_byte, total: seconds, 0 for no limit. max_body: bytes, the same.
         site: the files that answer; None: others do.
+        serve: responds instead of ``answer``; it may wait.
         own: its filters of the gateway's own; None: it has none.
     """
 
@@ -93,6 +97,7 @@ class RouteEntry:
         """The entry of the upstream whose turn it is; itself, if there is one only."""
         return self if self.split is None else self.branches[self.split.take()]
 
+    serve: Serve | None = None
     own: OwnFilters | None = None
 
 
@@ -179,18 +184,18 @@ def assemble(
     resolved: Resolved,
     pools: dict[str, PluginPool],
     tls: TlsSettings,
-    handler: Handler | None = None,
+    serve: Serve | None = None,
     auth: Authenticators | None = None,
 ) -> Runtime:
     """Put what was loaded and a configuration together. Quick; does not start anything.
 
     Args:
-        handler: gives the responses of routes without an upstream instead of the configuration.
+        serve: responds to requests of routes without an upstream instead of the configuration.
         auth: what routes name; None: there is no [auth].
     """
     clusters = {name: build_cluster(one, tls.clients.get(name)) for name, one in resolved.upstreams.items()}
     auth = auth or Authenticators({})
-    entries = [_entry(resolved, route, pools, clusters, handler, auth) for route in resolved.routes]
+    entries = [_entry(resolved, route, pools, clusters, serve, auth) for route in resolved.routes]
     challenges = Challenges()
     challenge = _challenge_entry(resolved, challenges) if answers_challenges(resolved) else None
     router = route_table(resolved, entries, challenge)
@@ -228,7 +233,7 @@ def _entry(
     route: ResolvedRoute,
     pools: dict[str, PluginPool],
     clusters: dict[str, Cluster],
-    handler: Handler | None,
+    serve: Serve | None,
     auth: Authenticators,
 ) -> RouteEntry:
     name = route.name.encode()
@@ -236,7 +241,7 @@ def _entry(
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
     rules = native_rules(route)
-    short = _is_short(chain) and (own is None or _may_know(resolved, route, own))
+    short = _is_short(chain) and serve is None and (own is None or _may_know(resolved, route, own))
     bounds = _bounds(resolved, route)
     shares = [clusters[upstream] for upstream, _ in route.upstreams]
     if not route.upstream and not shares:
@@ -244,25 +249,13 @@ def _entry(
         reply = Reply(_status(route), route.body)
         short_route = _short_route(text[0], chain, None, resolved.timeouts) if short else None
         if short_route is not None:
-            if handler is None and site is None:
+            if site is None:
                 _tell_reply(short_route, reply)
             _tell_rules(short_route, route, rules)
             if site is not None and not route.pattern:  # which C does not know
                 short_route.files = lib.BLITZ_FILES_KEPT | (lib.BLITZ_FILES_CODED if site.codings else 0)
-        answer = handler or (lambda request: reply)
-        return RouteEntry(
-            name,
-            text[0],
-            chain,
-            chain,
-            None,
-            answer,
-            short_route,
-            rules=rules,
-            site=site,
-            own=own,
-            **bounds,
-        )
+        more = {"rules": rules, "serve": serve, "site": site, "own": own, **bounds}
+        return RouteEntry(name, text[0], chain, chain, None, lambda _: reply, short_route, **more)
     mirror = mirror_of(route, clusters)
     retry = _retry(route)
     short = short and len({bool(cluster.host) for cluster in shares}) < 2 and not route.pattern

@@ -65,6 +65,8 @@ class FastReports:
         if report.answer_read:
             begun.answer = self._copy(report.answer, report.answer_got)
             if report.answer_size:
+                # Its table points to where it was read, and the next response of anybody is read there.
+                cdata.response.base = begun.answer.ptr
                 begun.answer_body = ffi.new("blitz_body *", report.body_state[0])
         unsent = ffi.buffer(report.unsent, report.n_unsent)[:] if report.n_unsent else b""
         if report.stream:

@@ -417,6 +417,8 @@ typedef struct {              /* first what Python sets */
     uint32_t most, max_calls; /* an instance with so many calls behind it is replaced */
     uint8_t has_request, reads_body;               /* the plugin's hook, and whether it wants the message's body */
     uint8_t has_response, needs_response_body;
+    uint8_t writes_body;      /* it may replace a body */
+    uint64_t max_body;        /* bytes of one that it may see */
     uint8_t fresh;            /* an instance serves one exchange only */
     uint8_t suspended;        /* in quarantine, or was: Python is asked before a call */
     uint8_t closed;           /* no further exchanges */
@@ -507,6 +509,16 @@ typedef struct {
 blitz_exchange *blitz_exchange_new(void);
 void blitz_exchange_free(blitz_exchange *exchange);
 void blitz_exchange_reset(blitz_exchange *exchange);
+/* How much of the body of the message in hand the plugins see that take it (*most). -> 1: one of them may change it, so
+ * that a part is of no use. See whole_body.c. */
+int blitz_chain_wanted_body(const blitz_exchange *exchange, uint64_t *most);
+/* Is a body of this Content-Type sent record by record, with no end to wait for? Case and parameters do not matter (RFC
+ * 9110 section 8.3.1). Of a head: does any of its Content-Types say so? */
+int blitz_is_stream_type(const uint8_t *value, size_t len);
+int blitz_is_stream(const blitz_head *head);
+/* A plugin may change the body of this response: it has to be the whole, and says nothing of parts. 0; BLITZ_E_STATE: it is
+ * a part (206); or BLITZ_E_NOMEM. */
+int blitz_begin_whole_response(blitz_head *response);
 /* Put a response of our own into response and new_body. kind: its Content-Type; body is copied. 0, BLITZ_E_NOMEM or
  * what blitz_head_add returns. */
 int blitz_local_response(blitz_exchange *exchange, int status, const uint8_t *kind, size_t kind_len,

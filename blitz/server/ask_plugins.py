@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, UpstreamError
 from blitz.filters import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, FilterRun
-from blitz.http.heads import field_values
-from blitz.http.media import is_stream
 
 from .body_stream import collect
 from .fetch import fetcher
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["ask_about_local_response", "ask_about_request", "ask_about_response"]
 
 NULL = ffi.NULL
-PARTIAL = 206
 
 
 async def ask_about_request(exchange: Exchange, run: FilterRun, begun_step: int | None = None) -> int:
@@ -123,7 +120,7 @@ async def _collect_request(exchange: Exchange, run: FilterRun) -> None:
     body = exchange.body
     if body is None:
         return
-    limit, must_have_all = run.wanted_body_size(response=False)
+    limit, must_have_all = run.wanted_body_size()
     if exchange.collected is None:
         await exchange.say_continue()
         exchange.collected = await collect(body, limit)
@@ -137,10 +134,10 @@ async def _collect_request(exchange: Exchange, run: FilterRun) -> None:
 async def _collect_response(exchange: Exchange, run: FilterRun, body: IncomingBody) -> bytes | None:
     """None: nothing was collected, it may never end."""
     cdata = exchange.cdata
-    if any(map(is_stream, field_values(cdata.response, b"content-type"))):
+    if lib.blitz_is_stream(cdata.response):
         cdata.body_truncated = 1
         return None
-    limit, must_have_all = run.wanted_body_size(response=True)
+    limit, must_have_all = run.wanted_body_size()
     patience = exchange.runtime.timeouts.collect
     collected = await collect(body, limit, patience or math.inf)
     if exchange.story is not None:
@@ -159,9 +156,8 @@ def _refuse_parts(response: Any) -> None:
 
     Raises: UpstreamError.
     """
-    if response.status == PARTIAL:
+    if lib.blitz_begin_whole_response(response):
         raise UpstreamError("answer is a part (206), and a plugin that changes it must have the whole")
-    lib.blitz_head_remove(response, b"accept-ranges", 13)
 
 
 async def _nothing() -> None:

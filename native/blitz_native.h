@@ -1020,8 +1020,9 @@ typedef struct blitz_fast_route {
     uint32_t n_pools;
     blitz_pool **pools;       /* of the plugins, in order */
     uint8_t before;           /* they run before a route is chosen: BLITZ_FAST_ASK comes behind them */
-    uint8_t has_response;     /* one of them has a response hook; none wants a response's body */
-    uint64_t body_limit;      /* of a request's body that they may see whole */
+    uint8_t has_response;     /* one of them has a response hook */
+    uint8_t edits_responses;  /* one of them may change a response's body that it has read */
+    uint32_t n_drop_ids;      /* with that: how many of the options' drop_ids are meant */
     blitz_cluster *cluster;   /* NULL: the route gives the response itself */
     uint32_t status;          /* of that response, with kind (Content-Type) and body; 0: BLITZ_FAST_REPLY */
     blitz_text kind, body;
@@ -1037,6 +1038,7 @@ typedef struct blitz_fast_route {
     double body_idle;         /* seconds between two pieces of a request's body; 0: any */
     double response_idle;     /* seconds between two pieces of a response's body; 0: any */
     double send_idle;         /* seconds in which a receiver takes nothing; 0: any */
+    double collect;           /* seconds that the body of a response is collected; 0: any */
     uint8_t alone;            /* it serves every request, whatever path and host are */
     const blitz_path_table *paths;   /* where it is value of tree, whatever the host; NULL: Python looks */
     uint32_t tree;
@@ -1071,6 +1073,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     uint8_t used_up;          /* guests had their whole share of the pass before the present one */
     uint32_t clients, in_flight, slots, free_slots;
     uint32_t parts;           /* buffers of bodies, lent or spare */
+    uint64_t reserved;        /* bytes for bodies that plugins see and that no such buffer holds */
     uint64_t exchanges;       /* that have begun */
 } blitz_fast_face;
 
@@ -1149,13 +1152,17 @@ typedef struct {
     uint8_t waiting;          /* EXPIRED: BLITZ_WAIT_* */
     uint8_t stream;           /* BLITZ_STREAM_* */
     uint8_t chunked;          /* of it: the body goes out in chunked coding; what is unsent is coded */
-    const blitz_body *body_state;   /* of it: how far it has come in; valid until the next call */
+    const blitz_body *body_state;   /* of it, or of what is answer or has failed of the response's body: how far it has come in;
+                               * valid until the next call */
     int32_t failed;           /* what ended it: BLITZ_BODY_*, BLITZ_STREAM_*; 0: nothing did. Without a stream: what came of
                                * the response's body is none; without an upstream either: of the request's */
     uint8_t answer_read;      /* answer_got bytes of its answer are at answer */
     const uint8_t *answer;    /* valid until the next call */
     size_t answer_got;
     size_t answer_size;       /* of its head, where response hooks have begun; else 0 */
+    blitz_text collected;     /* what came of the response's body, with answer_size, or of the request's; ptr NULL: it is
+                               * where it came. Valid until the next call. */
+    double collected_for;     /* seconds that this took, of the response's */
     const uint8_t *unsent; size_t n_unsent;   /* valid until the next call */
     uint8_t closes;           /* UNSENT, and a response that has begun: the connection ends with it */
     int32_t unfit;            /* an upstream connection to close; -1: none */

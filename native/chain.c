@@ -33,7 +33,7 @@ int blitz_chain_begin(blitz_exchange *exchange, blitz_pool **pools, uint32_t n)
 {
     blitz_chain *chain = &exchange->chain;
     chain->index = 0;
-    chain->is_response = chain->body_ready = chain->starting = chain->told = chain->watched = 0;
+    chain->is_response = chain->body_ready = chain->body_seen = chain->starting = chain->told = chain->watched = 0;
     chain->at = NULL;
     chain->lines = NULL;
     return blitz_chain_extend(exchange, pools, n);
@@ -169,6 +169,7 @@ static int take_instance(const blitz_exchange *exchange, blitz_chain *chain, bli
     bool is_there = chain->body_ready || exchange->body_edited;
     if ((chain->is_response ? pool->needs_response_body : pool->reads_body) && !is_there)
         return BLITZ_CHAIN_NEED_BODY;
+    chain->body_seen |= !chain->is_response && pool->reads_body;
     chain->at = chain->held[chain->index];
     chain->held[chain->index] = NULL;
     if (chain->at != NULL)

@@ -33,6 +33,7 @@ QUESTIONS = (
     "workers",
     "isolation",
     "crowd",
+    "passwords",
     "faults",
 )
 _SMOKE_SECONDS = 0.4

@@ -194,8 +194,10 @@ def _way(resolved: Resolved, trial: Trial) -> tuple[list[Step], Answered | None]
     for step, answered in _in_front(resolved, trial, trial.route):
         steps.append(step)
         if answered is not None:
+            if answered.why == _OWN_ANSWER:
+                steps += _back(trial, trial.route)
             return steps, answered
-    return steps, None
+    return [*steps, *_back(trial, trial.route)], None
 
 
 def _in_front(
@@ -218,6 +220,16 @@ def _in_front(
         yield Step("answer", said), Answered(route.answer.status, _OWN_ANSWER)
     else:
         yield from _onward(resolved, trial, route)
+
+
+def _back(trial: Trial, route: ResolvedRoute) -> Iterator[Step]:
+    """What is done to the response on its way to the client, if it is one for that."""
+    if route.compress is not None:
+        offered = route.compress.encodings
+        coding = trial.coding(offered)
+        size = f" from {format_size(route.compress.min_size)} on" if route.compress.min_size else ""
+        said = f"{coding}, if the response is one of its types{size}" if coding else ""
+        yield Step("compress", said or f"the client asks for none of {', '.join(offered)}")
 
 
 def _early(trial: Trial, route: ResolvedRoute) -> Iterator[tuple[Step, Answered | None]]:

@@ -538,6 +538,8 @@ int blitz_exchange_tell_id(blitz_exchange *exchange, const uint8_t *field, size_
 /* The canonical path (blitz_path_canonical) of the request as it stands, made once per target; borrowed until
  * the request is edited. ptr NULL: out of memory. */
 blitz_text blitz_exchange_path(blitz_exchange *exchange);
+/* The value of one of its facts; ptr NULL: there is none of that name. */
+blitz_text blitz_exchange_fact(const blitz_exchange *exchange, blitz_text name);
 
 /* ---------------------------------------------------------------- addresses and networks: networks.c */
 typedef struct { uint8_t bytes[16]; uint8_t is_v4; } blitz_ip;   /* IPv4 as IPv6 maps it (RFC 4291 section 2.5.5.2) */
@@ -1100,7 +1102,8 @@ enum {
                                * woken */
     BLITZ_FAST_EXPIRED,       /* its deadline has passed */
     /* There is no client: */
-    BLITZ_FAST_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
+    BLITZ_FAST_STIRRED,       /* something came on fd, an upstream connection that rested: unasked, or its end */
+    BLITZ_FAST_GONE           /* fd, which blitz_fast_watch_elsewhere was told of, was reset */
 };
 enum { BLITZ_ANSWERED_BY_NONE = -1, BLITZ_ANSWERED_WITH_ERROR = -2 };   /* an error that Python knows */
 enum {                        /* what a client on the fast path waits for; HEAD: for its next request */
@@ -1195,6 +1198,9 @@ int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_
                      const blitz_write_options *options, int ask, int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */
 int blitz_fast_watch_upstream(blitz_fast_path *fast, int fd);
+/* A client whose exchange runs in Python: GONE tells of its reset, once, also of one that was before. It ends when the client
+ * enters. 0, or errno. */
+int blitz_fast_watch_elsewhere(blitz_fast_path *fast, int fd);
 /* Python has given a watched one to its endpoint (resting: what comes on it is reported), or has taken it. */
 void blitz_fast_rest(blitz_fast_path *fast, int fd, int resting);
 /* A pass of the event loop begins: do what is ready, for half a millisecond at most, until something is to be

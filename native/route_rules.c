@@ -70,14 +70,6 @@ static bool rest_of(const blitz_route_rules *rules, const blitz_head *request, b
     return blitz_path_find(rules->bounds, 0, rest->ptr, rest->len) >= 0;
 }
 
-static blitz_text fact_of(const blitz_exchange *exchange, blitz_text name)
-{
-    for (uint32_t i = 0; i < exchange->n_facts; i++)
-        if (exchange->facts[i].name.len == name.len && memcmp(exchange->facts[i].name.ptr, name.ptr, name.len) == 0)
-            return exchange->facts[i].value;
-    return (blitz_text){NULL, 0};
-}
-
 static blitz_text peer_value(const blitz_peer *peer, uint8_t what)
 {
     if (peer == NULL)
@@ -114,7 +106,7 @@ static blitz_text value_of(const blitz_rule_part *part, const blitz_route_rules 
     case BLITZ_VALUE_UPSTREAM_ADDRESS: return exchange->upstream;
     case BLITZ_VALUE_RESPONSE_STATUS:
         return (blitz_text){(const uint8_t *)number, (size_t)snprintf(number, 12, "%u", exchange->response->status)};
-    case BLITZ_VALUE_FACT: return fact_of(exchange, part->text);
+    case BLITZ_VALUE_FACT: return blitz_exchange_fact(exchange, part->text);
     default: return peer_value(exchange->peer, part->what);
     }
 }

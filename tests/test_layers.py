@@ -76,7 +76,7 @@ LAYERS = {
     "config": Layer(
         ("blitz.config",),
         ("foundation",),
-        frozenset({"msgspec", "re2", "tomlkit", "yaml"}),
+        frozenset({"backports", "brotli", "compression", "msgspec", "re2", "tomlkit", "yaml"}),
         forbidden=SANS_IO,
     ),
     # Filters of the gateway's own: what they wait for, a Services gives them.

@@ -13,6 +13,7 @@ import msgspec
 
 from blitz.config.addresses import Address, parse_address, parse_endpoint, parse_network
 from blitz.config.check import build, nearest
+from blitz.config.compress_rules import compress_of
 from blitz.config.discover import discover
 from blitz.config.filter_rules import auth_upstreams
 from blitz.config.include import include_directories
@@ -297,6 +298,7 @@ def _route(
         auth=route.auth,
         cors=route.cors,
         rate_limit=route.rate_limit,
+        compress=compress_of(route.compress),
         plugins=(*before, *(name for name in known if name in set(wanted) and name not in before)),
     )
 

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from blitz.config.addresses import Address, Endpoint
-from blitz.config.filter_keys import Cors, RateLimit
+from blitz.config.filter_keys import Compress, Cors, RateLimit
 from blitz.config.model import (
     Answer,
     Auth,
@@ -224,6 +224,7 @@ class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     auth: str = ""
     cors: Cors | None = None
     rate_limit: RateLimit | None = None
+    compress: Compress | None = None
 
 
 class ResolvedAdmin(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from blitz._native import ffi, lib
+from blitz.builtin.message import Message
 from blitz.errors import BlitzError, ClientError, PluginError, PluginReroute, PluginSuspended, UpstreamError
 from blitz.filters import FilterRun
 from blitz.http.body import BodyReader, body_reader
@@ -23,8 +24,6 @@ from .route_rules import rule_response
 from .upstream import reset_in_body
 
 if TYPE_CHECKING:
-    from blitz.builtin.message import Message
-
     from .access import AccessLine
     from .body_stream import IncomingBody
     from .downstream import Downstream
@@ -174,6 +173,12 @@ class Exchange:
 
     # -- decisions
 
+    def as_message(self) -> Message:
+        """The request, as filters of the gateway's own see and change it."""
+        if self.message is None:
+            self.message = Message(self.cdata, self.peer.address, self.peer.client_scheme)
+        return self.message
+
     def take_over(self, begun: Handover) -> None:
         """What the fast path has decided, and the plugins and the endpoint that it has asked, are this
         exchange's."""
@@ -186,6 +191,8 @@ class Exchange:
                 complete = self.body is not None and self.body.done
                 self.lend_body(begun.collected, len(begun.collected), complete=complete)
         self.entry = entry if not entry.is_before else None
+        if begun.identity is not None:
+            self.as_message().know(begun.identity.name, begun.identity.facts)
         if entry.filter.wants:
             self.take_run(entry.filter.begin(self.cdata, trio.current_time, begun=True))
         if begun.upstream is not None:

@@ -24,6 +24,7 @@ from blitz.measures.counters import Counting
 
 from .access import AccessLog
 from .deadline import DeadlineWheel
+from .encoder_room import EncoderRoom
 from .faults import FaultLog
 from .runtime import Runtime
 from .shortages import Shortages
@@ -56,6 +57,7 @@ class Resources:
         upstreams: where tries begin; mirrors: where copies do. Whoever makes this sets them.
         workshop: where what takes long is computed. keys: of token issuers; whoever makes this
             sets it.
+        encoders: what compressed bodies share.
         limits: counts of requests that workers share; whoever makes this sets it.
         draining: no connection carries another exchange from now on.
         measures: where its figures are counted; counters: those that have a name of their own.
@@ -87,6 +89,7 @@ class Resources:
         self.scratch = Buffer(SCRATCH_SIZE)
         self.unread = Buffer(SCRATCH_SIZE)  # what nobody will look at, of all connections
         self.turns = GuestTurns()
+        self.encoders = EncoderRoom()
         self.counters = Counting(self.measures)
         self.faults = FaultLog(self.measures)
         self.date = ffi.new("uint8_t[]", DATE_SIZE)  # of the present second, once ``tell_date`` was called

@@ -234,7 +234,7 @@ def _entry(
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
     rules = native_rules(route)
-    short = own is None
+    short = own is None or _may_know(resolved, route, own)
     bounds = _bounds(resolved, route)
     shares = [clusters[upstream] for upstream, _ in route.upstreams]
     if not route.upstream and not shares:
@@ -281,6 +281,13 @@ def _entry(
         split.tell(whole.short_route, [one.short_route for one in branches])
         _kept_for[whole.short_route] = (_kept_for[whole.short_route], split, branches)
     return whole
+
+
+def _may_know(resolved: Resolved, route: ResolvedRoute, own: OwnFilters) -> bool:
+    """Whether the fast path may have a client let pass that is known, as soon as it has the route: nothing
+    that says no, or that plugins do, comes before that."""
+    in_front = (route.ip_allow, route.ip_deny, route.redirect, route.max_body, resolved.before_routing)
+    return own.auth is not None and not any(in_front)
 
 
 def _bounds(resolved: Resolved, route: ResolvedRoute) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from blitz.http.body import BodyReader, body_reader
 from blitz.http.rules import field_value
 
 from .ask_plugins import ask_about_response
+from .compressing import Relayed, coding_of, send_compressed
 from .send_local import send_whole
 from .tunnel import tunnel
 from .upstream import reset_in_body
@@ -135,9 +136,14 @@ async def go_on_with_body(exchange: Exchange, stream: Stream) -> bool:
 async def _send_on(exchange: Exchange, body: IncomingBody, collected: bytes | None) -> bool:
     """Head and first part in one send, then part by part as they come."""
     exchange.rule_response()
+    coded = coding_of(exchange)
     has_content = exchange.frame()
-    if not has_content and exchange.line is not None:
-        exchange.line.answer = None  # what the upstream sent stays here
+    if exchange.line is not None and (coded is not None or not has_content):
+        exchange.line.answer = None  # what the upstream sent is not what the client gets
+    if coded is not None and has_content:
+        came = memoryview(collected) if collected is not None else _buffered(body)
+        await send_compressed(exchange, coded, Relayed(body, came, exchange.why_cut))
+        return exchange.downstream.keeps
     first: Any
     if not has_content:
         body.buffered()  # what is of no use to the client may be all that there is
@@ -151,6 +157,11 @@ async def _send_on(exchange: Exchange, body: IncomingBody, collected: bytes | No
     if not body.done and has_content:
         await _send_parts(exchange, body)
     return exchange.downstream.keeps
+
+
+def _buffered(body: IncomingBody) -> memoryview:
+    start, end = body.buffered()
+    return body.head_buffer.view[start:end]
 
 
 async def _send_parts(exchange: Exchange, body: IncomingBody) -> None:

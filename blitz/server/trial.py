@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from blitz._native import ffi, lib
+from blitz.builtin.accept_encoding import choose_coding
 from blitz.builtin.message import Message
 from blitz.config.addresses import Address
 from blitz.config.resolved import Resolved, ResolvedRoute
@@ -93,6 +94,8 @@ class Trial:
             self.refused = Answered(error.status_hint, error.message, allow=error.allow.decode())
         except ClientError as error:
             self.refused = Answered(error.status_hint, error.message)
+        accepts = field_values(self._exchange.request, b"accept-encoding") if self.is_read else []
+        self._accepts = b",".join(accepts)  # as the client says it: the route may change the field
         self.route = self._entry.route if self._entry is not None else None
         self.name = self._entry.name if self._entry is not None else ""
         self.client, self.scheme = self._peer.address, self._peer.client_scheme
@@ -120,7 +123,7 @@ class Trial:
     def preflight(self) -> Answered | None:
         """CORS: the answer to a preflight."""
         assert self.route is not None
-        own = own_filters(msgspec.structs.replace(self.route, auth="", rate_limit=None), {})
+        own = own_filters(msgspec.structs.replace(self.route, auth="", rate_limit=None, compress=None), {})
         if own is None or own.cors is None:
             return None
         message = Message(self._exchange, self.client, self.scheme)
@@ -144,6 +147,11 @@ class Trial:
         except ClientError as error:
             return Answered(error.status_hint, error.message)
         return self._answer() if self._rules and rule_request(self._rules, self._exchange) else None
+
+    def coding(self, offered: Sequence[str]) -> str:
+        """The one of *offered* that ``compress`` would take for the client; "": none."""
+        chosen = choose_coding(self._accepts, tuple(one.encode() for one in offered))
+        return chosen.decode() if chosen is not None else ""
 
     @property
     def method(self) -> bytes:

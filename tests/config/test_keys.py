@@ -152,6 +152,13 @@ CASES = {
     "routes.0.rate_limit.key": ('"header:x-key"', "header:x-key", '"identity"', "write `auth` too"),
     "routes.0.rate_limit.burst": ("5", 5, "-1", "expected 0 or more"),
     "routes.0.rate_limit.store": ('"local"', "local", '"redis"', "expected"),
+    "routes.0.compress": ('["br", "gzip"]', ["br", "gzip"], '["lzma"]', "expected one of"),
+    "routes.0.compress.encodings": ('["gzip"]', ["gzip"], '["gzip", "gzip"]', "is there already"),
+    "routes.0.compress.types": ('["a/b", "a/*", "+c"]', ["a/b", "a/*", "+c"], '["json"]', "is no media type"),
+    "routes.0.compress.min_size": SIZE,
+    "routes.0.compress.gzip_level": ("6", 6, "9", "the most is 6"),
+    "routes.0.compress.zstd_level": ("4", 4, "0", "the least is 1"),
+    "routes.0.compress.br_level": ("1", 1, '"fast"', "expected a whole number"),
     "upstreams.api.endpoints": ('["http://a:1"]', ["http://a:1"], "[]", "the list is empty"),
     "upstreams.api.endpoints.0.url": ('"http://a:1"', "http://a:1", '"a"', "has no scheme"),
     "upstreams.api.endpoints.0.weight": ("3", 3, "0", "the least is 1"),
@@ -314,6 +321,7 @@ BESIDE = {
     "forward": {"url": "http://a/"},
     "cors": {"origins": ["https://a.org"]},
     "rate_limit": {"rate": "10/s"},
+    "compress": {"encodings": ["gzip"]},
 }
 
 
@@ -393,6 +401,9 @@ def leaves(described, prefix=""):
         elif path in ("routes.0.headers", "routes.0.query"):  # a value is text, or a table
             yield path, field
             yield from leaves(msgspec.inspect.type_info(Wanted), f"{path}.a.")
+        elif path == "routes.0.compress":  # a list, or a table that holds one
+            yield path, field
+            yield from leaves(inner, f"{path}.")
         elif path == "upstreams.api.endpoints":
             yield path, field
             yield from leaves(msgspec.inspect.type_info(WeightedEndpoint), f"{path}.0.")
@@ -414,7 +425,7 @@ REQUIRED = (
     *("listen.0.address", "tls.certs.0.cert", "upstreams.api.endpoints", "upstreams.api.endpoints.0.url"),
     *("upstreams.api.sticky.cookie", "routes.0.upstreams.0.name", "routes.0.mirror.upstream"),
     *("auth.api.basic.users_file", "auth.api.forward.url"),
-    *("routes.0.cors.origins", "routes.0.rate_limit.rate"),
+    *("routes.0.cors.origins", "routes.0.rate_limit.rate", "routes.0.compress.encodings"),
 )
 ALL_KEYS = dict(leaves(msgspec.inspect.type_info(Config)))
 

@@ -41,6 +41,7 @@ PEERS = [
         jobs={
             "fixed": _setup(f'respond "{"o" * 128}"'),
             "proxy": _setup(_PROXY),
+            "gzip": _setup("encode {\n\t\tgzip 1\n\t}\n\t" + _PROXY),
             "redirect": _setup(f"redir {ELSEWHERE}{{uri}} 308"),
             "header-edits": _setup(_PROXY.replace("\n\t\ttransport http {", _EDITS)),
             "ip-allow": _setup(f"@others not remote_ip {' '.join(NETWORKS)}\n\tabort @others\n\t{_PROXY}"),

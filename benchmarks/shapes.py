@@ -76,6 +76,7 @@ KINDS = [
     Kind("gzip of 16 KB JSON", "gzip", _GZIP, 1.2),
     Kind("plugin sets a response header", "response-header", _SMALL, 1.1),
     Kind("plugin rewrites 1 KB of JSON", "body", _JSON, 1.3),
+    Kind("plugin rewrites a response of 1 KB", "response-body", _get(f"/bytes/{KIB}", KIB), 1.3),
     Kind("the three built-in plugins", "built-in", replace(_SMALL, headers=(f"x-api-key: {API_KEY}",)), 1.5),
     Kind("static 16 KB file", "static", _get(FILE, FILE_SIZE), 1.2),
     Kind("TLS 1.3, GET 128 B", "tls", _TLS, 1.1),

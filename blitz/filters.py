@@ -152,8 +152,8 @@ class FilterRun(Waited, Protocol):
         """It may change the body of a response that it has read: it must have all of that."""
         ...
 
-    def wanted_body_size(self, *, response: bool) -> tuple[int, bool]:
-        """Bytes of the body that it takes at most, and whether it must have all of it."""
+    def wanted_body_size(self) -> tuple[int, bool]:
+        """Bytes that it takes of the body in hand at most, and whether it must have all of that."""
         ...
 
     @property

@@ -417,6 +417,8 @@ typedef struct {              /* first what Python sets */
     uint32_t most, max_calls; /* an instance with so many calls behind it is replaced */
     uint8_t has_request, reads_body;               /* the plugin's hook, and whether it wants the message's body */
     uint8_t has_response, needs_response_body;
+    uint8_t writes_body;      /* it may replace a body */
+    uint64_t max_body;        /* bytes of one that it may see */
     uint8_t fresh;            /* an instance serves one exchange only */
     uint8_t suspended;        /* in quarantine, or was: Python is asked before a call */
     uint8_t closed;           /* no further exchanges */
@@ -509,6 +511,16 @@ typedef struct {
 blitz_exchange *blitz_exchange_new(void);
 void blitz_exchange_free(blitz_exchange *exchange);
 void blitz_exchange_reset(blitz_exchange *exchange);
+/* How much of the body of the message in hand the plugins see that take it (*most). -> 1: one of them may change it, so
+ * that a part is of no use. See whole_body.c. */
+int blitz_chain_wanted_body(const blitz_exchange *exchange, uint64_t *most);
+/* Is a body of this Content-Type sent record by record, with no end to wait for? Case and parameters do not matter (RFC
+ * 9110 section 8.3.1). Of a head: does any of its Content-Types say so? */
+int blitz_is_stream_type(const uint8_t *value, size_t len);
+int blitz_is_stream(const blitz_head *head);
+/* A plugin may change the body of this response: it has to be the whole, and says nothing of parts. 0; BLITZ_E_STATE: it is
+ * a part (206); or BLITZ_E_NOMEM. */
+int blitz_begin_whole_response(blitz_head *response);
 /* Put a response of our own into response and new_body. kind: its Content-Type, empty for none; body is copied. 0,
  * BLITZ_E_NOMEM or what blitz_head_add returns. */
 int blitz_local_response(blitz_exchange *exchange, int status, const uint8_t *kind, size_t kind_len,
@@ -1017,8 +1029,9 @@ typedef struct blitz_fast_route {
     uint32_t n_pools;
     blitz_pool **pools;       /* of the plugins, in order */
     uint8_t before;           /* they run before a route is chosen: BLITZ_FAST_ASK comes behind them */
-    uint8_t has_response;     /* one of them has a response hook; none wants a response's body */
-    uint64_t body_limit;      /* of a request's body that they may see whole */
+    uint8_t has_response;     /* one of them has a response hook */
+    uint8_t edits_responses;  /* one of them may change a response's body that it has read */
+    uint32_t n_drop_ids;      /* with that: how many of the options' drop_ids are meant */
     blitz_cluster *cluster;   /* NULL: the route gives the response itself */
     uint32_t status;          /* of that response, with kind (Content-Type) and body; 0: BLITZ_FAST_REPLY */
     blitz_text kind, body;
@@ -1035,6 +1048,7 @@ typedef struct blitz_fast_route {
     double body_idle;         /* seconds between two pieces of a request's body; 0: any */
     double response_idle;     /* seconds between two pieces of a response's body; 0: any */
     double send_idle;         /* seconds in which a receiver takes nothing; 0: any */
+    double collect;           /* seconds that the body of a response is collected; 0: any */
     uint8_t alone;            /* it serves every request, whatever path and host are */
     const blitz_path_table *paths;   /* where it is value of tree, whatever the host; NULL: Python looks */
     uint32_t tree;
@@ -1081,6 +1095,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     uint8_t used_up;          /* guests had their whole share of the pass before the present one */
     uint32_t clients, in_flight, slots, free_slots;
     uint32_t parts;           /* buffers of bodies, lent or spare */
+    uint64_t reserved;        /* bytes for bodies that plugins see and that no such buffer holds */
     uint64_t exchanges;       /* that have begun */
 } blitz_fast_face;
 
@@ -1160,13 +1175,17 @@ typedef struct {
     uint8_t waiting;          /* EXPIRED: BLITZ_WAIT_* */
     uint8_t stream;           /* BLITZ_STREAM_* */
     uint8_t chunked;          /* of it: the body goes out in chunked coding; what is unsent is coded */
-    const blitz_body *body_state;   /* of it: how far it has come in; valid until the next call */
+    const blitz_body *body_state;   /* of it, or of what is answer or has failed of the response's body: how far it has come in;
+                               * valid until the next call */
     int32_t failed;           /* what ended it: BLITZ_BODY_*, BLITZ_STREAM_*; 0: nothing did. Without a stream: what came of
                                * the response's body is none; without an upstream either: of the request's */
     uint8_t answer_read;      /* answer_got bytes of its answer are at answer */
     const uint8_t *answer;    /* valid until the next call */
     size_t answer_got;
     size_t answer_size;       /* of its head, where response hooks have begun; else 0 */
+    blitz_text collected;     /* what came of the response's body, with answer_size, or of the request's; ptr NULL: it is
+                               * where it came. Valid until the next call. */
+    double collected_for;     /* seconds that this took, of the response's */
     const uint8_t *unsent; size_t n_unsent;   /* valid until the next call */
     uint8_t closes;           /* UNSENT, and a response that has begun: the connection ends with it */
     int32_t unfit;            /* an upstream connection to close; -1: none */

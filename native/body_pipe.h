@@ -10,6 +10,7 @@ typedef struct {
     uint8_t chunked;                     /* it goes out in chunked coding, whatever it came in */
     uint8_t *part;                       /* what is unsent lies in it; NULL: nothing is */
     size_t start, end;                   /* of what is unsent */
+    uint8_t borrowed;                    /* the part is somebody else's, who gives it back */
     uint8_t *ahead; size_t n_ahead;      /* what came behind the end of the body; borrowed from the part */
 } blitz_pipe;
 

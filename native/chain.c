@@ -163,9 +163,11 @@ static int settle(blitz_exchange *exchange, int rc)
 }
 
 /* Take an instance in hand. -> CONTINUE: it is there. */
-static int take_instance(blitz_chain *chain, blitz_pool *pool)
+static int take_instance(const blitz_exchange *exchange, blitz_chain *chain, blitz_pool *pool)
 {
-    if ((chain->is_response ? pool->needs_response_body : pool->reads_body) && !chain->body_ready)
+    /* What a plugin has put in the place of a body is there. */
+    bool is_there = chain->body_ready || exchange->body_edited;
+    if ((chain->is_response ? pool->needs_response_body : pool->reads_body) && !is_there)
         return BLITZ_CHAIN_NEED_BODY;
     chain->body_seen |= !chain->is_response && pool->reads_body;
     chain->at = chain->held[chain->index];
@@ -192,7 +194,7 @@ int blitz_chain_go(blitz_exchange *exchange)
             continue;
         }
         if (chain->at == NULL)
-            step = take_instance(chain, pool);
+            step = take_instance(exchange, chain, pool);
         if (step != BLITZ_CHAIN_CONTINUE)
             break;
         begin_call(chain, follows);

@@ -1,8 +1,8 @@
 /* fast_path.c: the fast path: most exchanges, from the first byte to the last, without a line of Python.
  *
- * An exchange is short when the head of the request came in one read, no plugin wants the body of the response, all
- * say "continue" (or one answers), and the head of the response came in one read too; bodies may be of any length
- * (fast_path_stream.c). A client connection that may send such requests is on the fast path: the fast path's epoll
+ * An exchange is short when the head of the request came in one read, all plugins say "continue" (or one answers), and
+ * the head of the response came in one read too; bodies may be of any length (fast_path_stream.c), and as large as
+ * plugins may see if they want them (fast_path_collect.c, fast_path_whole.c). A client connection that may send such requests is on the fast path: the fast path's epoll
  * watches it, and each turn of the event loop does what is ready. Whatever is not short takes its connection out of
  * the fast path with a report of how far it came, and Python's general path goes on there: nothing here decides
  * anything that it would decide otherwise.
@@ -25,7 +25,6 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -62,7 +61,9 @@ void blitz_fast_free(blitz_fast_path *fast)
         return;
     blitz_fast_close(fast);
     if (fast->part != NULL)
-        munmap(fast->part, BLITZ_PART_ROOM);
+        fast_give_part(fast, fast->part);
+    for (uint32_t i = 0; i < fast->face.slots; i++)
+        fast_drop_memory(fast, &fast->slots[i].memory);
     fast_drop_parts(fast, 0);
     for (uint32_t i = 0; i < fast->face.clients; i++)
         fast_forget_client(&fast->places[fast->clients[i]]);
@@ -118,7 +119,7 @@ static int look_at(blitz_fast_path *fast, const struct epoll_event *event, blitz
         return fast_is_gone(fd) ? fast_end_gone(fast, fd, report) : BLITZ_FAST_QUIET;
     }
     if (at->busy && at->waiting == BLITZ_WAIT_BODY)
-        return fast->slots[at->slot].collects ? fast_collect(fast, fd, report) : fast_pump_request(fast, fd, report);
+        return fast->slots[at->slot].collects != COLLECTS_NOTHING ? fast_collect(fast, fd, report) : fast_pump_request(fast, fd, report);
     if (at->busy && at->waiting == BLITZ_WAIT_SEND && (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)))
         return fast_pump_response(fast, fd, report);
     return at->busy ? BLITZ_FAST_QUIET : fast_receive_request(fast, fd, report);
@@ -261,6 +262,7 @@ int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *rep
             fast_set_deadline(fast, client, client->waiting, client->route->send_idle);
             continue;
         }
+        bool is_collected = client->busy && fast->slots[client->slot].collects;
         bool may_come = !client->late && waits_to_read(client, is_total);
         if (may_come && is_there(fast, waits_for_upstream(client) ? client->other : fd)) {
             client->late = 1;
@@ -270,7 +272,8 @@ int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *rep
         if (!is_total && client->waiting == BLITZ_WAIT_FIRST_BYTE && client->route->per_try > 0 &&
             !fast->slots[client->slot].streamed)
             return fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
-        bool is_collected = client->busy && fast->slots[client->slot].collects;
+        if (!is_total && fast_has_collected_long(fast, client, now))
+            return fast_stop_collecting(fast, fd, report);
         if (!is_total && client->waiting >= BLITZ_WAIT_BODY && !is_collected)
             return fast_request_is_late(fast, fd, report);
         report->served = client->served;

@@ -69,7 +69,7 @@ static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
     if (client->route->split != NULL)
         client->route = client->route->branches[blitz_split_choose(client->route->split)];
     blitz_cluster *cluster = client->route->cluster;
-    const slot *at = &fast->slots[client->slot];
+    slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     const blitz_text *body = exchange->body_edited ? &exchange->new_body : at->body.ptr != NULL ? &at->body : NULL;
     int32_t chosen = blitz_cluster_choose(cluster, exchange, fast->now, NULL);
@@ -88,9 +88,14 @@ static int send_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
     blitz_write_options options = *client->options;
     if (upstream >= 0 && !taken.stale)
         blitz_write_host(&options, exchange->request, cluster, endpoint);
+    if (client->route->edits_responses)
+        options.n_drop_ids = client->route->n_drop_ids;
     if (at->streamed && upstream >= 0 && !taken.stale && blitz_step_is_quiet(upstream))
         return fast_stream_request(fast, fd, report, upstream, &options);
-    if (upstream >= 0 && !taken.stale && !at->streamed)
+    bool is_large = body != NULL && body->len > BLITZ_PART_SIZE && !at->streamed;
+    if (is_large && upstream >= 0 && !taken.stale && blitz_step_is_quiet(upstream))
+        return fast_send_large(fast, fd, report, upstream, body, &options);
+    if (upstream >= 0 && !taken.stale && !at->streamed && !is_large)
         left = blitz_step_send_request(upstream, exchange->request, body, &options, fast->scratch, &io);
     if (left < 0) {
         report->unfit = upstream;
@@ -126,7 +131,7 @@ int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, in
         return fast_let_logs_be_taken(fast, fd, report);
     if (step == BLITZ_CHAIN_ANSWER)
         return fast_respond_locally(fast, fd, report, exchange->chain.index);
-    if (step == BLITZ_CHAIN_NEED_BODY && fast_may_collect(&fast->slots[client->slot], route->body_limit))
+    if (step == BLITZ_CHAIN_NEED_BODY && fast_may_collect(&fast->slots[client->slot]))
         return fast_begin_collecting(fast, fd, report);
     if (step == BLITZ_CHAIN_CONTINUE && route->before)
         return ask_for_route(fast, fd, report);
@@ -154,9 +159,12 @@ static int begin_chain(blitz_exchange *exchange, const blitz_fast_route *route, 
                  : blitz_chain_begin(exchange, route->pools, route->n_pools);
 }
 
-void fast_lend_body(blitz_exchange *exchange, const slot *at, uint64_t limit)
+void fast_lend_body(blitz_exchange *exchange, const slot *at)
 {
-    exchange->chain.body_ready = exchange->body_edited || (!at->streamed && at->body.len <= limit);
+    uint64_t most = UINT64_MAX;
+    if (at->body.len > 0)
+        blitz_chain_wanted_body(exchange, &most);
+    exchange->chain.body_ready = exchange->body_edited || (!at->streamed && at->body.len <= most);
     if (!exchange->body_edited && exchange->chain.body_ready)
         exchange->body = at->body;
 }
@@ -175,7 +183,7 @@ int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_
     exchange->route = route->name;
     exchange->chain.lines = fast->face.lines;
     client->route = route;
-    fast_lend_body(exchange, at, route->body_limit);
+    fast_lend_body(exchange, at);
     return fast_go_through(fast, fd, report, route->n_pools > 0 ? blitz_chain_go(exchange) : BLITZ_CHAIN_CONTINUE);
 }
 
@@ -238,7 +246,7 @@ int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *repor
         at->next = (size_t)size + io.body;
         at->got = io.got;
         at->stream = BLITZ_STREAM_NONE;
-        at->unfit = at->counted = at->collects = 0;
+        at->unfit = at->counted = at->collects = at->is_kept = at->is_decoded = 0;
         fast_begin_request(fast, at);
         at->streamed = io.is_short && !io.is_whole;
         client->busy = 1;

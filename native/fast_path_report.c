@@ -65,6 +65,16 @@ void fast_uncount(blitz_fast_path *fast, place *client)
     fast->face.in_flight--;
 }
 
+/* The request's body lies in memory, or so much of it as has come; not what plugins have put in its place. */
+static void tell_collected(const slot *at, const fast_memory *memory, blitz_fast_report *report)
+{
+    if (memory->at == NULL || at->is_kept)
+        return;
+    const uint8_t *start = memory->at + memory->start;
+    if (at->collects == COLLECTS_IN_MEMORY || at->body.ptr == start)
+        report->collected = (blitz_text){start, memory->end - memory->start};
+}
+
 /* The client leaves the fast path; its slot goes with the report, its upstream connection too. */
 int fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int what)
 {
@@ -98,6 +108,10 @@ int fast_leave(blitz_fast_path *fast, int fd, blitz_fast_report *report, int wha
         report->index = (uint32_t)at->exchange->chain.index;
         at->exchange->chain.lines = NULL;        /* nobody takes them in the general path */
         fast_uncount(fast, client);
+        fast_drop_memory(fast, &fast->told_memory);
+        fast->told_memory = at->memory;
+        at->memory = (fast_memory){0};
+        tell_collected(at, &fast->told_memory, report);
         if (at->stream != BLITZ_STREAM_NONE)
             fast_tell_stream(fast, at, report);
     }

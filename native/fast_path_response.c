@@ -6,14 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-/* In front of a response, so that its head can grow where it is. */
-enum { ANSWER_HEADROOM = 1024 };
-
-static size_t answer_room(const blitz_fast_path *fast)
-{
-    return fast->answer.size - ANSWER_HEADROOM - BLITZ_PART_TAILROOM;
-}
-
 /* The exchange is over: its figures, and its line. -> the writer of the log has to be woken. */
 static bool count(blitz_fast_path *fast, const place *client, size_t sent)
 {
@@ -48,6 +40,7 @@ int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool c
         return fast_leave(fast, fd, report, BLITZ_FAST_HEAD_BYTES);
     }
     blitz_exchange_reset(exchange);
+    fast_drop_memory(fast, &at->memory);
     fast_give_slot(fast, client->slot);
     client->slot = -1;
     client->busy = 0;
@@ -93,27 +86,42 @@ void fast_release_upstream(blitz_fast_path *fast, int fd, blitz_fast_report *rep
     fast_give_back(fast, endpoint, number, report);
 }
 
-static int hand_answer_over(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step, size_t size, size_t got)
+int fast_hand_response_over(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step, bool begun)
 {
-    fast->slots[fast->places[fd].slot].stream = BLITZ_STREAM_NONE;
+    slot *at = &fast->slots[fast->places[fd].slot];
+    const uint8_t *response = fast_response_at(fast, at);
+    at->stream = BLITZ_STREAM_NONE;
     fast_hand_over(fast, fd, report, step);
     report->answer_read = 1;
-    report->answer = fast->answer.ptr + ANSWER_HEADROOM;
-    report->answer_size = size;
-    report->answer_got = got;
-    fast->told = fast->slots[report->slot].pipe.body;
+    report->answer = response;
+    report->answer_size = begun ? at->answer_size : 0;
+    report->answer_got = at->answer_got;
+    fast->told = at->pipe.body;
     report->body_state = &fast->told;
+    if (at->is_decoded) {
+        report->answer_got = at->answer_size;
+        report->collected = (blitz_text){response + at->answer_size, at->answer_got - at->answer_size};
+        report->collected_for = at->is_kept ? fast->now - at->collecting_since : 0;
+    }
     return BLITZ_FAST_HAND_OVER;
 }
 
-/* Decode what came of the body, from start to end in the answer buffer, and code it as it goes out; it moves a bit
- * there. -> 0, or BLITZ_BODY_*. */
+int fast_break_off(blitz_fast_path *fast, int fd, blitz_fast_report *report, int error)
+{
+    fast_release_upstream(fast, fd, report);
+    fast_leave_empty(fast, fd, report, BLITZ_FAST_BROKEN);
+    report->error = error;
+    return BLITZ_FAST_BROKEN;
+}
+
+/* Decode what came of the body, from start to end, unless it is, and code it as it goes out; it moves a bit there.
+ * -> 0, or BLITZ_BODY_*. */
 static int take_first_part(slot *at, uint8_t **start, uint8_t **end)
 {
     blitz_pipe *pipe = &at->pipe;
-    size_t got = (size_t)(*end - *start), consumed, before = 0;
+    size_t got = (size_t)(*end - *start), consumed = got, before = 0;
     uint8_t *data = *start;
-    int64_t len = blitz_body_feed(&pipe->body, data, got, &consumed);
+    int64_t len = at->is_decoded ? (int64_t)got : blitz_body_feed(&pipe->body, data, got, &consumed);
     if (len < 0)
         return (int)len;
     if (consumed < got && !at->unfit)            /* behind the last answer of a connection it does no harm */
@@ -126,30 +134,64 @@ static int take_first_part(slot *at, uint8_t **start, uint8_t **end)
     return 0;
 }
 
-/* The response in the answer buffer, size bytes of head and got in all, goes to the client. begun: hooks have run. */
-static int send_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report, size_t size, size_t got, bool begun)
+/* Put size bytes of head, in scratch, in front of the body: it stays where it is, or both find other room. ptr NULL: there
+ * is none. */
+static blitz_text join(blitz_fast_path *fast, slot *at, size_t size, uint8_t *start, const uint8_t *end)
+{
+    size_t body = (size_t)(end - start);
+    uint8_t *to = start - size;
+    if (size <= (size_t)(start - (fast_response_at(fast, at) - ANSWER_HEADROOM))) {
+        memcpy(to, fast->scratch.ptr, size);
+        return (blitz_text){to, size + body};
+    }
+    to = fast->scratch.ptr;
+    if (size + body > fast->scratch.size) {
+        fast_memory other;
+        if (!fast_take_memory(fast, &other, BLITZ_PART_HEADROOM + size + body))
+            return (blitz_text){NULL, 0};
+        to = other.at + BLITZ_PART_HEADROOM;
+        memcpy(to, fast->scratch.ptr, size);
+        memcpy(to + size, start, body);
+        fast_drop_memory(fast, &at->memory);
+        at->memory = other;
+        at->is_kept = 1;
+        return (blitz_text){to, size + body};
+    }
+    memcpy(to + size, start, body);
+    return (blitz_text){to, size + body};
+}
+
+/* Its upstream has sent a body that a plugin's status drops. */
+static bool is_dropped(const blitz_exchange *exchange)
+{
+    blitz_write_options options = {0};
+    return !blitz_frame_response(&options, exchange->request, exchange->response, 1) &&
+           exchange->response->body != BLITZ_BODY_NONE;
+}
+
+/* The response goes to the client. begun: hooks have run. */
+static int send_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool begun)
 {
     slot *at = &fast->slots[fast->places[fd].slot];
     blitz_exchange *exchange = at->exchange;
     blitz_io io;
-    uint8_t *head = fast->answer.ptr + ANSWER_HEADROOM, *start = head + size, *end = head + got;
+    size_t got = at->answer_got;
+    uint8_t *head = fast_response_at(fast, at), *start = head + at->answer_size, *end = head + got;
+    if (begun && is_dropped(exchange))           /* before the rules change it: they do that once */
+        return fast_hand_response_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, true);
     blitz_text date = {fast->face.date, fast->face.date_len};
     const blitz_route_rules *rules = fast->places[fd].route->rules;
     bool unruled = rules != NULL && blitz_rules_response(rules, exchange) < 0;   /* Python says that there is no room */
     int64_t written = unruled ? -1 : blitz_step_write_response(exchange, date, !fast->face.draining, fast->scratch, &io);
     if (written < 0)
-        return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, begun ? size : 0, got);
+        return fast_hand_response_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, begun);
     at->closes = io.closes;
     int failed = take_first_part(at, &start, &end);
     if (failed != 0)
         return fast_fail_response(fast, fd, report, failed);
-    blitz_text whole = {start - written, (size_t)(written + (end - start))};
-    if (written <= start - fast->answer.ptr) {
-        memcpy(start - written, fast->scratch.ptr, (size_t)written);   /* in front of the body, which stays where it is */
-    } else {
-        whole.ptr = fast->scratch.ptr;
-        memcpy(fast->scratch.ptr + written, start, (size_t)(end - start));
-    }
+    blitz_text whole = join(fast, at, (size_t)written, start, end);
+    if (whole.ptr == NULL)
+        return fast_break_off(fast, fd, report, ENOMEM);
     int64_t left = blitz_step_send(fast_link(fast, fd), whole.ptr, whole.len, &io);
     if (left < 0) {
         fast_release_upstream(fast, fd, report);
@@ -161,7 +203,7 @@ static int send_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
         return fast_finish(fast, fd, report, at->closes);
     }
     return fast_begin_response_stream(fast, fd, report, whole.ptr + whole.len - left, (size_t)left,
-                                      got == answer_room(fast) || fast->places[fast->places[fd].other].ended);
+                                      got == fast_answer_room(fast) || fast->places[fast->places[fd].other].ended);
 }
 
 /* The response hooks have come to a step. */
@@ -175,9 +217,13 @@ int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int s
         return fast_let_logs_be_taken(fast, fd, report);
     if (at->is_local)
         return fast_responded_locally(fast, fd, report, step);
-    if (step != BLITZ_CHAIN_CONTINUE || at->exchange->body_edited)
-        return hand_answer_over(fast, fd, report, step, at->answer_size, at->answer_got);
-    return send_answer(fast, fd, report, at->answer_size, at->answer_got, true);
+    if (step == BLITZ_CHAIN_NEED_BODY)
+        return fast_collect_response(fast, fd, report);
+    if (step != BLITZ_CHAIN_CONTINUE)
+        return fast_hand_response_over(fast, fd, report, step, true);
+    if (at->exchange->body_edited)
+        return fast_send_changed(fast, fd, report);
+    return send_answer(fast, fd, report, true);
 }
 
 /* What the head of the response says about its endpoint, and what it tells the client about that. */
@@ -201,22 +247,30 @@ int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report
         return blitz_step_is_quiet(upstream) ? BLITZ_FAST_QUIET : fast_leave(fast, fd, report, BLITZ_FAST_HAND_OVER);
     if (at->stream == BLITZ_STREAM_RESPONSE)
         return client->waiting == BLITZ_WAIT_SEND ? BLITZ_FAST_QUIET : fast_pump_response(fast, fd, report);
-    blitz_space buf = {fast->answer.ptr + ANSWER_HEADROOM, answer_room(fast)};
+    if (at->collects == COLLECTS_RESPONSE)
+        return fast_collect_more(fast, fd, report);
+    at->is_kept = at->is_decoded = 0;
+    blitz_space buf = {fast->answer.ptr + ANSWER_HEADROOM, fast_answer_room(fast)};
     int64_t size = blitz_step_receive_response(upstream, buf, exchange, fast->face.limits, &io);
     if (size == BLITZ_IO_AGAIN)
         return BLITZ_FAST_QUIET;
+    at->answer_got = io.got;
     if (size <= 0 || !io.is_short)
-        return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, 0, io.got);
+        return fast_hand_response_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, false);
+    at->answer_size = (size_t)size;
     if (blitz_has_status(client->route->retry_status, exchange->response->status))
-        return hand_answer_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, 0, io.got);    /* Python may ask somebody else */
+        return fast_hand_response_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, false);    /* Python may ask somebody else */
+    if (client->route->edits_responses && blitz_begin_whole_response(exchange->response) != 0)
+        return fast_hand_response_over(fast, fd, report, BLITZ_CHAIN_CONTINUE, false);    /* Python says why not */
     judge(fast, client, exchange);
     fast_begin_response(fast, at);
+    if (at->memory.at != NULL)
+        fast_forget_request(fast, at);
     if (!client->route->has_response)
-        return send_answer(fast, fd, report, (size_t)size, io.got, false);
-    at->answer_size = (size_t)size;
-    at->answer_got = io.got;
+        return send_answer(fast, fd, report, false);
     exchange->body = (blitz_text){NULL, 0};
     exchange->body_edited = 0;
+    exchange->body_truncated = 0;
     blitz_chain_begin_response(exchange);
     return fast_respond(fast, fd, report, blitz_chain_go(exchange));
 }

@@ -13,45 +13,12 @@
 #include <math.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 
 enum { ROUNDS = 4 };                     /* reads of one body in a row: then others have their turn */
 static const int64_t SPLICED = 1024 * 1024;    /* so much left of a body: the general path can splice it */
 enum { PASSED = 0, WAITS_FOR_SOURCE = 1, WAITS_FOR_SINK = 2, GOES_ON = 3, NO_PART = 4 };
 
-/* ---------------------------------------------------------------- parts */
-
-static uint8_t *take_part(blitz_fast_path *fast)
-{
-    spare *first = fast->parts;
-    if (first != NULL) {
-        fast->parts = first->next;
-        fast->n_parts--;
-        return (uint8_t *)first;
-    }
-    void *made = mmap(NULL, BLITZ_PART_ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (made == MAP_FAILED)
-        return NULL;
-    fast->face.parts++;
-    return made;
-}
-
-/* What lies in it stays readable until another one is taken. */
-static void give_part(blitz_fast_path *fast, uint8_t *part)
-{
-    spare *first = (spare *)(void *)part;    /* in its headroom: no byte of a body is there */
-    first->next = fast->parts;
-    fast->parts = first;
-    fast->n_parts++;
-}
-
-void fast_drop_parts(blitz_fast_path *fast, uint32_t most)
-{
-    while (fast->n_parts > most) {
-        munmap(take_part(fast), BLITZ_PART_ROOM);
-        fast->face.parts--;
-    }
-}
+/* ---------------------------------------------------------------- one body */
 
 /* A stream keeps what is unsent: the part that it lies in is its own. */
 static void keep_part(blitz_fast_path *fast, blitz_pipe *pipe, uint8_t *part)
@@ -65,14 +32,14 @@ static void drop_part(blitz_fast_path *fast, blitz_pipe *pipe)
 {
     if (pipe->part == NULL)
         return;
-    if (fast->part == NULL)
+    if (pipe->borrowed)
+        pipe->borrowed = 0;
+    else if (fast->part == NULL)
         fast->part = pipe->part;
     else
-        give_part(fast, pipe->part);
+        fast_give_part(fast, pipe->part);
     pipe->part = NULL;
 }
-
-/* ---------------------------------------------------------------- one body */
 
 /* Send what is in part. -> PASSED, WAITS_FOR_SINK or BLITZ_STREAM_SINK. */
 static int send_part(blitz_fast_path *fast, int sink, blitz_pipe *pipe, uint8_t *part)
@@ -106,7 +73,7 @@ static int pump(blitz_fast_path *fast, int source, int sink, blitz_pipe *pipe, s
         *came = true;
     }
     for (int round = 0; round < ROUNDS && !pipe->body.done && !drained; round++) {
-        if (fast->part == NULL && (fast->part = take_part(fast)) == NULL)
+        if (fast->part == NULL && (fast->part = fast_take_part(fast)) == NULL)
             return NO_PART;
         size_t room = blitz_pipe_room(pipe, sink_is_client);
         room = room < most ? room : most;
@@ -258,6 +225,25 @@ void fast_make_whole(slot *at, size_t size)
     blitz_body_begin(&at->up.body, BLITZ_BODY_LENGTH, (int64_t)size, 0, 0, 0);
 }
 
+int fast_begin_request_stream(blitz_fast_path *fast, int fd, blitz_fast_report *report, const uint8_t *unsent,
+                              const uint8_t *end)
+{
+    slot *at = &fast->slots[fast->places[fd].slot];
+    blitz_pipe *pipe = &at->up;
+    if (!pipe->body.done) {                      /* it was whole behind its head, and is not needed there */
+        at->streamed = 1;
+        blitz_body_begin(&pipe->body, BLITZ_BODY_LENGTH, 0, 0, 0, 0);
+        pipe->body.received = at->body.len;
+    }
+    at->stream = BLITZ_STREAM_REQUEST;
+    pipe->chunked = 0;
+    pipe->part = at->memory.at;
+    pipe->borrowed = 1;
+    pipe->start = (size_t)(unsent - at->memory.at);
+    pipe->end = (size_t)(end - at->memory.at);
+    return settle_request(fast, fd, report, WAITS_FOR_SINK, true);
+}
+
 int fast_stream_request(blitz_fast_path *fast, int fd, blitz_fast_report *report, int upstream,
                         const blitz_write_options *asked)
 {
@@ -295,7 +281,7 @@ int fast_stream_request(blitz_fast_path *fast, int fd, blitz_fast_report *report
         return BLITZ_FAST_QUIET;
     }
     bool waits = left > 0 && left <= BLITZ_PART_SIZE && !is_whole;
-    uint8_t *part = waits ? take_part(fast) : NULL;
+    uint8_t *part = waits ? fast_take_part(fast) : NULL;
     bool spliced = body->remaining >= SPLICED && fast->places[fd].tls == NULL;
     if (spliced || (left > 0 && part == NULL)) {
         fail(fast, fd, report, 0);
@@ -361,7 +347,11 @@ void fast_begin_response(blitz_fast_path *fast, slot *at)
 
 int fast_fail_response(blitz_fast_path *fast, int fd, blitz_fast_report *report, int failed)
 {
-    return fail(fast, fd, report, failed);
+    const slot *at = &fast->slots[fast->places[fd].slot];
+    fast->told = at->pipe.body;
+    fail(fast, fd, report, failed);
+    report->body_state = &fast->told;
+    return BLITZ_FAST_HAND_OVER;
 }
 
 int fast_begin_response_stream(blitz_fast_path *fast, int fd, blitz_fast_report *report, const uint8_t *unsent,
@@ -369,11 +359,19 @@ int fast_begin_response_stream(blitz_fast_path *fast, int fd, blitz_fast_report 
 {
     slot *at = &fast->slots[fast->places[fd].slot];
     blitz_pipe *pipe = &at->pipe;
+    const fast_memory *memory = &at->memory;
     at->stream = BLITZ_STREAM_RESPONSE;
+    if (left > 0 && memory->at != NULL && unsent >= memory->at && unsent < memory->at + memory->size) {
+        pipe->part = memory->at;                 /* it stays there until the exchange is over */
+        pipe->borrowed = 1;
+        pipe->start = (size_t)(unsent - memory->at);
+        pipe->end = pipe->start + left;
+        return settle(fast, fd, report, WAITS_FOR_SINK);
+    }
     uint8_t *part = NULL;
     bool spliced = pipe->body.remaining >= SPLICED && fast->places[fd].tls == NULL;
     if (left > 0 && left <= BLITZ_PART_SIZE && !spliced)
-        part = take_part(fast);
+        part = fast_take_part(fast);
     if (spliced || (left > 0 && part == NULL)) {
         fail(fast, fd, report, 0);
         report->unsent = unsent;
@@ -402,6 +400,8 @@ void fast_tell_stream(blitz_fast_path *fast, slot *at, blitz_fast_report *report
         return;
     report->unsent = pipe->part + pipe->start;
     report->n_unsent = pipe->end - pipe->start;
-    give_part(fast, pipe->part);
+    if (!pipe->borrowed)
+        fast_give_part(fast, pipe->part);
     pipe->part = NULL;
+    pipe->borrowed = 0;
 }

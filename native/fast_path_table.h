@@ -8,7 +8,9 @@
  *   fast_path_response.c  those of the way back
  *   fast_path_local.c     responses of our own
  *   fast_path_stream.c    bodies that take more than one read
- *   fast_path_collect.c   those of them that plugins see
+ *   fast_path_collect.c   those of requests that plugins see
+ *   fast_path_whole.c     those of responses that plugins see
+ *   fast_path_memory.c    where bodies lie meanwhile
  *   fast_path_gone.c      clients that reset while somebody works for them
  *   fast_path.c           the turn of the event loop
  */
@@ -26,6 +28,12 @@ static const uint64_t TURN_NS = 500000;
 enum { PLACE_NONE, PLACE_CLIENT, PLACE_UPSTREAM, PLACE_LEFT, PLACE_ELSEWHERE };
 static const uint32_t WATCHED = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
+typedef struct {                         /* a collected body and, of a response, its head in front of it */
+    uint8_t *at;                         /* NULL: there is none */
+    size_t size;
+    size_t start, end;                   /* of what is in it */
+} fast_memory;
+
 typedef struct {
     uint8_t *buf;
     size_t size;
@@ -36,13 +44,17 @@ typedef struct {
     blitz_pipe up;                       /* of the request's body */
     blitz_rate rate;                     /* what its sender owes */
     uint8_t streamed;                    /* the request's body did not come whole, or is chunked */
-    uint8_t collects;                    /* plugins wait until it is */
+    uint8_t collects;                    /* COLLECTS_*: what plugins wait for */
     size_t tracked;                      /* so far, of buf, it was seen to go on */
     size_t head_size;
     size_t next, got;                    /* what came behind the request is in buf from next to got */
     double began;
     uint64_t began_ns;                   /* the same on the system's monotonic clock */
-    size_t answer_size, answer_got;      /* bytes in the answer buffer, while response hooks are run */
+    size_t answer_size, answer_got;      /* of the response, while its hooks are run: bytes of its head, and in all */
+    uint8_t is_kept;                     /* that response lies in memory, not in the answer buffer */
+    uint8_t is_decoded;                  /* what is there of its body is data */
+    fast_memory memory;                  /* of the request's body, until the response has come; then of the response's */
+    double collecting_since;             /* of the response's body */
     uint8_t is_local;                    /* the response is our own */
     int32_t answered;                    /* as in reports */
     blitz_pipe pipe;                     /* of the response's body */
@@ -51,6 +63,11 @@ typedef struct {
     uint8_t counted;                     /* in in_flight */
     uint8_t closes;                      /* the connection ends with the response, which has begun */
 } slot;
+
+/* In front of a response, so that its head can grow where it is. */
+enum { ANSWER_HEADROOM = 1024 };
+/* A body that is collected: of a request, behind its head or in memory of its own; of a response. */
+enum { COLLECTS_NOTHING = 0, COLLECTS_BEHIND_HEAD, COLLECTS_IN_MEMORY, COLLECTS_RESPONSE };
 
 typedef struct spare { struct spare *next; } spare;   /* at the front of a part that nobody uses */
 
@@ -95,6 +112,7 @@ struct blitz_fast_path {
     uint8_t *part;                       /* for bodies that pass at once; or NULL */
     spare *parts;                        /* spare ones */
     uint32_t n_parts;
+    fast_memory told_memory;             /* what the last report tells of lies in it */
     double now, earliest;                /* no deadline is before earliest */
     uint64_t now_ns;                     /* the same moment as now */
     uint64_t event_ns;                   /* when the look at the present event began */
@@ -148,6 +166,9 @@ bool fast_bound_request(slot *at, int64_t limit);
 /* Head and first part of such a request go to the upstream connection that was taken for the client. */
 int fast_stream_request(blitz_fast_path *fast, int fd, blitz_fast_report *report, int upstream,
                         const blitz_write_options *asked);
+/* A request of which unsent..end, in the slot's memory, could not be sent at once: all of its body is there. */
+int fast_begin_request_stream(blitz_fast_path *fast, int fd, blitz_fast_report *report, const uint8_t *unsent,
+                              const uint8_t *end);
 /* The client may have more of it, or the upstream room; or the time of a wait for either is over. */
 int fast_pump_request(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_request_is_late(blitz_fast_path *fast, int fd, blitz_fast_report *report);
@@ -167,15 +188,29 @@ int fast_pump_response(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 void fast_tell_stream(blitz_fast_path *fast, slot *at, blitz_fast_report *report);
 /* The deadline of a wait for fd to take more has passed: it has acknowledged some since it was looked at last. */
 bool fast_takes_some(place *client, int fd);
+
+/* ---------------------------------------------------------------- fast_path_memory.c
+ * NULL: there is no memory. What lies in a part that was given back stays readable until another one is taken. */
+uint8_t *fast_take_part(blitz_fast_path *fast);
+void fast_give_part(blitz_fast_path *fast, uint8_t *part);
 /* Give spare parts back to the system but for a few. */
 void fast_drop_parts(blitz_fast_path *fast, uint32_t most);
+/* False: there is none for so many bytes, and memory is as it was. Grown: what is there stays at its place. */
+bool fast_take_memory(blitz_fast_path *fast, fast_memory *memory, size_t size);
+bool fast_grow_memory(blitz_fast_path *fast, fast_memory *memory, size_t size);
+void fast_drop_memory(blitz_fast_path *fast, fast_memory *memory);
 
 /* ---------------------------------------------------------------- fast_path_collect.c
- * The body is still coming, and plugins may see at most limit bytes: can it be waited for here? */
-bool fast_may_collect(const slot *at, uint64_t limit);
+ * The body is still coming, and is no longer than plugins may see: it can be waited for here. */
+bool fast_may_collect(const slot *at);
 /* The chain wants it: both return what they report. */
 int fast_begin_collecting(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_collect(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+/* The response has come: the request's body is not needed any more. */
+void fast_forget_request(blitz_fast_path *fast, slot *at);
+/* A whole body that is too large to be copied behind its head goes to the upstream connection taken for the client. */
+int fast_send_large(blitz_fast_path *fast, int fd, blitz_fast_report *report, int upstream, const blitz_text *body,
+                    const blitz_write_options *asked);
 
 /* ---------------------------------------------------------------- fast_path_gone.c
  * Only its upstream can go on with the exchange of client: nothing is received from the client, nor sent to it. */
@@ -205,8 +240,8 @@ int fast_shake(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_receive_request(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* The plugins of the route, behind those that ran before it was chosen, then what it says. */
 int fast_ask(blitz_fast_path *fast, int fd, blitz_fast_route *route, blitz_fast_report *report);
-/* What plugins made of the body goes on; else they see it as it came, if all is here and no more than limit. */
-void fast_lend_body(blitz_exchange *exchange, const slot *at, uint64_t limit);
+/* What plugins made of the body goes on; else they see it as it came, if all is here and no more than they may see. */
+void fast_lend_body(blitz_exchange *exchange, const slot *at);
 /* The request hooks have come to a step. */
 int fast_go_through(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
 /* The request was sent to an upstream connection, all of it or as far as it is here. */
@@ -223,12 +258,35 @@ int fast_let_logs_be_taken(blitz_fast_path *fast, int fd, blitz_fast_report *rep
 int fast_receive_response(blitz_fast_path *fast, int upstream, blitz_fast_report *report);
 /* The response hooks have come to a step. */
 int fast_respond(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step);
+/* Where it lies, head first, and how much may be read at once. */
+static inline uint8_t *fast_response_at(const blitz_fast_path *fast, const slot *at)
+{
+    return (at->is_kept ? at->memory.at : fast->answer.ptr) + ANSWER_HEADROOM;
+}
+static inline size_t fast_answer_room(const blitz_fast_path *fast)
+{
+    return fast->answer.size - ANSWER_HEADROOM - BLITZ_PART_TAILROOM;
+}
+/* The client leaves with the response, or what came of it. begun: its hooks have come to step. */
+int fast_hand_response_over(blitz_fast_path *fast, int fd, blitz_fast_report *report, int step, bool begun);
+/* Nobody can go on with it. */
+int fast_break_off(blitz_fast_path *fast, int fd, blitz_fast_report *report, int error);
 /* An upstream connection is clean, and nobody's. */
 void fast_give_back(blitz_fast_path *fast, blitz_endpoint *endpoint, int upstream, blitz_fast_report *report);
 /* The body of the response is complete: its upstream connection is free. */
 void fast_release_upstream(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* The response has gone out: the client waits again, or its connection ends. */
 int fast_finish(blitz_fast_path *fast, int fd, blitz_fast_report *report, bool closes);
+
+/* ---------------------------------------------------------------- fast_path_whole.c
+ * The response hooks want its body: begin to collect it; the upstream may have more of it. Both return what they report. */
+int fast_collect_response(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+int fast_collect_more(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+/* It is collected, and that has taken as long as it may: the general path goes on with what is here. */
+bool fast_has_collected_long(const blitz_fast_path *fast, const place *client, double now);
+int fast_stop_collecting(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+/* The hooks have put another body in its place. */
+int fast_send_changed(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 
 /* ---------------------------------------------------------------- fast_path_local.c */
 /* The route gives the response itself. */

@@ -174,6 +174,12 @@ def _body(port: int) -> None:
         raise BenchError(f"the body did not reach the origin rewritten; got {status} with {body[:100]!r}")
 
 
+def _response_body(port: int) -> None:
+    status, body = fetch(port, "/bytes/1024")
+    if (status, len(body), body[:4]) != (200, 1024, b"root"):
+        raise BenchError(f"the response's body was not rewritten; got {status} with {body[:100]!r}")
+
+
 def _fnv(data: bytes) -> int:
     value = 2166136261
     for byte in data:
@@ -231,6 +237,7 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "trusted": _reaches("x-forwarded-for", {"x-forwarded-for": CLIENT}, CLIENT),
     "response-header": _response_header,
     "body": _body,
+    "response-body": _response_body,
     "built-in": _built_in,
     "tls": _tls,
     "static": _static,

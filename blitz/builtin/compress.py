@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from blitz._native import lib
 from blitz.http.accept_encoding import choose_coding
 from blitz.http.heads import field_values
-from blitz.http.media import is_stream
 from blitz.http.rules import field_value
 
 from .encoders import ENCODERS, Encoder, memory_of
@@ -125,7 +124,8 @@ class CompressFilter:
         memory = memory_of(coding, size)
         if memory > room or not _tell(response, chosen):
             return None
-        return Coded(coding, self._levels[coding], size, memory, size is None or is_stream(kind))
+        eager = size is None or bool(lib.blitz_is_stream(response))
+        return Coded(coding, self._levels[coding], size, memory, eager)
 
 
 class Types:

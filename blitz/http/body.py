@@ -12,7 +12,7 @@ from typing import Any
 from blitz._native import ffi, lib
 from blitz.errors import BlitzError, ClientError, UpstreamError
 
-__all__ = ["BodyReader", "body_reader", "length_reader"]
+__all__ = ["BodyReader", "body_reader"]
 
 _LENGTH = lib.BLITZ_BODY_LENGTH
 
@@ -118,11 +118,4 @@ def body_reader(
     """
     body = ffi.new("blitz_body *")
     lib.blitz_body_begin(body, head.body, head.content_length, limit, max_chunk_line, max_trailers)
-    return BodyReader(body, error)
-
-
-def length_reader(length: int, error: type[ClientError | UpstreamError]) -> BodyReader:
-    """The reader of a body of *length* bytes."""
-    body = ffi.new("blitz_body *")
-    lib.blitz_body_begin(body, _LENGTH, length, 0, 0, 0)
     return BodyReader(body, error)

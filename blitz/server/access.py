@@ -122,6 +122,11 @@ class AccessLine:
         self.cause = cause
         self.error = one_line(message[:MAX_ERROR])
 
+    def sent_whole(self, size: int) -> None:
+        """The response had a body of *size* bytes of ours; what came of another one stays here."""
+        self.sent = size
+        self.answer = None
+
     def end(self, exchange: ExchangeFacts) -> None:
         """The exchange is over; it still has everything."""
         body = exchange.body

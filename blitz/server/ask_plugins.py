@@ -10,11 +10,11 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, UpstreamError
 from blitz.filters import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, FilterRun
-from blitz.http.heads import field_values
-from blitz.http.media import is_stream
 
 from .body_stream import collect
 from .fetch import fetcher
@@ -23,11 +23,11 @@ from .guests import drive, wait_for_instance
 if TYPE_CHECKING:
     from .body_stream import IncomingBody
     from .exchange import Exchange
+    from .handover import Handover
 
 __all__ = ["ask_about_local_response", "ask_about_request", "ask_about_response", "take_seen_body"]
 
 NULL = ffi.NULL
-PARTIAL = 206
 
 
 async def ask_about_request(exchange: Exchange, run: FilterRun, begun_step: int | None = None) -> int:
@@ -48,33 +48,36 @@ async def ask_about_request(exchange: Exchange, run: FilterRun, begun_step: int 
 
 
 async def ask_about_response(
-    exchange: Exchange, run: FilterRun, body: IncomingBody | None, begun_step: int | None = None
+    exchange: Exchange, run: FilterRun, body: IncomingBody | None, begun: Handover | None = None
 ) -> bytes | None:
     """Run the response hooks that are left; returns the body as far as it had to be collected for them.
 
     Args:
         body: of the upstream's response in ``cdata.response``; None: it has none (101).
-        begun_step: as above.
+        begun: where the fast path has stopped in that.
     Raises: PluginError, UpstreamError.
     """
     cdata = exchange.cdata
-    if begun_step is None:
+    if begun is None:
         run.begin_response()
         cdata.body.ptr = NULL
         cdata.body.len = 0
         cdata.body_truncated = 0
-    collected: bytes | None = None
+        if run.edits_answers and body is not None:
+            _refuse_parts(cdata.response)
+    collected = begun.collected if begun is not None else None
+    spent = begun.collected_for if begun is not None else 0.0
+    if collected is not None and body is not None and not cdata.body_edited:
+        exchange.lend_body(collected, len(collected), complete=body.done)
 
     async def collect_it() -> None:
         nonlocal collected
-        if body is not None and not body.done:
-            collected = await _collect_response(exchange, run, body)
+        if body is not None and (not body.done or collected is not None):
+            collected = await _collect_response(exchange, run, body, collected or b"", spent)
 
-    if run.edits_answers and body is not None:
-        _refuse_parts(cdata.response)
     if exchange.story is not None:
         exchange.story.mark()
-    step = run.response() if begun_step is None else run.see_to(begun_step)
+    step = run.response() if begun is None else run.see_to(begun.step)
     if step != CONTINUE:
         await _go_on(exchange, run, step, run.response, collect_it)
     return collected
@@ -127,12 +130,12 @@ async def _collect_request(exchange: Exchange, run: FilterRun) -> None:
     body = exchange.body
     if body is None:
         return
-    limit, must_have_all = run.wanted_body_size(response=False)
-    if exchange.collected is None:
+    limit, must_have_all = run.wanted_body_size()
+    if not body.done:
         await exchange.say_continue()
-        exchange.collected = await collect(body, limit)
-        if exchange.story is not None:
-            exchange.story.collected("request body", len(exchange.collected), whole=body.done)
+    exchange.collected = await collect(body, limit, before=exchange.collected or b"")
+    if exchange.story is not None:
+        exchange.story.collected("request body", len(exchange.collected), whole=body.done)
     exchange.lend_body(exchange.collected, limit, complete=body.done)
     if exchange.cdata.body_truncated and must_have_all:
         raise ClientError(f"request body is over the plugin's max_body of {limit} bytes", status=413)
@@ -149,15 +152,24 @@ def take_seen_body(exchange: Exchange) -> None:
         exchange.lend_body(exchange.collected, end - start, complete=body.done)
 
 
-async def _collect_response(exchange: Exchange, run: FilterRun, body: IncomingBody) -> bytes | None:
-    """None: nothing was collected, it may never end."""
+async def _collect_response(
+    exchange: Exchange, run: FilterRun, body: IncomingBody, before: bytes, spent: float
+) -> bytes | None:
+    """None: nothing was collected, it may never end.
+
+    Args:
+        before: what of it is here; that took *spent* seconds.
+    """
     cdata = exchange.cdata
-    if any(map(is_stream, field_values(cdata.response, b"content-type"))):
+    if lib.blitz_is_stream(cdata.response):
         cdata.body_truncated = 1
         return None
-    limit, must_have_all = run.wanted_body_size(response=True)
+    limit, must_have_all = run.wanted_body_size()
     patience = exchange.runtime.timeouts.collect
-    collected = await collect(body, limit, patience or math.inf)
+    try:
+        collected = await collect(body, limit, max(patience - spent, 0) if patience else math.inf, before)
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+        raise exchange.why_cut(exc) from exc
     if exchange.story is not None:
         exchange.story.collected("response body", len(collected), whole=body.done)
     exchange.lend_body(collected, limit, complete=body.done)
@@ -174,9 +186,8 @@ def _refuse_parts(response: Any) -> None:
 
     Raises: UpstreamError.
     """
-    if response.status == PARTIAL:
+    if lib.blitz_begin_whole_response(response):
         raise UpstreamError("answer is a part (206), and a plugin that changes it must have the whole")
-    lib.blitz_head_remove(response, b"accept-ranges", 13)
 
 
 async def _nothing() -> None:

@@ -187,13 +187,14 @@ def frame_chunk(part: Buffer, start: int, end: int, *, last: bool) -> memoryview
     return part.view[first : first + size]
 
 
-async def collect(body: IncomingBody, limit: int, seconds: float = math.inf) -> bytes:
+async def collect(body: IncomingBody, limit: int, seconds: float = math.inf, before: bytes = b"") -> bytes:
     """Read *body* until it ends, more than *limit* bytes are there, or *seconds* have passed.
 
-    Returns what came so far.
+    Returns what came so far, behind what had come *before*.
     """
     start, end = body.buffered()
-    collected = bytearray(body.head_buffer.view[start:end])
+    collected = bytearray(before)
+    collected += body.head_buffer.view[start:end]
     if not body.done and len(collected) <= limit:
         # Streams wait before they read, never after: nothing is lost when the time is over.
         with trio.move_on_after(seconds):

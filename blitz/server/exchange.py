@@ -21,6 +21,7 @@ from blitz.http.rules import field_value
 
 from .rate import MinRate
 from .route_rules import rule_response
+from .upstream import reset_in_body
 
 if TYPE_CHECKING:
     from .access import AccessLine
@@ -184,6 +185,11 @@ class Exchange:
         entry, stream = begun.entry, begun.stream
         if entry is None:
             return
+        if begun.collected is not None and not begun.answer_size:
+            self.collected = begun.collected
+            if not self.cdata.body_edited:
+                complete = self.body is not None and self.body.done
+                self.lend_body(begun.collected, len(begun.collected), complete=complete)
         self.entry = entry if not entry.is_before else None
         if begun.identity is not None:
             self.as_message().know(begun.identity.name, begun.identity.facts)
@@ -340,6 +346,17 @@ class Exchange:
                 self.upstream.endpoint.failed()
             return UpstreamError(f"{self.upstream.endpoint.address}: {what} took too long", status=504)
         return ClientError(f"{what} took too long", status=408)
+
+    def why_aborted(self) -> BlitzError:
+        """The upstream's connection was closed under whoever reads it."""
+        # Only the upload does that; its error is the cause.
+        assert self.upload is not None
+        assert self.upload.error is not None
+        return self.upload.error
+
+    def why_cut(self, exc: Exception) -> BlitzError:
+        """What it means that the upstream's side broke in the response's body."""
+        return self.why_aborted() if isinstance(exc, trio.ClosedResourceError) else reset_in_body()
 
     def drop_upstream(self) -> None:
         """The upstream connection cannot be used again; whoever sends on it stops."""

@@ -1,7 +1,7 @@
 """The fast path: most exchanges, without a line of Python.
 
-An exchange is short when its head came in one read, no plugin wants the body of the answer, all say
-"continue" (or one answers), and the answer's head came in one read too.
+An exchange is short when its head came in one read, all plugins say "continue" (or one answers), and the
+response's head came in one read too.
 ``native/fast_path.c`` runs them: every turn of the event loop it does for all its connections what is ready.
 A connection that was accepted has no task meanwhile (``accepted.py``); a task sleeps in ``serve_short``.
 
@@ -129,6 +129,11 @@ class FastPath(trio.abc.Instrument):
     def parts(self) -> int:
         """Buffers of bodies that it holds: where a receiver does not take what came, and a few spare ones."""
         return int(self._face.parts)
+
+    @property
+    def reserved(self) -> int:
+        """Bytes that it has set apart for bodies that plugins see, beside those buffers."""
+        return int(self._face.reserved)
 
     def holds(self, connection: OpenConnection) -> bool:
         """It is on the fast path now."""

@@ -60,13 +60,18 @@ class FastReports:
         if report.request_body != ffi.NULL:
             begun.body = ffi.new("blitz_body *", report.request_body[0])
             begun.body_rate = ffi.new("blitz_rate *", report.rate[0])
+        if report.collected.ptr != ffi.NULL:
+            begun.collected, begun.collected_for = _bytes(report.collected), report.collected_for
         if report.upstream >= 0:
             begun.upstream = self._tables.upstream(report, report.upstream)
             begun.endpoint = begun.upstream.endpoint
         if report.answer_read:
             begun.answer = self._copy(report.answer, report.answer_got)
             if report.answer_size:
-                begun.answer_body = ffi.new("blitz_body *", report.body_state[0])
+                # Its table points to where it was read, and the next response of anybody is read there.
+                cdata.response.base = begun.answer.ptr
+        if report.body_state != ffi.NULL and not report.stream:
+            begun.answer_body = ffi.new("blitz_body *", report.body_state[0])
         unsent = ffi.buffer(report.unsent, report.n_unsent)[:] if report.n_unsent else b""
         if report.stream:
             assert entry is not None and entry.cluster is not None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .endpoint import Endpoint
     from .peer import Peer
 
-__all__ = ["Forwarding"]
+__all__ = ["WITH_RANGES", "Forwarding"]
 
 # Forwarding information that a client sent is not believed: it is dropped and written anew.
 UNTRUSTED = (
@@ -27,6 +27,7 @@ UNTRUSTED = (
 # would be none any more. A server may ignore Range (RFC 9110 section 14.2), so the client gets the whole.
 RANGES = (lib.BLITZ_F_RANGE, lib.BLITZ_F_IF_RANGE)
 DROPPED_FIELDS = ffi.new("uint8_t[]", [*UNTRUSTED, *RANGES])
+WITH_RANGES = len(DROPPED_FIELDS)
 
 
 class Forwarding:
@@ -64,4 +65,4 @@ class Forwarding:
 
     def drop_ranges(self, *, drop: bool) -> None:
         """Ask for the whole, whatever part the client wants."""
-        self.options.n_drop_ids = len(DROPPED_FIELDS if drop else UNTRUSTED)
+        self.options.n_drop_ids = WITH_RANGES if drop else len(UNTRUSTED)

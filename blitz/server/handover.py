@@ -59,7 +59,9 @@ class Handover:
         upstream: the request was written to it; unsent is what is left of it.
         answer: holds what came of the answer; None: nothing was read yet.
         answer_size: bytes of its head, if plugins have been asked about it.
-        answer_body: how its body comes in, with answer_size: what the head says of that may be theirs.
+        answer_body: how its body comes in, with answer_size or failed: what the head says may be theirs.
+        collected: what has come of it, decoded, with answer_size; else of the request's body; None: that is
+            where it came. collected_for: seconds that the response's took.
         failed: what came of its body, or without upstream of the request body, is none (BLITZ_BODY_*); or 0.
         stream: the body that is on its way; None: no one is.
         endpoint: where the request went, when the upstream connection is not needed any more.
@@ -86,6 +88,8 @@ class Handover:
     answer: Buffer | None = None
     answer_size: int = 0
     answer_body: Any = None
+    collected: bytes | None = None
+    collected_for: float = 0.0
     failed: int = 0
     stream: Stream | None = None
     endpoint: Endpoint | None = None

@@ -14,7 +14,7 @@ import trio
 from blitz._native import lib
 from blitz.errors import ClientError, FileError, PluginError, PluginReroute, ShortageError, UpstreamError
 from blitz.filters import ANSWER, FilterRun
-from blitz.http.body import length_reader
+from blitz.http.body import BodyReader
 from blitz.http.rules import take_hop
 
 from .ask_filters import ask_filters
@@ -35,6 +35,7 @@ from .send_request import forward
 from .send_response import go_on_with_body, relay
 from .send_static import send_static
 from .story import Story
+from .upstream import reset_in_body
 
 if TYPE_CHECKING:
     from blitz.builtin.services import Filter
@@ -112,6 +113,8 @@ async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
         if exchange.body is not None:
             exchange.body.buffered()  # it has been sent
         return await go_on_with_body(exchange, begun.stream)
+    if begun.failed == lib.BLITZ_STREAM_SOURCE and begun.stream is None and begun.upstream is not None:
+        raise reset_in_body()
     if begun.failed == lib.BLITZ_STREAM_SOURCE and begun.stream is None:
         if exchange.body is not None:
             exchange.body.buffered()  # so much of it has come
@@ -119,7 +122,7 @@ async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
     if begun.failed and begun.upstream is None and exchange.body is not None:
         raise exchange.body.reader.failure(begun.failed)
     if begun.failed and begun.stream is None:
-        raise length_reader(0, UpstreamError).failure(begun.failed)
+        raise BodyReader(begun.answer_body, UpstreamError).failure(begun.failed)
     if begun.answer_size:
         assert exchange.upstream is not None
         return await relay(exchange, exchange.upstream, begun)

@@ -24,6 +24,7 @@ from .asked import chosen_by
 from .auth_files import Authenticators
 from .cluster import Cluster, status_set
 from .clusters import build_cluster
+from .forwarding import WITH_RANGES
 from .local_response import Handler, Reply
 from .own_filters import OwnFilters, own_filters
 from .peer import Trust
@@ -241,7 +242,7 @@ def _entry(
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
     rules = native_rules(route)
-    short = _is_short(chain) and serve is None and (own is None or _may_know(resolved, route, own))
+    short = serve is None and (own is None or _may_know(resolved, route, own))
     bounds = _bounds(resolved, route)
     shares = [clusters[upstream] for upstream, _ in route.upstreams]
     if not route.upstream and not shares:
@@ -341,13 +342,8 @@ def _tell_tries(route: Any, retry: Retry | None, mirror: Mirror | None) -> None:
     _kept_for[route] = (_kept_for[route], statuses, mirror)
 
 
-def _is_short(chain: Chain) -> bool:
-    """No plugin of it sees bodies of answers."""
-    return not any(pool.plugin.needs_response_body for pool in chain.pools)
-
-
 def _before_entry(before: Chain) -> RouteEntry | None:
-    if not before.pools or not _is_short(before):
+    if not before.pools:
         return None
     text = ffi.new("blitz_text *")
     route = _short_route(text[0], before, None, Timeouts())
@@ -361,7 +357,9 @@ def _short_route(name: Any, chain: Chain, cluster: Cluster | None, timeouts: Tim
     route.pools = chain.native
     route.n_pools = len(chain.pools)
     route.has_response = chain.has_response
-    route.body_limit = max((p.plugin.spec.max_body for p in chain.pools if p.plugin.reads_body), default=0)
+    route.edits_responses = chain.edits_answers
+    route.n_drop_ids = WITH_RANGES
+    route.collect = timeouts.collect
     if cluster is not None:
         route.cluster = cluster.native
     route.name = name

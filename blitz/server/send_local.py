@@ -131,6 +131,6 @@ async def send_whole(exchange: Exchange) -> bool:
         return exchange.downstream.keeps
     sent = exchange.frame_local(body.len)
     if exchange.line is not None:
-        exchange.line.sent = sent
+        exchange.line.sent_whole(sent)
     await exchange.send_head(body.ptr, sent, last=True)
     return exchange.downstream.keeps

@@ -185,8 +185,9 @@ async def _ask(
 
 
 def _has_passed(exchange: Exchange) -> bool:
-    """The fast path has sent the body, part by part: none of it is here."""
-    return exchange.body is not None and exchange.body.received > 0
+    """The fast path has sent the body, part by part, and none of it is here."""
+    is_here = exchange.collected is not None or exchange.cdata.body_edited
+    return exchange.body is not None and exchange.body.received > 0 and not is_here
 
 
 def _go_on_uploading(exchange: Exchange, upstream: Upstream, stream: Stream) -> None:

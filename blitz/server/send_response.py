@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from blitz._native import ffi, lib
-from blitz.errors import BlitzError, UpstreamError
+from blitz.errors import UpstreamError
 from blitz.http.body import BodyReader, body_reader
 from blitz.http.rules import field_value
 
@@ -16,6 +15,7 @@ from .ask_plugins import ask_about_response
 from .compressing import Relayed, coding_of, send_compressed
 from .send_local import send_whole
 from .tunnel import tunnel
+from .upstream import reset_in_body
 
 if TYPE_CHECKING:
     from .body_stream import IncomingBody
@@ -28,8 +28,6 @@ __all__ = ["go_on_with_body", "read_response_head", "relay"]
 NULL = ffi.NULL
 _KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
 
-RESET = "upstream_reset"
-RESET_IN_BODY = "connection reset in the answer's body"
 SWITCHING = 101
 
 
@@ -48,7 +46,7 @@ async def read_response_head(exchange: Exchange, upstream: Upstream) -> None:
         try:
             await upstream.read_head(response, exchange.method)
         except trio.ClosedResourceError:
-            raise _why_aborted(exchange) from None
+            raise exchange.why_aborted() from None
         if response.status >= 200 or response.status == SWITCHING:
             break
         interim += 1
@@ -61,13 +59,6 @@ async def read_response_head(exchange: Exchange, upstream: Upstream) -> None:
     exchange.awaiting_response = False
     if exchange.story is not None:
         exchange.story.upstream_head(response)
-
-
-def _why_aborted(exchange: Exchange) -> BlitzError:
-    # Only the upload aborts it under us; its error is the cause.
-    assert exchange.upload is not None
-    assert exchange.upload.error is not None
-    return exchange.upload.error
 
 
 async def relay(exchange: Exchange, upstream: Upstream, begun: Handover | None = None) -> bool:
@@ -91,18 +82,18 @@ async def relay(exchange: Exchange, upstream: Upstream, begun: Handover | None =
             max_trailers=limits.max_trailer_size,
         )
     body = upstream.body(reader, exchange.downstream.timer)
+    body.received = reader.received
     line = exchange.line
     if line is not None:
         line.answer = body
     collected = None
     run = exchange.chain_run
     if run is not None and run.has_response:
-        collected = await ask_about_response(exchange, run, body, begun.step if begun is not None else None)
+        collected = await ask_about_response(exchange, run, body, begun)
     exchange.finish_response()
     try:
         if exchange.cdata.body_edited:
-            if line is not None:
-                line.answer = None
+            body.buffered()  # what is of no use to the client may be all that there is
             keep = await send_whole(exchange)
         else:
             keep = await _send_on(exchange, body, collected)
@@ -122,7 +113,7 @@ async def go_on_with_body(exchange: Exchange, stream: Stream) -> bool:
     upstream, downstream = exchange.upstream, exchange.downstream
     reader = BodyReader(stream.body, UpstreamError)
     if stream.failed == lib.BLITZ_STREAM_SOURCE:
-        raise UpstreamError(RESET_IN_BODY, cause=RESET)
+        raise reset_in_body()
     if stream.failed == lib.BLITZ_STREAM_SINK:
         raise trio.BrokenResourceError("socket connection broken")
     if stream.failed:
@@ -151,7 +142,7 @@ async def _send_on(exchange: Exchange, body: IncomingBody, collected: bytes | No
         exchange.line.answer = None  # what the upstream sent is not what the client gets
     if coded is not None and has_content:
         came = memoryview(collected) if collected is not None else _buffered(body)
-        await send_compressed(exchange, coded, Relayed(body, came, partial(_why_cut, exchange)))
+        await send_compressed(exchange, coded, Relayed(body, came, exchange.why_cut))
         return exchange.downstream.keeps
     first: Any
     if not has_content:
@@ -178,21 +169,14 @@ async def _send_parts(exchange: Exchange, body: IncomingBody) -> None:
     try:
         await downstream.splice(body)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-        raise _why_cut(exchange, exc) from exc
+        raise exchange.why_cut(exc) from exc
     while not body.done:
         try:
             start, end = await body.next_part()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise _why_cut(exchange, exc) from exc
+            raise exchange.why_cut(exc) from exc
         assert body.part is not None
         await downstream.send_part(body.part, start, end, last=body.done)
-
-
-def _why_cut(exchange: Exchange, exc: Exception) -> BlitzError:
-    """What it means that the upstream's side broke in the body."""
-    if isinstance(exc, trio.ClosedResourceError):
-        return _why_aborted(exchange)
-    return UpstreamError(RESET_IN_BODY, cause=RESET)
 
 
 def _end_try(exchange: Exchange, upstream: Upstream, body: IncomingBody) -> None:

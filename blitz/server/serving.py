@@ -195,7 +195,7 @@ async def _send_last(connection: Connection, error: BlitzError) -> None:
         _log_refused(connection, cdata, status, cdata.new_body.len, error)
     sent = connection.downstream.frame_last(cdata)
     if connection.line is not None:
-        connection.line.sent = sent
+        connection.line.sent_whole(sent)
     try:
         await connection.downstream.send_last(cdata, sent)
     finally:

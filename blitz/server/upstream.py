@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from blitz.errors import UpstreamError
+
 if TYPE_CHECKING:
     from blitz.http.body import BodyReader
     from blitz.http.buffer import Buffer
@@ -27,9 +29,14 @@ if TYPE_CHECKING:
     from .forwarding import Forwarding
     from .stream import ByteStream
 
-__all__ = ["SENDING", "Upstream", "Upstreams"]
+__all__ = ["SENDING", "Upstream", "Upstreams", "reset_in_body"]
 
 SENDING = "send to upstream"  # what a wait for the upstream to take more is called (``Timer.what``)
+
+
+def reset_in_body() -> UpstreamError:
+    """It broke off in the body of its response."""
+    return UpstreamError("connection reset in the answer's body", cause="upstream_reset")
 
 
 class Upstream(Protocol):

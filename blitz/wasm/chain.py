@@ -32,6 +32,7 @@ REQUEST_ID_SIZE = 32
 _V_MASK = 3
 _V_STOP = lib.BLITZ_V_STOP
 _VERDICTS = ("continue", "answer")  # by their number
+_most = ffi.new("uint64_t *")
 
 
 class Chain:
@@ -169,16 +170,10 @@ class ChainRun:
         """Some plugin of the chain may change the body of an answer that it has read."""
         return self._chain.edits_answers
 
-    def wanted_body_size(self, *, response: bool) -> tuple[int, bool]:
+    def wanted_body_size(self) -> tuple[int, bool]:
         """``(max_body, must_have_all)`` over the plugins that take the body of the message in hand."""
-        pools = self._chain.pools
-        if response:
-            takers = [p.plugin for p in pools[: self._native.index + 1] if p.plugin.needs_response_body]
-        else:
-            # One that writes and does not read (an answer's body, say) has nothing to see whole.
-            takers = [p.plugin for p in pools if p.plugin.reads_body]
-        size = max((plugin.spec.max_body for plugin in takers), default=0)
-        return size, any(plugin.writes_body for plugin in takers)
+        must_have_all = lib.blitz_chain_wanted_body(self._exchange, _most)
+        return int(_most[0]), bool(must_have_all)
 
     def response(self) -> int:
         """Run the response hooks that are left; *stop* from one skips the others."""

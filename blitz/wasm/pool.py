@@ -108,6 +108,8 @@ class PluginPool:
         self.native.reads_body = plugin.reads_body
         self.native.has_response = plugin.has_response
         self.native.needs_response_body = plugin.needs_response_body
+        self.native.writes_body = plugin.writes_body
+        self.native.max_body = spec.max_body
         self.instances: dict[int, Instance] = {}
         self.leaving: list[Instance] = []  # cleanup() is still running; the shell drives these
         self.unsaid: deque[PluginError] = deque(maxlen=MAX_UNSAID)

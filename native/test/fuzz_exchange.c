@@ -4,13 +4,18 @@
  *
  * The input is a list of steps of both sides, each of the same size. What the fast path hands over is closed here, as by a general path
  * that gives up at once.
+ *
+ * The first byte of the input says whether plugins read the bodies of requests, of responses or both. What they see is the body, whole; some
+ * of them put the same bytes in its place, which go out like any other that a plugin has written.
  */
 #define _GNU_SOURCE
+#include "edits.h"
 #include "exchange_peers.h"
 #include "fast_path.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum { SEEN_BODY = 4000 };       /* bytes of a body that plugins see: some are longer */
 enum { CLIENTS = 3, UPSTREAMS = 4, ENDPOINTS = 2, SLOTS = 4, BUF = 2048, SCRATCH = 32768, MOST_STEPS = 300,
        STEP = 8 };               /* bytes of the input */
 
@@ -34,12 +39,75 @@ static struct {
     blitz_head_limits limits;
     blitz_peer who;
     blitz_write_options options;
+    blitz_pool *pool;
+    blitz_instance guests[SLOTS];
     uint8_t bufs[SLOTS][BUF], answer[BUF * 4], scratch[SCRATCH];
     blitz_exchange *exchanges[SLOTS];
     peer clients[CLIENTS], upstreams[UPSTREAMS];
     double now;
     source in;
 } t;
+
+/* ---------------------------------------------------------------- plugins */
+
+static long number_of(const blitz_head *head)
+{
+    static const uint8_t name[] = "x-number";
+    int at = blitz_head_find(head, name, sizeof name - 1, 0);
+    return at >= 0 ? strtol((const char *)blitz_at(head, head->fields[at].value), NULL, 10) : -1;
+}
+
+/* The instances of this program have no module: what one does is here. */
+static int see(blitz_exchange *exchange, bool response)
+{
+    const blitz_head *head = response ? exchange->response : exchange->request;
+    long number = number_of(head);
+    blitz_text body = exchange->body;
+    if (number < 0 || number >= (long)n_requests)    /* an upstream said it unasked; or a response of our own */
+        return BLITZ_V_CONTINUE;
+    const request *asked = &requests[number];
+    bool has_body = body.ptr != NULL;
+    if (has_body && !(response && asked->until_close))
+        MUST(body.len == (response ? asked->answer : asked->body), "%06ld: a plugin sees %zu bytes", number, body.len);
+    MUST(body.len <= SEEN_BODY, "%06ld: a plugin sees too much", number);
+    for (size_t i = 0; i < body.len; i++)
+        MUST(body.ptr[i] == body_byte((uint32_t)number, response, i), "%06ld: a plugin sees byte %zu", number, i);
+    if (!has_body || number % 2 == 0 || (response && asked->until_close))
+        return BLITZ_V_CONTINUE;
+    static const blitz_plugin_limits limits = {.max_edits_size = 1 << 20, .max_edits = 8};
+    char why[256];
+    MUST(blitz_edits_body(exchange->edits, &limits, body) == BLITZ_EDIT_OK, "an edit");
+    MUST(blitz_edits_commit(exchange, head->kind, false, why, sizeof why) >= 0, "%s", why);
+    blitz_edits_clear(exchange->edits);
+    return BLITZ_V_CONTINUE;
+}
+
+/* What chain.c calls instead of guest.c (see Makefile). */
+int __wrap_blitz_call_request(blitz_instance *instance, blitz_exchange *exchange);
+int __wrap_blitz_call_response(blitz_instance *instance, blitz_exchange *exchange);
+int __wrap_blitz_call_resume(blitz_instance *instance);
+int __wrap_blitz_call_waits(const blitz_instance *instance);
+int __wrap_blitz_call_request(blitz_instance *instance, blitz_exchange *exchange) { (void)instance; return see(exchange, false); }
+int __wrap_blitz_call_response(blitz_instance *instance, blitz_exchange *exchange) { (void)instance; return see(exchange, true); }
+int __wrap_blitz_call_resume(blitz_instance *instance) { (void)instance; return BLITZ_V_CONTINUE; }
+int __wrap_blitz_call_waits(const blitz_instance *instance) { (void)instance; return BLITZ_WAITS_SLICE; }
+
+static void make_plugin(uint8_t what)
+{
+    t.pool = blitz_pool_new(SLOTS);
+    t.pool->max_calls = UINT32_MAX;
+    t.pool->max_body = SEEN_BODY;
+    t.pool->writes_body = 1;
+    t.pool->has_request = t.pool->reads_body = what & 1;
+    t.pool->has_response = t.pool->needs_response_body = what >> 1 & 1;
+    for (int i = 0; i < SLOTS; i++)
+        blitz_pool_give(t.pool, &t.guests[i]);
+    t.route.pools = &t.pool;
+    t.route.n_pools = what & 3 ? 1 : 0;
+    t.route.has_response = t.route.edits_responses = t.pool->has_response;
+}
+
+/* ---------------------------------------------------------------- both sides */
 
 static void pair(peer *who)
 {
@@ -88,7 +156,7 @@ static peer *whose(peer *peers, int n, int fd)
     return NULL;
 }
 
-static void begin(void)
+static void begin(uint8_t plugins)
 {
     static uint8_t streams[CLIENTS + UPSTREAMS][2][STREAM];
     memset(&t, 0, sizeof t);
@@ -113,6 +181,7 @@ static void begin(void)
         t.endpoints[i] = blitz_endpoint_new(UPSTREAMS, 1000, 0);
     t.cluster = (blitz_cluster){.n = ENDPOINTS, .endpoints = t.endpoints};
     t.route = (blitz_fast_route){.id = 1, .cluster = &t.cluster, .first_byte = 1000};
+    make_plugin(plugins);
     t.face->route = &t.route;
     for (int i = 0; i < CLIENTS; i++)
         connect_client(i);
@@ -177,6 +246,7 @@ static void refill(void)
 {
     if (t.report.slot < 0)
         return;
+    blitz_chain_release(t.exchanges[t.report.slot]);
     blitz_exchange_reset(t.exchanges[t.report.slot]);
     blitz_fast_fill_slot(t.fast, t.report.slot, t.bufs[t.report.slot], BUF, t.exchanges[t.report.slot]);
 }
@@ -379,6 +449,9 @@ static void end(void)
     MUST(idle == ours, "%u of %u upstream connections came back", idle, ours);
     MUST(t.face->clients == 0 && t.face->in_flight == 0 && t.route.in_flight == 0, "somebody is still there");
     MUST(t.face->free_slots == SLOTS, "%u slots came back", t.face->free_slots);
+    MUST(t.pool->n == SLOTS, "%u instances came back", t.pool->n);
+    MUST(t.face->reserved == 0, "memory is kept");
+    blitz_pool_free(t.pool);
     for (int i = 0; i < SLOTS; i++)
         blitz_exchange_free(t.exchanges[i]);
     for (int i = 0; i < ENDPOINTS; i++)
@@ -388,7 +461,7 @@ static void end(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    begin();
+    begin(size > 0 ? data[0] >> 4 : 0);
     for (size_t at = 0; at < size && at < MOST_STEPS * STEP; at += STEP) {
         t.in = (source){data + at, data + (size - at < STEP ? size : at + STEP)};
         uint8_t who = take_byte(&t.in), what = take_byte(&t.in);

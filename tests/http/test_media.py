@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blitz.http.media import is_stream
+from blitz._native import lib
 
 STREAMS = [
     "text/event-stream", "application/x-ndjson", "application/json-seq", "application/geo+json-seq",
@@ -21,6 +21,10 @@ WHOLE = [
 ]  # fmt: skip
 SPACE = st.text(" \t", max_size=2)
 REST = st.sampled_from(["", ";", ";charset=utf-8", '; boundary="a;b"', ";a=b;c=d"])
+
+
+def is_stream(content_type: bytes) -> bool:
+    return bool(lib.blitz_is_stream_type(content_type, len(content_type)))
 
 
 @settings(deadline=None)

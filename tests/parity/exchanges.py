@@ -28,7 +28,7 @@ from tests.http_suite.case import (
 )
 
 from .filters import CREDENTIALS, FILTERS, SLOW, credentials
-from .guests import ACTIONS, GUESTS
+from .guests import ACTIONS, GUESTS, SMALL
 from .settings import Setting
 
 __all__ = ["CASES", "SETTINGS"]
@@ -39,7 +39,9 @@ PLAIN_ANSWER = Script((b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",))
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: gw.test\r\n\r\n"
 BODIES = st.one_of(
     st.binary(max_size=30),
-    st.sampled_from([b"", b"hello", SMUGGLED, b"x" * 900, b"y" * 17_000, b"z" * 70_000, b'{"a": 1}']),
+    st.sampled_from([b"", b"hello", SMUGGLED, b"x" * SMALL, b"y" * 17_000, b"z" * 70_000, b'{"a": 1}']),
+    # Around what plugins of one kind may see, what fits behind a head, and what one read and one part hold.
+    st.sampled_from([SMALL - 1, SMALL + 1, 16_383, 16_385, 62_900, 64_512, 131_073]).map(lambda n: b"w" * n),
 )
 HARMLESS_ACTIONS = ACTIONS.replace("L", "").replace("t", "").replace("-", "")
 
@@ -247,7 +249,7 @@ def _case(draw: st.DrawFn) -> Case:
 
 CASES = _case()
 
-FAST = ("both", "both", "request", "response", "reads")  # kinds that do not keep a route off the fast path
+FAST = ("both", "both", "request", "response", "reads", "whole", "small")  # more of these
 SETTINGS = st.builds(
     Setting,
     http=st.sampled_from([

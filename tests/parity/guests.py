@@ -7,7 +7,7 @@ The field ``x-NAME`` of a message holds letters, and the plugin NAME does them o
     p, f, o  set the path: to another of the same route, to /fixed, to /bare
     M  set the method                                           t  trap, L  never come back
     s  status 503, n  204, m  304                               -  say that it failed, !  answer
-    b  set the body, g  set it to its own first bytes
+    b  set the body, g  set it to its own first bytes           B  set it to 140,000 bytes
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import wasmtime
 
 from blitz.config import Plugin
 
-__all__ = ["ACTIONS", "GUESTS", "plugin"]
+__all__ = ["ACTIONS", "GUESTS", "SMALL", "plugin"]
 
-ACTIONS = "vharpfoMsnmbglewt-!L"
+ACTIONS = "vharpfoMsnmbgBlewt-!L"
 PROPERTIES = (
     "client.address", "request.id", "request.method", "request.path", "request.path.canonical",
     "request.host", "response.status", "route.name", "upstream.address", "tls.version", "tls.cipher",
@@ -35,6 +35,7 @@ FIELDS = (
     "x-case", "content-type",
 )  # fmt: skip
 
+SMALL = 900  # bytes of bodies that a plugin of that kind sees
 # The texts lie one behind the other from TEXTS on; what is written down is collected from NOTES on.
 TEXTS, LETTERS, BODY, NOTES = 0, 4096, 8192, 16384
 WORDS = {
@@ -88,6 +89,7 @@ def _source(name: str, hooks: str, *, reads: bool) -> str:
         "m": "(call $status (i32.const 304))",
         "b": f"(call $body {word['edited']})",
         "g": body if reads else "",
+        "B": "(call $body (i32.const 262144) (i32.const 140000))",
         "l": f"(call $log {word['info']} {word['said']})",
         "e": f"(call $log {word['error']} {word['said']})",
         "w": "(local.set $left (i32.const 6000000)) (loop $again"
@@ -131,11 +133,11 @@ def _source(name: str, hooks: str, *, reads: bool) -> str:
       (import "env" "set_path" (func $path (param i32 i32)))
       (import "env" "set_method" (func $method (param i32 i32)))
       (import "env" "log" (func $log (param i32 i32 i32 i32)))
-      (memory (export "memory") 3)
+      (memory (export "memory") 8)
       (global $at (mut i32) (i32.const 0))
       (data (i32.const {TEXTS}) "{text}")
       (func (export "blitz_buffer") (result i32) (i32.const 65536))
-      (func (export "blitz_buffer_size") (result i32) (i32.const 65536))
+      (func (export "blitz_buffer_size") (result i32) (i32.const 196608))
       (func $least (param i32) (result i32)
         (select (local.get 0) (i32.const 7) (i32.lt_u (local.get 0) (i32.const 7))))
       ;; A name, and behind it the value that is there already, of n bytes; -1: there is none.
@@ -159,6 +161,8 @@ GUESTS: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "both": ("process_request process_response", False, {"response_body": "none"}),
     "collects": ("process_request process_response", True, {}),
     "open": ("process_request process_response", False, {"response_body": "none", "failure": "open"}),
+    "whole": ("process_response", True, {}),
+    "small": ("process_request process_response", True, {"max_body": SMALL}),
 }
 
 

@@ -363,7 +363,7 @@ class PythonFilterRun:
     def see_to(self, step: int) -> int:
         return step
 
-    def wanted_body_size(self, *, response: bool) -> tuple[int, bool]:
+    def wanted_body_size(self) -> tuple[int, bool]:
         return 1024, False
 
     def extend(self, chain: Filter) -> None:

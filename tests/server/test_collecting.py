@@ -122,3 +122,34 @@ async def test_a_plugin_can_tell_a_stream_from_an_empty_body(writes: Plugin) -> 
     async with rig(slow([b"", b"0\r\n\r\n"], seen), plugins=[writes]) as test:
         _, fields, _ = await test.get()
         assert (fields["x-truncated"], fields["x-size"]) == ("0", "a")
+
+
+WRITER = """(module
+  (import "env" "set_body" (func $body (param i32 i32)))
+  (memory (export "memory") 2)
+  (func (export "blitz_buffer") (result i32) (i32.const 0))
+  (func (export "blitz_buffer_size") (result i32) (i32.const 4096))
+  (func (export "process_response") (param i32 i32 i32) (result i32)
+    (call $body (i32.const 0x8000) (i32.const 2000))
+    (i32.const 0)))"""
+
+
+@pytest.mark.parametrize("parser", ["auto", "h11"])
+async def test_a_reader_sees_what_another_plugin_has_written(
+    tells: Plugin, tmp_path: Path, parser: str
+) -> None:
+    path = tmp_path / "writer.wasm"
+    path.write_bytes(wasmtime.wat2wasm(WRITER))
+    writer = Plugin(name="writer", file=str(path), response_body="none", order=1)
+
+    async def script(served: Served) -> None:
+        while True:
+            await served.head()
+            await served.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+    async with rig(script, parser=parser, plugins=[tells, writer]) as test:
+        client = await test.connect()
+        for _ in range(3):
+            await client.send(GET)
+            _, fields, body = await client.answer()
+            assert (fields["x-size"], fields["x-truncated"], body) == ("c", "0", bytes(2000))

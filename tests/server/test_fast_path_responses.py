@@ -141,6 +141,39 @@ async def play(parser: str, chain: list[Plugin], cases: list[Case]) -> tuple[lis
     return answers, counted
 
 
+async def test_a_response_that_waits_for_its_guest_stays_its_own(tmp_path: Path) -> None:
+    """Its head was read where the next response of anybody is read."""
+
+    async def script(served: Served) -> None:
+        while True:
+            path = (await served.head()).split(b" ")[1].decode()
+            act, owner = path[1], path[-1] * 40
+            head = f"HTTP/1.1 200 OK\r\nx-act: {act}\r\nx-who: a\r\nx-owner: {owner}\r\n"
+            await served.send(f"{head}Content-Length: 5\r\n\r\nhello".encode())
+
+    async with rig(script, plugins=plugins(tmp_path, "closed")) as test:
+        clients = {letter: await test.connect() for letter in "abcdef"}
+        for client in clients.values():  # from now on on the fast path
+            await client.send(get("/0"))
+            assert (await client.answer())[0] == 200
+        owners: list[tuple[str, str]] = []
+
+        async def ask(letter: str) -> None:
+            act = "w" if letter < "d" else "0"
+            for _ in range(8):
+                await clients[letter].send(get(f"/{act}/{letter}"))
+                _, fields, _ = await clients[letter].answer()
+                owners.append((letter, fields["x-owner"]))
+
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                for letter in clients:
+                    nursery.start_soon(ask, letter)
+        assert [owner for letter, owner in owners if owner != letter * 40] == []
+        for client in clients.values():
+            await client.stream.aclose()
+
+
 def statistics(test: Rig) -> dict[str, Any]:
     return dict(test.gateway.statistics().plugins)
 

@@ -122,6 +122,7 @@ SHAPES = {
     "gzip": _plain(tables='compress = { encodings = ["gzip"], gzip_level = 1 }'),
     "response-header": _plugin("response_header", 'response_body = "none"'),
     "body": _plugin("body"),
+    "response-body": _plugin("response_body"),
     "built-in": _plain('before_routing = ["request_logger"]', _BUILT_IN),
     "tls": Setup(_RUN, _plain(listen=_TLS, tables=_CERT).files, lay_certificate),
 }

@@ -84,6 +84,7 @@ SHAPES = {
 LUA_SHAPES = {
     "response-header": _lua("header_filter_by_lua_block { plugins.response_header() }"),
     "body": _lua("access_by_lua_block { plugins.body() }"),
+    "response-body": _lua("body_filter_by_lua_block { plugins.response_body() }"),
     "built-in": _noticed(
         _lua(
             """access_by_lua_block { plugins.access() } header_filter_by_lua_block { plugins.header() }

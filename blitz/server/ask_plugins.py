@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientError, UpstreamError
@@ -19,9 +22,10 @@ from blitz.http.media import is_stream
 from .body_stream import collect
 from .fetch import fetcher
 from .guests import drive, wait_for_instance
+from .parts_body import pass_local, pass_request, pass_response
 
 if TYPE_CHECKING:
-    from .body_stream import IncomingBody
+    from .body_stream import IncomingBody, Readable
     from .exchange import Exchange
 
 __all__ = ["ask_about_local_response", "ask_about_request", "ask_about_response"]
@@ -67,14 +71,15 @@ async def ask_about_response(
 
     async def collect_it() -> None:
         nonlocal collected
-        if body is not None and not body.done:
-            collected = await _collect_response(exchange, run, body)
+        source, collected = pass_response(exchange, run, body, collected)
+        if source is not None and not source.done:
+            collected = await _collect_response(exchange, run, source)
 
     if run.edits_answers and body is not None:
         _refuse_parts(cdata.response)
     if exchange.story is not None:
         exchange.story.mark()
-    step = run.response() if begun_step is None else run.see_to(begun_step)
+    step = await _first_step(exchange, run, begun_step)
     if step != CONTINUE:
         await _go_on(exchange, run, step, run.response, collect_it)
     return collected
@@ -90,9 +95,26 @@ async def ask_about_local_response(exchange: Exchange, run: FilterRun, begun_ste
         run.begin_local_response()
     if exchange.story is not None:
         exchange.story.mark()
-    step = run.response() if begun_step is None else run.see_to(begun_step)
+    step = await _first_step(exchange, run, begun_step)
     if step != CONTINUE:
-        await _go_on(exchange, run, step, run.response, _nothing)
+        await _go_on(exchange, run, step, run.response, partial(_collect_local, exchange, run))
+
+
+async def _first_step(exchange: Exchange, run: FilterRun, begun_step: int | None) -> int:
+    if begun_step is not None:
+        return run.see_to(begun_step)
+    if exchange.guests is None:
+        return run.response()
+    return await _alone(exchange, exchange.guests, run, run.response)
+
+
+async def _alone(exchange: Exchange, guests: trio.Lock, run: FilterRun, call: Callable[[], int]) -> int:
+    """*call*, and what is pending then to its end, while no guest runs on a part of the request."""
+    async with guests:
+        step = call()
+        if step == PENDING:
+            step = await drive(run, exchange.resources.turns, exchange.downstream, fetcher(exchange))
+        return step
 
 
 async def _go_on(
@@ -115,12 +137,12 @@ async def _go_on(
                 await wait_for_instance(run)
             if exchange.story is not None:
                 exchange.story.mark()
-            step = again()
+            step = again() if exchange.guests is None else await _alone(exchange, exchange.guests, run, again)
     return step
 
 
 async def _collect_request(exchange: Exchange, run: FilterRun) -> None:
-    body = exchange.body
+    body = pass_request(exchange)
     if body is None:
         return
     limit, must_have_all = run.wanted_body_size(response=False)
@@ -134,7 +156,19 @@ async def _collect_request(exchange: Exchange, run: FilterRun) -> None:
         raise ClientError(f"request body is over the plugin's max_body of {limit} bytes", status=413)
 
 
-async def _collect_response(exchange: Exchange, run: FilterRun, body: IncomingBody) -> bytes | None:
+async def _collect_local(exchange: Exchange, run: FilterRun) -> None:
+    """A local response as it comes out of the plugins that see its parts."""
+    parts = pass_local(exchange, run)
+    if parts is None:
+        return
+    limit, must_have_all = run.wanted_body_size(response=True)
+    parts.collected = await collect(parts, limit)
+    exchange.lend_body(parts.collected, limit, complete=parts.done)
+    if exchange.cdata.body_truncated and must_have_all:
+        raise UpstreamError(f"answer is over the plugin's max_body of {limit} bytes", cause="limit")
+
+
+async def _collect_response(exchange: Exchange, run: FilterRun, body: Readable) -> bytes | None:
     """None: nothing was collected, it may never end."""
     cdata = exchange.cdata
     if any(map(is_stream, field_values(cdata.response, b"content-type"))):
@@ -162,7 +196,3 @@ def _refuse_parts(response: Any) -> None:
     if response.status == PARTIAL:
         raise UpstreamError("answer is a part (206), and a plugin that changes it must have the whole")
     lib.blitz_head_remove(response, b"accept-ranges", 13)
-
-
-async def _nothing() -> None:
-    return

@@ -326,8 +326,8 @@ def _tell_tries(route: Any, retry: Retry | None, mirror: Mirror | None) -> None:
 
 
 def _is_short(chain: Chain) -> bool:
-    """No plugin of it sees bodies of answers."""
-    return not any(pool.plugin.needs_response_body for pool in chain.pools)
+    """No plugin of it sees bodies of answers, or parts of any."""
+    return not any(pool.plugin.needs_response_body or pool.plugin.parts for pool in chain.pools)
 
 
 def _before_entry(before: Chain) -> RouteEntry | None:

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from blitz._native import ffi, lib
-from blitz.errors import BlitzError, UpstreamError
+from blitz.errors import UpstreamError
 from blitz.http.body import BodyReader, body_reader
 from blitz.http.rules import field_value
 
 from .ask_plugins import ask_about_response
+from .parts_body import PartsBody, pass_response
 from .send_local import send_whole
+from .send_parts import RESET, RESET_IN_BODY, send_parts, why_aborted, why_cut
 from .tunnel import tunnel
 
 if TYPE_CHECKING:
-    from .body_stream import IncomingBody
+    from .body_stream import IncomingBody, Readable
     from .exchange import Exchange
     from .handover import Handover, Stream
     from .upstream import Upstream
@@ -26,8 +28,6 @@ __all__ = ["go_on_with_body", "read_response_head", "relay"]
 NULL = ffi.NULL
 _KEEP_ALIVE = lib.BLITZ_HEAD_KEEP_ALIVE
 
-RESET = "upstream_reset"
-RESET_IN_BODY = "connection reset in the answer's body"
 SWITCHING = 101
 
 
@@ -46,7 +46,7 @@ async def read_response_head(exchange: Exchange, upstream: Upstream) -> None:
         try:
             await upstream.read_head(response, exchange.method)
         except trio.ClosedResourceError:
-            raise _why_aborted(exchange) from None
+            raise why_aborted(exchange) from None
         if response.status >= 200 or response.status == SWITCHING:
             break
         interim += 1
@@ -59,13 +59,6 @@ async def read_response_head(exchange: Exchange, upstream: Upstream) -> None:
     exchange.awaiting_response = False
     if exchange.story is not None:
         exchange.story.upstream_head(response)
-
-
-def _why_aborted(exchange: Exchange) -> BlitzError:
-    # Only the upload aborts it under us; its error is the cause.
-    assert exchange.upload is not None
-    assert exchange.upload.error is not None
-    return exchange.upload.error
 
 
 async def relay(exchange: Exchange, upstream: Upstream, begun: Handover | None = None) -> bool:
@@ -93,15 +86,19 @@ async def relay(exchange: Exchange, upstream: Upstream, begun: Handover | None =
     if line is not None:
         line.answer = body
     collected = None
+    source: Readable | None = body
     run = exchange.chain_run
     if run is not None and run.has_response:
         collected = await ask_about_response(exchange, run, body, begun.step if begun is not None else None)
+        source, collected = pass_response(exchange, run, body, collected)
     exchange.finish_response()
     try:
         if exchange.cdata.body_edited:
             if line is not None:
                 line.answer = None
             keep = await send_whole(exchange)
+        elif isinstance(source, PartsBody):
+            keep = await send_parts(exchange, source, collected)
         else:
             keep = await _send_on(exchange, body, collected)
     except trio.BrokenResourceError:
@@ -166,21 +163,14 @@ async def _send_parts(exchange: Exchange, body: IncomingBody) -> None:
     try:
         await downstream.splice(body)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-        raise _why_cut(exchange, exc) from exc
+        raise why_cut(exchange, exc) from exc
     while not body.done:
         try:
             start, end = await body.next_part()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise _why_cut(exchange, exc) from exc
+            raise why_cut(exchange, exc) from exc
         assert body.part is not None
         await downstream.send_part(body.part, start, end, last=body.done)
-
-
-def _why_cut(exchange: Exchange, exc: Exception) -> BlitzError:
-    """What it means that the upstream's side broke in the body."""
-    if isinstance(exc, trio.ClosedResourceError):
-        return _why_aborted(exchange)
-    return UpstreamError(RESET_IN_BODY, cause=RESET)
 
 
 def _end_try(exchange: Exchange, upstream: Upstream, body: IncomingBody) -> None:

@@ -61,8 +61,7 @@ def by_place(data: bytes) -> bytes:
     return bytes(byte ^ (index & 255) for index, byte in enumerate(data))
 
 
-def guest(
-    directory: Any,
+def module(
     *,
     request: str | None = None,
     response: str | None = None,
@@ -70,9 +69,8 @@ def guest(
     end: bool = False,
     end_code: str = "",
     observes: bool = False,
-    **settings: Any,
-) -> Plugin:
-    """A plugin whose hooks do that: on parts of requests and of responses, on the response's head.
+) -> bytes:
+    """A module whose hooks do that: on parts of requests and of responses, on the response's head.
 
     Args:
         end: it logs the cause of each stream's end, after *end_code*.
@@ -89,7 +87,16 @@ def guest(
     if end:
         code += f"""(func (export "process_end") (param $ptr i32) (param $len i32) {end_code}
           (call $log (i32.const 300) (i32.const 4) (local.get $ptr) (local.get $len)))"""
+    return bytes(wasmtime.wat2wasm(f"(module {code})"))
+
+
+_CODES = ("request", "response", "head", "end", "end_code", "observes")
+
+
+def guest(directory: Any, **settings: Any) -> Plugin:
+    """A plugin of such a module, with other settings besides."""
+    codes = {key: settings.pop(key) for key in _CODES if key in settings}
     name = settings.setdefault("name", "guest")
     path = directory / f"{name}.wasm"
-    path.write_bytes(wasmtime.wat2wasm(f"(module {code})"))
+    path.write_bytes(module(**codes))
     return Plugin(file=str(path), **settings)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .harness.bench import HEADERS, Bench, say
-from .harness.check import API_KEY, CLIENT, FIXED_SIZE, JSON_BODY
+from .harness.check import API_KEY, CLIENT, FIXED_SIZE, JSON_BODY, TOKEN
 from .harness.compile import has_openssl
 from .harness.load import Shape
 from .harness.table import Claim, Column, Row, Slice, Table, ratio
@@ -64,6 +64,10 @@ KINDS = [
     Kind("deadline for the whole request", "total", _SMALL, 1.1),
     Kind("two endpoints", "endpoints", _SMALL, 1.1),
     Kind("least_conn over four endpoints", "least-conn", _SMALL, 1.2),
+    Kind("a redirect", "redirect", replace(_SMALL, status=308, length=-1), 1.2),
+    Kind("three fields set, two removed", "header-edits", _SMALL, 1.2),
+    Kind("a list of 64 networks", "ip-allow", _SMALL, 1.2),
+    Kind("a signed token", "jwt", replace(_SMALL, headers=(*HEADERS, f"Authorization: Bearer {TOKEN}")), 0.5),
     Kind("trusted proxy", "trusted", _FORWARDED, 1.1),
     Kind("plugin sets a response header", "response-header", _SMALL, 1.1),
     Kind("plugin rewrites 1 KB of JSON", "body", _JSON, 1.3),

@@ -22,6 +22,7 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 9.1
 _URL = re.compile(r"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _PORTS = {"http": 80, "https": 443}
+_DEFAULT_HOST = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ def explain(
     Loads no plugin and opens nothing: what they would do to the request is not known.
 
     Args:
-        url: whole, as a client is told it; nothing in it is changed.
-        headers: ``name: value``; one named host replaces the URL's.
+        url: whole, as a client is told it, or a path with its query; nothing in it is changed.
+        headers: ``name: value``; one named host replaces the URL's, or localhost where that has none.
         client: the address that it comes from.
         listen: the name of the listener; "": the first of the URL's scheme, with its port if there is one.
     Raises:
@@ -81,11 +82,12 @@ def explain(
     """
     if not _METHOD.fullmatch(method):
         raise ValueError(f'"{method}" is not a method; write such as GET')
-    scheme, authority, target = _split(url)
-    address = _listener(resolved, scheme, authority, listen)
     fields = [_field(header) for header in headers]
+    host = next((value for name, value in fields if name.lower() == "host"), "")
+    scheme, authority, target = _split(url)
+    address = _listener(resolved, scheme, authority or host, listen)
     if not any(name.lower() == "host" for name, _ in fields):
-        fields.insert(0, ("Host", authority))
+        fields.insert(0, ("Host", authority or _DEFAULT_HOST))
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields), "", ""]
     head = "\r\n".join(lines).encode("utf-8", "surrogateescape")
     trial = Trial(resolved, address, _address(client), head)
@@ -117,12 +119,14 @@ def _refusal(answered: Answered | None) -> str:
 
 
 def _split(url: str) -> tuple[str, str, str]:
-    """-> scheme, authority, target as it is sent."""
-    help_text = "write such as https://api.example.org/v1?x=1"
+    """-> scheme, authority, target as it is sent; "", "" and the target, if *url* is a path alone."""
+    help_text = "write such as https://api.example.org/v1?x=1, or a path"
     if re.search(r"[^\x21-\x7e]", url):
         raise ValueError(f'"{url}" has a character that no URL has; percent-encode it')
     if "#" in url:
         raise ValueError(f'"{url}" has a fragment, which clients do not send; leave it out')
+    if url.startswith("/"):
+        return "", "", url
     found = _URL.fullmatch(url)
     if found is None:
         raise ValueError(f'"{url}" is not a URL; {help_text}')
@@ -157,7 +161,7 @@ def _listener(resolved: Resolved, scheme: str, authority: str, name: str) -> Add
         names = ", ".join(f'"{one.name}"' for one in resolved.listen if one.name)
         has = f"there are {names}" if names else "none has a name"
         raise ValueError(f'no listener is called "{name}"; {has}')
-    speaking = [one for one in known if one.tls == (scheme == "https")]
+    speaking = [one for one in known if not scheme or one.tls == (scheme == "https")]
     if not speaking and scheme == "https":
         raise ValueError(
             "no listener there has TLS; write http://, and what a trusted proxy says: "
@@ -166,7 +170,7 @@ def _listener(resolved: Resolved, scheme: str, authority: str, name: str) -> Add
     if not speaking:
         raise ValueError("each listener there has TLS; write https://")
     port = authority.rpartition("]")[2].rpartition(":")[2]
-    wanted = int(port) if port.isdigit() else _PORTS[scheme]
+    wanted = int(port) if port.isdigit() else _PORTS.get(scheme)
     return next((one for one in speaking if one.port == wanted), speaking[0])
 
 

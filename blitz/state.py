@@ -6,7 +6,7 @@ workers of a host share (``blitz/wasm/shared.py``); a server that several hosts 
 
 * A **key** is 1 to 513 bytes, any of them. Whoever asks puts its own name in front of it: a plugin's
   namespace and a NUL. The door knows no names: the same key is the same thing.
-* A **bucket** holds up to ``burst`` tokens and gets ``per_minute`` of them a minute (GCRA). A bucket that
+* A **bucket** holds up to ``burst`` tokens and gets one every ``interval`` (GCRA). A bucket that
   nobody asked for is full. One that is asked for under another rate keeps what was spent.
 * A **counter** is a signed number of 64 bits, held at both ends, exact whoever adds at the same time. One
   that is not there counts from 0.
@@ -64,11 +64,11 @@ class State(Protocol):
         """Nobody asks any more; whoever used it (plugins) was closed before."""
 
 
-async def take_token(state: State, key: bytes, per_minute: int, burst: int, now: float) -> int:
+async def take_token(state: State, key: bytes, interval: int, burst: int, now: float) -> int:
     """Take one token of *key*'s bucket.
 
     Args:
-        per_minute, burst: at least 1.
+        interval: nanoseconds until the next token is there. burst: at least 1.
         now: seconds of CLOCK_MONOTONIC.
     Returns:
         Tokens left (>= 0), or minus the milliseconds until one is there.
@@ -76,9 +76,7 @@ async def take_token(state: State, key: bytes, per_minute: int, burst: int, now:
     """
     ask = state.native.operations.take_token
     result = ffi.new("blitz_state_result *")
-    await _settle(
-        state, result, lambda: ask(state.native, key, len(key), per_minute, burst, _us(now), result)
-    )
+    await _settle(state, result, lambda: ask(state.native, key, len(key), interval, burst, _us(now), result))
     return int(result.number)
 
 

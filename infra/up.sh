@@ -4,7 +4,9 @@
 #   ./infra/up.sh dev up                            ./infra/up.sh dev --profile with-plugins up
 #   ./infra/up.sh prod up -d                        ./infra/up.sh prod logs -f
 #
-# COMMAND and ARGUMENTS go to docker compose (or podman compose). UP_DRY_RUN=1 prints the command only.
+# COMMAND and ARGUMENTS go to docker compose (or podman-compose). From the environment: UPSTREAM, where requests go
+# (prod; dev has its own); CONFIG, a configuration; PLUGINS, a directory of plugins; API_KEY, of the clients of
+# auth_custom. UP_DRY_RUN=1 prints the command only.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -15,8 +17,7 @@ environment=$1
 shift
 [[ $environment == dev || $environment == prod ]] || usage "no environment '$environment'"
 
-files=(-f "$here/compose/$environment.yml")
-options=()
+profile=
 while (($#)) && [[ $1 == --* ]]; do
     case $1 in
         --profile=*) profile=${1#*=}; shift ;;
@@ -24,13 +25,24 @@ while (($#)) && [[ $1 == --* ]]; do
         *) usage "no option '$1' before the command" ;;
     esac
     [[ $profile == with-plugins ]] || usage "no profile '$profile', there is with-plugins"
-    files+=(-f "$here/compose/with-plugins.yml")
-    options=(--profile "$profile")
 done
 (($# >= 1)) || usage "say what to do"
 
+# What is mounted. Compose reads a relative path from its own file's directory, people from theirs.
+default_config=$here/examples/gateway.toml default_plugins=$here/examples/plugins
+if [[ $profile ]]; then
+    default_config=$here/examples/with-plugins.toml default_plugins=$here/../plugins
+fi
+[[ $environment == dev || ${UPSTREAM:-} ]] || default_config=$here/examples/no-upstream.toml
+for variable in CONFIG PLUGINS; do
+    [[ -z ${!variable:-} || -e ${!variable} ]] || { echo "up.sh: $variable: there is no ${!variable}" >&2; exit 2; }
+done
+CONFIG=$(realpath "${CONFIG:-$default_config}")
+PLUGINS=$(realpath "${PLUGINS:-$default_plugins}")
+export CONFIG PLUGINS
+
 compose=()
-if [[ ${UP_DRY_RUN:-} ]]; then compose=(echo docker compose)
+if [[ ${UP_DRY_RUN:-} ]]; then compose=(echo "CONFIG=$CONFIG" "PLUGINS=$PLUGINS" docker compose)
 elif docker compose version >/dev/null 2>&1; then compose=(docker compose)
 elif podman compose version >/dev/null 2>&1; then compose=(podman compose)
 elif command -v docker-compose >/dev/null; then compose=(docker-compose)
@@ -40,4 +52,5 @@ else
         "apt-get install podman podman-compose, or docker.io docker-compose-v2" >&2
     exit 1
 fi
-exec "${compose[@]}" "${files[@]}" "${options[@]}" "$@"
+export BUILDAH_FORMAT=docker # podman keeps HEALTHCHECK in no other
+exec "${compose[@]}" -f "$here/compose/$environment.yml" "$@"

@@ -455,6 +455,7 @@ typedef struct {
     int32_t index;            /* of the plugin in hand */
     uint8_t is_response;      /* response hooks are run */
     uint8_t body_ready;       /* the body of the message in hand is in the exchange, or it has none */
+    uint8_t body_seen;        /* a request hook had the body */
     uint8_t starting;         /* the pending call starts the instance */
     uint8_t told;             /* Python has to see to the pools */
     uint8_t watched;          /* it wants to see every call that came to an end */
@@ -726,8 +727,8 @@ typedef struct {
     uint8_t value[256];
 } blitz_state_result;
 typedef struct {
-    int (*take_token)(blitz_state *state, const uint8_t *key, size_t len, uint32_t per_minute, uint32_t burst,
-                      uint64_t now_us, blitz_state_result *result);
+    int (*take_token)(blitz_state *state, const uint8_t *key, size_t len, uint64_t interval, uint32_t burst,
+                      uint64_t now_us, blitz_state_result *result);  /* interval: see blitz_rate_interval */
     int (*add)(blitz_state *state, const uint8_t *key, size_t len, int64_t delta, int64_t ttl_ms, uint64_t now_us,
                blitz_state_result *result);
     int (*set)(blitz_state *state, const uint8_t *key, size_t len, const uint8_t *value, size_t value_len,
@@ -750,9 +751,12 @@ void blitz_shared_free(blitz_shared *shared);
 /* What is behind the state door today: these limits and values, in memory; nothing waits for it. The state is borrowed
  * from shared, and is not mapped: it is this process's own, and that of those forked from it. */
 blitz_state *blitz_shared_state(blitz_shared *shared);
-/* -> tokens left (>= 0) after taking one, or minus the milliseconds until one is there. now in us. */
+/* Nanoseconds between two tokens of a bucket that gets count of them in so many seconds. Rounded up: never more than that,
+ * at most one part in 10^9 less at one per second. */
+uint64_t blitz_rate_interval(uint32_t count, uint32_t seconds);
+/* -> tokens left (>= 0) after taking one, or minus the milliseconds until one is there. interval in ns, now in us. */
 int32_t blitz_shared_rate_limit(blitz_shared *shared, const uint8_t *key, size_t len,
-                                uint32_t per_minute, uint32_t burst, uint64_t now_us);
+                                uint64_t interval, uint32_t burst, uint64_t now_us);
 
 /* Values and counters of a fixed number of keys; the least useful make room (see kv.c). A key is any bytes.
  * ttl_ms counts from when the key is made; 0 or less: until it makes room. now in us, CLOCK_MONOTONIC.

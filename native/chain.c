@@ -41,7 +41,7 @@ int blitz_chain_begin(blitz_exchange *exchange, blitz_pool **pools, uint32_t n)
 {
     blitz_chain *chain = &exchange->chain;
     chain->index = 0;
-    chain->is_response = chain->body_ready = chain->starting = chain->told = chain->watched = 0;
+    chain->is_response = chain->body_ready = chain->body_seen = chain->starting = chain->told = chain->watched = 0;
     chain->kind = BLITZ_PARTS_REQUEST;
     chain->has_parts = exchange->request->body != BLITZ_BODY_NONE;
     chain->at = NULL;
@@ -234,6 +234,7 @@ static int take_instance(blitz_chain *chain, blitz_pool *pool, bool has_hook)
 {
     if (has_hook && (chain->is_response ? pool->needs_response_body : pool->reads_body) && !chain->body_ready)
         return BLITZ_CHAIN_NEED_BODY;
+    chain->body_seen |= has_hook && !chain->is_response && pool->reads_body;
     chain->at = chain->held[chain->index];
     chain->held[chain->index] = NULL;
     if (chain->at != NULL)

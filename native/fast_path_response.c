@@ -116,7 +116,7 @@ static int take_first_part(slot *at, uint8_t **start, uint8_t **end)
     int64_t len = blitz_body_feed(&pipe->body, data, got, &consumed);
     if (len < 0)
         return (int)len;
-    if (consumed < got)
+    if (consumed < got && !at->unfit)            /* behind the last answer of a connection it does no harm */
         at->unfit = BLITZ_UNFIT_UNASKED;
     *end = data + len;
     if (pipe->chunked) {

@@ -322,7 +322,7 @@ static int settle(blitz_fast_path *fast, int fd, blitz_fast_report *report, int 
     if (result < 0 || result == NO_PART)
         return fail(fast, fd, report, result);
     if (at->pipe.body.done && client->other >= 0) {
-        if (at->pipe.n_ahead > 0)
+        if (at->pipe.n_ahead > 0 && !at->unfit)
             at->unfit = BLITZ_UNFIT_UNASKED;
         fast_release_upstream(fast, fd, report);
     }

@@ -106,8 +106,8 @@ wasm_trap_t *call_rate_limit(void *env, wasmtime_caller_t *caller, raw *slots, s
     int32_t per_minute = slots[2].i32, burst = slots[3].i32;
     if (per_minute < 1 || burst < 1)
         return blitz_call_refuse(&call, "per_minute and burst must be at least 1");
-    int failed = settle(state, state->operations->take_token(state, key.bytes, key.len, (uint32_t)per_minute,
-                                                             (uint32_t)burst, now_us(), &result), &result);
+    int failed = settle(state, state->operations->take_token(state, key.bytes, key.len,
+                                                             blitz_rate_interval((uint32_t)per_minute, 60), (uint32_t)burst, now_us(), &result), &result);
     if (failed != 0)
         return refuse(&call, failed);
     slots[0].i64 = (uint32_t)result.number;

@@ -265,8 +265,9 @@ static int redirect(const blitz_route_rules *rules, blitz_exchange *exchange)
         return refuse(exchange, 400);            /* HTTP/1.0 without Host: nobody knows where to */
     blitz_text asked = span_text(exchange->request, exchange->request->host);
     blitz_text wanted = span_text(exchange->request, exchange->request->target);
-    bool loops = is_same(scheme, client_scheme(exchange)) && is_same((blitz_text){authority, host.len}, asked) &&
-                 path.len == wanted.len && memcmp(target, wanted.ptr, path.len) == 0;
+    /* A path that stays is the same, whatever slashes it begins with, and so is "*". */
+    bool path_stays = rules->path.n == 0 || (path.len == wanted.len && memcmp(target, wanted.ptr, path.len) == 0);
+    bool loops = is_same(scheme, client_scheme(exchange)) && is_same((blitz_text){authority, host.len}, asked) && path_stays;
     if (loops)
         return rules->only_redirects ? refuse(exchange, 508) : BLITZ_RULES_PASS;
     if (whole) {

@@ -32,7 +32,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-typedef struct { _Atomic uint64_t fingerprint, tat; _Atomic uint32_t per_minute; } slot;
+typedef struct { _Atomic uint64_t fingerprint, tat, interval; } slot;
 
 typedef struct {                     /* what is mapped */
     uint64_t secret[2];
@@ -134,28 +134,32 @@ uint64_t blitz_siphash(const uint64_t secret[2], const uint8_t *bytes, size_t le
 
 /* ---------------------------------------------------------------- the bucket (GCRA, integers only) */
 
-typedef struct { uint64_t now, interval, tolerance; uint32_t per_minute, burst; } bucket;
+typedef struct { uint64_t now, interval, tolerance; uint32_t burst; } bucket;
 
-/* Of one token. Rounded up: never more than per_minute, at most one part in 10^9 less at one per second. */
-static uint64_t interval_of(uint32_t per_minute) { return (60000000000u + per_minute - 1) / per_minute; }
-
-static bucket bucket_of(uint32_t per_minute, uint32_t burst, uint64_t now_us)
+uint64_t blitz_rate_interval(uint32_t count, uint32_t seconds)
 {
-    uint64_t interval = interval_of(per_minute);
-    uint64_t most = BUSY / 4 / interval;             /* 73 years: keeps every sum below BUSY */
+    uint64_t whole = count > 0 ? count : 1;
+    return (seconds * (uint64_t)1000000000 + whole - 1) / whole;
+}
+
+static bucket bucket_of(uint64_t interval, uint32_t burst, uint64_t now_us)
+{
+    const uint64_t longest = BUSY / 4;               /* 73 years: keeps every sum below BUSY */
+    interval = interval > longest ? longest : interval > 0 ? interval : 1;
+    uint64_t most = longest / interval;
     uint32_t whole = burst < most ? burst : (uint32_t)most;
-    return (bucket){now_us * 1000, interval, interval * (whole - 1), per_minute, whole};
+    return (bucket){now_us * 1000, interval, interval * (whole - 1), whole};
 }
 
 static uint64_t start_of(const bucket *bucket, uint64_t tat) { return tat > bucket->now ? tat : bucket->now; }
 static bool allows(const bucket *bucket, uint64_t tat) { return start_of(bucket, tat) - bucket->now <= bucket->tolerance; }
 
 /* The TAT under these settings of a bucket that was left with that TAT under another rate. */
-static uint64_t under_these(const bucket *bucket, uint64_t tat, uint32_t per_minute)
+static uint64_t under_these(const bucket *bucket, uint64_t tat, uint64_t interval)
 {
     if (tat <= bucket->now)
         return bucket->now;
-    uint64_t interval = interval_of(per_minute), full = bucket->tolerance + bucket->interval;
+    uint64_t full = bucket->tolerance + bucket->interval;
     uint64_t spent = (tat - bucket->now) / interval, part = (tat - bucket->now) % interval;
     if (spent >= bucket->burst)
         return bucket->now + full;
@@ -163,9 +167,9 @@ static uint64_t under_these(const bucket *bucket, uint64_t tat, uint32_t per_min
     return bucket->now + (left < full ? left : full);
 }
 
-static bool is_under_these(const bucket *bucket, uint64_t tat, uint32_t per_minute)
+static bool is_under_these(const bucket *bucket, uint64_t tat, uint64_t interval)
 {
-    return per_minute == bucket->per_minute && tat <= bucket->now + bucket->tolerance + bucket->interval;
+    return interval == bucket->interval && tat <= bucket->now + bucket->tolerance + bucket->interval;
 }
 
 /* Whole requests that could follow at once. */
@@ -231,15 +235,15 @@ static bool take_over(slot *at, uint64_t seen, uint64_t fingerprint, uint64_t ta
                                                  memory_order_relaxed))
         return false;
     atomic_store_explicit(&at->fingerprint, fingerprint, memory_order_release);
-    atomic_store_explicit(&at->per_minute, bucket->per_minute, memory_order_release);
+    atomic_store_explicit(&at->interval, bucket->interval, memory_order_release);
     atomic_store_explicit(&at->tat, tat, memory_order_release);
     return true;
 }
 
 int32_t blitz_shared_rate_limit(blitz_shared *shared, const uint8_t *key, size_t len,
-                                uint32_t per_minute, uint32_t burst, uint64_t now_us)
+                                uint64_t interval, uint32_t burst, uint64_t now_us)
 {
-    bucket bucket = bucket_of(per_minute > 0 ? per_minute : 1, burst > 0 ? burst : 1, now_us);
+    bucket bucket = bucket_of(interval, burst > 0 ? burst : 1, now_us);
     uint64_t fingerprint = blitz_siphash(shared->table->secret, key, len);
     for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         uint64_t seen = 0;
@@ -251,10 +255,10 @@ int32_t blitz_shared_rate_limit(blitz_shared *shared, const uint8_t *key, size_t
                 return tokens_left(&bucket, first);
             continue;
         }
-        uint32_t per_minute = atomic_load_explicit(&at->per_minute, memory_order_acquire);
-        if (seen & BUSY || !is_under_these(&bucket, seen, per_minute)) {
+        uint64_t interval = atomic_load_explicit(&at->interval, memory_order_acquire);
+        if (seen & BUSY || !is_under_these(&bucket, seen, interval)) {
             if (!(seen & BUSY))
-                take_over(at, seen, fingerprint, under_these(&bucket, seen, per_minute), &bucket);
+                take_over(at, seen, fingerprint, under_these(&bucket, seen, interval), &bucket);
             else if (attempt >= BUSY_SPINS)
                 sched_yield();                       /* whoever rewrites it was interrupted */
             continue;

@@ -6,10 +6,10 @@
 
 static blitz_kv *kv_of(blitz_state *state) { return blitz_shared_kv(blitz_shared_of(state)); }
 
-static int take_token(blitz_state *state, const uint8_t *key, size_t len, uint32_t per_minute, uint32_t burst,
+static int take_token(blitz_state *state, const uint8_t *key, size_t len, uint64_t interval, uint32_t burst,
                       uint64_t now_us, blitz_state_result *result)
 {
-    result->number = blitz_shared_rate_limit(blitz_shared_of(state), key, len, per_minute, burst, now_us);
+    result->number = blitz_shared_rate_limit(blitz_shared_of(state), key, len, interval, burst, now_us);
     return 0;
 }
 

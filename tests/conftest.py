@@ -14,7 +14,9 @@ from blitz.wasm.engine import Engine
 
 # How long an example takes says something about the machine, not about the code: no test here is timed.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+# What passed passes again: CI looks for what a change broke, developers' random seeds find the rest.
+settings.register_profile("ci", settings.get_profile("untimed"), derandomize=True, print_blob=True)
+settings.load_profile(os.environ.get("BLITZ_HYPOTHESIS", "untimed"))
 
 GUESTS = Path(__file__).resolve().parent / "guests"
 

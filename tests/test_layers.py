@@ -43,6 +43,7 @@ CORES = ("foundation", "measures", "http", "wasm", "routing", "config")
 LAYERS = {
     "foundation": Layer(
         (
+            "blitz.cpus",
             "blitz.errors",
             "blitz.extras",
             "blitz.files",

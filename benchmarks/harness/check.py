@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import http.client
+import json
 import secrets
 import ssl
 from collections.abc import Callable
 
 from .errors import BenchError
 
-__all__ = ["API_KEY", "CHECKS", "CLIENT", "FIXED_SIZE", "JSON_BODY", "fetch"]
+__all__ = [
+    "API_KEY",
+    "CHECKS",
+    "CLIENT",
+    "ELSEWHERE",
+    "FIXED_SIZE",
+    "JSON_BODY",
+    "KEYS",
+    "NETWORKS",
+    "TOKEN",
+    "fetch",
+]
 
 FIXED_SIZE = 128
 API_KEY = "0123456789abcdef"
 CLIENT = "203.0.113.5"  # as a trusted proxy names it
 JSON_BODY = '{"id": 4711, "role":"user", "tags": [' + '"sixteen letters!",' * 51 + '"end"]}'
 JSON_BODY += " " * (1024 - len(JSON_BODY))
+ELSEWHERE = "https://www.example.org"  # where redirects lead
+NETWORKS = [*(f"10.{number}.0.0/16" for number in range(63)), "127.0.0.0/8"]
+TOKEN_SECRET = b"0123456789abcdef0123456789abcdef"
 REWRITTEN = JSON_BODY.replace('"role":"user"', '"role":"root"')
+
+
+def _part(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def _token() -> str:
+    """Signed with the secret (RFC 7515 section 3.1), until the year 2100."""
+    header = {"alg": "HS256", "typ": "JWT", "kid": "one"}
+    claims = {"iss": "bench", "aud": "bench", "sub": "someone", "exp": 4102444800}
+    signed = ".".join(_part(json.dumps(part).encode()) for part in (header, claims))
+    return f"{signed}.{_part(hmac.digest(TOKEN_SECRET, signed.encode(), 'sha256'))}"
+
+
+TOKEN = _token()
+KEYS = {"keys": [{"kty": "oct", "kid": "one", "alg": "HS256", "k": _part(TOKEN_SECRET)}]}
 
 
 def fetch(
@@ -98,6 +131,30 @@ def _response_header(port: int) -> None:
         raise BenchError(f"the plugin did not set x-seen-1 on the response; got {status} with {fields}")
 
 
+def _redirect(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    status, fields, _ = _exchange(connection, "/a/b?c=1")
+    if (status, fields.get("location")) != (308, f"{ELSEWHERE}/a/b?c=1"):
+        raise BenchError(f"/a/b?c=1 should be led to {ELSEWHERE}/a/b?c=1; got {status} with {fields}")
+
+
+def _edits(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    status, fields, body = _exchange(connection, "/echo?a=1", {"x-drop": "secret"})
+    lines = [line.replace(b":  ", b": ") for line in body.lower().split(b"\r\n")]
+    seen = b"x-client: 127.0.0.1" in lines and b"x-path: /echo" in lines and b"secret" not in body
+    if status != 200 or not seen or fields.get("x-gateway") != "bench" or fields.get("server") == "origin":
+        raise BenchError(f"fields should be set and removed; got {status} with {fields}, {body[:600]!r}")
+
+
+def _jwt(port: int) -> None:
+    wrong = TOKEN[:-2] + ("AA" if TOKEN[-2:] != "AA" else "BB")
+    refused = [fetch(port, "/", headers)[0] for headers in ({}, {"authorization": f"Bearer {wrong}"})]
+    status, _ = fetch(port, "/", {"authorization": f"Bearer {TOKEN}"})
+    if (refused, status) != ([401, 401], 200):
+        raise BenchError(f"without its token 401 is right, with it 200; got {refused} and {status}")
+
+
 def _body(port: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     status, _, body = _exchange(connection, "/sum", body=JSON_BODY.encode())
@@ -147,6 +204,10 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "total": _proxy,
     "endpoints": _proxy,
     "least-conn": _proxy,
+    "redirect": _redirect,
+    "header-edits": _edits,
+    "ip-allow": _proxy,
+    "jwt": _jwt,
     "trusted": _reaches("x-forwarded-for", {"x-forwarded-for": CLIENT}, CLIENT),
     "response-header": _response_header,
     "body": _body,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from blitz._native import lib
 from blitz.http.heads import field_values
+from blitz.http.preflight import ORIGIN, REQUESTED_METHOD, preflight_for
 from blitz.http.reply import Reply
 
 from .services import Answer
@@ -89,10 +90,8 @@ class CorsFilter:
 
     def preflight(self, message: Message) -> Answer | None:
         """The same; it waits for nothing."""
-        message.origins = message.values(b"origin")  # plugins may change the field
-        if message.method != b"OPTIONS" or not message.values(b"access-control-request-method"):
-            return None
-        if not message.origins:
+        message.origins = message.values(ORIGIN)  # plugins may change the field
+        if preflight_for(message.method, message.origins, message.values(REQUESTED_METHOD)) is None:
             return None
         fields = [(b"vary", b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers")]
         fields += self._permission(message)

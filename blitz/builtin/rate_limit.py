@@ -10,6 +10,8 @@ import ipaddress
 import math
 from typing import TYPE_CHECKING
 
+from blitz._native import lib
+
 from .services import Answer
 
 if TYPE_CHECKING:
@@ -33,21 +35,21 @@ class RateLimitFilter:
 
     def __init__(self, limit: RateLimit, rate: Rate, route: str) -> None:
         self._rate = rate
+        self._interval = int(lib.blitz_rate_interval(rate.count, rate.seconds))
         self._burst = limit.burst or rate.count
         self._kind, _, name = limit.key.partition(":")
         self._field = name.lower().encode()
         self._prefix = f"route\0{route}\0".encode()
         self._policy = b'"default";q=%d;w=%d' % (rate.count, rate.seconds)
-        self._refill = 60.0 / rate.per_minute  # seconds until one more token is there
 
     async def request(self, message: Message, services: Services) -> Answer | None:
-        left = await services.spend(self._prefix + self._key(message), self._rate.per_minute, self._burst)
+        left = await services.spend(self._prefix + self._key(message), self._interval, self._burst)
         told = message.response_fields
         allowed = left >= 0
         tokens = max(left, 0)
         wait = -left / 1000
         # Until the bucket is full again, or, if nothing is left, until one request may come.
-        reset = math.ceil((self._burst - tokens) * self._refill if allowed else wait)
+        reset = math.ceil((self._burst - tokens) * self._interval / 1e9 if allowed else wait)
         told[b"ratelimit-policy"] = self._policy
         told[b"ratelimit"] = b'"default";r=%d;t=%d' % (tokens, reset)
         told[b"x-ratelimit-limit"] = b"%d" % self._rate.count

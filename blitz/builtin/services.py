@@ -73,9 +73,9 @@ class Services(Protocol):
         """Seconds, monotonic."""
         ...
 
-    async def spend(self, key: bytes, per_minute: int, burst: int) -> int:
+    async def spend(self, key: bytes, interval: int, burst: int) -> int:
         """Take one token of *key*'s bucket: tokens left (>= 0), or minus the milliseconds until there is one.
-        One truth for all workers."""
+        One truth for all workers. *interval*: nanoseconds between two tokens."""
         ...
 
     async def compute(self, work: Callable[[], T], key: bytes, client: str) -> T:

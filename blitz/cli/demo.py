@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import AsyncIterator, Iterator
 
 import click
 import trio
 
 from blitz.cli.log import set_up_logging
 from blitz.cli.output import fail_on_errors
+from blitz.config import parse_address
 from blitz.demo import DEMO_KEY, builtin_plugins, demo_config, serve_upstream
+from blitz.errors import ConfigError
 
 __all__ = ["demo"]
 
@@ -40,11 +44,39 @@ def introduction(base: str, upstream: str) -> str:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one."
 )
-def demo(listen: str | None, port: int) -> None:
+@click.option("--upstream-only", is_flag=True, help="Only the upstream, for a gateway that runs elsewhere.")
+def demo(listen: str | None, port: int, upstream_only: bool) -> None:
     """Run the built-in plugins and three routes in front of an upstream that tells what reached it."""
     set_up_logging("info")
     with fail_on_errors():
-        trio.run(_demo, listen or f"127.0.0.1:{port}")
+        trio.run(_upstream if upstream_only else _demo, listen or f"127.0.0.1:{port}")
+
+
+async def _upstream(listen: str) -> None:
+    try:
+        address = parse_address(listen)
+    except ValueError as error:
+        raise ConfigError(f"--listen: {error}") from None
+    async with trio.open_nursery() as nursery:
+        with _stop_signals() as signals:
+            try:
+                host, port = await nursery.start(serve_upstream, address.host or "0.0.0.0", address.port)
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot listen on {address}: {(error.strerror or str(error)).lower()}"
+                ) from None
+            click.echo(f"The demo's upstream listens on http://{host}:{port} and tells what reached it.")
+            async for _ in signals:
+                break
+        nursery.cancel_scope.cancel()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[AsyncIterator[int]]:
+    """SIGHUP: the terminal is gone, and nobody reads on. SIGUSR1 and SIGUSR2 have no meaning here."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+        yield signals
 
 
 async def _demo(listen: str) -> None:
@@ -52,9 +84,7 @@ async def _demo(listen: str) -> None:
 
     plugin_dir = builtin_plugins()
     async with trio.open_nursery() as nursery:
-        # SIGHUP: the terminal is gone, and nobody reads on. SIGUSR1 and SIGUSR2 have no meaning here.
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+        with _stop_signals() as signals:
             host, upstream_port = await nursery.start(serve_upstream)
             upstream = f"http://{host}:{upstream_port}"
             config = demo_config(listen, upstream, plugin_dir)

@@ -20,7 +20,7 @@ __all__ = ["route"]
 
 @click.command()
 @click.argument("method")
-@click.argument("url")
+@click.argument("url", metavar="URL")
 @click.option("-H", "headers", metavar="FIELD", multiple=True, help='"name: value"; may be repeated.')
 @click.option(
     "--from", "client", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Who connects."
@@ -42,6 +42,7 @@ def route(
 ) -> None:
     """Explain which route of FILE takes the request METHOD URL, and why not the others.
 
+    A path alone will do for the URL: it is asked for at localhost, or at the host of -H 'host: ...'.
     Nothing is sent, no plugin is loaded. Exit code 0: a route takes it. 1: it is refused, or no route takes
     it. 2: the input is wrong.
     """

@@ -47,7 +47,7 @@ class RateLimit(Model, frozen=True):
 
     rate: Annotated[
         str,
-        Meta(description='`"100/m"` or `"100 req/min"`: per s, m, h or d, spread evenly (GCRA)'),
+        Meta(description='`"100/m"`, `"100 req/min"` or `"20/10s"`: per s, m, h or d, spread evenly (GCRA)'),
     ]
     key: Annotated[
         str,

@@ -292,7 +292,10 @@ class Config(Model, frozen=True):
     ] = field(default_factory=lambda: ["127.0.0.1:8080"])
     workers: Annotated[
         Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"],
-        Meta(description="processes; `auto`: one per CPU that this process may use"),
+        Meta(
+            description="processes; `auto`: one per CPU that this process may use, "
+            "by its affinity and the quota of its control group"
+        ),
     ] = 1
     plugin_dir: Annotated[
         FilePath, Meta(description="every `*.wasm` in it is a plugin; `PLUGIN_DIR` overrides it")

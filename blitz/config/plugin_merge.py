@@ -145,6 +145,8 @@ class PluginMerge:
         return {}, self.document, path
 
     def encoded(self, merged: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+        if _holds_bad(merged):
+            return b"", {}  # what is missing of it has been reported
         try:
             return encode(merged), flatten(merged)
         except ValueError as error:
@@ -254,6 +256,12 @@ def _first(said: _T | None, asked: _T | None, default: _T) -> _T:
     if said is not None:
         return said
     return default if asked is None else asked
+
+
+def _holds_bad(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_bad, value.values()))
+    return any(map(_holds_bad, value)) if isinstance(value, list) else isinstance(value, Bad)
 
 
 def _read(names: Sequence[Any] | None) -> list[str] | None:

@@ -35,6 +35,7 @@ from blitz.config.upstream_keys import WeightedEndpoint
 from blitz.config.upstream_rules import RETRY_ON, is_address, named_upstreams
 from blitz.config.upstream_syntax import parse_hash, parse_percent, parse_statuses
 from blitz.config.values import PLUGIN_TYPES
+from blitz.cpus import usable_cpus
 from blitz.errors import ConfigError
 from blitz.files import shown
 
@@ -91,7 +92,7 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
     _warn_of_unused(config, warnings)
     return Resolved(
         listen=tuple(_readable(_address, config.listen)),
-        workers=_cpus() if config.workers == "auto" else config.workers,
+        workers=usable_cpus() if config.workers == "auto" else config.workers,
         timeouts=config.timeouts,
         limits=config.limits,
         http=config.http,
@@ -309,7 +310,3 @@ def _readable(read: Any, texts: Sequence[Any]) -> list[Any]:
         except ValueError:
             continue
     return made
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

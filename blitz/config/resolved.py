@@ -157,6 +157,7 @@ class ResolvedMatch(msgspec.Struct, frozen=True, kw_only=True):
         hosts: lower-case, "*.name" for what ends in ".name"; "" for any. At least one.
         path: no trailing slash unless it is "/"; with *exact* the whole path, else a prefix.
         regex: of the path, besides; "" for none.
+        preflights: a CORS preflight has the method that it asks leave for.
         fields: names in lower case.
     """
 
@@ -165,6 +166,7 @@ class ResolvedMatch(msgspec.Struct, frozen=True, kw_only=True):
     exact: bool = False
     regex: str = ""
     methods: tuple[str, ...] = ()
+    preflights: bool = False
     fields: tuple[ResolvedValue, ...] = ()
     query: tuple[ResolvedValue, ...] = ()
     listen: str = ""

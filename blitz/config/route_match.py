@@ -48,6 +48,7 @@ def route_match(route: Route) -> ResolvedMatch:
         exact=bool(route.path),
         regex=route.path_regex,
         methods=tuple(dict.fromkeys(route.methods)),
+        preflights=bool(route.methods) and route.cors is not None,
         fields=tuple(_value(name.lower(), wanted) for name, wanted in sorted(route.headers.items())),
         query=tuple(_value(name, wanted) for name, wanted in sorted(route.query.items())),
         listen=route.listen,

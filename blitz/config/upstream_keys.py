@@ -146,7 +146,8 @@ class Upstream(Model, frozen=True):
         Meta(
             description="names of endpoints are asked for again so often, each of their addresses is an "
             "endpoint, and those that are gone finish what they have; `0`: each new connection asks, and "
-            "uses the first address that answers"
+            "uses the first address that answers, so that one which has moved (a container that was started "
+            "again) is followed at once and not after an interval: write one for names with several addresses"
         ),
     ] = 0.0
     max_pending: Annotated[

@@ -34,6 +34,8 @@ class Counting:
     Attributes:
         refused: connections closed at once because there were too many; refused_per_address: those of
             them that were too many from one address.
+        mirror_sent: copies of requests; mirror_dropped: those that were not made, one too many or of a body
+            that was not all there; mirror_failed: sent ones without a whole answer.
     """
 
     def __init__(self, measures: Measures) -> None:
@@ -55,6 +57,9 @@ class Counting:
     internal_errors = _Counter(figures.INTERNAL_ERRORS)
     timeouts = _Counter(figures.TIMEOUTS)
     tls_failures = _Counter(figures.TLS_FAILURES)
+    mirror_sent = _Counter(figures.MIRROR_SENT)
+    mirror_dropped = _Counter(figures.MIRROR_DROPPED)
+    mirror_failed = _Counter(figures.MIRROR_FAILED)
 
 
 class Counters(msgspec.Struct, frozen=True):
@@ -70,6 +75,9 @@ class Counters(msgspec.Struct, frozen=True):
     internal_errors: int = 0
     timeouts: int = 0
     tls_failures: int = 0
+    mirror_sent: int = 0
+    mirror_dropped: int = 0
+    mirror_failed: int = 0
 
 
 _FIGURES = {name: value.figure for name, value in vars(Counting).items() if isinstance(value, _Counter)}

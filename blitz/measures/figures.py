@@ -168,6 +168,18 @@ UPSTREAM_UNASKED = _declare(
     ENDPOINT,
 )
 
+MIRROR_SENT = _declare("blitz_mirror_sent_total", COUNTER, "Copies of requests that were sent to mirrors.")
+MIRROR_DROPPED = _declare(
+    "blitz_mirror_dropped_total",
+    COUNTER,
+    "Copies that were not made: one too many, or the request's body was not all there.",
+)
+MIRROR_FAILED = _declare(
+    "blitz_mirror_failed_total",
+    COUNTER,
+    "Copies that were sent and had no whole answer in time.",
+)
+
 # -- plugins
 
 PLUGIN = ("plugin",)

@@ -35,6 +35,10 @@ class Asked(Protocol):
     def method(self) -> bytes: ...
 
     @property
+    def preflight(self) -> bytes | None:
+        """The method that a CORS preflight asks leave for (``blitz/http/preflight.py``); None: it is none."""
+
+    @property
     def target(self) -> bytes:
         """Origin-form with its query."""
 
@@ -48,6 +52,7 @@ class Asked(Protocol):
 
 class _Nothing:
     method = b""
+    preflight = None
     target = b"/"
     listener = ""
 
@@ -98,15 +103,28 @@ class Wanted:
 
 @dataclass(frozen=True)
 class MethodIs:
-    """One of *methods*; GET takes HEAD along (RFC 9110 section 9.1 wants both of every server)."""
+    """One of *methods*; GET takes HEAD along (RFC 9110 section 9.1 wants both of every server).
+
+    Attributes:
+        preflights: the route answers those, and takes them for the methods that they ask about.
+    """
 
     methods: tuple[bytes, ...]
+    preflights: bool = False
 
     def holds(self, asked: Asked) -> Verdict:
-        return asked.method in self.methods or (asked.method == b"HEAD" and b"GET" in self.methods)
+        method = self._of(asked)
+        return method in self.methods or (method == b"HEAD" and b"GET" in self.methods)
 
     def why_not(self, asked: Asked) -> str:
-        return f"the method is {_shown(asked.method)}, not {' or '.join(map(_shown, self.methods))}"
+        preflight = self.preflights and asked.preflight is not None
+        said = "the method that the preflight is for" if preflight else "the method"
+        shown = _shown(self._of(asked)) or "unclear"
+        return f"{said} is {shown}, not {' or '.join(map(_shown, self.methods))}"
+
+    def _of(self, asked: Asked) -> bytes:
+        preflight = asked.preflight if self.preflights else None
+        return asked.method if preflight is None else preflight
 
     @property
     def allow(self) -> tuple[bytes, ...]:

@@ -190,9 +190,13 @@ class Router(Generic[T]):
         for position, index in enumerate(self._possible(numbers, asked)):
             if position == 0:
                 best = index
-            elif index is None or best is None or self._protections[index] != self._protections[best]:
+            elif self._in_front(index) != self._in_front(best):
                 raise ClientError(_WHY[_AMBIGUOUS] if found < 0 else _MAYBE)
         return None if best is None else self.rules[best].value
+
+    def _in_front(self, index: int | None) -> int | None:
+        """What protects that rule; None: no rule has the request, which protects as well as any answer."""
+        return None if index is None else self._protections[index]
 
     def _possible(self, numbers: Iterable[int], asked: Asked) -> Iterator[int | None]:
         """What a request may mean that leads to any of the lists *numbers*: rules, or None."""

@@ -62,12 +62,12 @@ class ExchangeServices:
     def now(self) -> float:
         return trio.current_time()
 
-    async def spend(self, key: bytes, per_minute: int, burst: int) -> int:
+    async def spend(self, key: bytes, interval: int, burst: int) -> int:
         limits = self._exchange.resources.limits
         assert limits is not None
         # Of a fixed size, whatever clients put into theirs.
         key = hashlib.blake2b(key, digest_size=32).digest()
-        return await take_token(limits, key, per_minute, burst, time.monotonic())
+        return await take_token(limits, key, interval, burst, time.monotonic())
 
     async def compute(self, work: Callable[[], T], key: bytes, client: str) -> T:
         return await self._exchange.resources.workshop.compute(work, key, client)

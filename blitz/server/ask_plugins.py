@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .body_stream import IncomingBody, Readable
     from .exchange import Exchange
 
-__all__ = ["ask_about_local_response", "ask_about_request", "ask_about_response"]
+__all__ = ["ask_about_local_response", "ask_about_request", "ask_about_response", "take_seen_body"]
 
 NULL = ffi.NULL
 PARTIAL = 206
@@ -166,6 +166,17 @@ async def _collect_local(exchange: Exchange, run: FilterRun) -> None:
     exchange.lend_body(parts.collected, limit, complete=parts.done)
     if exchange.cdata.body_truncated and must_have_all:
         raise UpstreamError(f"answer is over the plugin's max_body of {limit} bytes", cause="limit")
+
+
+def take_seen_body(exchange: Exchange) -> None:
+    """Plugins have seen the whole body on the fast path: from here on it is as if it had been collected."""
+    body, cdata = exchange.body, exchange.cdata
+    if body is None or not cdata.chain.body_seen or exchange.collected is not None:
+        return
+    start, end = body.buffered()
+    exchange.collected = bytes(body.head_buffer.view[start:end])
+    if not cdata.body_edited:
+        exchange.lend_body(exchange.collected, end - start, complete=body.done)
 
 
 async def _collect_response(exchange: Exchange, run: FilterRun, body: Readable) -> bytes | None:

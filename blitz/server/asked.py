@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from blitz._native import ffi
 from blitz.config.patterns import compile_pattern
 from blitz.config.resolved import ResolvedMatch, ResolvedValue
-from blitz.http.heads import span_bytes
+from blitz.http.heads import field_values, span_bytes
+from blitz.http.preflight import ORIGIN, REQUESTED_METHOD, preflight_for
 from blitz.routing.conditions import Condition, FieldIs, ListenerIs, MethodIs, PathLike, QueryHas, Wanted
 from blitz.routing.match import Rule
 
@@ -52,6 +53,13 @@ class AskedHead:
         return self._method
 
     @property
+    def preflight(self) -> bytes | None:
+        if self.method != b"OPTIONS":
+            return None
+        origins, requested = field_values(self._head, ORIGIN), field_values(self._head, REQUESTED_METHOD)
+        return preflight_for(self.method, origins, requested)
+
+    @property
     def target(self) -> bytes:
         if self._target is None:
             self._target = span_bytes(self._head, self._head.target)
@@ -87,7 +95,10 @@ def rules_of(match: ResolvedMatch, value: T, protection: object) -> Iterator[Rul
 def chosen_by(matches: Iterable[ResolvedMatch]) -> Any:
     """What these look at besides host and path, as cffi ``blitz_chosen_by *``; NULL: nothing."""
     matches = list(matches)
-    names = sorted({field.name.encode() for match in matches for field in match.fields})
+    found = {field.name.encode() for match in matches for field in match.fields}
+    if any(match.preflights for match in matches):
+        found |= {ORIGIN, REQUESTED_METHOD}
+    names = sorted(found)
     method, query = any(match.methods for match in matches), any(match.query for match in matches)
     if not (names or method or query):
         return ffi.NULL
@@ -104,7 +115,8 @@ def _conditions(match: ResolvedMatch) -> Iterator[Condition]:
     if match.listen:
         yield ListenerIs(match.listen)
     if match.methods:
-        yield MethodIs(tuple(method.encode() for method in match.methods))
+        methods = tuple(method.encode() for method in match.methods)
+        yield MethodIs(methods, preflights=match.preflights)
     for query in match.query:
         yield QueryHas(query.name.encode(), _wanted(query))
     for field in match.fields:

@@ -207,7 +207,8 @@ class H1Upstream:
         more = bool(buffer is not None and buffer.start < buffer.end) or bool(
             body is not None and body.surplus
         )
-        kept = clean and keep_alive and not more
+        fit = clean and keep_alive
+        kept = fit and not more
         if body is not None:
             body.close()
         if buffer is not None:
@@ -215,7 +216,7 @@ class H1Upstream:
         if kept:
             self._resting.give_back(self._connection)
         else:
-            if more and body is not None and body.done:
+            if fit:  # behind the last answer of a connection it does no harm, and may not have come yet
                 self.endpoint.note_unasked()
             self._connection.close()
         # The exchange may be known to an error's traceback for longer than this is needed.

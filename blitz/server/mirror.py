@@ -33,18 +33,12 @@ MAX_ANSWER = 1 << 20  # bytes of its answer that are read: then the connection e
 
 
 class Mirrors:
-    """Of one gateway.
-
-    Attributes:
-        sent, dropped: copies; dropped ones were too many, or their body was not whole.
-    """
+    """Of one gateway. Copies are counted: sent, dropped (one too many, or the body was not whole), failed."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._nursery: trio.Nursery | None = None
         self._running = 0
-        self.sent = 0
-        self.dropped = 0
 
     async def run(self) -> None:
         """Send copies for ever."""
@@ -59,14 +53,14 @@ class Mirrors:
         """One more copy can be made, of a request whose body is here as a *whole*; else it is dropped."""
         if whole and self._nursery is not None and self._running < AT_ONCE:
             return True
-        self.dropped += 1
+        self._resources.counters.mirror_dropped += 1
         return False
 
     def send(self, cluster: Cluster, endpoint: Endpoint, method: bytes, written: bytes) -> None:
         """Send *written*, a whole request with *method*, to *endpoint* of *cluster*."""
         assert self._nursery is not None
         self._running += 1
-        self.sent += 1
+        self._resources.counters.mirror_sent += 1
         self._nursery.start_soon(self._send, cluster, endpoint, method, written)
 
     async def _send(self, cluster: Cluster, endpoint: Endpoint, method: bytes, written: bytes) -> None:
@@ -75,10 +69,13 @@ class Mirrors:
             with trio.move_on_after(PATIENCE) as scope:
                 await self._exchange(endpoint, cdata, method, written)
             if scope.cancelled_caught:
+                self._resources.counters.mirror_failed += 1
                 _log.debug("mirror %s: %s: not done within %g s", cluster.name, endpoint.address, PATIENCE)
         except (BlitzError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._resources.counters.mirror_failed += 1
             _log.debug("mirror %s: %s: %s", cluster.name, endpoint.address, error)
         except Exception:  # a fault of ours ends here: no request is to hear of it
+            self._resources.counters.mirror_failed += 1
             self._resources.counters.internal_errors += 1
             _log.exception("internal error with a copy for %s", cluster.name)
         finally:

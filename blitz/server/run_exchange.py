@@ -18,7 +18,7 @@ from blitz.http.body import length_reader
 from blitz.http.rules import take_hop
 
 from .ask_filters import ask_filters
-from .ask_plugins import ask_about_request
+from .ask_plugins import ask_about_request, take_seen_body
 from .deadline import TICK
 from .route import find_route, moved_to
 from .route_rules import admit, redirect, rule_request
@@ -124,6 +124,7 @@ async def _from_handover(exchange: Exchange, begun: Handover) -> bool:
         return await relay(exchange, exchange.upstream, begun)
     entry = begun.entry
     assert entry is not None
+    take_seen_body(exchange)
     if entry.is_before:
         assert exchange.chain_run is not None
         if await ask_about_request(exchange, exchange.chain_run, begun.step) == ANSWER:

@@ -51,10 +51,10 @@ static int ask(blitz_state *state, const uint8_t *key, size_t len, blitz_state_r
     memcpy(twin.key, key, len);
     return answer(result);
 }
-static int take_token(blitz_state *state, const uint8_t *key, size_t len, uint32_t per_minute, uint32_t burst,
+static int take_token(blitz_state *state, const uint8_t *key, size_t len, uint64_t interval, uint32_t burst,
                       uint64_t now_us, blitz_state_result *result)
 {
-    MUST(per_minute == 60 && burst == 5 && now_us > 0, "%u %u", per_minute, burst);
+    MUST(interval == 1000000000 && burst == 5 && now_us > 0, "%llu %u", (unsigned long long)interval, burst);
     return ask(state, key, len, result);
 }
 static int add(blitz_state *state, const uint8_t *key, size_t len, int64_t delta, int64_t ttl_ms, uint64_t now_us,

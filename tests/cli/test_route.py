@@ -164,7 +164,7 @@ not loop: the path is /v1/users/7, not below /loop
     )
 
 
-ORIGIN = ["-H", "access-control-request-method: PUT", "-H"]
+ORIGIN = ["-H", "access-control-request-method: POST", "-H"]
 ENDS = [
     pytest.param(["GET", "http://a.org/shares"], 0, "", "95% to users", id="shares"),
     pytest.param(["GET", "http://a.org/status"], 503, "", "503, 6 bytes", id="answer"),
@@ -316,11 +316,14 @@ def configured(routes: list[Route]) -> Resolved:
     return resolve(Config(listen=list(listen), routes=routes), {})
 
 
+AS_URL = "write such as https://api.example.org/v1?x=1, or a path"
 BAD = [
     (["G T", "http://a/"], '"G T" is not a method; write such as GET'),
-    (["GET", "/x"], '"/x" is not a URL; write such as https://api.example.org/v1?x=1'),
-    (["GET", "ftp://a/"], '"ftp://a/" is not a URL; write such as https://api.example.org/v1?x=1'),
-    (["GET", "http:///x"], '"http:///x" has no host; write such as https://api.example.org/v1?x=1'),
+    (["GET", "x"], '"x" is not a URL; ' + AS_URL),
+    (["GET", "/x y"], '"/x y" has a character that no URL has; percent-encode it'),
+    (["GET", "/x#y"], '"/x#y" has a fragment, which clients do not send; leave it out'),
+    (["GET", "ftp://a/"], '"ftp://a/" is not a URL; ' + AS_URL),
+    (["GET", "http:///x"], '"http:///x" has no host; ' + AS_URL),
     (["GET", "http://a/#x"], '"http://a/#x" has a fragment, which clients do not send; leave it out'),
     (["GET", "http://a/ b"], '"http://a/ b" has a character that no URL has; percent-encode it'),
     (["GET", "http://a/\u00e9"], '"http://a/\u00e9" has a character that no URL has; percent-encode it'),
@@ -340,6 +343,25 @@ BAD = [
     (["GET", "http://a/", "--set", "routes=x"], None),
     (["GET", "http://a/", "-c", "none.toml"], None),
 ]  # fmt: skip
+
+
+def test_a_path_alone_is_asked_for_at_a_default_host(route: Run) -> None:
+    found = json.loads(route("GET", "/status?x=1", "-H", "Host: a.org", "--json").stdout)
+    whole = json.loads(route("GET", "http://a.org/status?x=1", "--json").stdout)
+    assert (found.pop("request"), whole.pop("request")) == ("GET /status?x=1", "GET http://a.org/status?x=1")
+    assert found == whole
+    whole = json.loads(route("GET", "http://localhost/status", "--json").stdout)
+    assert json.loads(route("GET", "/status", "--json").stdout)["others"] == whole["others"]
+    inside = json.loads(route("GET", "/status", "-H", "host: a.org:8081", "--json").stdout)
+    assert inside["listener"] == '"inside" (127.0.0.1:8081)'
+
+
+def test_a_preflight_for_another_method_is_not_the_routes(route: Run) -> None:
+    words = ["OPTIONS", "http://a.org/v1/users", "-H", "origin: https://app.org"]
+    result = route(*words, "-H", "access-control-request-method: PUT")
+    assert result.exit_code == 1
+    assert "refused 405" in result.stdout
+    assert "not users: the method that the preflight is for is PUT, not GET or POST" in result.stdout
 
 
 @pytest.mark.parametrize(("words", "sentence"), BAD)

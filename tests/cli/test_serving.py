@@ -63,6 +63,23 @@ def test_the_demo_ends_on_a_signal():
         assert running.stop(signal.SIGINT) == 0
 
 
+def test_the_upstream_of_the_demo_alone():
+    with serving("demo", "--upstream-only", "--port", "0") as running:
+        status, _, body = curl(running.port, "/told")
+        assert (status, json.loads(body)["target"]) == (200, "/told")
+        assert running.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("wanted", ["taken", "nowhere"])
+def test_an_address_that_cannot_be_had_stops_it_with_one_sentence(wanted):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}" if wanted == "taken" else wanted
+        result = blitz("demo", "--upstream-only", "--listen", address)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert ("address already in use" if wanted == "taken" else "not an address") in result.stderr
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_proxy_runs_plugins_in_front_of_an_upstream(demo, workers):
     upstream = demo.wait_for("its upstream").split("http://")[2].split(",")[0]

@@ -148,7 +148,7 @@ CASES = {
     "routes.0.cors.expose": ('["x-a"]', ["x-a"], '["*"]', "does not mean all"),
     "routes.0.cors.credentials": ("true", True, '"yes"', "expected true or false"),
     "routes.0.cors.max_age": ('"1h"', 3600.0, '"48h"', "too large"),
-    "routes.0.rate_limit.rate": ('"10 req/s"', "10 req/s", '"100/h"', 'write "120/h"'),
+    "routes.0.rate_limit.rate": ('"10 req/s"', "10 req/s", '"100/x"', "is not a rate"),
     "routes.0.rate_limit.key": ('"header:x-key"', "header:x-key", '"identity"', "write `auth` too"),
     "routes.0.rate_limit.burst": ("5", 5, "-1", "expected 0 or more"),
     "routes.0.rate_limit.store": ('"local"', "local", '"redis"', "expected"),

@@ -226,3 +226,12 @@ def test_any_value_is_given_or_refused_and_secrets_stay_inside(kind, value, secr
     if secret:
         for problem in document.problems:
             assert re.fullmatch(r".*; what it is now is a secret, and not shown", problem.message)
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, "schema = 1\n"], ids=["keys", "no-keys"])
+@pytest.mark.parametrize(
+    "said", ['token = "x-${NOPE}"', 'names = ["a", "${NOPE}"]', 'rest = { a = [{ b = "${NOPE}" }] }']
+)
+def test_a_variable_that_is_not_set_is_one_problem(read, said, manifest):
+    (problem,) = read(said, manifest).problems
+    assert "the environment variable NOPE is not set" in str(problem)

@@ -22,6 +22,8 @@ __all__ = [
     "ADVISABLE",
     "STRICT",
     "Await",
+    "AwaitAnswers",
+    "AwaitClientGone",
     "AwaitUpstream",
     "Byte",
     "Case",
@@ -81,6 +83,15 @@ class Await:
 
 
 @dataclass(frozen=True)
+class AwaitAnswers:
+    """Client: go on when this many final responses are whole and the upstream has said all it has to say
+    about them, or the connection ended, or *within* seconds passed."""
+
+    answers: int = 1
+    within: float = 3.0
+
+
+@dataclass(frozen=True)
 class AwaitUpstream:
     """Client: go on when the upstream has seen this many request heads of this case (or after *within*)."""
 
@@ -89,11 +100,19 @@ class AwaitUpstream:
 
 
 @dataclass(frozen=True)
+class AwaitClientGone:
+    """Upstream: go on when the client has closed or reset its connection (or after *within*)."""
+
+    within: float = 3.0
+
+
+@dataclass(frozen=True)
 class ReadBody:
     """Upstream: go on when the whole request has arrived (or its connection ended)."""
 
 
-Step = bytes | Byte | Pause | HalfClose | Close | Reset | Await | AwaitUpstream | ReadBody
+Waits = Await | AwaitAnswers | AwaitUpstream | AwaitClientGone | ReadBody
+Step = bytes | Byte | Pause | HalfClose | Close | Reset | Waits
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,19 @@ from dataclasses import dataclass
 import trio
 import trio.lowlevel
 
-from .case import Await, AwaitUpstream, Byte, Case, Close, HalfClose, Observation, Pause, Reset, Step
+from .case import (
+    Await,
+    AwaitAnswers,
+    AwaitUpstream,
+    Byte,
+    Case,
+    Close,
+    HalfClose,
+    Observation,
+    Pause,
+    Reset,
+    Step,
+)
 from .judge import judge
 from .link import TlsLink, connect
 from .upstream import Upstream, default_body
@@ -23,8 +35,8 @@ __all__ = ["Result", "Rig", "observe_case", "play_case", "run_rig"]
 
 DIGITS = string.digits + string.ascii_lowercase
 _numbers = itertools.count(1)
-FOLLOW_WAIT = 3.0
-CLOSE_WAIT = 2.0
+FOLLOW_WAIT = 10.0
+CLOSE_WAIT = 5.0
 SETTLE = 0.01
 UNSAFE = (
     "target died",
@@ -62,6 +74,8 @@ class Rig:
     probes: int = 2  # well-behaved clients after each case
     tls: bool = False
     source: str = ""  # address that its clients come from; "": any
+    fields: bytes = b""  # field lines that well-behaved clients send as well
+    prefix: bytes = b""  # what the target puts in front of each path
 
 
 async def run_rig(rig: Rig, cases: Iterator[Case], report: Callable[[Result], None]) -> None:
@@ -128,14 +142,20 @@ async def _probe(rig: Rig, token: bytes, turn: int) -> str:
         with trio.fail_after(FOLLOW_WAIT):
             link = await connect(rig.address, tls=rig.tls, source=rig.source)
             try:
-                await link.send(b"GET " + target + b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n")
+                await link.send(
+                    b"GET "
+                    + target
+                    + b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n"
+                    + rig.fields
+                    + b"\r\n"
+                )
                 while part := await link.recv(65536):
                     data += part
             finally:
                 link.close()
     except (trio.TooSlowError, OSError) as error:
         return f"{type(error).__name__} after {data[:100]!r}"
-    return _check_answer(data, target)
+    return _check_answer(data, rig.prefix + target)
 
 
 def _check_answer(data: bytes, target: bytes) -> str:
@@ -153,10 +173,8 @@ def _check_answer(data: bytes, target: bytes) -> str:
 class _Client:
     """The client of one case."""
 
-    def __init__(
-        self, sock: trio.socket.SocketType | TlsLink, case: Case, token: bytes, upstream: Upstream
-    ) -> None:
-        self.sock, self.case, self.token, self.upstream = sock, case, token, upstream
+    def __init__(self, sock: trio.socket.SocketType | TlsLink, case: Case, token: bytes, rig: Rig) -> None:
+        self.sock, self.case, self.token, self.rig, self.upstream = sock, case, token, rig, rig.upstream
         self.data = bytearray()
         self.ended = "open"
         self.refused_send = False
@@ -171,7 +189,7 @@ class _Client:
     async def open(cls, rig: Rig, case: Case, token: bytes) -> AsyncIterator[_Client]:
         sock = await connect(rig.address, tls=rig.tls, source=rig.source)
         try:
-            yield cls(sock, case, token, rig.upstream)
+            yield cls(sock, case, token, rig)
         finally:
             sock.close()
 
@@ -209,6 +227,10 @@ class _Client:
                 await trio.sleep(seconds)
             case Await(heads, within):
                 await self._wait(lambda: self._n_heads() >= heads, within)
+            case AwaitAnswers(answers, within):
+                with trio.move_on_after(within):
+                    await self._wait(lambda: self._n_whole() >= answers, within)
+                    await self.upstream.wait_scripts()
             case AwaitUpstream(heads, within):
                 with trio.move_on_after(within):
                     while len(self.upstream.play.arrivals) < heads and self.ended == "open":
@@ -217,14 +239,17 @@ class _Client:
                 self.half_closed = True
                 self.sock.shutdown(socket.SHUT_WR)
             case Close():
-                self.closed_by_us = True
-                self.sock.close()
+                self._leave()
             case Reset():
-                self.closed_by_us = True
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.sock.close()
+                self._leave()
             case _:
                 raise TypeError(f"not a step of a client: {step!r}")
+
+    def _leave(self) -> None:
+        self.closed_by_us = True
+        self.sock.close()
+        self.upstream.play.client_gone.set()
 
     async def _send(self, data: bytes) -> None:
         view = memoryview(data)
@@ -260,6 +285,12 @@ class _Client:
     def _n_heads(self) -> int:
         try:
             return len(self._responses()[0])
+        except WireError:
+            return 1 << 20
+
+    def _n_whole(self) -> int:
+        try:
+            return sum(each.status >= 200 and each.complete for each in self._responses()[0])
         except WireError:
             return 1 << 20
 
@@ -328,7 +359,7 @@ class _Client:
         target = b"/" + self.token + b"/follow"
         start = len(self.data)
         with suppress(OSError):
-            await self._send(b"GET " + target + b" HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+            await self._send(b"GET " + target + b" HTTP/1.1\r\nHost: gw.test\r\n" + self.rig.fields + b"\r\n")
 
         def complete() -> bool:
             try:
@@ -345,4 +376,4 @@ class _Client:
                 seen.follow_error = f"no answer in {FOLLOW_WAIT} s"
             return
         seen.kept = True
-        seen.follow_error = _check_answer(answer, target)
+        seen.follow_error = _check_answer(answer, self.rig.prefix + target)

@@ -25,7 +25,7 @@ __all__ = ["TARGETS", "Target", "running"]
 
 PEERS = Path(__file__).with_name("peers")
 ROOT = Path(__file__).resolve().parents[2]
-START_WAIT = 20.0
+START_WAIT = 60.0
 START_ATTEMPTS = 3
 
 # Seconds; the cases of family "time" know these.
@@ -74,22 +74,64 @@ def _blitz(parser: str, workers: int, *, tls: bool = False) -> Target:
     return Target(name, command, workers=workers, peer=False, tls=tls)
 
 
+USERS = "ada:$2b$04$abcdefghijklmnopqrstuuxEZbCv0c5OhIvyXPrm0B5A1QVRiZW7q\n"
+KEYS = '{"keys": [{"kty": "oct", "alg": "HS256", "k": "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE"}]}'
 FILTERS = """
-listen = ["127.0.0.1:{listen}"]
+listen = [
+  {{ address = "127.0.0.1:{listen}", name = "main" }},
+  {{ address = "127.0.0.1:{copies}", name = "copies" }},
+]
 http.parser = "{parser}"
+
+[auth.idp.jwt]
+jwks_file = "keys.json"
+algorithms = ["HS256"]
+issuer = "tools"
+audiences = ["gateway"]
+remove_credentials = false
+
+[auth.staff.basic]
+users_file = "users"
+remove_credentials = false
 
 [auth.pass.forward]    # asks this gateway itself, which says yes
 url = "http://127.0.0.1:{listen}/.well-known/pass"
 request_headers = ["x-nothing"]
 response_headers = ["remote-user"]
 
-[[routes]]
-upstream = "http://127.0.0.1:{upstream}"
-auth = "pass"
-cors = {{ origins = ["https://app.example"], credentials = true }}
-rate_limit = {{ rate = "900000/s" }}
+[auth.either]          # the cases bring no credentials: all three are asked
+any = ["idp", "staff", "pass"]
+
+[upstreams.main]
+endpoints = ["http://127.0.0.1:{upstream}"]
+lb = "least_conn"
+
+[upstreams.copies]     # another listener of this gateway, which answers
+endpoints = ["http://127.0.0.1:{copies}"]
 
 [[routes]]
+name = "main"
+listen = "main"
+upstream = "main"
+ip_allow = ["127.0.0.0/8"]
+ip_deny = ["192.0.2.0/24"]
+redirect = {{ scheme = "http" }}   # leads to where the request is: it goes on
+auth = "either"
+cors = {{ origins = ["https://app.example"], credentials = true }}
+rate_limit = {{ rate = "900000/s" }}
+request_headers = {{ set = {{ x-of = "${{client.address}} ${{path}}" }}, remove = ["x-none"] }}
+response_headers = {{ set = {{ x-said = "${{response.status}}" }}, remove = ["x-none"] }}
+# An upstream that breaks does so once, and the cases want to see what becomes of it: not tried again.
+retry = {{ attempts = 3, on = ["connect", "429"], budget = "100%" }}
+mirror = {{ upstream = "copies", percent = 50 }}
+
+[[routes]]
+name = "copies"
+listen = "copies"
+answer = {{ body = "thanks" }}
+
+[[routes]]
+listen = "main"
 path_prefix = "/.well-known/pass"
 answer = {{ body = "yes" }}
 """
@@ -98,7 +140,10 @@ answer = {{ body = "yes" }}
 def _blitz_with_filters(parser: str) -> Target:
     def command(listen: int, upstream: int, profile: str, scratch: Path) -> list[str]:
         file = scratch / "blitz.toml"
-        file.write_text(FILTERS.format(listen=listen, upstream=upstream, parser=parser), encoding="utf-8")
+        said = FILTERS.format(listen=listen, upstream=upstream, parser=parser, copies=free_port())
+        file.write_text(said, encoding="utf-8")
+        (scratch / "users").write_text(USERS)
+        (scratch / "keys.json").write_text(KEYS)
         settings = TIMED if profile == "timed" else {}
         return [
             *os.environ.get("BLITZ_COMMAND", f"{sys.executable} -m blitz").split(),

@@ -23,7 +23,8 @@ class Table:
         assert self.shared != ffi.NULL
 
     def take(self, key: bytes, per_minute: int, burst: int, now_us: int) -> int:
-        return int(lib.blitz_shared_rate_limit(self.shared, key, len(key), per_minute, burst, now_us))
+        interval = lib.blitz_rate_interval(per_minute, 60)
+        return int(lib.blitz_shared_rate_limit(self.shared, key, len(key), interval, burst, now_us))
 
 
 @pytest.fixture

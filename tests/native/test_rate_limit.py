@@ -22,7 +22,8 @@ class Table:
         assert self.c != ffi.NULL
 
     def take(self, key: bytes, per_minute: int, burst: int, now_us: int) -> int:
-        return int(lib.blitz_shared_rate_limit(self.c, key, len(key), per_minute, burst, now_us))
+        interval = lib.blitz_rate_interval(per_minute, 60)
+        return int(lib.blitz_shared_rate_limit(self.c, key, len(key), interval, burst, now_us))
 
     def free(self) -> None:
         lib.blitz_shared_free(self.c)
@@ -112,6 +113,16 @@ def test_extreme_rates_do_not_overflow(table: Table, per_minute: int, burst: int
     for now in (0, START_US, 2**44):
         assert table.take(b"k%d" % now, per_minute, burst, now) >= 0
         assert -(2**31) < table.take(b"k%d" % now, per_minute, burst, now) < 2**31
+
+
+@pytest.mark.parametrize("interval", [0, 1, 2**61 - 1, 2**61, 2**63, 2**64 - 1])
+def test_extreme_intervals_do_not_overflow(table: Table, interval: int) -> None:
+    for now in (0, START_US, 2**44):
+        key = b"k%d" % now
+        left = [lib.blitz_shared_rate_limit(table.c, key, len(key), interval, 2, now) for _ in range(4)]
+        assert left[0] >= 0 and all(-(2**31) < one < 2**31 for one in left)
+        assert interval < 2**61 or left[-1] < 0
+    assert lib.blitz_rate_interval(0, 1) == 10**9
 
 
 def test_expired_slots_are_used_again(table: Table) -> None:

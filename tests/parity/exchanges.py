@@ -1,14 +1,21 @@
-"""Random exchanges: what clients send and upstreams answer, how, and with which configuration."""
+"""Random exchanges: what clients send and upstreams answer, how, and with which configuration.
+
+Nothing in a case depends on who is quicker. A client goes on when its answers are whole and the upstream has
+said all it had to say about them; it leaves while the upstream waits for that. An upstream says the end of
+an answer, what it says behind it, and the end of its connection, in one go; if it answers early, the client
+says the rest of its request later.
+"""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
 from tests.http_suite.case import (
-    Await,
+    AwaitAnswers,
+    AwaitClientGone,
     AwaitUpstream,
     Case,
     Close,
@@ -20,12 +27,15 @@ from tests.http_suite.case import (
     Step,
 )
 
+from .filters import CREDENTIALS, FILTERS, SLOW, credentials
 from .guests import ACTIONS, GUESTS
 from .settings import Setting
 
 __all__ = ["CASES", "SETTINGS"]
 
 _numbers = itertools.count()
+MOST_AT_ONCE = 30_000  # bytes that a socket of the system takes at once, and more
+PLAIN_ANSWER = Script((b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",))
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: gw.test\r\n\r\n"
 BODIES = st.one_of(
     st.binary(max_size=30),
@@ -43,10 +53,11 @@ class Request:
     fields: bytes
     framing: str  # none, length, chunked
     body: bytes
+    who: str  # of CREDENTIALS
 
     def octets(self, number: int) -> bytes:
         line = b"%b %b/T0KEN/%d %b\r\n" % (self.method, self.path, number, self.version)
-        head = b"%bHost: %b\r\n%b" % (line, self.host, self.fields)
+        head = b"%bHost: %b\r\n%b%b" % (line, self.host, self.fields, credentials(self.who))
         if self.framing == "none":
             return head + b"\r\n"
         if self.framing == "length":
@@ -80,6 +91,8 @@ FIELDS = st.lists(
         b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", b"Cookie: a=b\r\n", b"Max-Forwards: 0\r\n",
         b"X-Obs: \xe9\r\n", b"Via: 1.0 other\r\n",
         b"Content-Range: bytes 0-4/9\r\n", b"Expect: 100-continue\r\n",
+        b"Origin: https://app.example\r\n", b"Origin: https://other.example\r\n",
+        b"Access-Control-Request-Method: PUT\r\nOrigin: https://app.example\r\n",
     ]),
     max_size=3,
     unique_by=lambda line: line.partition(b":")[0],
@@ -89,17 +102,18 @@ REQUESTS = st.builds(
     Request,
     st.sampled_from([b"GET"] * 5 + [b"HEAD", b"POST", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"]),
     st.sampled_from([b"HTTP/1.1"] * 9 + [b"HTTP/1.0"]),
-    st.sampled_from([b""] * 6 + [b"/fixed", b"/bare", b"/bare/..", b"/fixed//"]),
+    st.sampled_from([b""] * 6 + [b"/fixed", b"/bare", b"/bare/..", b"/fixed//", b"/moved"]),
     st.sampled_from([b"gw.test"] * 4 + [b"other.test", b"other.test:81"]),
     st.builds(bytes.__add__, FIELDS, ACTS),
     st.sampled_from(["none", "none", "none", "length", "length", "chunked"]),
     BODIES,
+    st.sampled_from([*CREDENTIALS, "jwt", "jwt", "jwt", "basic"]),
 )
 
 
 @dataclass(frozen=True)
 class Answer:
-    """*end*: nothing, close, half, reset; *cut*: bytes of its end that do not come."""
+    """*end*: nothing, close, half, reset; *cut*: bytes of its end that do not come; *behind*: unasked."""
 
     interim: bytes
     status: int
@@ -152,9 +166,12 @@ ANSWERS = st.builds(
 )
 
 
-def _split(octets: bytes, cuts: list[int], pause: float) -> list[Step]:
-    """*octets* in pieces, with a moment between them; a cut is in thousandths of the whole."""
-    at = sorted({len(octets) * cut // 1000 for cut in cuts} - {0, len(octets)})
+def _split(octets: bytes, cuts: list[int], pause: float, last: int = 0) -> list[Step]:
+    """*octets* in pieces, with a moment between them; a cut is in thousandths of the whole.
+
+    The *last* of them are in one piece.
+    """
+    at = sorted({(len(octets) - last) * cut // 1000 for cut in cuts} - {0, len(octets)})
     steps: list[Step] = []
     for start, end in itertools.pairwise([0, *at, len(octets)]):
         steps += [octets[start:end], Pause(pause)]
@@ -169,10 +186,13 @@ CUTS = st.one_of(*[st.just([])] * 4, st.lists(st.integers(0, 999), max_size=3))
 def _script(draw: st.DrawFn) -> Script:
     answer = draw(ANSWERS)
     pause = draw(st.sampled_from([0.0, 0.003]))
-    steps = _split(answer.octets(), draw(CUTS), pause)
+    octets = answer.octets()
+    steps = _split(octets, draw(CUTS), pause, len(answer.behind) + 1)
     if answer.end:
-        steps += [ReadBody()] if answer.early else []
-        steps.append({"close": Close(), "half": HalfClose(), "reset": Reset()}[answer.end])
+        steps[-1:-1] = [ReadBody()] if answer.early else []
+        # A reset takes with it what is still on the way, and that is not always the same.
+        end = "close" if answer.end == "reset" and len(octets) > MOST_AT_ONCE else answer.end
+        steps.append({"close": Close(), "half": HalfClose(), "reset": Reset()}[end])
     elif answer.framing in ("close", "none") or answer.cut:
         steps.append(Close())
     return Script(tuple(steps), on="head" if answer.early else "request")
@@ -183,25 +203,36 @@ def _case(draw: st.DrawFn) -> Case:
     requests = draw(st.lists(REQUESTS, min_size=1, max_size=3))
     pipelined = draw(st.sampled_from([False, False, False, True]))
     pieces = [request.octets(number) for number, request in enumerate(requests)]
+    scripts = draw(st.lists(_script(), max_size=len(requests)))
+    if pipelined:
+        scripts = [replace(script, on="request") for script in scripts]
     steps: list[Step] = []
     pause = draw(st.sampled_from([0.0, 0.003]))
     if pipelined:
         steps += _split(b"".join(pieces), draw(CUTS), pause)
     else:
+        is_early = any(script.on == "head" for script in scripts)
         for number, piece in enumerate(pieces):
-            steps += _split(piece, draw(CUTS), pause)
-            steps.append(Await(number + 1, within=0.7))
+            part = len(requests[number].body) // 2 if is_early else 0
+            steps += _split(piece[: len(piece) - part], draw(CUTS), pause)
+            if part:
+                steps += [AwaitAnswers(number + 1, within=0.5), piece[len(piece) - part :]]
+            steps.append(AwaitAnswers(number + 1))
         steps.pop()
     end = draw(st.sampled_from([*[""] * 12, "half", "close", "reset", "cut"]))
     if end == "cut":
         last = steps.pop()
         steps += [last[: len(last) // 2] if isinstance(last, bytes) else last, HalfClose()]
     elif end in ("close", "reset"):
-        steps += [AwaitUpstream(1, within=0.3), Pause(draw(st.sampled_from([0.0, 0.01])))]
+        steps += [AwaitUpstream(1 if pipelined else len(requests), within=1.0), Pause(pause)]
         steps.append(Close() if end == "close" else Reset())
     elif end == "half":
         steps.append(HalfClose())
-    scripts = draw(st.lists(st.one_of(_script(), _script()), max_size=len(requests)))
+    if end in ("close", "reset"):
+        left_at = 0 if pipelined else len(requests) - 1
+        scripts += [PLAIN_ANSWER] * (left_at + 1 - len(scripts))
+        waits = (AwaitClientGone(), *scripts[left_at].steps)
+        scripts[left_at] = replace(scripts[left_at], steps=waits)
     return Case(
         id=f"random/{next(_numbers)}",
         rfc="",
@@ -210,7 +241,7 @@ def _case(draw: st.DrawFn) -> Case:
         upstream=tuple(scripts),
         methods=tuple(request.method for request in requests),
         answers=len(requests),
-        wait=1.5,
+        wait=5.0,
     )
 
 
@@ -232,4 +263,9 @@ SETTINGS = st.builds(
     max_body=st.sampled_from([0, 0, 1000]),
     by_path=st.booleans(),
     before=st.sampled_from([0, 0, 1, 2]),
+    filters=st.one_of(
+        st.just(()),
+        st.lists(st.sampled_from([name for name in FILTERS if name not in SLOW]), max_size=4, unique=True),
+        st.lists(st.sampled_from(FILTERS), max_size=5, unique=True),
+    ).map(tuple),
 )  # fmt: skip

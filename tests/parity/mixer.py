@@ -26,6 +26,7 @@ from tests.http_suite.link import TlsLink, certificate, connect
 from tests.http_suite.wire import WireError, parse_request, parse_responses
 
 from .drivers import DRIVERS, Driver, as_driver, forcible
+from .filters import credentials, serve_copies
 from .rig import serve_streams
 from .settings import Setting
 
@@ -139,7 +140,7 @@ class Mix:
             number, size, way = next(self.numbers), chance.choice(SIZES), chance.choice(WAYS)
             method = chance.choice(METHODS)
             body = body_of(number, chance.choice(SIZES)) if method in (b"POST", b"PUT") else b""
-            start = (method, number, size, way.encode(), number, b"")
+            start = (method, number, size, way.encode(), number, credentials("jwt"))
             if body and chance.random() < 0.5:
                 octets += HEAD[0] % start + chunked(body)
             else:
@@ -219,8 +220,11 @@ async def mix(driver: Driver, seconds: float, seed: int, setting: Setting | None
     result = Mix(seed)
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, result.serve, 0, host="127.0.0.1"))
+        (copies,) = await nursery.start(partial(trio.serve_tcp, serve_copies, 0, host="127.0.0.1"))
         config = (setting or Setting(access="off")).config(
-            [listener.socket.getsockname()[1]], certificate() if driver.tls else ""
+            [listener.socket.getsockname()[1]],
+            certificate() if driver.tls else "",
+            copies.socket.getsockname()[1],
         )
         with as_driver(driver):
             async with blitz.open_gateway(config) as gateway:

@@ -17,6 +17,7 @@ PORT = re.compile(r"(?<=[\d\w\]]:)\d{4,5}\b")
 DATE = re.compile(r"(?i)(?<=\ndate: )[^\r\n]*GMT")
 STAMP = re.compile(r" \[[^]]*\]| duration=\S+")  # of a line that is not JSON
 UNTOLD = ("time", "duration")  # of access lines
+LOOKED = " is left out: it failed at requests"  # said when somebody looks, once a second
 
 
 @dataclass
@@ -58,7 +59,7 @@ def record(play: Play) -> Record:
         "upstream": upstream,
         "links": play.links,
         "access": [_access(line) for line in play.access],
-        "log": sorted(play.log),
+        "log": sorted(line for line in play.log if LOOKED not in line),
         "guests": play.guests,
         "counters": [f"{name} {n}" for name, n in sorted(play.counters.items()) if n],
         "wrong": seen.probe_errors + [repr(each) for each in seen.strays] + [seen.follow_error],

@@ -27,12 +27,14 @@ from tests.http_suite.runner import Rig, observe_case
 from tests.http_suite.upstream import Upstream
 
 from .drivers import Driver, as_driver
+from .filters import credentials, serve_copies
 from .record import Play
 from .settings import Setting
 
 __all__ = ["DriverRig", "Output", "open_rig", "output", "serve_streams"]
 
-PRIME = b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"
+SETTLE = 10.0
+PRIME = b" HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n%b\r\n"
 _numbers = itertools.count()
 _rig: ContextVar[DriverRig | None] = ContextVar("rig", default=None)
 
@@ -60,6 +62,7 @@ class DriverRig:
         before = self._counters()
         self.log, self.guests = [], []
         token, seen = await observe_case(self.rig, case)
+        await self._settle()
         play = Play(case, token, self.source, seen, log=self.log, guests=self.guests)
         play.counters = self._counters()
         play.counters.subtract(before)
@@ -67,13 +70,19 @@ class DriverRig:
         self.plays.append(play)
         return play
 
+    async def _settle(self) -> None:
+        """The gateway has ended what it was asked: whatever it has to say about that is said."""
+        with trio.move_on_after(SETTLE):
+            while (now := self.gateway.statistics()).in_flight or now.connections:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+
     async def _prime(self) -> None:
         upstream = self.rig.upstream
         with trio.fail_after(20):
             await upstream.retire_links()
             link = await connect(self.rig.address, tls=self.rig.tls, source=self.source)
             try:
-                await link.send(b"GET /" + upstream.play.token + b"/probe-prime" + PRIME)
+                await link.send(b"GET /" + upstream.play.token + b"/probe-prime" + PRIME % self.rig.fields)
                 while await link.recv(65536):
                     pass
             finally:
@@ -82,6 +91,7 @@ class DriverRig:
     def _counters(self) -> Counter[str]:
         statistics = self.gateway.statistics()
         counters = Counter({name: int(n) for name, n in msgspec.structs.asdict(statistics.counters).items()})
+        counters.pop("mirror_failed")  # of copies, whose ends nobody waits for
         counters.update(_figures(self.gateway))
         for name, plugin in statistics.plugins.items():
             counters[f"{name} calls"] = plugin.calls
@@ -102,6 +112,7 @@ _NOT_OF_EXCHANGES = (
     "blitz_upstream_",
     "blitz_log_lines",
     "blitz_tls_",
+    "blitz_mirror_failed",
 )
 
 
@@ -203,7 +214,8 @@ async def open_rig(driver: Driver, setting: Setting) -> AsyncIterator[DriverRig]
     upstream = Upstream()
     async with trio.open_nursery() as nursery:
         ports = [await nursery.start(upstream.serve) for _ in range(setting.endpoints)]
-        config = setting.config(ports, certificate() if driver.tls else "")
+        (copies,) = await nursery.start(partial(trio.serve_tcp, serve_copies, 0, host="127.0.0.1"))
+        config = setting.config(ports, certificate() if driver.tls else "", copies.socket.getsockname()[1])
         with as_driver(driver):
             rig = RIGS[source] = DriverRig(driver, source)
             mark = _rig.set(rig)
@@ -214,7 +226,13 @@ async def open_rig(driver: Driver, setting: Setting) -> AsyncIterator[DriverRig]
                 rig.gateway = gateway
                 FAST_PATHS[gateway._context.fast_path] = rig
                 rig.rig = Rig(
-                    (str(address[0]), address[1]), upstream, _restart, tls=driver.tls, source=source
+                    (str(address[0]), address[1]),
+                    upstream,
+                    _restart,
+                    tls=driver.tls,
+                    source=source,
+                    fields=credentials("jwt"),
+                    prefix=b"/up" if "rewrite" in setting.filters else b"",
                 )
                 try:
                     yield rig

@@ -18,7 +18,9 @@ from blitz.config import (
     Tls,
     Upstream,
 )
+from blitz.config.route_keys import Redirect
 
+from .filters import SLOW, auths, of_route, of_upstream
 from .guests import plugin
 
 __all__ = ["PLAIN", "TIMED", "Setting"]
@@ -37,6 +39,8 @@ class Setting:
         by_path: other routes beside the one that serves all: one answers by itself, one has no plugins, one
             has another host.
         before: how many of the plugins run before routing.
+        filters: of ``FILTERS``: in front of all that goes to the upstream; there is a route that redirects,
+            and the route without plugins has none of those that take a route off the fast path.
     """
 
     timeouts: tuple[tuple[str, float], ...] = ()
@@ -48,9 +52,16 @@ class Setting:
     access: str = "json"
     max_body: int = 0
     before: int = 0
+    filters: tuple[str, ...] = ()
 
-    def config(self, ports: list[int], certificate: str) -> Config:
-        """For upstreams on *ports*; clients speak TLS if there is a *certificate*."""
+    @property
+    def may_be_fast(self) -> bool:
+        """Nothing in front of the upstream keeps the route of all off the fast path."""
+        return not self.plugins and not set(SLOW) & set(self.filters)
+
+    def config(self, ports: list[int], certificate: str, copies: int = 0) -> Config:
+        """For upstreams on *ports*; clients speak TLS if there is a *certificate*; *copies*: the port of the
+        mirror."""
         listener = Listener(address="127.0.0.1:0", tls=True) if certificate else Listener("127.0.0.1:0")
         names = [plugin("abc"[at], kind, at) for at, kind in enumerate(self.plugins)]
         return Config(
@@ -58,8 +69,9 @@ class Setting:
             tls=Tls(certs=[Certificate(cert=certificate)]) if certificate else Tls(),
             plugins=names,
             before_routing=[each.name for each in names[: self.before]],
-            routes=[*self._other_routes(), Route(upstream="main", name="all")],
-            upstreams={"main": Upstream(endpoints=[f"http://127.0.0.1:{port}" for port in ports])},
+            routes=[*self._other_routes(), Route(upstream="main", name="all", **of_route(self.filters))],
+            upstreams=self._upstreams(ports, copies),
+            auth=auths(self.filters),
             timeouts=Timeouts(**dict(self.timeouts)),
             limits=Limits(**({"max_body_size": self.max_body} if self.max_body else {})),
             http=Http(**dict(self.http)),
@@ -67,14 +79,26 @@ class Setting:
             trusted_proxies=["127.0.0.0/8"] if self.trusted else [],
         )
 
+    def _upstreams(self, ports: list[int], copies: int) -> dict[str, Upstream]:
+        endpoints = [f"http://127.0.0.1:{port}" for port in ports]
+        upstreams = {"main": Upstream(endpoints=list(endpoints), **of_upstream(self.filters))}
+        if "mirror" in self.filters:
+            upstreams["copies"] = Upstream(endpoints=[f"http://127.0.0.1:{copies}"])
+        return upstreams
+
     def _other_routes(self) -> list[Route]:
-        if not self.by_path:
-            return []
-        return [
-            Route(name="fixed", path_prefix="/fixed", answer=Answer(404, "none here")),
-            Route(name="bare", path_prefix="/bare", upstream="main", plugins=[]),
-            Route(name="host", host="other.test", upstream="main"),
-        ]
+        routes = []
+        if "redirect" in self.filters:
+            moved = Redirect(path="/there${path.rest}", status=307)
+            routes.append(Route(name="moved", path_prefix="/moved", redirect=moved))
+        if self.by_path:
+            fast = tuple(name for name in self.filters if name not in SLOW)
+            routes += [
+                Route(name="fixed", path_prefix="/fixed", answer=Answer(404, "none here")),
+                Route(name="bare", path_prefix="/bare", upstream="main", plugins=[], **of_route(fast)),
+                Route(name="host", host="other.test", upstream="main"),
+            ]
+        return routes
 
 
 PLAIN = Setting()

@@ -31,7 +31,7 @@ def test_the_fast_path_and_the_general_path(cases: list[Case], setting: Setting)
 @pytest.mark.parametrize(
     "drivers", [("fast", "general"), ("fast-tls", "general-tls"), ("general", "stream")], ids="-".join
 )
-@settings(max_examples=25, suppress_health_check=SLOW)
-@given(cases=st.lists(CASES, min_size=6, max_size=6), setting=SETTINGS)
+@settings(max_examples=30, suppress_health_check=SLOW)
+@given(cases=st.lists(CASES, min_size=5, max_size=5), setting=SETTINGS)
 def test_many_more(drivers: tuple[str, str], cases: list[Case], setting: Setting) -> None:
     check(cases, setting, drivers)

@@ -24,6 +24,7 @@ class Request:
     target: bytes = b"/"
     listener: str = ""
     said: tuple[tuple[bytes, bytes], ...] = ()
+    preflight: bytes | None = None
 
     def fields(self) -> tuple[tuple[bytes, bytes], ...]:
         return self.said
@@ -79,6 +80,39 @@ def test_methods_have_a_case_and_get_takes_head_along() -> None:
     made = router(ResolvedMatch(methods=("GET",)), ResolvedMatch(methods=("POST", "PUT")))
     assert [found(made, method=method) for method in (b"GET", b"HEAD", b"PUT", b"get")] == [0, 0, 1, None]
     assert made.allowed(b"h", b"/", Request(method=b"DELETE")) == [b"GET", b"HEAD", b"POST", b"PUT"]
+
+
+def test_a_preflight_is_for_the_route_of_the_request_that_follows() -> None:
+    made = router(
+        ResolvedMatch(methods=("GET", "OPTIONS"), preflights=True),
+        ResolvedMatch(methods=("PUT",), preflights=True),
+        ResolvedMatch(path="/plain", methods=("PUT",)),
+        ResolvedMatch(path="/plain", methods=("OPTIONS",)),
+    )
+    for wanted, route in (
+        (b"GET", 0),
+        (b"HEAD", 0),
+        (b"PUT", 1),
+        (b"OPTIONS", 0),
+        (b"DELETE", None),
+        (b"", None),
+    ):
+        assert found(made, method=b"OPTIONS", preflight=wanted) == route
+    assert found(made, method=b"OPTIONS") == 0
+    # A route that answers no preflights has them as any other request.
+    assert found(made, target=b"/plain", method=b"OPTIONS", preflight=b"PUT") == 3
+    asked = Request(method=b"OPTIONS", preflight=b"DELETE")
+    assert made.allowed(b"h", b"/", asked) == [b"GET", b"OPTIONS", b"HEAD", b"PUT"]
+
+
+def test_a_request_that_no_reading_has_a_route_for_is_for_none() -> None:
+    """Not in doubt, however servers read it: 404, or 405, and not 400."""
+    made = router(ResolvedMatch(path="/a", methods=("GET",)), ResolvedMatch(path="/b", listen="x"))
+    for target in (b"/a%2fx", b"/a/..;/b", b"/c/../a", b"/b/../a", b"/A"):
+        assert found(made, target=target, method=b"POST") is None, target
+    with pytest.raises(ClientError):
+        found(made, target=b"/c/../a")
+    assert made.allowed(b"h", b"/c/../a", Request(method=b"POST")) == [b"GET", b"HEAD"]
 
 
 def test_other_reasons_than_the_method_allow_nothing() -> None:
@@ -181,7 +215,8 @@ MATCH = st.builds(
     ),
     path=RULE_PATH,
     exact=st.booleans(),
-    methods=st.sampled_from([(), (), ("GET",), ("POST", "PUT")]),
+    methods=st.sampled_from([(), (), ("GET",), ("POST", "PUT"), ("OPTIONS",)]),
+    preflights=st.booleans(),
     fields=st.lists(
         st.builds(ResolvedValue, st.just("x-v"), st.sampled_from(["1", None]), present=st.booleans()),
         max_size=1,
@@ -243,10 +278,12 @@ def best(
         here = names if match.exact else names[: len(path)]
         level = max(host_level(one, host) for one in match.hosts)
         methods = [*match.methods, *(["HEAD"] if "GET" in match.methods else [])]
+        is_preflight = match.preflights and request.preflight is not None
+        method = request.preflight if is_preflight and request.preflight is not None else request.method
         if (
             level
             and here == path
-            and (not methods or request.method.decode() in methods)
+            and (not methods or method.decode() in methods)
             and match.listen in ("", request.listener)
             and all(wants(one, field) for one in match.fields)
             and all(wants(one, query) for one in match.query)
@@ -261,17 +298,18 @@ def best(
     matches=st.lists(MATCH, min_size=1, max_size=5),
     kinds=st.lists(st.integers(0, 2), min_size=5, max_size=5),
     host=st.sampled_from(["h.o", "i.o", "i.p.o", "z"]),
-    method=st.sampled_from([b"GET", b"HEAD", b"POST", b"DELETE"]),
+    method=st.sampled_from([b"GET", b"HEAD", b"POST", b"DELETE", b"OPTIONS"]),
+    preflight=st.sampled_from([None, b"GET", b"HEAD", b"PUT", b""]),
     path=PATH,
     query=QUERY,
     said=SAID,
     listener=st.sampled_from(["", "x"]),
 )
 def test_what_passes_has_one_protection_in_every_view(
-    matches: list[ResolvedMatch], kinds: list[int], host: str, method: bytes, path: bytes, query: bytes,
-    said: tuple[tuple[bytes, bytes], ...], listener: str,
+    matches: list[ResolvedMatch], kinds: list[int], host: str, method: bytes, preflight: bytes | None,
+    path: bytes, query: bytes, said: tuple[tuple[bytes, bytes], ...], listener: str,
 ) -> None:  # fmt: skip
-    request = Request(method, path + query, listener, said)
+    request = Request(method, path + query, listener, said, preflight if method == b"OPTIONS" else None)
     made = router(*matches, protections=list(kinds))
     stacks = meanings(path) if path != b"/" else {()}
     outcomes: set[object] = {CLIMBS} if CLIMBS in stacks else set()
@@ -289,8 +327,10 @@ def test_what_passes_has_one_protection_in_every_view(
     try:
         got = made.find(host.encode(), request.target, request)
     except ClientError:
-        # Refused where something is in doubt, the case of letters too; what is in no doubt at all passes.
+        # Refused where something is in doubt, the case of letters too; what is in no doubt at all passes, and
+        # what no reading has a route for is in none.
         assert len(readings) * len(set(views)) > 1 or len(outcomes) > 1
+        assert outcomes != {None}
         return
     assert outcomes == {None if got is None else kinds[got]}
     assert got in routes

@@ -64,6 +64,30 @@ async def test_a_preflight_is_answered_before_auth(tmp_path: Path, parser: str) 
         assert (await client.answer())[0] == 401
 
 
+@pytest.mark.parametrize("parser", PARSERS)
+async def test_a_preflight_finds_the_route_of_the_request_that_follows(parser: str) -> None:
+    routes = [
+        Route(upstream="main", methods=["GET"], cors=cors(methods=["GET"])),
+        Route(upstream="main", methods=["PUT", "DELETE"], cors=cors(methods=["PUT", "DELETE"], max_age=60.0)),
+        Route(upstream="main", path="/plain", methods=["PUT"]),
+    ]
+    async with rig(parser=parser, routes=routes) as test:
+        client = await test.connect()
+        for method, age in (("GET", "7200"), ("PUT", "60"), ("DELETE", "60")):
+            status, fields = await preflight(client, APP, method)
+            assert (status, fields["access-control-max-age"]) == (204, age), method
+        for fields_of_request, allow in (
+            (f"Origin: {APP}\r\nAccess-Control-Request-Method: PATCH\r\n", "GET, HEAD, PUT, DELETE"),
+            (f"Origin: {APP}\r\n" + "Access-Control-Request-Method: PUT\r\n" * 2, "GET, HEAD, PUT, DELETE"),
+            (f"Origin: {APP}\r\n", "GET, HEAD, PUT, DELETE"),  # OPTIONS, and no preflight
+            ("Access-Control-Request-Method: PUT\r\n", "GET, HEAD, PUT, DELETE"),
+        ):
+            await client.send(f"OPTIONS /x HTTP/1.1\r\nHost: a\r\n{fields_of_request}\r\n".encode())
+            status, fields, _ = await client.answer()
+            assert (status, fields["allow"]) == (405, allow), fields_of_request
+        assert not test.upstream.connections
+
+
 ATTACKS = [
     "https://app.example.evil.com",
     "https://evilapp.example",

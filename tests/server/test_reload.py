@@ -7,10 +7,13 @@ import gc
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+import trio.testing
 import wasmtime
 
 import blitz
@@ -469,21 +472,41 @@ async def test_watching_notices_the_configuration_itself(tmp_path: Path, name: s
         assert await body("/b") == b"new"
 
 
+@pytest.fixture
+def at_looks(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """What happens to the files before the watcher looks at them: one of these each time."""
+    changes: list[Callable[[], object]] = []
+    really_look = watch_module.look
+
+    def look(watched: watch_module.Places) -> Any:
+        if changes:
+            changes.pop(0)()
+        return really_look(watched)
+
+    monkeypatch.setattr(watch_module, "look", look)
+    return changes
+
+
 @pytest.mark.usefixtures("quick")
-async def test_a_file_that_is_still_being_written_is_not_looked_at(file: Path) -> None:
+async def test_a_file_that_is_still_being_written_is_not_looked_at(
+    file: Path, at_looks: list[Callable[[], object]]
+) -> None:
     pytest.importorskip("watchfiles")
     wasm = answering(202)
     async with rig(plugins=[Plugin(name="guest", file=str(file))], watch=True) as test:
         watching = Watching(test)
-        for end in range(0, len(wasm), 20):
-            file.write_bytes(wasm[: end + 20])
-            await trio.sleep(0.03)
+        at_looks += [partial(file.write_bytes, wasm[:end]) for end in range(40, len(wasm) + 40, 40)]
+        file.write_bytes(wasm[:20])
         await watching.generation(2)
+        assert not at_looks
         assert await status_of(test) == 202
         assert watching.error == ""
 
 
-async def test_watching_calls_once_for_a_burst(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("quick")
+async def test_watching_calls_once_for_a_burst(
+    file: Path, monkeypatch: pytest.MonkeyPatch, at_looks: list[Callable[[], object]]
+) -> None:
     """Without the operating system: only what can be seen of the files counts."""
     resolved = blitz.config.resolve(
         blitz.Config(plugin_dir=str(file.parent), routes=[Route(answer=Answer(status=200))])
@@ -494,23 +517,21 @@ async def test_watching_calls_once_for_a_burst(file: Path, monkeypatch: pytest.M
         await wake.wait()
 
     monkeypatch.setattr(watch_module, "_wait_for_event", woken)
-    calls = []
+    left_at_calls = []
 
     async def changed() -> None:
-        calls.append(trio.current_time())
+        left_at_calls.append(len(at_looks))
         nonlocal wake
         wake = trio.Event()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch, lambda: resolved, look_around(resolved), changed)
-        began = trio.current_time()
+        seen = look_around(resolved)
+        at_looks += [partial(put, file, answering(201 + number)) for number in range(5)]
+        nursery.start_soon(watch, lambda: resolved, seen, changed)
         wake.set()
-        for number in range(5):
-            put(file, answering(201 + number))
-            await trio.sleep(watch_module.SETTLE / 2)
-        await trio.sleep(5 * watch_module.SETTLE)
-        assert len(calls) == 1
-        assert calls[0] - began > 2.5 * watch_module.SETTLE
+        await until(lambda: left_at_calls)
+        await trio.testing.wait_all_tasks_blocked()  # it waits for the next event
+        assert left_at_calls == [0]
         nursery.cancel_scope.cancel()
 
 

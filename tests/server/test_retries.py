@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import trio
 
 from blitz.config import Route, Timeouts, Upstream
 
-from .fleet import PARSERS, fleet
-from .harness import rig, until
+from .fleet import PARSERS, Fleet, fleet
+from .harness import Client, rig, until
 from .test_health import listening
 
 BODY = ("Content-Length: 5\r\n\r\nhello",)
@@ -150,9 +151,29 @@ async def test_copies_go_to_the_mirror_and_nothing_comes_back(parser: str) -> No
 
 async def test_a_mirror_that_stalls_or_is_gone_slows_nothing() -> None:
     async with fleet("a", mirror={}) as test:
-        mirrors = test.test.gateway._context.copies
         test["mirror"].mute = True
         await test.spread(80)
-        assert (mirrors.sent, mirrors.dropped) == (64, 16)  # bounded
+        assert _copies(test) == (64, 16, 0)  # bounded
         test["mirror"].cut = True
         assert (await test.ask())[0] == 200
+
+
+async def test_what_becomes_of_copies_is_counted() -> None:
+    async with fleet("a", mirror={}) as test:
+        await test.spread(3)
+        await until(lambda: len(test["mirror"].asked) == 3, 15)
+        test["mirror"].cut = True
+        await test.spread(2)
+        await until(lambda: _copies(test) == (5, 0, 2), 15)
+        # A body that does not come with the head is not kept for a copy.
+        async with contextlib.aclosing((await test.test.connect()).stream) as stream:
+            client = Client(stream)
+            await client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n" + b"x" * 90_000)
+            assert (await client.answer())[0] == 200
+        assert _copies(test) == (5, 1, 2)
+
+
+def _copies(test: Fleet) -> tuple[int, int, int]:
+    """Sent, dropped, failed, as the gateway tells them."""
+    counters = test.test.gateway.statistics().counters
+    return counters.mirror_sent, counters.mirror_dropped, counters.mirror_failed

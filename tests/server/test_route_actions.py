@@ -167,6 +167,10 @@ async def test_a_redirect_that_leads_nowhere_else_lets_the_request_pass(parser: 
         head = "GET / HTTP/1.1\r\nHost: h:1\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: "
         assert (await ask(test, head + "http"))[0] == 308
         assert (await ask(test, head + "https"))[0] == 200
+        # A path that stays is the same, however it is spelt: no hop more to the same place.
+        for line in ("GET //a/b?c", "GET ///", "OPTIONS *"):
+            assert (await ask(test, head.replace("GET /", line, 1) + "https"))[0] == 200
+            assert (await ask(test, head.replace("GET /", line, 1) + "http"))[0] == 308
 
 
 REWRITES = [

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from blitz._native import lib
 from blitz.builtin.rate_limit import network_of
 from blitz.config import Auth, BasicAuth, RateLimit, Route
-from blitz.config.rates import parse_rate
+from blitz.config.rates import Rate, parse_rate
 
 from .harness import rig
 from .test_basic_auth import CHEAP, credentials
@@ -85,15 +88,36 @@ def test_clients_are_networks() -> None:
     assert network_of("") == ""
 
 
+SPELLINGS = [
+    ("100/m", 100, 60),
+    ("10/s", 10, 1),
+    ("10 req/s", 10, 1),
+    ("100 requests per minute", 100, 60),
+    ("100/h", 100, 3600),
+    ("5 per day", 5, 86_400),
+    ("1/2m", 1, 120),
+    ("20 / 10 s", 20, 10),
+    ("7/366d", 7, 366 * 86_400),
+    ("1000000/s", 1_000_000, 1),
+]
+
+
+@pytest.mark.parametrize(("text", "count", "seconds"), SPELLINGS)
+def test_spellings(text: str, count: int, seconds: int) -> None:
+    assert parse_rate(text) == Rate(count, seconds)
+
+
+@given(st.integers(1, 10**9), st.integers(1, 366 * 86_400))
+def test_no_more_pass_than_was_said(count: int, seconds: int) -> None:
+    """Rounded up, by less than a nanosecond for each."""
+    interval = lib.blitz_rate_interval(count, seconds)
+    assert 0 <= interval * count - seconds * 10**9 < count
+
+
 @pytest.mark.parametrize(
-    ("text", "per_minute"),
-    [("100/m", 100), ("10/s", 600), ("10 req/s", 600), ("100 requests per minute", 100), ("6000/h", 100)],
+    "text",
+    ["", "10", "/s", "10/", "0/s", "-1/s", "1.5/s", "10/x", "10/ms", "9/0s", "1/367d", "1000001/s", "9/-1s"],
 )
-def test_spellings(text: str, per_minute: int) -> None:
-    assert parse_rate(text).per_minute == per_minute
-
-
-@pytest.mark.parametrize("text", ["", "10", "/s", "10/", "0/s", "-1/s", "1.5/s", "10/x", "10/ms", "9/h"])
 def test_spellings_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]+$"):
         parse_rate(text)

@@ -20,6 +20,7 @@ from .harness import Client, Rig, answering, rig, until
 from .test_plugins import HEAD, OK, REQUEST
 
 LOOPING = 40
+EXPIRING = 20 * MAX_AT_ONCE
 PASSES = 200
 LOOP = f"(module {HEAD} {REQUEST} (loop $l (br $l)) (i32.const 0)))"
 # About a millisecond, which is less than a slice: it never yields by itself for long.
@@ -181,24 +182,33 @@ async def test_cleanups_are_a_few_per_pass(guest: Make) -> None:
 
 @pytest.mark.parametrize("parser", ["auto", "h11"])
 async def test_connections_that_expire_together_end_a_few_per_pass(parser: str) -> None:
-    count = 20 * MAX_AT_ONCE
-    timeouts = Timeouts(keepalive=0.5, drain=0.1)
+    for keepalive in (0.3, 2, 20):
+        ended = await ends_per_pass(parser, keepalive)
+        if ended:
+            break
+    assert sum(ended) == EXPIRING
+    assert max(ended) <= 4 * MAX_AT_ONCE
+
+
+async def ends_per_pass(parser: str, keepalive: float) -> list[int]:
+    """How many of EXPIRING idle connections ended in each pass; none: some ended before all were idle."""
+    timeouts = Timeouts(keepalive=keepalive, drain=0.1)
     async with rig(answering(OK), parser=parser, timeouts=timeouts) as test:
-        clients = [await test.connect() for _ in range(count)]
+        clients = [await test.connect() for _ in range(EXPIRING)]
         for client in clients:
             await client.send(GET % b"a")
         for client in clients:
             assert (await client.answer())[0] == 200
         connections = test.gateway._context.connections
-        await until(lambda: len(connections) == count)
         ended = []
-        before = count
+        before = len(connections)
+        if before < EXPIRING:
+            return []
         while before:
             await trio.lowlevel.checkpoint()
             ended.append(before - len(connections))
             before = len(connections)
-        assert sum(ended) == count
-        assert max(ended) <= 4 * MAX_AT_ONCE
+        return ended
 
 
 async def test_connections_that_wait_when_a_drain_begins_are_woken_a_few_at_a_time() -> None:
@@ -230,18 +240,18 @@ async def test_a_drain_cuts_off_a_few_per_pass() -> None:
         count = 8 * MAX_AT_ONCE
         for _ in range(count):
             await (await test.connect()).send(GET % b"a")
-        connections = test.gateway._context.connections
-        await until(lambda: len(connections) == count)
+        await until(lambda: test.gateway.statistics().in_flight == count)
         cut = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(test.gateway.drain, 0.1)
-            before = count
+            before = 0
             with trio.fail_after(20):
-                while before:
+                while before < count:
                     await trio.lowlevel.checkpoint()
-                    cut.append(before - len(connections))
-                    before = len(connections)
-        assert max(cut) <= 4 * MAX_AT_ONCE  # some take more passes to end than others: their ends may meet
+                    _, now = test.gateway.drain_statistics()
+                    cut.append(now - before)
+                    before = now
+        assert max(cut) <= 2 * MAX_AT_ONCE  # tasks of a pass run in any order: two passes may be seen as one
 
 
 async def test_timers_that_were_put_off_are_looked_at_a_part_at_a_time() -> None:

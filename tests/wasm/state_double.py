@@ -61,12 +61,14 @@ class DictState:
         del self.waiting[ticket]
         self.forgotten.append(ticket)
 
-    def _take_token(self, _: Any, key: Any, size: int, rate: int, burst: int, __: int, result: Any) -> int:
+    def _take_token(
+        self, _: Any, key: Any, size: int, interval: int, burst: int, __: int, result: Any
+    ) -> int:
         name = bytes(ffi.buffer(key, size))
 
         def take(into: Any) -> int:
             spent = self._spent.get(name, 0)
-            into.number = burst - spent - 1 if spent < burst else -60_000 // rate
+            into.number = burst - spent - 1 if spent < burst else -interval // 1_000_000
             self._spent[name] = min(spent + 1, burst)
             return DONE
 

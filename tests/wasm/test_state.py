@@ -22,6 +22,7 @@ BEHIND: dict[str, Callable[[], State]] = {
     "waiting": lambda: DictState(turns=3),
 }
 NOW = 1000.0
+SECOND = 1_000_000_000
 
 
 @pytest.fixture(params=BEHIND)
@@ -50,9 +51,9 @@ async def test_counters(state: State) -> None:
 
 
 async def test_buckets(state: State) -> None:
-    took = [await take_token(state, b"b", 60, 3, NOW) for _ in range(4)]
+    took = [await take_token(state, b"b", SECOND, 3, NOW) for _ in range(4)]
     assert took == [2, 1, 0, -1000]
-    assert await take_token(state, b"another", 60, 3, NOW) == 2
+    assert await take_token(state, b"another", SECOND, 3, NOW) == 2
 
 
 async def test_what_cannot_be_done_says_why(state: State) -> None:

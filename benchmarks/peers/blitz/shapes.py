@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from ...harness.certificate import lay_certificate
+from ...harness.check import ELSEWHERE, KEYS, NETWORKS
 from ...harness.guests import write_chain
 from ...harness.peer import Setup, argv
 from ...harness.places import ROOT
@@ -18,6 +19,16 @@ _SECOND = "http://127.0.0.2:@origin@"
 
 _TLS = '{ address = "127.0.0.1:@port@", tls = true }'
 _CERT = '[[tls.certs]]\ncert = "@folder@/tls.pem"'
+
+_ELSEWHERE = ELSEWHERE.removeprefix("https://")
+_EDITS = """upstream = "origin"
+request_headers = { set = { x-client = "${client.address}", x-path = "${path}" }, remove = ["x-drop"] }
+response_headers = { set = { x-gateway = "bench" }, remove = ["server"] }"""
+_TOKENS = """[auth.idp.jwt]
+jwks_file = "keys.json"
+issuer = "bench"
+audiences = ["bench"]
+algorithms = ["HS256"]"""
 
 # A burst that the load does not use up: what is measured is asking, not refusing.
 _BUILT_IN = f"""
@@ -39,7 +50,7 @@ config = {{ requests_per_minute = 1000000, burst = 1000000 }}
 """
 
 
-def _toml(top: str, tables: str, listen: str, endpoints: list[str], upstream: str) -> str:
+def _toml(top: str, tables: str, listen: str, endpoints: list[str], upstream: str, route: str) -> str:
     return f"""listen = [{listen}]
 {top}
 [limits]
@@ -50,7 +61,7 @@ endpoints = {json.dumps(endpoints)}
 {upstream}
 
 [[routes]]
-upstream = "origin"
+{route}
 
 {tables}
 """
@@ -63,13 +74,19 @@ def _plain(
     listen: str = '"127.0.0.1:@port@"',
     endpoints: Sequence[str] = (_ORIGIN,),
     upstream: str = "",
+    route: str = 'upstream = "origin"',
 ) -> Setup:
-    return Setup(_RUN, {"blitz.toml": _toml(top, tables, listen, list(endpoints), upstream)})
+    return Setup(_RUN, {"blitz.toml": _toml(top, tables, listen, list(endpoints), upstream, route)})
 
 
 def _plugin(guest: str, more: str = "") -> Setup:
     entry = f'[[plugins]]\nname = "{guest}"\nfile = "@folder@/{guest}_1.wasm"\n{more}'
     return Setup(_RUN, _plain(tables=entry).files, write_chain(guest, 1))
+
+
+def _jwt() -> Setup:
+    plain = _plain(tables=_TOKENS, route='upstream = "origin"\nauth = "idp"')
+    return Setup(_RUN, {**plain.files, "keys.json": json.dumps(KEYS)})
 
 
 SHAPES = {
@@ -81,6 +98,12 @@ SHAPES = {
         endpoints=[_ORIGIN.replace("127.0.0.1", f"127.0.0.{number}") for number in range(1, 5)],
         upstream='lb = "least_conn"',
     ),
+    "redirect": _plain(
+        route=f'redirect = {{ scheme = "https", host = "{_ELSEWHERE}" }}\nupstream = "origin"'
+    ),
+    "header-edits": _plain(route=_EDITS),
+    "ip-allow": _plain(route=f'upstream = "origin"\nip_allow = {json.dumps(NETWORKS)}'),
+    "jwt": _jwt(),
     "trusted": _plain('trusted_proxies = ["127.0.0.1"]'),
     "response-header": _plugin("response_header", 'response_body = "none"'),
     "body": _plugin("body"),

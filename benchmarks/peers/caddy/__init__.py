@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...harness.check import ELSEWHERE, NETWORKS
 from ...harness.peer import Peer, Setup, argv
 
 __all__ = ["PEERS"]
@@ -18,6 +19,16 @@ _PROXY = """reverse_proxy 127.0.0.1:@origin@ {
 	}"""
 
 
+_FOUR = "@origin@ 127.0.0.2:@origin@ 127.0.0.3:@origin@ 127.0.0.4:@origin@ {\n\t\tlb_policy least_conn"
+_EDITS = """
+		header_up X-Client {remote_host}
+		header_up X-Path {path}
+		header_up -X-Drop
+		header_down X-Gateway bench
+		header_down -Server
+		transport http {"""
+
+
 def _setup(handler: str) -> Setup:
     return Setup(_RUN, {"Caddyfile": _CONF.replace("@handler@", handler)})
 
@@ -27,7 +38,14 @@ PEERS = [
         name="caddy",
         program="caddy",
         version=argv("@program@ version"),
-        jobs={"fixed": _setup(f'respond "{"o" * 128}"'), "proxy": _setup(_PROXY)},
+        jobs={
+            "fixed": _setup(f'respond "{"o" * 128}"'),
+            "proxy": _setup(_PROXY),
+            "redirect": _setup(f"redir {ELSEWHERE}{{uri}} 308"),
+            "header-edits": _setup(_PROXY.replace("\n\t\ttransport http {", _EDITS)),
+            "ip-allow": _setup(f"@others not remote_ip {' '.join(NETWORKS)}\n\tabort @others\n\t{_PROXY}"),
+            "least-conn": _setup(_PROXY.replace("@origin@ {", _FOUR)),
+        },
         cannot={"plugin": "its modules are compiled in, it loads no plugin code"},
         # One core is what it gets; Go would start a thread per core it sees.
         env={"GOMAXPROCS": "1", "XDG_DATA_HOME": "@folder@", "XDG_CONFIG_HOME": "@folder@"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...harness.certificate import lay_certificate
+from ...harness.check import ELSEWHERE, NETWORKS
 from ...harness.peer import Setup
 from .conf import LUA_MODULES, PROXY, RUN, conf, lua_http
 
@@ -64,6 +65,12 @@ SHAPES = {
     "total": _plain(),
     "endpoints": _endpoints(),
     "least-conn": _least_conn(),
+    "redirect": Setup(RUN, {"nginx.conf": conf(f"return 308 {ELSEWHERE}$request_uri;")}),
+    "header-edits": _plain(
+        """proxy_set_header X-Client $remote_addr; proxy_set_header X-Path $uri; proxy_set_header X-Drop "";
+            add_header X-Gateway bench; proxy_hide_header Server;"""
+    ),
+    "ip-allow": _plain(" ".join(f"allow {network};" for network in NETWORKS) + " deny all;"),
     "trusted": _plain(
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
         "set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For; real_ip_recursive on;",

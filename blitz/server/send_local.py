@@ -110,6 +110,9 @@ async def send_as_last_hop(exchange: Exchange) -> bool:
 async def _send(exchange: Exchange, error: BlitzError | None, begun_step: int | None = None) -> bool:
     """Send what is in ``cdata.response`` and ``new_body``, plugins asked first."""
     run = exchange.chain_run
+    if exchange.response_parts is not None:  # of the response that this one is sent instead of
+        exchange.response_parts.close()
+        exchange.response_parts = None
     if run is not None and run.left > 0:
         try:
             await ask_about_local_response(exchange, run, begun_step)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import trio
 import trio.lowlevel
+import wasmtime
 
-from blitz.config import Route, Timeouts
+from blitz.config import Answer, Plugin, Route, Timeouts
 
 from .harness import Client, Served, answering, echo, rig, until
 from .parts_guests import BY_PLACE, DROP, ERROR, FIRST_ONLY, PASS, SPIN, TRAP, TWICE, by_place, guest
@@ -251,6 +252,61 @@ async def test_a_switched_connection_is_nobodys_stream(tmp_path: Any) -> None:
         assert (await client.head())[0] == 101
         assert await client.exactly(5) == b"hello"
         await client.stream.aclose()
+        assert not test.gateway.faults()
+
+
+async def test_local_responses_pass_as_those_of_upstreams_do(tmp_path: Any) -> None:
+    plugin = guest(tmp_path, response=BY_PLACE, end=True)
+    routes = [Route(path="/", answer=Answer(status=200, body="hello"))]
+    async with rig(plugins=[plugin], routes=routes) as test:
+        client = await test.connect()
+        for _ in range(2):
+            assert (await ask(client))[2] == by_place(b"hello")
+        assert (await ask(client, method="HEAD"))[2] == b""
+    async with rig(answering(b"nonsense\r\n\r\n"), plugins=[plugin]) as test:
+        status, _, body = await test.get()
+        assert status == 502
+        assert b"502" in by_place(body)
+
+
+def whole(directory: Any, hook: str, order: int) -> Plugin:
+    """A plugin that reads a whole body, and puts `<` in front of it."""
+    parameters = "i32 i32 i32 i32" if hook == "process_request" else "i32 i32 i32"
+    path = directory / "whole.wasm"
+    path.write_bytes(
+        wasmtime.wat2wasm(
+            f"""(module (import "blitz" "get_body" (func $get (param i32 i32) (result i32)))
+            (import "blitz" "set_body" (func $set (param i32 i32)))
+            (memory (export "memory") 4) (data (i32.const 131071) "<")
+            (func (export "blitz_buffer") (result i32) (i32.const 0))
+            (func (export "blitz_buffer_size") (result i32) (i32.const 65536))
+            (func (export "{hook}") (param {parameters}) (result i32)
+              (call $set (i32.const 131071)
+                (i32.add (i32.const 1) (call $get (i32.const 131072) (i32.const 65536))))
+              (i32.const 0)))"""
+        )
+    )
+    return Plugin(file=str(path), name="whole", order=order)
+
+
+@pytest.mark.parametrize("parts_first", [True, False])
+async def test_one_that_takes_whole_bodies_has_its_place_in_the_pipeline(
+    tmp_path: Any, parts_first: bool
+) -> None:
+    data = b"some text" * 500
+    orders = (1, 2) if parts_first else (2, 1)
+    parts = guest(tmp_path, name="parts", request=BY_PLACE, order=orders[0])
+    async with rig(echo, plugins=[parts, whole(tmp_path, "process_request", orders[1])]) as test:
+        _, _, answer = await ask(await test.connect(), data, "POST")
+        body = answer.partition(b"\n\n")[2]
+        assert body == (b"<" + by_place(data) if parts_first else by_place(b"<" + data))
+    parts = guest(tmp_path, name="parts", response=BY_PLACE, order=orders[0])
+    plugins = [parts, whole(tmp_path, "process_response", orders[1])]
+    async with rig(sending([data[:10], data[10:]]), plugins=plugins) as test:
+        client = await test.connect()
+        for _ in range(2):
+            _, _, body = await ask(client)
+            assert body == (by_place(b"<" + data) if parts_first else b"<" + by_place(data))
         assert not test.gateway.faults()
 
 

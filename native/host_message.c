@@ -97,6 +97,7 @@ wasm_trap_t *call_get_body(void *env, wasmtime_caller_t *caller, raw *slots, siz
     if (!blitz_call_open(&call, env, caller))
         return call.trap;
     const blitz_instance *instance = call.instance;
-    bool has_body = instance->hook == BLITZ_HOOK_REQUEST || instance->hook == BLITZ_HOOK_RESPONSE;
+    bool has_body = instance->exchange != NULL &&
+                    (instance->hook == BLITZ_HOOK_REQUEST || instance->hook == BLITZ_HOOK_RESPONSE);
     return blitz_call_give(&call, slots, 0, has_body ? instance->exchange->body : (blitz_text){NULL, 0});
 }

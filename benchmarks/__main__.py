@@ -34,6 +34,7 @@ QUESTIONS = (
     "workers",
     "isolation",
     "crowd",
+    "passwords",
     "faults",
 )
 _SMOKE_SECONDS = 0.4

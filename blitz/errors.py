@@ -22,6 +22,7 @@ __all__ = [
     "ConfigError",
     "ConfigProblem",
     "CutOff",
+    "FileError",
     "InternalError",
     "ListenerDied",
     "NoRoute",
@@ -46,8 +47,8 @@ class BlitzError(Exception):
     """Base of all of them.
 
     Attributes:
-        source: who is at fault: ``config``, ``client``, ``upstream``, ``plugin`` or ``internal``; ``gateway``
-            where nobody is.
+        source: who is at fault: ``config``, ``client``, ``upstream``, ``plugin``, ``file`` or ``internal``;
+            ``gateway`` where nobody is.
         status_hint: the status a client gets when no head was sent yet; 0 when nothing is sent.
         retryable: the same request may succeed on another connection or endpoint (``routing/balance.py``).
         transient: what kept something from loading lies with the system, and may be over later.
@@ -90,6 +91,7 @@ CAUSES = (
     "deadline",
     "idle",
     "plugin",
+    "file",
     "drain",
     "internal",
 )
@@ -97,6 +99,7 @@ _CAUSE_BY_SOURCE = {
     "client": "bad_request",
     "upstream": "upstream_error",
     "plugin": "plugin",
+    "file": "file",
     "gateway": "drain",
 }
 _CAUSE_BY_STATUS = {
@@ -282,6 +285,17 @@ class CutOff(BlitzError):
 
     source = "gateway"
     status_hint = 503
+
+
+class FileError(BlitzError):
+    """The disk's, or of whoever writes to it: a file of a static route cannot be had now (503, 504), or is
+    another one than the response that has begun."""
+
+    source = "file"
+
+    def __init__(self, message: str, *, status: int = 503) -> None:
+        super().__init__(message)
+        self.status_hint = status
 
 
 class InternalError(BlitzError):

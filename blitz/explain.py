@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from blitz.config.addresses import Address
 from blitz.config.filter_keys import RateLimit
 from blitz.config.resolved import Resolved, ResolvedEdit, ResolvedMatch, ResolvedRoute, ResolvedValue
+from blitz.config.static_keys import Static
 from blitz.config.units import format_size
 from blitz.server.trial import Answered, Trial
 
@@ -178,6 +179,7 @@ def _listener(resolved: Resolved, scheme: str, authority: str, name: str) -> Add
 
 
 _OWN_ANSWER = "the route's own answer"
+_NOT_REWRITTEN = "the path cannot be rewritten: it is not spelt as the prefix, or climbs above it"
 
 
 def _way(resolved: Resolved, trial: Trial) -> tuple[list[Step], Answered | None]:
@@ -194,8 +196,10 @@ def _way(resolved: Resolved, trial: Trial) -> tuple[list[Step], Answered | None]
     for step, answered in _in_front(resolved, trial, trial.route):
         steps.append(step)
         if answered is not None:
+            if answered.why == _OWN_ANSWER:
+                steps += _back(trial, trial.route)
             return steps, answered
-    return steps, None
+    return [*steps, *_back(trial, trial.route)], None
 
 
 def _in_front(
@@ -216,8 +220,20 @@ def _in_front(
     if route.answer is not None:
         said = f"{route.answer.status}, {len(route.body)} bytes"
         yield Step("answer", said), Answered(route.answer.status, _OWN_ANSWER)
+    elif route.static is not None:
+        yield from _files(trial, route, route.static)
     else:
         yield from _onward(resolved, trial, route)
+
+
+def _back(trial: Trial, route: ResolvedRoute) -> Iterator[Step]:
+    """What is done to the response on its way to the client, if it is one for that."""
+    if route.compress is not None:
+        offered = route.compress.encodings
+        coding = trial.coding(offered)
+        size = f" from {format_size(route.compress.min_size)} on" if route.compress.min_size else ""
+        said = f"{coding}, if the response is one of its types{size}" if coding else ""
+        yield Step("compress", said or f"the client asks for none of {', '.join(offered)}")
 
 
 def _early(trial: Trial, route: ResolvedRoute) -> Iterator[tuple[Step, Answered | None]]:
@@ -243,10 +259,33 @@ def _early(trial: Trial, route: ResolvedRoute) -> Iterator[tuple[Step, Answered 
             yield Step("redirect", why), Answered(answer.status, why)
 
 
+def _files(trial: Trial, route: ResolvedRoute, static: Static) -> Iterator[tuple[Step, Answered | None]]:
+    """What would be looked for: nothing is opened."""
+    answer = trial.rewrite()
+    if answer is not None:
+        yield Step("rewrite", _NOT_REWRITTEN), Answered(answer.status, _NOT_REWRITTEN)
+    if route.new_path is not None:
+        yield Step("rewrite", f"the path is {trial.target}"), None
+    if route.request_edits:
+        yield Step("request_headers", _edits(route.request_edits)), None
+    if trial.method not in (b"GET", b"HEAD"):
+        why = "files are answers to GET and HEAD only"
+        yield Step("static", why), Answered(405, why, allow="GET, HEAD")
+        return
+    name = trial.file()
+    if name is None:
+        why = "the path names no file: it is hidden, or may be read in two ways"
+        yield Step("static", why), Answered(404, why)
+        return
+    files = f"the file {name}" if name else "the root itself"
+    instead = f", else {static.fallback}" if static.fallback else ", or 404"
+    yield Step("static", f"{files} below {static.root}{instead}"), Answered(200, _OWN_ANSWER)
+
+
 def _onward(resolved: Resolved, trial: Trial, route: ResolvedRoute) -> Iterator[tuple[Step, Answered | None]]:
     answer = trial.forward()
     if answer is not None:
-        why = answer.why or "the path cannot be rewritten: it is not spelt as the prefix, or climbs above it"
+        why = answer.why or _NOT_REWRITTEN
         key = "rewrite" if not answer.why else "max-forwards"
         yield Step(key, why), Answered(answer.status, why)
     if route.new_path is not None:

@@ -23,6 +23,7 @@ from typing import Any
 import trio
 
 from blitz.admin.api import Admin
+from blitz.admin.desk import Desk
 from blitz.admin.gauges import tell_measures
 from blitz.admin.report import PlaceOnScoreboard, Reporter, ScoreboardOfParent
 from blitz.admin.status import (
@@ -38,6 +39,7 @@ from blitz.admin.status import (
     WorkerStatus,
     look,
 )
+from blitz.admin.wishes import Change
 from blitz.beside import helpers
 from blitz.config import Address, Config, Resolved, Served
 from blitz.errors import BlitzError, ListenerDied, only_error
@@ -65,6 +67,7 @@ from blitz.wasm.pool import PoolStatistics
 from blitz.wasm.shared import Shared
 
 __all__ = [
+    "Change",
     "Child",
     "Counters",
     "EndpointStatus",
@@ -126,6 +129,9 @@ class Gateway:
         self.name = ""
         admin.reporter.look = self._look
         admin.reporter.tell_measures = self._tell_measures
+        self._desk = Desk(context, admin.reporter, self._reload_for)
+        self._versions.on_swap = self._desk.apply
+        admin.open(context, self._desk)
 
     @property
     def generation(self) -> int:
@@ -136,6 +142,18 @@ class Gateway:
         """Call *on_change* after each reload. *set_up_as*: how sockets and logs are set up, once."""
         self._versions.on_change = on_change
         self._versions.set_up_as, self._versions.logs_set_up = set_up_as, True
+        self._desk.configured_level = set_up_as.log.level
+
+    async def reload_as_asked(self) -> None:
+        """As ``reload``, for whoever sends a signal: a refusal is logged, and told to who asked for it."""
+        await self._desk.reload_as_asked()
+
+    def see_to_wishes(self) -> None:
+        """Operators want something of all processes: do it here."""
+        self._desk.look()
+
+    async def _reload_for(self, reason: str) -> None:
+        await self.reload(reason=reason)
 
     async def reload(self, config: Source | None = None, *, reason: str = "call") -> None:
         """Run *config* from now on; exchanges in flight end on what they started with.
@@ -271,6 +289,7 @@ class Gateway:
             generation=self.generation,
             last_reload=self._versions.last_reload,
             now=trio.current_time(),
+            done=(self._desk.wishes.number, self._desk.reloads),
         )
 
     def _tell_measures(self) -> None:
@@ -322,6 +341,7 @@ async def serve(
         RuntimeError: outside of trio.
     """
     check_under_trio("blitz.serve")
+    reporter = Reporter(place)
     resolved = await read_source(config)
     engine, about_space = engine_for(resolved.plugins)
     own = Shared() if shared is None else None
@@ -336,7 +356,6 @@ async def serve(
         if admin_sockets is None:
             admin_sockets = bind_admin(resolved)
         shortages = Shortages()
-        reporter = Reporter(place)
         admin = Admin(reporter, admin_sockets, resolved.admin.token, shortages)
         async with admin.serve():
             if own is not None and (few := too_few_descriptors(resolved)):
@@ -345,6 +364,7 @@ async def serve(
             context = ServerContext(runtime, shortages=shortages, measures=reporter.measures)
             context.limits = shared
             gateway = Gateway(context, engine, shared, again if again is not None else config, admin)
+            gateway._desk.apply()
             await _listen(gateway, context, sockets, seen, task_status)
     finally:
         engine.close()

@@ -49,6 +49,7 @@ class Housekeeping:
 
     async def look_after(self) -> None:
         now = trio.current_time()
+        self._context.files.sweep()
         current = self._context.runtime
         for runtime in [current, *self._versions.old]:
             for cluster in runtime.clusters.values():

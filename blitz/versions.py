@@ -55,7 +55,7 @@ class Versions:
         old: what exchanges still run on. retired: plugins that no new exchange finds; some still use them.
         running: held while a version replaces another. again_later: reloads to be tried again.
         last_reload: None before the first.
-        on_change: called after each change.
+        on_change: called after each change; on_swap: in it, before any exchange starts on what is new.
         set_up_as: says how sockets and what else is set up once are; logs_set_up: logs are among that.
 
     Args:
@@ -83,6 +83,7 @@ class Versions:
         self.generation = 1
         self.last_reload: Reload | None = None
         self.on_change: Callable[[], None] = lambda: None
+        self.on_swap: Callable[[], None] = lambda: None
         self.old: list[Runtime] = []
         self.retired: list[PluginPool] = []
         self._spares: dict[str, PluginPool] = {}  # the good version before the present one, of each plugin
@@ -164,6 +165,7 @@ class Versions:
         old = self._context.runtime
         runtime.keep_health(old)
         self._context.run_on(runtime)
+        self.on_swap()
         self.generation += 1
         old.retire()
         self.old.append(old)

@@ -5,7 +5,8 @@
  * to the same one. blitz_cluster_take says that the request goes there.
  *
  * Endpoints are preferred in this order: those that work, those that failed a moment ago, those that a health check
- * has found down. So a cluster that is down as a whole is tried all the same.
+ * has found down. So a cluster that is down as a whole is tried all the same. One that an
+ * operator drains is not, whatever becomes of the others.
  *
  * - round robin is smooth and weighted, as nginx has it: an endpoint's account grows by its weight with each request,
  *   the richest one is taken and pays the sum of all weights.
@@ -265,7 +266,7 @@ int32_t blitz_cluster_choose(const blitz_cluster *cluster, const blitz_exchange 
 {
     contest c = {cluster, exchange, tried, now, WORKING};
     if (cluster->n == 1)
-        return tried != NULL && tried[0] ? -1 : 0;
+        return (tried != NULL && tried[0]) || cluster->endpoints[0]->state == BLITZ_ENDPOINT_DRAINED ? -1 : 0;
     int32_t found = named_by_cookie(&c);
     for (; found < 0 && c.level < LEVELS; c.level++)
         found = pick(&c);

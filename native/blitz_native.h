@@ -505,6 +505,7 @@ typedef struct {
     const blitz_chosen_by *chosen_by;   /* what that is besides path and host; NULL: nothing */
     blitz_text mover;         /* the last plugin that did so and may not; else the last that did so */
     uint8_t hop_taken;        /* Max-Forwards has been counted down */
+    blitz_text matched;       /* what the route's pattern makes of the path; borrowed for blitz_rules_request; ptr NULL: it is not in it */
     const blitz_fact *facts;  /* what filters found out about the client, for get_property: "identity", "jwt.sub" */
     uint32_t n_facts;
     blitz_span canonical, canonical_of;   /* of the request: made on demand; the target it was made of */
@@ -516,8 +517,8 @@ typedef struct {
 blitz_exchange *blitz_exchange_new(void);
 void blitz_exchange_free(blitz_exchange *exchange);
 void blitz_exchange_reset(blitz_exchange *exchange);
-/* Put a response of our own into response and new_body. kind: its Content-Type; body is copied. 0, BLITZ_E_NOMEM or
- * what blitz_head_add returns. */
+/* Put a response of our own into response and new_body. kind: its Content-Type, empty for none; body is copied. 0,
+ * BLITZ_E_NOMEM or what blitz_head_add returns. */
 int blitz_local_response(blitz_exchange *exchange, int status, const uint8_t *kind, size_t kind_len,
                          const uint8_t *body, size_t len);
 /* Count down Max-Forwards, once, where method (as the client sent it) has that. 1: the request may go on; 0: it has come
@@ -534,6 +535,8 @@ int blitz_exchange_tell_id(blitz_exchange *exchange, const uint8_t *field, size_
 /* The canonical path (blitz_path_canonical) of the request as it stands, made once per target; borrowed until
  * the request is edited. ptr NULL: out of memory. */
 blitz_text blitz_exchange_path(blitz_exchange *exchange);
+/* The value of one of its facts; ptr NULL: there is none of that name. */
+blitz_text blitz_exchange_fact(const blitz_exchange *exchange, blitz_text name);
 
 /* ---------------------------------------------------------------- addresses and networks: networks.c */
 typedef struct { uint8_t bytes[16]; uint8_t is_v4; } blitz_ip;   /* IPv4 as IPv6 maps it (RFC 4291 section 2.5.5.2) */
@@ -548,6 +551,7 @@ enum {                        /* what a part of a text is */
     BLITZ_VALUE_TEXT = 0,     /* itself */
     BLITZ_VALUE_CLIENT_ADDRESS, BLITZ_VALUE_CLIENT_PORT, BLITZ_VALUE_CLIENT_SCHEME, BLITZ_VALUE_REQUEST_ID,
     BLITZ_VALUE_REQUEST_METHOD, BLITZ_VALUE_REQUEST_HOST, BLITZ_VALUE_REQUEST_TARGET, BLITZ_VALUE_PATH,
+    BLITZ_VALUE_PATH_MATCHED, /* exchange->matched */
     BLITZ_VALUE_PATH_REST,    /* what stands behind the route's prefix; it begins with "/", or is empty */
     BLITZ_VALUE_QUERY,        /* with its "?" */
     BLITZ_VALUE_ROUTE_NAME, BLITZ_VALUE_UPSTREAM_ADDRESS, BLITZ_VALUE_RESPONSE_STATUS, BLITZ_VALUE_TLS_VERSION,
@@ -888,7 +892,8 @@ int blitz_chain_skip(blitz_exchange *exchange);
 int blitz_chain_release(blitz_exchange *exchange);
 
 /* ---------------------------------------------------------------- idle connections to an endpoint */
-enum { BLITZ_ENDPOINT_READY = 0, BLITZ_ENDPOINT_DOWN, BLITZ_ENDPOINT_LEAVING };   /* DOWN: a health check says so */
+/* DOWN: a health check says so. DRAINED: an operator does; it gets no new request until one says otherwise. */
+enum { BLITZ_ENDPOINT_READY = 0, BLITZ_ENDPOINT_DOWN, BLITZ_ENDPOINT_LEAVING, BLITZ_ENDPOINT_DRAINED };
 typedef struct { int32_t fd; double since, born; } blitz_idle;
 typedef struct { double born; uint8_t stale; } blitz_taken;
 typedef struct {
@@ -1043,6 +1048,7 @@ typedef struct blitz_fast_route {
     blitz_cluster *cluster;   /* NULL: the route gives the response itself */
     uint32_t status;          /* of that response, with kind (Content-Type) and body; 0: BLITZ_FAST_REPLY */
     blitz_text kind, body;
+    uint8_t files;            /* BLITZ_FILES_*: its responses are files, and may be kept; 0: they are not */
     blitz_text name;
     double per_try;           /* seconds until it is given to Python, which may try it elsewhere; 0: first_byte alone */
     const uint8_t *retry_status;   /* as bad_status: those that Python may try again; NULL: none */
@@ -1065,6 +1071,17 @@ typedef struct blitz_fast_route {
     uint32_t in_flight;       /* exchanges on the fast path that were sent to the endpoint */
 } blitz_fast_route;
 
+enum { BLITZ_FILES_KEPT = 1, BLITZ_FILES_CODED = 2 };   /* by Accept-Encoding, too */
+
+/* Responses of static routes, for a moment: kept_responses.c. NULL: no memory. */
+typedef struct blitz_kept blitz_kept;
+blitz_kept *blitz_kept_new(void);
+void blitz_kept_free(blitz_kept *kept);
+/* Keep the response in the exchange, made for its request by the rules of route, until then; if it can be kept. */
+void blitz_kept_put(blitz_kept *kept, const blitz_fast_route *route, const blitz_exchange *exchange, double until);
+/* -> 1: the response to the request is in the exchange; 0: none is kept; or BLITZ_E_*. */
+int blitz_kept_take(blitz_kept *kept, const blitz_fast_route *route, blitz_exchange *exchange, double now);
+
 typedef struct blitz_fast_path blitz_fast_path;
 typedef struct {              /* first what Python sets, then what it reads */
     blitz_engine *engine;     /* whose guests share the passes of the event loop with the fast path; or NULL */
@@ -1077,6 +1094,7 @@ typedef struct {              /* first what Python sets, then what it reads */
     blitz_rate rate;          /* what the sender of a request's body owes; owed 0: nothing */
     blitz_text id_field;      /* the field that tells the request's id; len 0: none */
     const blitz_chosen_by *chosen_by;   /* of every exchange */
+    blitz_kept *kept;
     const uint8_t *date; size_t date_len;   /* of the present second */
     blitz_log_lines *lines;   /* where plugins' lines go; NULL: all are reported (BLITZ_FAST_LOGS) */
     uint32_t generation;      /* clients that entered under another one are given back: BLITZ_FAST_RELOADED */
@@ -1096,7 +1114,7 @@ enum {
     BLITZ_FAST_QUIET = 0,     /* nothing for Python to do */
     BLITZ_FAST_NO_SLOT,       /* fill some, then go on */
     BLITZ_FAST_ASK,           /* a short request is in slot: find its route, then blitz_fast_route_it or _respond */
-    BLITZ_FAST_REPLY,         /* route gives the response to the request in slot: make it, then blitz_fast_respond */
+    BLITZ_FAST_REPLY,         /* route gives the response to the request in slot: make it, then blitz_fast_respond or _decline */
     BLITZ_FAST_LOGS,          /* instance has left log lines, for the exchange in slot: take them, then blitz_fast_accept */
     /* The client has left the fast path: */
     BLITZ_FAST_HAND_OVER,     /* with a request head in slot, and whatever else is there */
@@ -1111,7 +1129,8 @@ enum {
                                * woken */
     BLITZ_FAST_EXPIRED,       /* its deadline has passed */
     /* There is no client: */
-    BLITZ_FAST_STIRRED        /* something came on fd, an upstream connection that rested: unasked, or its end */
+    BLITZ_FAST_STIRRED,       /* something came on fd, an upstream connection that rested: unasked, or its end */
+    BLITZ_FAST_GONE           /* fd, which blitz_fast_watch_elsewhere was told of, was reset */
 };
 enum { BLITZ_ANSWERED_BY_NONE = -1, BLITZ_ANSWERED_WITH_ERROR = -2 };   /* an error that Python knows */
 enum {                        /* what a client on the fast path waits for; HEAD: for its next request */
@@ -1202,6 +1221,9 @@ int blitz_fast_enter(blitz_fast_path *fast, int fd, blitz_tls *tls, const blitz_
                      const blitz_write_options *options, int ask, int served, double now);
 /* Once for each upstream connection, before its endpoint gets it. 0, or errno. */
 int blitz_fast_watch_upstream(blitz_fast_path *fast, int fd);
+/* A client whose exchange runs in Python: GONE tells of its reset, once, also of one that was before. It ends when the client
+ * enters. 0, or errno. */
+int blitz_fast_watch_elsewhere(blitz_fast_path *fast, int fd);
 /* Python has given a watched one to its endpoint (resting: what comes on it is reported), or has taken it. */
 void blitz_fast_rest(blitz_fast_path *fast, int fd, int resting);
 /* A pass of the event loop begins: do what is ready, for half a millisecond at most, until something is to be
@@ -1215,6 +1237,8 @@ int blitz_fast_route_it(blitz_fast_path *fast, int fd, blitz_fast_route *route, 
                         const blitz_write_options *options, blitz_fast_report *report);
 /* After ASK or REPLY, with its report: a response of our own is in the exchange. answered: BLITZ_ANSWERED_*. */
 int blitz_fast_respond(blitz_fast_path *fast, int fd, int32_t answered, blitz_fast_report *report);
+/* After REPLY, with its report: somebody has to wait for the response. */
+int blitz_fast_decline(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* After LOGS, with its report. */
 int blitz_fast_accept(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 /* Take a client out, whatever it does, if it is still there; report->upstream is to be closed. An exchange that
@@ -1227,5 +1251,12 @@ int blitz_fast_next_idle(blitz_fast_path *fast, blitz_fast_report *report);
 /* -> EXPIRED, HAND_OVER, or QUIET: no (further) deadline has passed. */
 int blitz_fast_expired(blitz_fast_path *fast, double now, blitz_fast_report *report);
 
+
+/* ---------------------------------------------------------------- files */
+
+/* Open name below directory (a descriptor), without ever leaving it; links that stay inside are followed. flags: of
+ * open(2). -> a descriptor, which the caller closes, or -errno: EXDEV: it leads out; ENOSYS or EPERM: the system has no
+ * openat2(2), or a sandbox does not let it through. May wait for the disk: not for the event loop. */
+int blitz_open_beneath(int directory, const char *name, int flags);
 /* CDEF-END */
 #endif

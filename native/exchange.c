@@ -66,6 +66,16 @@ int blitz_exchange_tell_id(blitz_exchange *exchange, const uint8_t *field, size_
     return blitz_head_set(exchange->request, field, len, blitz_exchange_id(exchange), sizeof exchange->id);
 }
 
+blitz_text blitz_exchange_fact(const blitz_exchange *exchange, blitz_text name)
+{
+    for (uint32_t i = 0; i < exchange->n_facts; i++) {
+        const blitz_fact *fact = &exchange->facts[i];
+        if (fact->name.len == name.len && memcmp(fact->name.ptr, name.ptr, name.len) == 0)
+            return fact->value;
+    }
+    return (blitz_text){NULL, 0};
+}
+
 blitz_text blitz_exchange_path(blitz_exchange *exchange)
 {
     blitz_head *request = exchange->request;

@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 enum { SPARE_PARTS = 8 };                /* of bodies, kept for reuse: 1 MiB */
-static const uint32_t ENDS = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+static const uint32_t ENDS = EPOLLRDHUP | EPOLLHUP | EPOLLERR, BREAKS = EPOLLHUP | EPOLLERR;
 
 blitz_fast_path *blitz_fast_new(void)
 {
@@ -104,18 +104,23 @@ static int look_at(blitz_fast_path *fast, const struct epoll_event *event, blitz
     }
     if (at->kind == PLACE_UPSTREAM)
         return at->other >= 0 ? look_at_upstream(fast, fd, event, report) : BLITZ_FAST_QUIET;
+    if (at->kind == PLACE_ELSEWHERE && (event->events & BREAKS) && fast_is_gone(fd))
+        return report->what = BLITZ_FAST_GONE;
     if (at->kind != PLACE_CLIENT)
         return BLITZ_FAST_QUIET;
     /* epoll reports the end of a stream once, often together with its last bytes: read again after those. */
     at->look = at->busy ? at->look | ((event->events & ~(uint32_t)EPOLLOUT) != 0) : (event->events & ENDS) != 0;
     if (at->tls != NULL && !at->tls->shaken)
         return fast_shake(fast, fd, report);
+    at->gone |= (event->events & BREAKS) != 0;
+    if (at->gone && fast_awaits_upstream(at)) {
+        at->gone = 0;
+        return fast_is_gone(fd) ? fast_end_gone(fast, fd, report) : BLITZ_FAST_QUIET;
+    }
     if (at->busy && at->waiting == BLITZ_WAIT_BODY)
         return fast->slots[at->slot].collects ? fast_collect(fast, fd, report) : fast_pump_request(fast, fd, report);
     if (at->busy && at->waiting == BLITZ_WAIT_SEND && (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)))
         return fast_pump_response(fast, fd, report);
-    if (at->tls != NULL && !at->tls->shaken)
-        return fast_shake(fast, fd, report);
     return at->busy ? BLITZ_FAST_QUIET : fast_receive_request(fast, fd, report);
 }
 

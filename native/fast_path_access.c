@@ -34,6 +34,7 @@ bool fast_log(const blitz_fast_path *fast, const place *client, size_t sent, uin
     const slot *at = &fast->slots[client->slot];
     blitz_exchange *exchange = at->exchange;
     const blitz_fast_route *route = client->route;
+    static const char identity[] = "identity";
     double duration = (double)took_ns * 1e-9;
     blitz_access_record record = {
         .time = wall_clock() - duration,
@@ -48,6 +49,7 @@ bool fast_log(const blitz_fast_path *fast, const place *client, size_t sent, uin
         .http = {(const uint8_t *)(exchange->request->minor ? "1.1" : "1.0"), 3},
         .scheme = client->peer->client_scheme,
         .route = route->name,
+        .identity = blitz_exchange_fact(exchange, (blitz_text){(const uint8_t *)identity, sizeof identity - 1}),
         .received = received(at),
         .sent = sent,
         .status = exchange->response->status,

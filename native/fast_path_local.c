@@ -81,11 +81,26 @@ int fast_enter_route(blitz_fast_path *fast, int fd, blitz_fast_route *route, bli
     return fast_respond_without_hooks(fast, fd, report);
 }
 
+/* A file that was asked for a moment ago. The path is what the route's rules make of it; Python finds them applied. */
+static int reply_as_kept(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+{
+    const blitz_fast_route *route = fast->places[fd].route;
+    blitz_exchange *exchange = fast->slots[fast->places[fd].slot].exchange;
+    int ruled = route->rules != NULL ? blitz_rules_request(route->rules, exchange) : BLITZ_RULES_PASS;
+    int found = ruled == BLITZ_RULES_PASS ? blitz_kept_take(fast->face.kept, route, exchange, fast->now) : ruled;
+    if (found < 0)
+        return fast_hand_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
+    return found > 0 ? fast_respond_locally(fast, fd, report, BLITZ_ANSWERED_BY_NONE) : FAST_PASSES;
+}
+
 int fast_reply(blitz_fast_path *fast, int fd, blitz_fast_report *report)
 {
     const place *client = &fast->places[fd];
     const blitz_fast_route *route = client->route;
     if (route->status == 0) {                       /* Python makes it for each request */
+        int done = route->files ? reply_as_kept(fast, fd, report) : FAST_PASSES;
+        if (done != FAST_PASSES)
+            return done;
         report->fd = fd;
         report->route = client->route;
         report->slot = client->slot;
@@ -104,4 +119,10 @@ int blitz_fast_respond(blitz_fast_path *fast, int fd, int32_t answered, blitz_fa
 {
     fast_begin_report(report, BLITZ_FAST_QUIET, fd);
     return fast_respond_locally(fast, fd, report, answered);
+}
+
+int blitz_fast_decline(blitz_fast_path *fast, int fd, blitz_fast_report *report)
+{
+    fast_begin_report(report, BLITZ_FAST_QUIET, fd);
+    return fast_hand_over(fast, fd, report, BLITZ_CHAIN_CONTINUE);
 }

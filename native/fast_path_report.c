@@ -127,6 +127,7 @@ int fast_unsent_answer(blitz_fast_path *fast, int fd, blitz_fast_report *report,
 {
     if (left < 0) {
         fast_leave_empty(fast, fd, report, BLITZ_FAST_BROKEN);
+        report->line.status = 0;                 /* the client has been told nothing */
         report->error = io->error;
         return BLITZ_FAST_BROKEN;
     }

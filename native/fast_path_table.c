@@ -69,6 +69,8 @@ static int make_place(blitz_fast_path *fast, int fd)
 /* What the link itself holds has no edge; that there is room to send has one at once. */
 static struct epoll_event wanted(const blitz_fast_path *fast, int fd)
 {
+    if (fast->places[fd].kind == PLACE_ELSEWHERE)
+        return (struct epoll_event){.events = EPOLLET, .data.fd = fd};    /* errors and hang-ups alone */
     bool holds = fast->places[fd].wants_out || blitz_link_holds_more(fast_link(fast, fd));
     uint32_t more = holds ? EPOLLOUT : 0;
     return (struct epoll_event){.events = WATCHED | more, .data.fd = fd};
@@ -109,6 +111,8 @@ void fast_set_deadline(blitz_fast_path *fast, place *client, int waiting, double
         client->deadline = client->ends;
     if (client->deadline < fast->earliest)
         fast->earliest = client->deadline;
+    if (client->gone && fast_awaits_upstream(client))
+        fast_watch_again(fast, (int)(client - fast->places));   /* its edge came before there was a wait to end */
 }
 
 void fast_await_response(blitz_fast_path *fast, place *client)
@@ -143,7 +147,7 @@ void fast_remove_client(blitz_fast_path *fast, place *client)
     int32_t last = fast->clients[--fast->face.clients];
     fast->clients[client->at] = last;
     fast->places[last].at = client->at;
-    client->kind = PLACE_NONE;
+    client->kind = PLACE_LEFT;
     fast_forget_client(client);
     if (fast->places[last].deadline < fast->earliest)     /* a look that is under way may have passed its place */
         fast->earliest = fast->places[last].deadline;
@@ -176,6 +180,15 @@ int blitz_fast_watch_upstream(blitz_fast_path *fast, int fd)
         return ENOMEM;
     fast->places[fd] = (place){.kind = PLACE_UPSTREAM, .other = -1, .slot = -1};
     return watch(fast, fd, false);
+}
+
+int blitz_fast_watch_elsewhere(blitz_fast_path *fast, int fd)
+{
+    if (make_place(fast, fd) != 0)
+        return ENOMEM;
+    bool is_known = fast->places[fd].kind == PLACE_LEFT;
+    fast->places[fd] = (place){.kind = PLACE_ELSEWHERE, .other = -1, .slot = -1};
+    return watch(fast, fd, is_known);
 }
 
 void blitz_fast_rest(blitz_fast_path *fast, int fd, int resting) { fast->places[fd].resting = resting != 0; }

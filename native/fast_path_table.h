@@ -9,6 +9,7 @@
  *   fast_path_local.c     responses of our own
  *   fast_path_stream.c    bodies that take more than one read
  *   fast_path_collect.c   those of them that plugins see
+ *   fast_path_gone.c      clients that reset while somebody works for them
  *   fast_path.c           the turn of the event loop
  */
 #ifndef BLITZ_FAST_PATH_TABLE_H
@@ -20,7 +21,9 @@
 enum { EVENTS = 64 };                    /* taken at once */
 /* A turn looks again as long as it finds something, but no longer than this: others wait for their turn. */
 static const uint64_t TURN_NS = 500000;
-enum { PLACE_NONE, PLACE_CLIENT, PLACE_UPSTREAM };
+/* LEFT: a client that is in the epoll set, unless it was closed since; ELSEWHERE: one whose exchange runs in Python, and of
+ * which only a reset is of interest. */
+enum { PLACE_NONE, PLACE_CLIENT, PLACE_UPSTREAM, PLACE_LEFT, PLACE_ELSEWHERE };
 static const uint32_t WATCHED = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 typedef struct {
@@ -58,6 +61,7 @@ typedef struct {                         /* what a descriptor is; one row per de
     uint8_t late;                        /* of a client: its deadline has passed, and something had come by then */
     uint8_t resting;                     /* of an upstream connection: it is idle, and nothing may come on it */
     uint8_t ended;                       /* the end of what it sends was seen: read until there */
+    uint8_t gone;                        /* of a client: it seemed to be reset when it did not wait for its upstream */
     uint8_t wants_out;                   /* watched for room to send */
     uint8_t waiting;                     /* of a client: BLITZ_WAIT_* */
     int32_t other;                       /* the upstream connection of a busy client, and the way back; or -1 */
@@ -172,6 +176,14 @@ bool fast_may_collect(const slot *at, uint64_t limit);
 /* The chain wants it: both return what they report. */
 int fast_begin_collecting(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 int fast_collect(blitz_fast_path *fast, int fd, blitz_fast_report *report);
+
+/* ---------------------------------------------------------------- fast_path_gone.c
+ * Only its upstream can go on with the exchange of client: nothing is received from the client, nor sent to it. */
+bool fast_awaits_upstream(const place *client);
+/* Its connection was thrown away: nothing that is sent can arrive. Its end alone, or bytes that wait, say no such thing. */
+bool fast_is_gone(int fd);
+/* The client is gone, and its upstream works for nobody: both leave. */
+int fast_end_gone(blitz_fast_path *fast, int fd, blitz_fast_report *report);
 
 /* ---------------------------------------------------------------- fast_path_client.c */
 /* Does the trusted proxy say of its client what it said when Python last found that? */

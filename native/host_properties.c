@@ -94,16 +94,6 @@ static blitz_text field_count(const blitz_head *head, blitz_text field, char num
     return decimal(blitz_head_count(head, field.ptr, field.len), number);
 }
 
-static blitz_text fact_named(const blitz_exchange *exchange, blitz_text name)
-{
-    for (uint32_t i = 0; exchange != NULL && i < exchange->n_facts; i++) {
-        const blitz_fact *fact = &exchange->facts[i];
-        if (fact->name.len == name.len && memcmp(fact->name.ptr, name.ptr, name.len) == 0)
-            return fact->value;
-    }
-    return (blitz_text){NULL, 0};
-}
-
 static blitz_text property_value(const blitz_instance *instance, blitz_text name, char number[12])
 {
     static const literal config = LITERAL("config."), count = LITERAL("header.count.");
@@ -119,7 +109,7 @@ static blitz_text property_value(const blitz_instance *instance, blitz_text name
     if (which == P_PLUGIN_CONFIG)
         return blitz_pairs_value(&plugin->config, NULL, 0);
     if (which == P_COUNT)
-        return fact_named(instance->exchange, name);
+        return instance->exchange != NULL ? blitz_exchange_fact(instance->exchange, name) : (blitz_text){NULL, 0};
     if (instance->exchange == NULL)
         return (blitz_text){NULL, 0};
     return exchange_property(instance, which, number);

@@ -18,7 +18,7 @@ int blitz_local_response(blitz_exchange *exchange, int status, const uint8_t *ki
     exchange->new_body = (blitz_text){copy, len};
     exchange->body_edited = 0;
     int failed = blitz_head_start_response(exchange->response, status, NULL, 0, 1);
-    if (failed != 0)
+    if (failed != 0 || kind_len == 0)
         return failed;
     return blitz_head_add(exchange->response, (const uint8_t *)"content-type", 12, kind, kind_len);
 }

@@ -70,14 +70,6 @@ static bool rest_of(const blitz_route_rules *rules, const blitz_head *request, b
     return blitz_path_find(rules->bounds, 0, rest->ptr, rest->len) >= 0;
 }
 
-static blitz_text fact_of(const blitz_exchange *exchange, blitz_text name)
-{
-    for (uint32_t i = 0; i < exchange->n_facts; i++)
-        if (exchange->facts[i].name.len == name.len && memcmp(exchange->facts[i].name.ptr, name.ptr, name.len) == 0)
-            return exchange->facts[i].value;
-    return (blitz_text){NULL, 0};
-}
-
 static blitz_text peer_value(const blitz_peer *peer, uint8_t what)
 {
     if (peer == NULL)
@@ -109,12 +101,13 @@ static blitz_text value_of(const blitz_rule_part *part, const blitz_route_rules 
     case BLITZ_VALUE_REQUEST_TARGET: return span_text(request, request->target);
     case BLITZ_VALUE_PATH: return path_of(request);
     case BLITZ_VALUE_PATH_REST: return rest_of(rules, request, &rest) ? rest : (blitz_text){NULL, 0};
+    case BLITZ_VALUE_PATH_MATCHED: return exchange->matched;
     case BLITZ_VALUE_QUERY: return query_of(request);
     case BLITZ_VALUE_ROUTE_NAME: return exchange->route;
     case BLITZ_VALUE_UPSTREAM_ADDRESS: return exchange->upstream;
     case BLITZ_VALUE_RESPONSE_STATUS:
         return (blitz_text){(const uint8_t *)number, (size_t)snprintf(number, 12, "%u", exchange->response->status)};
-    case BLITZ_VALUE_FACT: return fact_of(exchange, part->text);
+    case BLITZ_VALUE_FACT: return blitz_exchange_fact(exchange, part->text);
     default: return peer_value(exchange->peer, part->what);
     }
 }
@@ -301,10 +294,10 @@ int blitz_rules_enter(const blitz_route_rules *rules, blitz_exchange *exchange)
 
 /* ---------------------------------------------------------------- requests */
 
-static bool uses_rest(const blitz_rule_text *text)
+static bool uses(const blitz_rule_text *text, uint8_t what)
 {
     for (uint32_t i = 0; i < text->n; i++)
-        if (text->parts[i].what == BLITZ_VALUE_PATH_REST)
+        if (text->parts[i].what == what)
             return true;
     return false;
 }
@@ -316,7 +309,9 @@ static int rewrite(const blitz_route_rules *rules, blitz_exchange *exchange)
     blitz_text rest, old = path_of(exchange->request);
     if (old.len == 1 && old.ptr[0] == '*')
         return BLITZ_RULES_PASS;
-    if (uses_rest(&rules->new_path) && !rest_of(rules, exchange->request, &rest))
+    if (uses(&rules->new_path, BLITZ_VALUE_PATH_MATCHED) && exchange->matched.ptr == NULL)
+        return BLITZ_RULES_PASS;
+    if (uses(&rules->new_path, BLITZ_VALUE_PATH_REST) && !rest_of(rules, exchange->request, &rest))
         return refuse(exchange, 400);
     put_target(&out, &rules->new_path, rules, exchange);
     if (out.full)

@@ -20,6 +20,8 @@ BRINGS = {
     "joserfc": ("joserfc", "cryptography"),
     "bcrypt": ("bcrypt",),
     "argon2-cffi": ("argon2",),
+    "brotli": ("brotli",),
+    "backports.zstd": ("backports.zstd",),
 }
 PROGRAM = """
 import sys

@@ -50,6 +50,8 @@ LAYERS = {
             "blitz.filters",
             "blitz.flood",
             "blitz.grants",
+            "blitz.log_level",
+            "blitz.log_tap",
             "blitz.state",
             "blitz.text",
             "blitz.trouble",
@@ -76,7 +78,7 @@ LAYERS = {
     "config": Layer(
         ("blitz.config",),
         ("foundation",),
-        frozenset({"msgspec", "re2", "tomlkit", "yaml"}),
+        frozenset({"backports", "brotli", "compression", "msgspec", "re2", "tomlkit", "yaml"}),
         forbidden=SANS_IO,
     ),
     # Filters of the gateway's own: what they wait for, a Services gives them.
@@ -87,9 +89,13 @@ LAYERS = {
         native=True,
         forbidden=SANS_IO,
     ),
+    # Opening files is its business; whoever calls it has a thread for that.
+    "static": Layer(
+        ("blitz.static",), ("foundation", "http", "routing"), native=True, forbidden=SANS_IO | {"trio"}
+    ),
     "server": Layer(
         ("blitz.server",),
-        (*CORES, "builtin"),
+        (*CORES, "builtin", "static"),
         TRIO | {"cryptography", "msgspec", "watchfiles"},
         native=True,
     ),
@@ -131,9 +137,11 @@ CLI_MAY_IMPORT = {
     "blitz.errors",
     "blitz.examine",
     "blitz.explain",
+    "blitz.extras",
     "blitz.files",
     "blitz.flood",
     "blitz.gateway",
+    "blitz.log_level",
     "blitz.process.signals",
     "blitz.process.workers",
     "blitz.sdk",

@@ -50,6 +50,7 @@ def test_the_configuration_is_right(checkout: Path) -> None:
 
 
 def test_the_routes_are_right_and_explained(tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
     _, routes = blocks("toml")
     listen = 'listen = [{ address = ":80", name = "http" }, { address = ":443", tls = true }]\n'
     (tmp_path / "blitz.toml").write_text(

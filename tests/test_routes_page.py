@@ -14,7 +14,7 @@ from blitz.server.asked import RANK
 from .cli.commands import PLUGINS, ROOT, blitz
 
 PAGE = (ROOT / "docs" / "routes.md").read_text(encoding="utf-8")
-(LISTING,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+LISTING, *MORE = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 CONSOLES = re.findall(r"^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 SHOWN = [
     (command, said)
@@ -34,6 +34,14 @@ def test_the_listing_is_right(directory: Path) -> None:
     result = blitz("validate", cwd=directory)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == "blitz.toml: ok: 4 routes, 3 upstreams, 2 plugins\n"
+
+
+def test_the_smaller_listings_are_right(tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
+    for text in MORE:
+        (tmp_path / "blitz.toml").write_text(text)
+        result = blitz("validate", cwd=tmp_path)
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_there_are_transcripts() -> None:

@@ -82,5 +82,6 @@ def test_make_run_installs_what_watching_needs() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     recipe = makefile.split("$(VENV)/.run: ")[1].split("\n$(VENV)/")[0]
     assert '".[watch,symbols]"' in recipe
-    containerfile = (ROOT / "infra" / "container" / "Containerfile").read_text(encoding="utf-8")
-    assert '".[watch,symbols]"' in containerfile
+    lock = (ROOT / "infra" / "container" / "requirements.lock").read_text(encoding="utf-8")
+    assert "\nwatchfiles==" in lock
+    assert "\npyelftools==" in lock

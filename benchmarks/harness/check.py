@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hmac
 import http.client
 import json
@@ -11,6 +12,7 @@ import ssl
 from collections.abc import Callable
 
 from .errors import BenchError
+from .site import FILE, FILE_BODY
 
 __all__ = [
     "API_KEY",
@@ -131,6 +133,16 @@ def _response_header(port: int) -> None:
         raise BenchError(f"the plugin did not set x-seen-1 on the response; got {status} with {fields}")
 
 
+def _gzip(port: int) -> None:
+    status, fields, body = _exchange(
+        http.client.HTTPConnection("127.0.0.1", port, timeout=20), "/json/16384", {"accept-encoding": "gzip"}
+    )
+    if (status, fields.get("content-encoding")) != (200, "gzip"):
+        raise BenchError(f"JSON should come in gzip; got {status} with {fields}")
+    if len(text := gzip.decompress(body)) != 16384 or not text.startswith(b'[{"id":0,'):
+        raise BenchError(f"JSON of 16384 bytes should come; got {len(text)}: {text[:100]!r}")
+
+
 def _redirect(port: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     status, fields, _ = _exchange(connection, "/a/b?c=1")
@@ -191,6 +203,12 @@ def _tls(port: int) -> None:
         )
 
 
+def _static(port: int) -> None:
+    status, body = fetch(port, FILE)
+    if (status, body) != (200, FILE_BODY):
+        raise BenchError(f"{FILE} should be 200 with {len(FILE_BODY)} bytes; got {status} with {len(body)}")
+
+
 CHECKS: dict[str, Callable[[int], None]] = {
     "fixed": _fixed,
     "proxy": _proxy,
@@ -199,11 +217,13 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "isolation": _sets(1),
     "crowd": _proxy,
     "faults": _good,
+    "passwords": _proxy,
     "json-log": _proxy,
     "request-id": _reaches("x-request-id", {"x-request-id": "forged"}, ""),
     "total": _proxy,
     "endpoints": _proxy,
     "least-conn": _proxy,
+    "gzip": _gzip,
     "redirect": _redirect,
     "header-edits": _edits,
     "ip-allow": _proxy,
@@ -213,4 +233,5 @@ CHECKS: dict[str, Callable[[int], None]] = {
     "body": _body,
     "built-in": _built_in,
     "tls": _tls,
+    "static": _static,
 }

@@ -8,6 +8,7 @@
  *   GET  /echo        200, the request head as it arrived (what a proxy and its plugins made of it)
  *   GET  /bytes/N     200, N bytes
  *   GET  /chunked/N   200, N bytes (at most 64 KiB) in one chunk
+ *   GET  /json/N      200, N bytes (at most 64 KiB) of JSON: records with names, numbers and words
  *   POST /sum         200, "sum S\n": FNV-1a (32 bits, hexadecimal) of a body of known length
  *   GET  anything     200, 128 bytes
  *   POST anything     200, "received N\n" once the whole body is here
@@ -110,6 +111,40 @@ static bool answer_chunked(conn *c, size_t len)
     return say(c, out, (size_t)n + len + 7, 0);
 }
 
+/* The same bytes each time, which compress as records of an API do. */
+static size_t fill_json(char *out, size_t len)
+{
+    static const char *const words[] = { "alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel" };
+    uint32_t seed = 1;
+    size_t at = 0;
+    for (unsigned id = 0; at < len; id++) {
+        char one[256];
+        seed = seed * 1664525u + 1013904223u;
+        int n = snprintf(one, sizeof one,
+            "%s{\"id\":%u,\"name\":\"user%u\",\"email\":\"%08x@example.org\",\"active\":%s,\"score\":0.%09u,"
+            "\"tags\":[\"%s\",\"%s\"]}",
+            id ? "," : "[", id, seed >> 12, seed, seed & 64 ? "true" : "false", seed >> 3, words[seed >> 29],
+            words[seed >> 26 & 7]);
+        size_t part = len - at < (size_t)n ? len - at : (size_t)n;
+        memcpy(out + at, one, part);
+        at += part;
+    }
+    return len;
+}
+
+static bool answer_json(conn *c, size_t len)
+{
+    static char out[(1 << 16) + 512], text[1 << 16];
+    static size_t filled;
+    if (len > sizeof text) return false;
+    if (filled != len) filled = fill_json(text, len);
+    int n = snprintf(out, 512,
+        "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+        date, len);
+    memcpy(out + n, text, len);
+    return say(c, out, (size_t)n + len, 0);
+}
+
 static uint32_t fnv(uint32_t sum, const uint8_t *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++) sum = (sum ^ bytes[i]) * 16777619u;
@@ -126,6 +161,7 @@ static bool answer(conn *c, const uint8_t *head, size_t len)
         return say(c, out, n, MSG_MORE) && pump(c);
     }
     if (len > 14 && !memcmp(head, "GET /chunked/", 13)) return answer_chunked(c, strtoul((const char *)head + 13, NULL, 10));
+    if (len > 11 && !memcmp(head, "GET /json/", 10)) return answer_json(c, strtoul((const char *)head + 10, NULL, 10));
     return say(c, fixed, fixed_len, 0);
 }
 

@@ -15,8 +15,10 @@ from blitz.measures.exposition import exposition
 from blitz.measures.figures import RESTARTS, SERIES_REFUSED
 
 from .merge import merge, why_not_ready
+from .notices import Notices, Told, changes, worker_event
 from .scoreboard import Scoreboard
 from .status import Child, Lost, Parent, Reload, Status, Worker, version
+from .wishes import Change, Wishes
 
 __all__ = ["PlaceOnScoreboard", "Reporter", "ScoreboardOfParent"]
 
@@ -26,13 +28,20 @@ _parents = msgspec.json.Decoder(Parent)
 _workers = msgspec.json.Decoder(Worker)
 
 
+def _nobody(change: Change) -> None:
+    raise OSError("there is no parent process")
+
+
 @dataclass(frozen=True, slots=True)
 class PlaceOnScoreboard:
-    """Where a worker writes; slot -1: nowhere, it only reads. measures: what it counts has the same slot."""
+    """Where a worker writes; slot -1: nowhere, it only reads. measures, notices: what it counts and tells has
+    the same slot. ask: hands a wish to the parent; may raise OSError."""
 
     scoreboard: Scoreboard
     slot: int
     measures: SharedMeasures
+    notices: Notices
+    ask: Callable[[Change], None] = _nobody
 
 
 class Reporter:
@@ -41,6 +50,9 @@ class Reporter:
     Attributes:
         look: says what this process does now; replaced once it serves.
         measures: what it counts. tell_measures: has those figures told that are looked at now and then.
+        notices: what all processes tell; told: this one's part.
+        ask: hands a wish to the parent; None: there is none.
+        began_after: how many reloads were asked for before it began to read its configuration.
     """
 
     def __init__(self, place: PlaceOnScoreboard | None = None) -> None:
@@ -51,6 +63,11 @@ class Reporter:
         has_slot = place is not None and place.slot >= 0
         self.measures = Measures(place.measures, place.slot) if place is not None and has_slot else Measures()
         self.tell_measures: Callable[[], None] = _nothing
+        self.notices = place.notices if place is not None else Notices()
+        self.told = Told(self.notices, place.slot if place is not None else 0)
+        self.ask = place.ask if place is not None else None
+        self._seen: Worker | None = None
+        self.began_after = self.wishes().reloads
 
     def _starting(self) -> Worker:
         return Worker(pid=os.getpid(), state="starting", started=self._started, told=time.time())
@@ -58,8 +75,29 @@ class Reporter:
     def publish(self) -> None:
         """Let the other processes know, if there are any."""
         self.tell_measures()
-        if self._place is not None:
-            self._write(self.look())
+        now = self.look()
+        if self._seen is not None:
+            for event in changes(self._seen, now):
+                self.told.event(event)
+        self._seen = now
+        self._write(now)
+
+    def wishes(self) -> Wishes:
+        """What operators want, as the parent has it; nothing without one."""
+        parent = _read_parent(self._place.scoreboard) if self._place is not None else None
+        return parent.wishes if parent is not None else Wishes()
+
+    def serving(self) -> list[Worker]:
+        """What those workers say that serve and go on, this one included."""
+        _, pairs = self._read()
+        return [
+            worker
+            for child, worker in pairs
+            if worker is not None
+            and worker.state == "serving"
+            and not child.told_to_end
+            and not child.silent_since
+        ]
 
     def _write(self, worker: Worker) -> None:
         place = self._place
@@ -147,6 +185,10 @@ class ScoreboardOfParent:
     def __init__(self, workers: int) -> None:
         slots = 1 + 4 * workers + 16
         self.scoreboard = Scoreboard(slots)
+        self.notices = Notices(slots)
+        self.told = Told(self.notices, PARENT_SLOT)
+        self.wishes = Wishes()
+        self._children: dict[int, int] = {}  # pid -> place
         self._measures = SharedMeasures(slots)
         self._own = Measures(self._measures, PARENT_SLOT)
         self._free = list(range(slots - 1, PARENT_SLOT, -1))
@@ -154,7 +196,8 @@ class ScoreboardOfParent:
 
     def take(self) -> PlaceOnScoreboard:
         """A place for a worker that is about to start."""
-        return PlaceOnScoreboard(self.scoreboard, self._free.pop() if self._free else -1, self._measures)
+        slot = self._free.pop() if self._free else -1
+        return PlaceOnScoreboard(self.scoreboard, slot, self._measures, self.notices)
 
     def give_back(self, slot: int) -> None:
         """The worker in *slot* has ended; what it counted stays, and the next one in it counts on."""
@@ -176,6 +219,7 @@ class ScoreboardOfParent:
     ) -> None:
         """Write down what the parent knows."""
         self._own.follow([(self, RESTARTS, restarts, ())])
+        self._tell_changes(children)
         parent = Parent(
             pid=os.getpid(),
             started=self._started,
@@ -185,8 +229,17 @@ class ScoreboardOfParent:
             children=children,
             lost=lost,
             last_upgrade=last_upgrade,
+            wishes=self.wishes,
         )
         self.scoreboard.write(PARENT_SLOT, _encoder.encode(parent))
+
+    def _tell_changes(self, children: tuple[Child, ...]) -> None:
+        now = {child.pid: child.place for child in children}
+        for pid in self._children.keys() - now.keys():
+            self.told.event(worker_event(pid, self._children[pid], "ended"))
+        for pid in now.keys() - self._children.keys():
+            self.told.event(worker_event(pid, now[pid], "started"))
+        self._children = now
 
     def close(self) -> None:
         self.scoreboard.close()

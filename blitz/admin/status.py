@@ -22,6 +22,8 @@ from blitz.server.runtime import Runtime
 from blitz.wasm.engine import EngineStatistics
 from blitz.wasm.pool import PoolStatistics
 
+from .wishes import Wishes
+
 __all__ = [
     "DRAINING",
     "Child",
@@ -47,8 +49,8 @@ class Reload(msgspec.Struct, frozen=True):
     """How an attempt to reload ended.
 
     Attributes:
-        time: seconds since the epoch. reason: who wanted it: ``call``, ``signal``, ``files``, ``rollback``;
-            ``upgrade``: SIGUSR2, of all workers.
+        time: seconds since the epoch. reason: who wanted it: ``call``, ``signal``, ``admin``, ``files``,
+            ``rollback``; ``upgrade``: SIGUSR2, of all workers.
         error: why the old configuration goes on, one line; "" when the new one runs.
         loaded, kept: names of the plugins that were loaded anew, and of those that nothing changed about.
         restart: keys that have changed and stay as they were until a restart.
@@ -88,6 +90,7 @@ class EndpointStatus(msgspec.Struct, frozen=True):
         down: processes whose health checks have found it down.
         ejections: how often it was left out because requests had failed.
         leaving: processes in which its name has other addresses now, and it finishes what it has.
+        drained: processes in which it gets no new request because an operator says so.
     """
 
     upstream: str
@@ -101,6 +104,7 @@ class EndpointStatus(msgspec.Struct, frozen=True):
     down: int = 0
     ejections: int = 0
     leaving: int = 0
+    drained: int = 0
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +116,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
         generation: of its configuration: 1, and one more for each reload that took effect.
         started, told: seconds since the epoch; told is when this was said.
         access_lost: lines of the access log that standard output did not take.
+        wishes: number of the wishes that it has made true; reloads: how many of those that were asked for it
+            has made, or what it was started on is as new.
     """
 
     pid: int
@@ -127,6 +133,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: tuple[EndpointStatus, ...] = ()
     access_lost: int = 0
     last_reload: Reload | None = None
+    wishes: int = 0
+    reloads: int = 0
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +161,7 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parent(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parent says. last_upgrade: by SIGUSR2."""
+    """What the parent says. last_upgrade: by SIGUSR2. wishes: what operators want of all workers."""
 
     pid: int
     started: float
@@ -163,6 +171,7 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True):
     children: tuple[Child, ...]
     lost: tuple[Lost, ...] = ()
     last_upgrade: Reload | None = None
+    wishes: Wishes = Wishes()
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,9 +279,16 @@ def version() -> str:
 
 
 def look(
-    context: ServerContext, *, started: float, generation: int, last_reload: Reload | None, now: float
+    context: ServerContext,
+    *,
+    started: float,
+    generation: int,
+    last_reload: Reload | None,
+    now: float,
+    done: tuple[int, int] = (0, 0),
 ) -> Worker:
-    """What this process has to say; *now* is trio's time, *started* that of the day."""
+    """What this process has to say; *now* is trio's time, *started* that of the day. *done*: ``wishes`` and
+    ``reloads``."""
     runtime = context.runtime
     pools = {pool.name: pool.statistics(now) for pool in runtime.pools}
     return Worker(
@@ -293,6 +309,8 @@ def look(
         ),
         access_lost=context.access_log.dropped,
         last_reload=last_reload,
+        wishes=done[0],
+        reloads=done[1],
     )
 
 
@@ -321,6 +339,7 @@ def _endpoint(upstream: str, endpoint: Endpoint, now: float) -> EndpointStatus:
         down=int(endpoint.check is not None and not endpoint.check.up),
         ejections=int(endpoint.native.ejections),
         leaving=int(endpoint.leaves),
+        drained=int(endpoint.drained),
     )
 
 

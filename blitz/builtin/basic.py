@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from blitz.config.auth_keys import BasicAuth
 
     from .message import Message
-    from .services import Answer, Services
+    from .services import Answer, Moment, Services
     from .users import Hash
 
 __all__ = ["BasicAuthenticator"]
@@ -61,7 +61,7 @@ class BasicAuthenticator:
         name, colon, password = credentials.partition(b":")
         if not colon or len(credentials) > MAX_CREDENTIALS or _CONTROLS.search(name):
             return refused(401, "credentials are malformed", self._challenge)
-        digest = hashlib.blake2b(credentials, key=self._secret, digest_size=32).digest()
+        digest = self._digest(credentials)
         known = self._known.get(digest)
         if known is None or services.now() >= known[1]:
             try:
@@ -70,6 +70,20 @@ class BasicAuthenticator:
                 return refused(503, "too many passwords wait to be checked", retry_after=1, cause="limit")
             known = self._remember(digest, name if fits else None, services.now())
         return known[0] or refused(401, "name or password is wrong", self._challenge)
+
+    def known(self, message: Message, moment: Moment) -> Identity | None:
+        values = message.values(b"authorization")
+        match = _BASIC.fullmatch(values[0]) if len(values) == 1 else None
+        if match is None:
+            return None
+        try:
+            known = self._known.get(self._digest(b64decode(match[1], validate=True)))
+        except (binascii.Error, ValueError):
+            return None
+        return known[0] if known is not None and moment.now() < known[1] else None
+
+    def _digest(self, credentials: bytes) -> bytes:
+        return hashlib.blake2b(credentials, key=self._secret, digest_size=32).digest()
 
     def _fits(self, name: bytes, password: bytes) -> bool:
         """Runs in a thread. Every name costs one hash."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from blitz.config.urls import ServiceUrl
 
     from .message import Message
-    from .services import Found, Services
+    from .services import Found, Moment, Services
 
 __all__ = ["ForwardAuthenticator"]
 
@@ -111,6 +111,9 @@ class ForwardAuthenticator:
         return Answer(
             found.status, "denied", f"auth {self._name}: the service answered {found.status}", reply=reply
         )
+
+    def known(self, message: Message, moment: Moment) -> Identity | None:
+        return None  # the service is asked for each request
 
     def strip(self, message: Message) -> None:
         """What the client has shown is the service's business, and upstreams'."""

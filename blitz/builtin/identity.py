@@ -10,7 +10,7 @@ from .services import Answer
 
 if TYPE_CHECKING:
     from .message import Message
-    from .services import Services
+    from .services import Moment, Services
 
 __all__ = ["Authenticator", "Identity", "refused"]
 
@@ -46,6 +46,11 @@ class Authenticator(Protocol):
 
     async def check(self, message: Message, services: Services) -> Identity | Answer:
         """Who the client is, or what it is answered. Raises BlitzError."""
+        ...
+
+    def known(self, message: Message, moment: Moment) -> Identity | None:
+        """What ``check`` would find, where credentials in the Authorization field were checked a moment ago;
+        None: ask ``check``."""
         ...
 
     def strip(self, message: Message) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .jwks import KeySet, KeySource
     from .message import Message
-    from .services import Answer, Services
+    from .services import Answer, Moment, Services
 
 __all__ = ["JwtAuthenticator"]
 
@@ -66,14 +66,32 @@ class JwtAuthenticator:
             assert self.source is not None
             why = f"the keys of its issuer cannot be had: {self.source.problem or 'they are being fetched'}"
             return refused(503, why, retry_after=5, cause="upstream_error")
-        digest = hashlib.blake2b(text, key=self._secret, digest_size=32).digest()
+        digest = self._digest(text)
+        return self._remembered(digest, keys, services) or await self._verify(text, digest, keys, services)
+
+    def known(self, message: Message, moment: Moment) -> Identity | None:
+        if self._place != "header" or self._of:
+            return None
+        values = message.values(b"authorization")
+        match = _BEARER.fullmatch(values[0]) if len(values) == 1 else None
+        keys = self._file_keys if self.source is None else moment.keys_of(self.source)
+        if match is None or keys is None:
+            return None
+        return self._remembered(self._digest(match[1]), keys, moment)
+
+    def _digest(self, text: bytes) -> bytes:
+        return hashlib.blake2b(text, key=self._secret, digest_size=32).digest()
+
+    def _remembered(self, digest: bytes, keys: KeySet, moment: Moment) -> Identity | None:
+        """Whom the token of that digest names, if it was verified with *keys* and has not ended."""
         known = self._known.get(digest)
-        if known is not None:
-            identity, ends, generation = known
-            if services.wall() < ends and generation == keys.generation:
-                return identity
-            del self._known[digest]
-        return await self._verify(text, digest, keys, services)
+        if known is None:
+            return None
+        identity, ends, generation = known
+        if moment.wall() < ends and generation == keys.generation:
+            return identity
+        del self._known[digest]
+        return None
 
     async def _verify(
         self, text: bytes, digest: bytes, keys: KeySet, services: Services

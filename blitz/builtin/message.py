@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blitz._native import ffi, lib
 from blitz.errors import ClientError
 from blitz.http.heads import field_values, span_bytes
+
+if TYPE_CHECKING:
+    from .compress import Said
 
 __all__ = ["Facts", "Message"]
 
@@ -40,10 +43,11 @@ class Message:
         client: its address. scheme: that it used.
         identity: who it is, as ``auth`` says; "": nobody knows.
         origins: values of its Origin fields, as the client sent them, where a filter looks at them.
+        said: what the client has said that compression depends on, where a filter looks at that.
         response_fields: what filters tell the client, whatever the response is; names in lower case.
     """
 
-    __slots__ = ("_cdata", "_facts", "client", "identity", "origins", "response_fields", "scheme")
+    __slots__ = ("_cdata", "_facts", "client", "identity", "origins", "response_fields", "said", "scheme")
 
     def __init__(self, cdata: Any, client: str, scheme: str) -> None:
         """*cdata*: cffi ``blitz_exchange *``."""
@@ -53,6 +57,7 @@ class Message:
         self.scheme = scheme
         self.identity = ""
         self.origins: list[bytes] = []
+        self.said: Said | None = None
         self.response_fields: dict[bytes, bytes] = {}
 
     @property

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .jwks import KeySet, KeySource
     from .message import Message
 
-__all__ = ["Answer", "Filter", "Found", "Keys", "Question", "Services", "TooBusy"]
+__all__ = ["Answer", "Filter", "Found", "Keys", "Moment", "Question", "Services", "TooBusy"]
 
 T = TypeVar("T")
 
@@ -62,8 +62,8 @@ class Answer:
     reply: Reply | None = field(default=None)
 
 
-class Services(Protocol):
-    """Of one exchange."""
+class Moment(Protocol):
+    """What is known now, without waiting."""
 
     def wall(self) -> float:
         """Seconds since 1970."""
@@ -72,6 +72,14 @@ class Services(Protocol):
     def now(self) -> float:
         """Seconds, monotonic."""
         ...
+
+    def keys_of(self, source: KeySource) -> KeySet | None:
+        """The keys of *source*, unless there are none or they are too old."""
+        ...
+
+
+class Services(Moment, Protocol):
+    """Of one exchange."""
 
     async def spend(self, key: bytes, interval: int, burst: int) -> int:
         """Take one token of *key*'s bucket: tokens left (>= 0), or minus the milliseconds until there is one.
@@ -87,10 +95,6 @@ class Services(Protocol):
 
     async def ask(self, question: Question) -> Found:
         """Ask a service. Raises UpstreamError, ShortageError."""
-        ...
-
-    def keys_of(self, source: KeySource) -> KeySet | None:
-        """The keys of *source*, unless there are none or they are too old."""
         ...
 
     async def wait_for_keys(self, source: KeySource) -> None:

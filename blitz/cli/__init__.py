@@ -22,6 +22,12 @@ COMMANDS = {
     "run": ("blitz.cli.run:run", "Run the gateway that a file describes."),
     "proxy": ("blitz.cli.run:proxy", "Put plugins in front of one upstream, without a file."),
     "demo": ("blitz.cli.demo:demo", "Run a demo: an upstream, the built-in plugins, three routes."),
+    "status": ("blitz.cli.operate:status", "Tell how a running gateway is."),
+    "reload": ("blitz.cli.operate:reload", "Have a running gateway read its file again."),
+    "drain": ("blitz.cli.operate:drain", "Send no new requests to an endpoint of a running gateway."),
+    "faults": ("blitz.cli.operate:faults", "Tell the last faults of plugins."),
+    "logs": ("blitz.cli.follow:logs", "Follow the logs of a running gateway."),
+    "top": ("blitz.cli.follow:top", "Watch what a running gateway does."),
     "validate": ("blitz.cli.check:validate", "List every mistake in a file, and load its plugins."),
     "route": ("blitz.cli.route:route", "Explain which route a request takes, and why."),
     "config": (

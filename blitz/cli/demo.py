@@ -12,7 +12,7 @@ import trio
 from blitz.cli.log import set_up_logging
 from blitz.cli.output import fail_on_errors
 from blitz.config import parse_address
-from blitz.demo import DEMO_KEY, builtin_plugins, demo_config, serve_upstream
+from blitz.demo import DEMO_KEY, builtin_plugins, demo_config, serve_upstream, with_admin
 from blitz.errors import ConfigError
 
 __all__ = ["demo"]
@@ -87,7 +87,7 @@ async def _demo(listen: str) -> None:
         with _stop_signals() as signals:
             host, upstream_port = await nursery.start(serve_upstream)
             upstream = f"http://{host}:{upstream_port}"
-            config = demo_config(listen, upstream, plugin_dir)
+            config = with_admin(demo_config(listen, upstream, plugin_dir))
             gateway = await nursery.start(serve, config)
             base = "http://{}:{}".format(*gateway.addresses[0])
             click.echo(introduction(base, upstream))

@@ -11,10 +11,11 @@ import sys
 import threading
 from types import TracebackType
 
-from blitz.cli.log_format import LEVELS, JsonFormatter, TextFormatter
+from blitz.cli.log_format import JsonFormatter, TextFormatter
 from blitz.cli.log_handler import LogHandler
 from blitz.cli.stderr import open_writer
 from blitz.errors import ConfigProblem
+from blitz.log_level import LEVELS, set_level
 
 __all__ = ["log_problem", "set_up_logging"]
 
@@ -43,10 +44,10 @@ def set_up_logging(level: str, form: str = "text") -> None:
             before.close()
         logger.addHandler(handler)
     blitz.propagate = False
-    blitz.setLevel(LEVELS[level])
+    set_level(level)
     plugins = logging.getLogger("blitz.plugin")
     plugins.setLevel(LEVELS["trace"])
-    plugins.filters[:] = [lambda record: hasattr(record, "lines") or record.levelno >= LEVELS[level]]
+    plugins.filters[:] = [lambda record: hasattr(record, "lines") or record.levelno >= blitz.level]
     logging.captureWarnings(True)
     sys.excepthook = _log_end
     threading.excepthook = _log_thread

@@ -20,18 +20,11 @@ from typing import Any
 
 import click
 
+from blitz.log_level import LEVELS
 from blitz.text import one_line
 
-__all__ = ["LEVELS", "JsonFormatter", "TextFormatter", "fields_of"]
+__all__ = ["JsonFormatter", "TextFormatter", "fields_of"]
 
-LEVELS = {
-    "trace": 5,
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warn": logging.WARNING,
-    "error": logging.ERROR,
-    "off": logging.CRITICAL + 1,
-}
 MAX_TRACEBACK = 32768  # characters; the end says what happened
 _NAMES = {number: name for name, number in LEVELS.items()} | {logging.CRITICAL: "error"}
 _COLOURS = {"warn": "yellow", "error": "red"}

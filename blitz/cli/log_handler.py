@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from blitz.flood import WINDOW, Flood, LeftOut
@@ -38,7 +38,11 @@ class Writer(Protocol):
 
 
 class LogHandler(logging.Handler):
-    """Formats records and writes them, up to a rate."""
+    """Formats records and writes them, up to a rate.
+
+    Attributes:
+        tap: called with lines that were written, each with its end; None: nobody follows them.
+    """
 
     def __init__(self, writer: Writer, formatter: logging.Formatter, window: float = WINDOW) -> None:
         super().__init__()
@@ -46,6 +50,7 @@ class LogHandler(logging.Handler):
         self._flood = Flood(MOST, window)
         self._teller: threading.Thread | None = None
         self._closing = threading.Event()
+        self.tap: Callable[[bytes], object] | None = None
         self.setFormatter(formatter)
         _handlers.add(self)
 
@@ -69,7 +74,7 @@ class LogHandler(logging.Handler):
         self.acquire()
         try:
             if not self._closing.is_set():
-                self._writer.write(lines)
+                self._put(lines)
         finally:
             self.release()
 
@@ -97,10 +102,16 @@ class LogHandler(logging.Handler):
         self._flood.clear()
         self._teller = None
         self._closing = threading.Event()
+        self.tap = None
         self._writer.forget()
 
     def _write(self, record: logging.LogRecord) -> None:
-        self._writer.write(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+        self._put(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+
+    def _put(self, lines: bytes) -> None:
+        self._writer.write(lines)
+        if self.tap is not None:
+            self.tap(lines)
 
     def _admit(self, record: logging.LogRecord, now: float) -> bool:
         most = MOST if record.levelno >= logging.INFO else MOST_DEBUG

@@ -91,7 +91,7 @@ def run(
     FILE is TOML, or YAML if its name ends in .yaml or .yml; "-" is TOML on standard input, read once.
     """
     flags = flags_of(plugin_dir=plugin_dir, workers=workers, watch=watch)
-    _serve(reader_of(file, overrides, flags), reloads=file != "-")
+    _serve(reader_of(file, overrides, flags), reloads=file != "-", operated=True)
 
 
 @click.command()
@@ -136,9 +136,10 @@ def _proxy_document(listen: str, upstream: str, files: Sequence[str]) -> Documen
     )
 
 
-def _serve(read: Callable[[], Loaded], *, reloads: bool = False) -> None:
+def _serve(read: Callable[[], Loaded], *, reloads: bool = False, operated: bool = False) -> None:
+    """*operated*: there is an admin listener where nothing is said about it."""
     loaded = read()
-    resolved = loaded.resolved
+    resolved = loaded.resolved.with_admin() if operated else loaded.resolved
     log = resolved.log
     say = log_problem if log.format == "json" else print_problem
     if not loaded.problems or say is log_problem:
@@ -150,7 +151,7 @@ def _serve(read: Callable[[], Loaded], *, reloads: bool = False) -> None:
         again = read()
         if again.problems:
             raise ConfigError(again.problems)
-        return again.resolved
+        return again.resolved.with_admin() if operated else again.resolved
 
     from blitz.process.workers import run as run_workers  # loads the engine
 
@@ -168,3 +169,5 @@ def _greet(resolved: Resolved, gateway: Gateway) -> None:
     _log.info("listening on %s; workers: %d; plugins: %s", addresses, resolved.workers, names)
     for host, port in gateway.admin_addresses:
         _log.info("for operators: http://%s/status", Address(host, port))
+    if resolved.admin.path:
+        _log.info("for operators: %s", resolved.admin.where)

@@ -6,7 +6,7 @@ from blitz.config.auth_keys import Auth, BasicAuth, ForwardAuth, JwtAuth
 from blitz.config.discover import plugin_name
 from blitz.config.document import STANDARD_INPUT, parse_document
 from blitz.config.effective import Effective, effective_values
-from blitz.config.filter_keys import Cors, RateLimit
+from blitz.config.filter_keys import Compress, Cors, RateLimit
 from blitz.config.layout import LayoutRefused, lay_out
 from blitz.config.load import Loaded, load_config, read_config
 from blitz.config.model import (
@@ -50,6 +50,7 @@ __all__ = [
     "Auth",
     "BasicAuth",
     "Certificate",
+    "Compress",
     "Config",
     "Cors",
     "Document",

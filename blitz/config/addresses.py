@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 __all__ = [
+    "MAX_SOCKET_PATH",
     "Address",
     "Endpoint",
     "check_host",
@@ -41,7 +42,7 @@ _ANY = frozenset(("0.0.0.0", "::"))  # every interface of one family; an empty h
 _LOCALHOST = {"localhost": ("127.0.0.1", "::1")}  # RFC 6761 section 6.3
 _LISTEN_HELP = 'write host:port, such as "127.0.0.1:8080" or "[::1]:8080", or ":8080" for every interface'
 _ENDPOINT_HELP = 'write such as "http://127.0.0.1:9000", "https://api.example.org" or "unix:/run/app.sock"'
-_MAX_SOCKET_PATH = 107  # unix(7): sun_path holds 108 bytes with the NUL
+MAX_SOCKET_PATH = 107  # unix(7): sun_path holds 108 bytes with the NUL
 SCHEME_PORTS = {"http": 80, "https": 443}
 
 
@@ -150,10 +151,10 @@ def _unix_endpoint(text: str) -> Endpoint:
         path = path.removeprefix("//")
     if not path.startswith("/") or "\0" in path:
         raise ValueError(f'"{text}" has no absolute path; write such as "unix:/run/app.sock"')
-    if len(path.encode()) > _MAX_SOCKET_PATH:
+    if len(path.encode()) > MAX_SOCKET_PATH:
         raise ValueError(
             f'"{text}" has a path of {len(path.encode())} bytes, and a socket\'s has at most '
-            f"{_MAX_SOCKET_PATH}; use a shorter one"
+            f"{MAX_SOCKET_PATH}; use a shorter one"
         )
     return Endpoint("unix", "", 0, path)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from blitz.config.auth_keys import Auth, ForwardAuth, JwtAuth
 from blitz.config.check import nearest
+from blitz.config.compress_rules import check_compress
 from blitz.config.field_names import NOT_OURS
 from blitz.config.filter_keys import Cors, RateLimit
 from blitz.config.rates import parse_rate
@@ -51,6 +52,8 @@ def check_filters(config: Config, document: Document) -> None:
             _cors(document, route.cors, (*at, "cors"))
         if route.rate_limit is not None:
             _rate_limit(document, route.rate_limit, (*at, "rate_limit"), has_auth=bool(route.auth))
+        if route.compress is not None:
+            check_compress(document, route.compress, (*at, "compress"))
 
 
 def auth_upstreams(config: Config) -> dict[str, str]:

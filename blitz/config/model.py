@@ -253,16 +253,21 @@ class Log(Model, frozen=True):
 
 
 class Admin(Model, frozen=True):
-    """Where operators look: `/livez`, `/readyz`, `/status`, `/metrics`. Off unless `listen` is set."""
+    """Where operators look, and change what runs: [admin.md](admin.md)."""
 
     listen: Annotated[
         str,
-        Meta(description='such as `"127.0.0.1:9900"`; an address that other machines reach needs `token`'),
+        Meta(
+            description='such as `"127.0.0.1:9900"`, or `"unix:/run/blitz/admin.sock"`, which only the user '
+            "of the service may open; an address that other machines reach needs `token`; `off`: nowhere; "
+            'left out: `"127.0.0.1:9900"` in `blitz run` and `blitz demo`, if it is free, where commands '
+            "look for it, and nowhere else"
+        ),
     ] = ""
     token: Annotated[
         str,
         Meta(
-            description="`/status` and `/metrics` want it as `Authorization: Bearer ...`; at least 16 "
+            description="all but `/livez` and `/readyz` wants it as `Authorization: Bearer ...`; at least 16 "
             'visible characters, best from the environment: `"${BLITZ_ADMIN_TOKEN}"`'
         ),
     ] = ""

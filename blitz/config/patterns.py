@@ -10,7 +10,7 @@ from typing import Any
 
 from blitz.extras import how_to_install
 
-__all__ = ["check_pattern", "compile_pattern"]
+__all__ = ["check_pattern", "compile_pattern", "count_groups"]
 
 MISSING = f"patterns need RE2: {how_to_install('google-re2')}, or write `path_prefix`, or values"
 MAX_MEMORY = 8 << 20  # bytes of one compiled pattern: RE2's default
@@ -40,6 +40,12 @@ def compile_pattern(text: str, *, fold: bool = False) -> Callable[[bytes], Any]:
         raise ValueError(f'"{text}" is not a pattern of RE2: {why}') from None
     search: Callable[[bytes], Any] = pattern.search
     return search
+
+
+def count_groups(text: str) -> int:
+    """How many groups the pattern *text* has. Raises ValueError: as above."""
+    search: Any = compile_pattern(text)
+    return int(search.__self__.groups)
 
 
 def check_pattern(text: str) -> None:

@@ -193,6 +193,8 @@ def _tables(model: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, str
         elif isinstance(wanted, inspect.DictType) and (item := _struct_among(wanted.value_type)):
             path += ".NAME"
             heading, inner = f"`[{path}]`", item.cls
+        elif isinstance(wanted, inspect.UnionType) and (item := _struct_among(wanted)):
+            heading, inner = f"`[{path}]`", item.cls
         else:
             continue
         yield f"{path}.", heading, inner

@@ -13,6 +13,7 @@ import msgspec
 
 from blitz.config.addresses import Address, parse_address, parse_endpoint, parse_network
 from blitz.config.check import build, nearest
+from blitz.config.compress_rules import compress_of
 from blitz.config.discover import discover
 from blitz.config.filter_rules import auth_upstreams
 from blitz.config.include import include_directories
@@ -117,8 +118,13 @@ def resolve_document(config: Config, document: Document, environ: Mapping[str, s
 
 
 def _admin(config: Config) -> ResolvedAdmin:
-    addresses = _readable(parse_address, [config.admin.listen]) if config.admin.listen else []
-    return ResolvedAdmin(listen=addresses[0] if addresses else None, token=config.admin.token)
+    said, token = config.admin.listen, config.admin.token
+    if said in ("", "off"):
+        return ResolvedAdmin(token=token, is_open=not said)
+    if said.startswith("unix:"):
+        return ResolvedAdmin(path=said.removeprefix("unix:"), token=token)
+    addresses = _readable(parse_address, [said])
+    return ResolvedAdmin(listen=addresses[0] if addresses else None, token=token)
 
 
 def _address(said: str | Listener) -> Address:
@@ -297,6 +303,7 @@ def _route(
         auth=route.auth,
         cors=route.cors,
         rate_limit=route.rate_limit,
+        compress=compress_of(route.compress),
         plugins=(*before, *(name for name in known if name in set(wanted) and name not in before)),
     )
 

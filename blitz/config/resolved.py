@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from blitz.config.addresses import Address, Endpoint
-from blitz.config.filter_keys import Cors, RateLimit
+from blitz.config.filter_keys import Compress, Cors, RateLimit
 from blitz.config.model import (
     Answer,
     Auth,
@@ -23,6 +23,7 @@ from blitz.config.model import (
     UpstreamTls,
 )
 from blitz.config.retry_keys import Mirror
+from blitz.config.static_keys import Static
 from blitz.config.upstream_keys import Health, Outlier, Sticky
 from blitz.config.values import Body, Failure, Instances, PluginType, TrustedField
 
@@ -194,11 +195,13 @@ class ResolvedRedirect(msgspec.Struct, frozen=True, kw_only=True):
 class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     """One route. plugins are names in the order in which they run, those of
     ``Resolved.before_routing`` first. Upstream is a name, or upstreams has names with weights, or answer
-    is there; none of them: it only redirects.
+    or static is there; none of them: it only redirects.
 
     Attributes:
         body: of the answer. ip_allow, ip_deny: networks in canonical form.
         new_path: parts of the path that upstreams get; None: the one that came.
+        pattern, template: what in the path is replaced, and the parts of what by: texts, and numbers of
+            groups; "": nothing.
         first_byte, total: seconds, 0 for no limit; None: as for all. max_body: bytes, the same.
         auth: a name of ``Resolved.auth``, or "".
     """
@@ -213,7 +216,10 @@ class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     ip_allow: tuple[str, ...] = ()
     ip_deny: tuple[str, ...] = ()
     redirect: ResolvedRedirect | None = None
+    static: Static | None = None
     new_path: tuple[tuple[str, str], ...] | None = None
+    pattern: str = ""
+    template: tuple[str | int, ...] = ()
     request_edits: tuple[ResolvedEdit, ...] = ()
     response_edits: tuple[ResolvedEdit, ...] = ()
     first_byte: float | None = None
@@ -224,16 +230,34 @@ class ResolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
     auth: str = ""
     cors: Cors | None = None
     rate_limit: RateLimit | None = None
+    compress: Compress | None = None
+
+
+DEFAULT_ADMIN = Address("127.0.0.1", 9900)  # the same for every service, so that commands find it
 
 
 class ResolvedAdmin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where operators look; listen None: nowhere. token "": whoever reaches the address may."""
+    """Where operators look: at an address, or a Unix socket; neither: nowhere. token "": all may.
+
+    Attributes:
+        path: of the socket, or "".
+        is_open: nothing is said about it: commands that serve choose an address, see ``Resolved.with_admin``.
+        by_default: they have.
+    """
 
     listen: Address | None = None
+    path: str = ""
     token: str = ""
+    is_open: bool = False
+    by_default: bool = False
 
     def __repr__(self) -> str:  # the token is a secret
-        return f"ResolvedAdmin(listen={self.listen!r})"
+        return f"ResolvedAdmin({self.where})"
+
+    @property
+    def where(self) -> str:
+        """As files write it; "off": nowhere."""
+        return f"unix:{self.path}" if self.path else str(self.listen or "off")
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,6 +301,13 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...] = ()
     source_directories: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def with_admin(self) -> Resolved:
+        """With an admin listener where nothing is said about it: for commands that serve."""
+        if not self.admin.is_open:
+            return self
+        admin = ResolvedAdmin(listen=DEFAULT_ADMIN, token=self.admin.token, by_default=True)
+        return msgspec.structs.replace(self, admin=admin)
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ def _listen(resolved: Resolved) -> str:
 
 KEYS: dict[str, Callable[[Resolved], str]] = {
     "listen": _listen,
-    "admin.listen": lambda resolved: str(resolved.admin.listen or "off"),
+    "admin.listen": lambda resolved: resolved.admin.where,
     "watch": lambda resolved: "on" if resolved.watch else "off",
 }
 LOG_KEYS: dict[str, Callable[[Resolved], str]] = {

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from blitz.config.addresses import check_host_pattern, check_path_prefix, parse_network
 from blitz.config.field_names import FRAMING, HOP, TOLD_OF_CLIENTS
 from blitz.config.model import Config
 from blitz.config.resolved import ResolvedEdit, ResolvedRedirect
+from blitz.config.rewrite_regex import check_regex, parse_template
 from blitz.config.route_keys import Answer, HeaderEdits, Redirect, Rewrite, Route
 from blitz.config.source import Bad, Document
+from blitz.config.static_keys import check_root, check_static
 from blitz.config.syntax import is_readable, was_reported
 from blitz.config.value_text import PATH_FACTS, parse_text
+from blitz.files import FileRefused, Kind, read_file
 
 __all__ = ["check_actions", "route_actions"]
 
@@ -26,7 +28,7 @@ _TOKEN = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TARGET = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*")
 STATUSES = (301, 302, 303, 307, 308)
-MAX_ANSWER = 1024 * 1024  # bytes of an answer's file: it stays in memory
+ANSWER = Kind("an answer", 1024 * 1024)  # bytes: it stays in memory
 # Fields that a route may not edit, and why.
 _FRAMING = "it says where the message ends, which the gateway knows"
 _HOP = "it is between two neighbours on the way, and the gateway writes its own"
@@ -50,6 +52,7 @@ def check_actions(config: Config, document: Document) -> None:
         _check_edits(document, route.request_headers, (*at, "request_headers"), is_request=True)
         _check_edits(document, route.response_headers, (*at, "response_headers"), is_request=False)
         _check_answer(document, route.answer, (*at, "answer"))
+        check_static(document, route.static, (*at, "static"))
 
 
 def _check_redirect(document: Document, redirect: Redirect | None, at: At) -> None:
@@ -72,12 +75,15 @@ def _check_rewrite(document: Document, route: Route, at: At) -> None:
     rewrite = route.rewrite
     if rewrite is None or was_reported(document, at):
         return
-    said = [rewrite.strip_prefix, bool(rewrite.replace_prefix), bool(rewrite.path)]
+    said = [rewrite.strip_prefix, bool(rewrite.replace_prefix), bool(rewrite.path), bool(rewrite.regex)]
     if sum(said) != 1:
-        document.report(at, "write one of `strip_prefix = true`, `replace_prefix` and `path`")
+        document.report(at, "write one of `strip_prefix = true`, `replace_prefix`, `path` and `regex`")
         return
-    if not route.upstream and not isinstance(route.upstream, Bad):
+    if not (route.upstream or route.upstreams or route.static) and not isinstance(route.upstream, Bad):
         document.report(at, "there is no upstream that would get the path; name one, or leave `rewrite` out")
+    if rewrite.regex or rewrite.to:
+        check_regex(document, rewrite, at)
+        return
     if not rewrite.path and route.path_prefix == "/" and not isinstance(route.path_prefix, Bad):
         key = "strip_prefix" if rewrite.strip_prefix else "replace_prefix"
         document.report((*at, key), "the route has no prefix; write `path_prefix`, or `path` here")
@@ -150,7 +156,12 @@ def route_actions(route: Route, document: Document, at: At) -> dict[str, Any]:
     Reads the answer's file, and reports one that cannot be read.
     """
     timeouts = route.timeouts
+    check_root(document, route.static, (*at, "static"))
+    rewrite = route.rewrite
     return {
+        "static": route.static,
+        "pattern": rewrite.regex if rewrite is not None else "",
+        "template": parse_template(rewrite.to) if rewrite is not None and rewrite.regex else (),
         "body": _body(route.answer, document, at),
         "ip_allow": tuple(_networks(route.ip_allow)),
         "ip_deny": tuple(_networks(route.ip_deny)),
@@ -190,6 +201,8 @@ def _redirect(said: Redirect | None) -> ResolvedRedirect | None:
 def _new_path(said: Rewrite | None) -> tuple[tuple[str, str], ...] | None:
     if said is None:
         return None
+    if said.regex:
+        return (("path.matched", ""),)
     if said.strip_prefix:
         return (("path.rest", ""),)
     if said.replace_prefix:
@@ -213,16 +226,10 @@ def _body(answer: Answer | None, document: Document, at: At) -> bytes:
         return b""
     if not answer.file or isinstance(answer.file, Bad):
         return answer.body.encode()
-    here = (*at, "answer", "file")
     try:
-        path = Path(answer.file)
-        if not path.is_file():
-            raise OSError(0, "is not a file" if path.exists() else "is not there")
-        with path.open("rb") as file:
-            data = file.read(MAX_ANSWER + 1)
-    except OSError as exc:
-        document.report(here, f"{answer.file} cannot be read: {exc.strerror}")
+        data = read_file(answer.file, ANSWER)
+    except FileRefused as exc:
+        document.report((*at, "answer", "file"), f"{answer.file} {exc}")
         return b""
-    if len(data) > MAX_ANSWER:
-        document.report(here, f"{answer.file} is larger than 1 MiB; serve it from an upstream")
+    document.sources.append(answer.file)  # `watch` looks at it, too
     return data

@@ -8,6 +8,7 @@ from msgspec import Meta, field
 
 from blitz.config.filter_keys import RouteFilters
 from blitz.config.retry_keys import Mirror, Retry, Share
+from blitz.config.static_keys import Static
 from blitz.config.values import FilePath, Model, Seconds, Size
 
 __all__ = ["Answer", "HeaderEdits", "Redirect", "Rewrite", "Route", "RouteTimeouts", "Wanted"]
@@ -50,14 +51,29 @@ class Redirect(Model, frozen=True):
 
 
 class Rewrite(Model, frozen=True):
-    """What path the upstream gets, the query stays. Plugins and the route's choice see the one that came. A
-    path that is not spelt as the prefix, or would climb above it, is refused (400)."""
+    """What path the upstream gets, or `static` looks for; the query stays. Plugins and the route's
+    choice see the one that came. A path that is not spelt as the prefix, or would climb above it, is refused
+    (400)."""
 
     strip_prefix: Annotated[bool, Meta(description="leave `path_prefix` out: `/api/x` becomes `/x`")] = False
     replace_prefix: Annotated[
         str, Meta(description='write this instead of `path_prefix`: with `"/v2"` `/api/x` becomes `/v2/x`')
     ] = ""
     path: Annotated[str, Meta(description='the whole path, such as `"/hooks${path.rest}"`')] = ""
+    regex: Annotated[
+        str,
+        Meta(
+            description="the first match in the path is replaced by `to`, and a path without one stays; RE2 "
+            "syntax (linear time); `^...$` for the whole of it; needs the extra `re2`"
+        ),
+    ] = ""
+    to: Annotated[
+        str,
+        Meta(
+            description="what stands there then; `$1` or `\\1` is what the first group has found, `$0` the "
+            "match, `$$` a dollar sign"
+        ),
+    ] = ""
 
 
 class HeaderEdits(Model, frozen=True):
@@ -110,6 +126,10 @@ class Route(RouteFilters, frozen=True):
     answer: Annotated[
         Answer | None,
         Meta(description='instead of an upstream: a fixed answer, such as `{ status = 200, body = "ok" }`'),
+    ] = None
+    static: Annotated[
+        Static | None,
+        Meta(description='instead of an upstream: files of a directory, such as `{ root = "www" }`'),
     ] = None
     name: Annotated[
         str, Meta(description="for logs and `get_property`; empty: `route-` and its position, from 0")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from blitz.config.acme_rules import check_acme
 from blitz.config.addresses import (
+    MAX_SOCKET_PATH,
     Address,
     parse_address,
     parse_network,
@@ -123,7 +124,16 @@ def _admin(config: Config, document: Document) -> None:
             "the token is shorter than 16 characters, or has one that is not visible ASCII; make one with "
             "`openssl rand -hex 16`",
         )
-    if not listen or not _syntax(document, parse_address, listen, "admin", "listen"):
+    if listen.startswith("unix:"):
+        path = listen.removeprefix("unix:")
+        if not path.startswith("/") or len(path.encode()) > MAX_SOCKET_PATH:
+            document.report(
+                ("admin", "listen"),
+                f'"{listen}" is no Unix socket: write "unix:" and an absolute path of at most '
+                f"{MAX_SOCKET_PATH} bytes",
+            )
+        return
+    if listen in ("", "off") or not _syntax(document, parse_address, listen, "admin", "listen"):
         return
     address = parse_address(listen)
     if not address.is_loopback and not token:

@@ -141,11 +141,14 @@ def _target(config: Config, document: Document, route: Route, at: tuple[str | in
         return
     if name and route.upstreams:
         document.report((*at, "upstreams"), "beside `upstream`; a route has one of them")
-    elif (name or route.upstreams) and route.answer is not None:
-        said = "upstream" if name else "upstreams"
-        document.report(at, f"has both `{said}` and `answer`; a route has one of them")
-    elif not name and not route.upstreams and route.answer is None and route.redirect is None:
-        document.report(at, "has neither `upstream` nor `answer` nor `redirect`; a route has one of them")
+        return
+    said = [key for key in ("upstream", "upstreams", "answer", "static") if getattr(route, key)]
+    if len(said) > 1:
+        document.report(at, f"has both `{said[0]}` and `{said[1]}`; a route has one of them")
+    elif not said and route.redirect is None:
+        document.report(
+            at, "has neither `upstream` nor `answer` nor `static` nor `redirect`; a route has one of them"
+        )
     elif name:
         _name(config, document, name, (*at, "upstream"))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blitz.config import Config, Plugin, Route, Upstream
+from blitz.config import Config, Plugin, Resolved, Route, Upstream, resolve
 
-__all__ = ["DEMO_IDENTITY", "DEMO_KEY", "demo_config"]
+__all__ = ["DEMO_IDENTITY", "DEMO_KEY", "demo_config", "with_admin"]
 
 DEMO_IDENTITY = "demo"
 DEMO_KEY = "demo-key"  # no secret: the demo listens on loopback and guards nothing
@@ -39,3 +39,8 @@ def demo_config(listen: str, upstream: str, plugin_dir: Path) -> Config:
             Route(name="stream", path_prefix="/stream", upstream="demo", plugins=["request_logger"]),
         ],
     )
+
+
+def with_admin(config: Config) -> Resolved:
+    """With the admin listener of commands that serve."""
+    return resolve(config).with_admin()

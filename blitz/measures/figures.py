@@ -279,6 +279,11 @@ RELOAD_TIME = _declare(
 LOG_DROPPED = _declare(
     "blitz_log_lines_dropped_total", COUNTER, "Lines that the log's writer could not keep up with.", ("log",)
 )
+STREAMS_DROPPED = _declare(
+    "blitz_admin_streams_dropped_total",
+    COUNTER,
+    "Streams of the admin listener that were ended because their clients were too slow.",
+)
 LOOP_LAG = _declare(
     "blitz_event_loop_lag_seconds",
     SECONDS,

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -124,7 +124,7 @@ def _be_a_worker(newcomer: Newcomer, given: Inherited) -> int:
         beat=given.heartbeat.beat,
         parent=given.alive_in,
         admin_sockets=given.admin_sockets,
-        place=newcomer.place,
+        place=newcomer.place and replace(newcomer.place, ask=given.reports.ask),
         name=f"worker {newcomer.number}",
         set_up_as=newcomer.set_up_as,
         orders=newcomer.orders,

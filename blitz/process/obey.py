@@ -8,7 +8,6 @@ in the same moment.) A second one of those does not wait.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,7 +15,6 @@ from functools import partial
 
 import trio
 
-from blitz.errors import BlitzError
 from blitz.gateway import Gateway, as_bound
 from blitz.process.orders import Order, Orders
 from blitz.process.signals import ENDING
@@ -61,7 +59,7 @@ class Obedience:
         async for number in signals:
             if number not in ENDING:
                 if not self.told.is_set():
-                    self._nursery.start_soon(_reload, self._gateway)
+                    self._nursery.start_soon(self._gateway.reload_as_asked)
                 continue
             self._read()  # an order to end is given before its signal is sent
             self._signals += 1
@@ -99,6 +97,8 @@ class Obedience:
         elif order.what == "give_up":
             sockets = self._taken.pop(order.place, [])
             self._nursery.start_soon(partial(listeners.give_up, sockets, alone=order.alone))
+        elif order.what == "look":
+            self._gateway.see_to_wishes()
         elif order.what == "hurry":
             self._last.deadline = trio.current_time() + HURRIED_END
             self._nursery.start_soon(self._gateway.drain, 0.0, 0.0)
@@ -119,8 +119,3 @@ class Obedience:
         with self._last:
             await ended.wait()  # guests clean up, logs are written, operators get their last answer
         return clean
-
-
-async def _reload(gateway: Gateway) -> None:
-    with contextlib.suppress(BlitzError):  # it was logged, and the old configuration goes on
-        await gateway.reload(reason="signal")

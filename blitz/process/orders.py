@@ -18,7 +18,7 @@ __all__ = ["Order", "Orders"]
 PACKET = 4096
 MAX_FDS = 200  # of one packet; the kernel's bound is 253
 
-What = Literal["take", "give_up", "end", "hurry", "gone"]
+What = Literal["take", "give_up", "end", "hurry", "look", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class Order:
     """
     Attributes:
         what: ``take``: from the queue of *place* too; ``give_up``: not any more; ``end``: drain; ``hurry``:
-            do not wait; ``gone``: the parent is no more.
+            do not wait; ``look``: operators have other wishes, on the scoreboard; ``gone``: the parent is no
+            more.
         sockets: of the queue.
         alone: nobody else takes from the queue that is given up, or from all of them at an end.
         delay: ``timeouts.drain_delay`` is to be kept.

@@ -40,12 +40,15 @@ import msgspec
 from blitz.config import Resolved, Served, needs_restart
 from blitz.errors import ConfigError, ConfigProblem
 from blitz.gateway import (
+    Change,
     PlaceOnScoreboard,
     Reload,
     ScoreboardOfParent,
     Shared,
     bind_admin,
 )
+from blitz.log_level import set_level
+from blitz.log_tap import follow_log
 from blitz.process import systemd
 from blitz.process.child import ChildProcess
 from blitz.process.crew import Crew
@@ -101,6 +104,7 @@ class Parent:
         self.error = ""
         self.reports = Reports()
         self.signals = SignalQueue()
+        self.signals.wake_for(self.reports.fileno())
         self.pulse = Pulse(START_TIMEOUT, time.monotonic())
         self.alive_in, self.alive_out = os.pipe2(os.O_CLOEXEC)
         self.queues: Queues | None = None
@@ -128,10 +132,12 @@ class Parent:
             self.inherited = self._inherited()
             if self.admin_sockets:
                 self.scoreboard = ScoreboardOfParent(max(self.resolved.workers, ROOM))
+                follow_log(self.scoreboard.told.lines.show)
             self._start(0)  # alone: what is wrong with a configuration is said once
             self._supervise()
         finally:
             self._close_sockets()
+            follow_log(None)
             if self.scoreboard is not None:
                 self.scoreboard.close()
             self.reports.close()
@@ -315,6 +321,9 @@ class Parent:
         now = time.monotonic()
         for report in self.reports.read():
             child = self.crew.children.get(report.pid)
+            if report.change is not None:
+                self._wish(report.change)
+                continue
             if report.drained is not None:
                 self.drained = [sum(pair) for pair in zip(self.drained, report.drained, strict=True)]
                 continue
@@ -338,6 +347,20 @@ class Parent:
         for child in self.crew.children.values():
             if child.ready and now - child.ready_at >= STABLE:
                 self.restarts.settle(child.place)
+
+    def _wish(self, change: Change) -> None:
+        """An operator has asked a worker for it: have all of them do it."""
+        if self.scoreboard is None or self.stopping:
+            return
+        self.scoreboard.wishes = self.scoreboard.wishes.after(change)
+        self._tell_board()
+        if change.what == "reload":
+            self._obey(signal.SIGHUP)
+            return
+        if change.what == "level":
+            set_level(self.scoreboard.wishes.level or self.resolved.log.level)
+        for child in self.crew.children.values():
+            child.orders.say("look")
 
     def _serves(self, child: ChildProcess) -> None:
         self.anew = False

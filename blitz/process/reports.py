@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import msgspec
 
 from blitz.config import Served
+from blitz.gateway import Change
 from blitz.trouble import Trouble, reason_of
 
 __all__ = ["Report", "Reports"]
@@ -35,13 +36,14 @@ _reading = Trouble(_log, "reports of workers", "what they run on by now is not k
 class Report:
     """What the worker *pid* says: *error*, why it cannot serve; *served*, what it runs on from now on;
     *leaving*: somebody else told it to end; *drained*: exchanges in flight when it began to drain, and
-    cut off."""
+    cut off; *change*: an operator has asked it for that."""
 
     pid: int
     error: str = ""
     served: Served | None = None
     leaving: bool = False
     drained: tuple[int, int] | None = None
+    change: Change | None = None
 
 
 class Reports:
@@ -64,6 +66,7 @@ class Reports:
         *,
         leaving: bool = False,
         drained: tuple[int, int] | None = None,
+        change: Change | None = None,
     ) -> None:
         """As a worker: say it, without waiting. Nobody hears it when the parent is gone.
 
@@ -76,15 +79,20 @@ class Reports:
             "served": served is not None,
             "leaving": leaving,
             "drained": drained,
+            "change": change,
         }
         fds = [] if served is None else [_write(served)]
         try:
-            socket.send_fds(self._workers, [json.dumps(said).encode()], fds)
+            socket.send_fds(self._workers, [json.dumps(msgspec.to_builtins(said)).encode()], fds)
         except ConnectionError:
             return
         finally:
             for fd in fds:
                 os.close(fd)
+
+    def ask(self, change: Change) -> None:
+        """As a worker: have all workers do it. Raises OSError."""
+        self.send(change=change)
 
     def ask_to_leave(self) -> None:
         """As a worker: somebody else tells it to end. Not said again: without an answer it ends by itself."""
@@ -100,6 +108,10 @@ class Reports:
             except OSError:
                 time.sleep(LAST_PAUSE)
 
+    def fileno(self) -> int:
+        """As the parent: readable when there is something to read."""
+        return self._parents.fileno()
+
     def read(self) -> list[Report]:
         """As the parent: what was said since the last look."""
         reports: list[Report] = []
@@ -112,7 +124,8 @@ class Reports:
                 said = json.loads(packet)
                 served = _read(fds[0]) if said["served"] else None
                 drained = tuple(said["drained"]) if said["drained"] is not None else None
-                reports.append(Report(said["pid"], said["error"], served, said["leaving"], drained))
+                change = msgspec.convert(said["change"], Change | None)
+                reports.append(Report(said["pid"], said["error"], served, said["leaving"], drained, change))
                 _reading.ends()
             except (OSError, MemoryError, ValueError, LookupError) as exc:  # no descriptor was left, say
                 _reading.begins(reason_of(exc))

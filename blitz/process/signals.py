@@ -82,8 +82,12 @@ class SignalQueue:
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
 
+    def wake_for(self, fd: int) -> None:
+        """``wait`` returns too when *fd* is readable."""
+        self._poll.register(fd, select.POLLIN)
+
     def wait(self, timeout: float) -> signal.Signals | None:
-        """The next signal; None when there is none for *timeout* seconds."""
+        """The next signal; None when there is none for *timeout* seconds, or something else to see to."""
         self._poll.poll(timeout * 1000)
         info = signal.sigtimedwait(SIGNALS, 0)
         return None if info is None else signal.Signals(info.si_signo)

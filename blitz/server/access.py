@@ -25,6 +25,8 @@ from .access_format import MAX_ERROR
 from .access_writer import LineWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from blitz.measures import Measures
 
     from .body_stream import Readable
@@ -174,6 +176,7 @@ class AccessLog:
     Attributes:
         native: cffi ``blitz_access_log *``.
         is_on: lines are written.
+        tap: called in a thread with lines that are written, each with its end; None: nobody follows them.
 
     Args:
         measures: where exchanges are counted; None: nowhere.
@@ -187,6 +190,7 @@ class AccessLog:
         self.native: Any = ffi.gc(log, lib.blitz_access_log_free)
         self.set_kind(kind)
         self._writer = LineWriter(fd)
+        self.tap: Callable[[bytes], object] | None = None
         self._failing = False
         self._unwritten = 0
         self._said = 0
@@ -280,7 +284,10 @@ class AccessLog:
         """In a thread, whose alone the blocks are. Returns how many lines could not be written."""
         lost, block = 0, first
         while block != ffi.NULL:
-            lost += self._writer.write(ffi.buffer(block.data, block.len)[:])
+            lines = ffi.buffer(block.data, block.len)[:]
+            lost += self._writer.write(lines)
+            if self.tap is not None:
+                self.tap(lines)
             block = block.next
         return lost
 

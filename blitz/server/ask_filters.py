@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from blitz.builtin.message import Message
 from blitz.state import take_token
 
 from .subrequest import ask
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
 
     from .exchange import Exchange
 
-__all__ = ["ask_filters"]
+__all__ = ["NOW", "ask_filters"]
 
 T = TypeVar("T")
 
 
 async def ask_filters(exchange: Exchange, filters: tuple[Filter, ...]) -> Answer | None:
     """Ask them in turn; the first answer counts. Raises BlitzError."""
-    message = message_of(exchange)
+    message = exchange.as_message()
     services = ExchangeServices(exchange)
     for one in filters:
         answer = await one.request(message, services)
@@ -40,27 +39,31 @@ async def ask_filters(exchange: Exchange, filters: tuple[Filter, ...]) -> Answer
     return None
 
 
-def message_of(exchange: Exchange) -> Message:
-    """The one of *exchange*."""
-    if exchange.message is None:
-        peer = exchange.peer
-        exchange.message = Message(exchange.cdata, peer.address, peer.client_scheme)
-    return exchange.message
+class Now:
+    """``Moment``."""
 
-
-class ExchangeServices:
-    """``Services`` of one exchange."""
-
-    __slots__ = ("_exchange",)
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    __slots__ = ()
 
     def wall(self) -> float:
         return time.time()
 
     def now(self) -> float:
         return trio.current_time()
+
+    def keys_of(self, source: KeySource) -> KeySet | None:
+        return source.usable(trio.current_time())
+
+
+NOW = Now()
+
+
+class ExchangeServices(Now):
+    """``Services`` of one exchange."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
 
     async def spend(self, key: bytes, interval: int, burst: int) -> int:
         limits = self._exchange.resources.limits
@@ -74,9 +77,6 @@ class ExchangeServices:
 
     async def ask(self, question: Question) -> Found:
         return await ask(self._exchange.resources, self._exchange.runtime, question)
-
-    def keys_of(self, source: KeySource) -> KeySet | None:
-        return source.usable(trio.current_time())
 
     async def wait_for_keys(self, source: KeySource) -> None:
         await self._exchange.resources.keys.wait(source)

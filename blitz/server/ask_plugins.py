@@ -85,14 +85,18 @@ async def ask_about_response(
     return collected
 
 
-async def ask_about_local_response(exchange: Exchange, run: FilterRun, begun_step: int | None = None) -> None:
+async def ask_about_local_response(
+    exchange: Exchange, run: FilterRun, begun_step: int | None = None, *, whole: bool = True
+) -> None:
     """Run the response hooks that are left on ``cdata.response`` and ``new_body``. Raises PluginError.
 
     Args:
         begun_step: as above.
+        whole: else the body is not there, and too long for plugins to see.
     """
     if begun_step is None:
         run.begin_local_response()
+        exchange.cdata.body_truncated = not whole
     if exchange.story is not None:
         exchange.story.mark()
     step = await _first_step(exchange, run, begun_step)

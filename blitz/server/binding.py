@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import logging
+import os
 import socket
+import stat
 from collections.abc import Sequence
 
 from blitz.config import Resolved
 from blitz.errors import ConfigError, ConfigProblem
-from blitz.server.listen import bind, spoken_on
+from blitz.server.listen import BACKLOG, bind, spoken_on
 from blitz.server.tls import TlsSettings
 
 __all__ = ["bind_admin", "bind_all", "check_listeners"]
+
+_log = logging.getLogger("blitz.server")
 
 
 def bind_all(resolved: Resolved, *, share: bool = False) -> list[socket.socket]:
@@ -40,13 +45,45 @@ def bind_admin(resolved: Resolved) -> list[socket.socket]:
     Raises:
         ConfigError: it cannot be bound.
     """
-    address = resolved.admin.listen
-    if address is None:
-        return []
+    admin = resolved.admin
     try:
-        return list(bind(address))
+        if admin.path:
+            return [_bind_path(admin.path)]
+        return list(bind(admin.listen)) if admin.listen is not None else []
     except OSError as exc:
-        raise ConfigError([ConfigProblem(_bind_sentence(str(address), exc), key="admin.listen")]) from exc
+        sentence = _bind_sentence(admin.where, exc)
+        if admin.by_default:
+            _log.warning("there is no admin listener: %s, or set admin.listen", sentence)
+            return []
+        raise ConfigError([ConfigProblem(sentence, key="admin.listen")]) from exc
+
+
+def _bind_path(path: str) -> socket.socket:
+    """A Unix socket that only this user may open. One that nobody listens on any more gives way."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        os.fchmod(listener.fileno(), 0o600)  # Linux gives it to the file
+        try:
+            listener.bind(path)
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE or not _is_left_over(path):
+                raise
+            os.unlink(path)
+            listener.bind(path)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _is_left_over(path: str) -> bool:
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
 def _bind_sentence(address: str, exc: OSError) -> str:

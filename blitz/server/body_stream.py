@@ -43,6 +43,8 @@ class Readable(Protocol):
 
     async def next_part(self) -> tuple[int, int]: ...
 
+    def next_part_nowait(self) -> tuple[int, int] | None: ...
+
     def use_timer(self, timer: Timer) -> None: ...
 
     def close(self) -> None: ...
@@ -135,27 +137,49 @@ class IncomingBody:
         valid until the next call.
         Raises: what the reader raises; trio.BrokenResourceError when the peer is gone.
         """
+        part = self._part_to_fill()
+        while not self.reader.done:
+            self.arm()
+            data = self._take(part, await self.stream.receive_into(self._room(part)))
+            if data:
+                return PART_HEADROOM, PART_HEADROOM + data
+        return PART_HEADROOM, PART_HEADROOM
+
+    def next_part_nowait(self) -> tuple[int, int] | None:
+        """The same without waiting; None: nothing is there, or the stream cannot tell."""
+        part = self._part_to_fill()
+        while not self.reader.done:
+            size = self.stream.receive_nowait(self._room(part))
+            if size < 0:
+                return None
+            data = self._take(part, size)
+            if data:
+                return PART_HEADROOM, PART_HEADROOM + data
+        return PART_HEADROOM, PART_HEADROOM
+
+    def _part_to_fill(self) -> Buffer:
         part = self.part
         if part is None:
             part = self.part = self._parts.take()
-        reader = self.reader
-        first = PART_HEADROOM
-        while not reader.done:
-            room = PART_SIZE
-            if 0 < reader.remaining < room:
-                room = reader.remaining
-            self.arm()
-            size = await self.stream.receive_into(part.view[first : first + room])
-            if not size:
-                reader.feed_eof()
-                break
-            data, consumed = reader.feed(part.ptr + first, size)
-            if consumed < size:
-                self.surplus = bytes(part.view[first + consumed : first + size])
-            if data:
-                self._arrived(data)
-                return first, first + data
-        return first, first
+        return part
+
+    def _room(self, part: Buffer) -> memoryview:
+        remaining = self.reader.remaining
+        size = remaining if 0 < remaining < PART_SIZE else PART_SIZE
+        return part.view[PART_HEADROOM : PART_HEADROOM + size]
+
+    def _take(self, part: Buffer, size: int) -> int:
+        """*size* bytes have come into *part*, none: the stream has ended. Returns how many are data."""
+        reader, first = self.reader, PART_HEADROOM
+        if not size:
+            reader.feed_eof()
+            return 0
+        data, consumed = reader.feed(part.ptr + first, size)
+        if consumed < size:
+            self.surplus = bytes(part.view[first + consumed : first + size])
+        if data:
+            self._arrived(data)
+        return int(data)
 
     def arm(self) -> None:
         """The deadline for the next part begins now.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import trio
 from trio.lowlevel import checkpoint
 
 from blitz.errors import ClientError, CutOff
@@ -20,10 +21,9 @@ from .h1_downstream import H1Downstream
 from .handover import CLOSED, RELOADED, Handover
 from .linger import linger
 from .run_exchange import run_exchange
+from .send_response import SWITCHING
 
 if TYPE_CHECKING:
-    import trio
-
     from blitz.http.buffer import Buffer
 
     from .access import AccessLine
@@ -45,6 +45,8 @@ class Connection:
         nursery: owns all that it starts; None: no task serves it yet.
         cancelled: it was told to end.
         busy: an exchange is running (drain lets it finish).
+        gone: the client has reset.
+        watched: see ``WatchedConnection``.
         served: exchanges that have ended.
         line: of the present exchange; None between two.
     """
@@ -59,11 +61,13 @@ class Connection:
         "context",
         "cut",
         "exchange",
+        "gone",
         "line",
         "nursery",
         "peer",
         "served",
         "stream",
+        "watched",
     )
 
     def __init__(self, context: ServerContext, stream: ByteStream, peer: Peer) -> None:
@@ -81,6 +85,8 @@ class Connection:
         self.busy = False
         self.cut: CutOff | None = None
         self.served = 0
+        self.gone = False
+        self.watched = -1
 
     async def run(self, stopped: Handover | str = "") -> None:
         """Serve exchanges until the connection ends. Raises what the last exchange raised.
@@ -147,8 +153,17 @@ class Connection:
         if self.nursery is not None:
             self.nursery.cancel_scope.cancel()
 
+    def client_gone(self) -> None:
+        """See ``WatchedConnection``: nobody wants the exchange that runs, so it ends, whatever it waits for.
+        Where none runs, reading finds the end; and a tunnel passes on what came before it.
+        """
+        self.gone = True
+        if self.exchange is not None and self.exchange.status != SWITCHING:
+            self.cancel()
+
     def forget(self) -> None:
         """It has ended: break what refers to it."""
+        self.context.fast_path.clients.forget(self)
         self.disarm()
         self._timer = self._downstream = None
 
@@ -182,6 +197,9 @@ class Connection:
     async def _run_exchange(self, exchange: Exchange, begun: Handover | None = None) -> bool:
         """Run one to its end; True when the connection goes on."""
         context = self.context
+        context.fast_path.clients.watch(self)
+        if self.gone:  # before its request was read
+            raise trio.BrokenResourceError("the client has reset the connection")
         keep = await run_exchange(exchange, begun)
         self.timer.bound(0, "")
         if self.line is not None:

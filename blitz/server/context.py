@@ -76,6 +76,12 @@ class ServerContext(Resources):
             pool.plugin.count_in(self.measures.plugin(pool.name), self.measures)
         self.fast_path.run_on(runtime)
 
+    def note_level(self) -> None:
+        """The level of the log has changed: exchanges from now on are told, or not."""
+        if self.stories != is_wanted():
+            self.stories = is_wanted()
+            self.fast_path.run_on(self.runtime)  # connections that wait look again
+
     @property
     def in_flight(self) -> int:
         """Exchanges that run now."""

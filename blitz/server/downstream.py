@@ -7,7 +7,7 @@ program's own stream is ``h1_downstream.py``.
 The order of calls, each of them for one exchange::
 
     (send_continue | send_interim)*
-    send_head_nowait [flush]  (splice | send_part)*       the final response
+    send_head_nowait [flush]  (splice | send_part | send_rest | send_pipe)*   the final response
     | switch                                              or 101: the link is the exchange's
 
 All that sends or receives raises trio.BrokenResourceError when the client is gone.
@@ -144,7 +144,8 @@ class Downstream(Protocol):
         ...
 
     async def send_rest(self, data: bytes) -> None:
-        """Send what another driver has written of the response and could not send."""
+        """Send bytes of the response as they are: what another driver has written of it, or a part of a body
+        of known length."""
         ...
 
     async def flush(self) -> None:
@@ -168,6 +169,18 @@ class Downstream(Protocol):
             ClientGone: the client takes no more.
             trio.BrokenResourceError, trio.ClosedResourceError: of *body*'s stream.
             what the body's reader raises.
+        """
+        ...
+
+    @property
+    def takes_pipes(self) -> bool:
+        """``send_pipe`` works, for a body of known length."""
+        ...
+
+    async def send_pipe(self, read_end: int, size: int) -> None:
+        """Send *size* bytes of the body that stand in a pipe, as long as the client takes some of it.
+
+        Raises: ClientGone: it takes no more; some may be left in the pipe.
         """
         ...
 

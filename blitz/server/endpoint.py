@@ -365,7 +365,8 @@ class Endpoint:
         self.native.fails_until = old.native.fails_until
         if self.check is not None and old.check is not None and self.check.is_like(old.check):
             self.check = old.check
-            self.native.state, self.native.back_since = old.native.state, old.native.back_since
+            self.native.back_since = old.native.back_since
+            self.native.state = self._checked_state
 
     def set_token(self, token: bytes, set_cookie: bytes) -> None:
         """What a sticky cookie calls it, and the field that sets it."""
@@ -387,8 +388,8 @@ class Endpoint:
         assert check is not None
         if not check.end(why):
             return
-        state = lib.BLITZ_ENDPOINT_READY if check.up else lib.BLITZ_ENDPOINT_DOWN
-        if self.native.state != lib.BLITZ_ENDPOINT_LEAVING:
+        state = self._checked_state
+        if not self.leaves and not self.drained:
             self.native.state = state
         if check.up:
             self.native.back_since = trio.current_time()
@@ -407,6 +408,23 @@ class Endpoint:
     def _say(self, sentence: str, *values: object) -> None:
         extra = {"upstream": self._upstream, "endpoint": str(self.address)}
         _log.warning("upstream %s: " + sentence, self._upstream, self.address, *values, extra=extra)
+
+    @property
+    def _checked_state(self) -> int:
+        up = self.check is None or self.check.up
+        return int(lib.BLITZ_ENDPOINT_READY if up else lib.BLITZ_ENDPOINT_DOWN)
+
+    @property
+    def drained(self) -> bool:
+        """An operator says that it gets no new request."""
+        return bool(self.native.state == lib.BLITZ_ENDPOINT_DRAINED)
+
+    def drain(self, *, wanted: bool) -> None:
+        """No new request from now on, or again as health checks say; what it has in hand goes on."""
+        if self.leaves or wanted == self.drained:
+            return
+        self.native.state = lib.BLITZ_ENDPOINT_DRAINED if wanted else self._checked_state
+        self._say("%s gets no new request: it is drained" if wanted else "%s gets requests again")
 
     @property
     def leaves(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from blitz._native import ffi, lib
+from blitz.builtin.message import Message
 from blitz.errors import BlitzError, ClientError, PluginError, PluginReroute, PluginSuspended, UpstreamError
 from blitz.filters import FilterRun
 from blitz.http.body import BodyReader, body_reader
@@ -22,8 +23,6 @@ from .rate import MinRate
 from .route_rules import rule_response
 
 if TYPE_CHECKING:
-    from blitz.builtin.message import Message
-
     from .access import AccessLine
     from .body_stream import IncomingBody, Parts
     from .downstream import Downstream
@@ -181,6 +180,12 @@ class Exchange:
 
     # -- decisions
 
+    def as_message(self) -> Message:
+        """The request, as filters of the gateway's own see and change it."""
+        if self.message is None:
+            self.message = Message(self.cdata, self.peer.address, self.peer.client_scheme)
+        return self.message
+
     def take_over(self, begun: Handover) -> None:
         """What the fast path has decided, and the plugins and the endpoint that it has asked, are this
         exchange's."""
@@ -188,6 +193,8 @@ class Exchange:
         if entry is None:
             return
         self.entry = entry if not entry.is_before else None
+        if begun.identity is not None:
+            self.as_message().know(begun.identity.name, begun.identity.facts)
         if entry.filter.wants:
             self.take_run(entry.filter.begin(self.cdata, trio.current_time, begun=True))
         if begun.upstream is not None:

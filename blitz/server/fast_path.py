@@ -27,6 +27,7 @@ from blitz._native import ffi, lib
 from blitz.measures.figures import EXCHANGES
 from blitz.wasm.logs import finished_lines
 
+from .client_watch import ClientWatch
 from .deadline import DRAIN_IDLE, MAX_AT_ONCE, TICK, sleep_until
 from .fast_report import FastReports
 from .fast_steps import FastSteps
@@ -94,6 +95,7 @@ class FastPath(trio.abc.Instrument):
 
     Attributes:
         resting: the upstream connections that nobody uses now.
+        clients: those whose exchanges run on the general path.
         runs: somebody runs it; else no connection may enter.
     """
 
@@ -106,6 +108,7 @@ class FastPath(trio.abc.Instrument):
         self._face.counted = context.measures.cells(EXCHANGES)
         self._report = ffi.new("blitz_fast_report *")
         self.resting = Resting(self._native)
+        self.clients = ClientWatch(self._native, lambda: self.runs)
         self._id_field = b""
         self._lines: FinishedLines | None = None
         self.runs = False
@@ -215,6 +218,7 @@ class FastPath(trio.abc.Instrument):
         if failed:
             raise trio.BrokenResourceError(f"the fast path cannot watch it: {os.strerror(failed)}")
         connection.disarm()
+        self.clients.forget(connection)
         self._tables.parked[fd] = parked
         self._entered.set()
         return parked
@@ -358,6 +362,9 @@ class FastPath(trio.abc.Instrument):
         if what == lib.BLITZ_FAST_STIRRED:
             self.resting.stirred(report.fd)
             return
+        if what == lib.BLITZ_FAST_GONE:
+            self.clients.gone(report.fd)
+            return
         if report.unfit >= 0:
             self._reports.close_unfit(report)
         if report.returned >= 0:
@@ -402,6 +409,6 @@ def _route_of_all(runtime: Runtime) -> Any:
     only = runtime.router.only
     if runtime.before_entry is not None:
         return runtime.before_entry.short_route
-    if only is None or only.tells_host:
-        return None  # what upstreams are told about the client names the host it asked for
+    if only is None or only.tells_host or only.own is not None:
+        return None  # upstreams are told which host was asked for; or the client has to be known
     return only.short_route

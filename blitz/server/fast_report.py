@@ -55,6 +55,7 @@ class FastReports:
             error=self._tables.failed(report),
             began=report.began,
             runtime=self._context.runtime,
+            identity=parked.identity,
         )
         if report.request_body != ffi.NULL:
             begun.body = ffi.new("blitz_body *", report.request_body[0])
@@ -106,6 +107,9 @@ class FastReports:
         age = trio.current_time() - found.began
         line = AccessLine(self._context.access_log, method, target, f"1.{found.minor}", age=age)
         line.plugins_ns, line.upstream_ns = found.plugins_ns, found.upstream_ns
+        identity = self._tables.parked[report.fd].identity
+        if identity is not None:
+            line.identity = identity.name.encode("utf-8", "replace")
         if not self._tables.face.logged:
             return line
         line.host, line.user_agent, line.referrer = map(
@@ -124,11 +128,9 @@ class FastReports:
         if entry is not None and entry.cluster is not None and report.answered < 0:
             line.upstream = entry.cluster.endpoints[report.endpoint].name
             line.tries = 1
-        status = found.status
         if what == lib.BLITZ_FAST_BROKEN:
             note_broken(line)
-            status = 0
-        line.known = (ffi.buffer(found.id)[:].decode(), parked.peer, status)
+        line.known = (ffi.buffer(found.id)[:].decode(), parked.peer, found.status)
         if what == lib.BLITZ_FAST_UNSENT:
             parked.connection.line = line
         else:

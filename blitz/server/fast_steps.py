@@ -5,20 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from blitz._native import ffi, lib
+from blitz.builtin.message import Message
 from blitz.errors import ClientError, UpstreamError
 from blitz.http.heads import span_bytes
+from blitz.static.respond import REDIRECT
 from blitz.wasm.chain import emit_log_of
 
+from .ask_filters import NOW
 from .error_line import log_refusal
 from .local_response import build_error, build_reply
 from .request_line import RequestLine
 from .route import find_route
+from .route_rules import rule_request
+from .send_file import NotKnown, build_plan, plan_nowait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from blitz.static.respond import Site
+
     from .fast_tables import FastTables
     from .parked import Parked
+    from .runtime import RouteEntry
 
 __all__ = ["FastSteps"]
 
@@ -48,7 +56,7 @@ class FastSteps:
         connection, runtime = parked.connection, self._context.runtime
         request = self._tables.slots.exchange(report.slot).request
         native = options = ffi.NULL
-        entry = None
+        entry = parked.identity = None
         try:
             if report.route != ffi.NULL:  # the plugins that run before a route is chosen have run
                 entry = find_route(runtime.router, request, connection.peer.listener)
@@ -56,10 +64,12 @@ class FastSteps:
                 parked.peer = connection.client_of(request) if connection.peer.trusted else connection.peer
                 listener = connection.peer.listener
                 entry = runtime.before_entry or find_route(runtime.router, request, listener)
+            if entry.own is not None and not self._is_known(report, parked, entry):
+                entry = None
         except UpstreamError as error:
             return self._answer_without_route(report, parked, error)
         except ClientError:
-            pass  # the general path finds it again, and says it
+            entry = None  # the general path finds it again, and says it
         peer = parked.peer
         if entry is not None and entry.short_route is not None:
             native = entry.short_route
@@ -67,6 +77,18 @@ class FastSteps:
             options = connection.fast_path_options_for(peer, told, request.minor)
         fast_path = self._tables.native
         return int(lib.blitz_fast_route_it(fast_path, report.fd, native, peer.struct, options, report))
+
+    def _is_known(self, report: Any, parked: Parked, entry: RouteEntry) -> bool:
+        """The filters of *entry* let the client pass at once; else the general path asks them. Raises
+        ClientError."""
+        if entry.short_route is None or entry.own is None or entry.own.auth is None:
+            return False
+        message = Message(
+            self._tables.slots.exchange(report.slot), parked.peer.address, parked.peer.client_scheme
+        )
+        # What C borrows of it for plugins and edits is kept until the connection's next request.
+        parked.identity = entry.own.auth.let_pass(message, NOW)
+        return parked.identity is not None
 
     def _answer_without_route(self, report: Any, parked: Parked, error: UpstreamError) -> int:
         """No route matches a short request."""
@@ -91,6 +113,23 @@ class FastSteps:
     def _reply(self, report: Any) -> int:
         """The route of a short request gives the response."""
         entry, cdata = self._tables.entries[report.route.id], self._tables.slots.exchange(report.slot)
+        if entry.site is not None:
+            return self._reply_with_file(entry, entry.site, report)
         assert entry.answer is not None
         build_reply(cdata, entry.answer(cdata.request))
         return int(lib.blitz_fast_respond(self._tables.native, report.fd, lib.BLITZ_ANSWERED_BY_NONE, report))
+
+    def _reply_with_file(self, entry: RouteEntry, site: Site, report: Any) -> int:
+        """The same, if the response is in memory: no disk is asked here, and no part follows another."""
+        fast_path, cdata = self._tables.native, self._tables.slots.exchange(report.slot)
+        answered = bool(entry.rules) and rule_request(entry.rules, cdata)
+        if not answered:
+            try:
+                made = plan_nowait(self._context.files, site, cdata.request, b"")
+            except NotKnown:
+                return int(lib.blitz_fast_decline(fast_path, report.fd, report))
+            if made.file is not None or made.status == REDIRECT:  # which names the target as it came
+                return int(lib.blitz_fast_decline(fast_path, report.fd, report))
+            build_plan(cdata, made)
+            lib.blitz_kept_put(self._tables.kept, entry.short_route, cdata, made.until)
+        return int(lib.blitz_fast_respond(fast_path, report.fd, lib.BLITZ_ANSWERED_BY_NONE, report))

@@ -27,12 +27,13 @@ class FastTables:
 
     Attributes:
         native: cffi ``blitz_fast_path *``; face: its ``blitz_fast_face *``.
+        kept: cffi ``blitz_kept *``: responses of static routes.
         slots: what it is lent for requests.
         parked: the connections on it, by descriptor.
         entries: the routes that its exchanges may have, by the ids of their native routes.
     """
 
-    __slots__ = ("context", "entries", "face", "native", "parked", "slots")
+    __slots__ = ("context", "entries", "face", "kept", "native", "parked", "slots")
 
     def __init__(self, context: Resources) -> None:
         self.context = context
@@ -43,6 +44,10 @@ class FastTables:
         self.face = lib.blitz_fast_face_of(fast_path)
         self.face.date = context.date
         self.face.date_len = len(context.date)
+        kept = lib.blitz_kept_new()
+        if kept == ffi.NULL:
+            raise InternalError("out of memory for the fast path")
+        self.kept = self.face.kept = ffi.gc(kept, lib.blitz_kept_free)
         self.slots = Slots(self.native, context)
         self.parked: dict[int, Parked] = {}
         self.entries: dict[int, RouteEntry] = {}

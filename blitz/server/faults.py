@@ -16,6 +16,8 @@ from blitz.flood import Flood
 from blitz.measures.figures import PLUGIN_FAULTS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from blitz.errors import PluginError
     from blitz.measures import Measures
 
@@ -54,13 +56,18 @@ class Fault:
 
 
 class FaultLog:
-    """The recent faults of one gateway."""
+    """The recent faults of one gateway.
+
+    Attributes:
+        on_fault: called with each.
+    """
 
     def __init__(self, measures: Measures | None = None) -> None:
         """*measures*: where faults are counted."""
         self._measures = measures
         self._ring: deque[Fault] = deque(maxlen=MAX_FAULTS)
         self._flood = Flood(MAX_MESSAGES)
+        self.on_fault: Callable[[Fault], object] = _ignore
 
     def recent(self) -> tuple[Fault, ...]:
         """The last MAX_FAULTS faults, oldest first."""
@@ -80,6 +87,7 @@ class FaultLog:
             route=route,
         )
         self._ring.append(fault)
+        self.on_fault(fault)
         if self._measures is not None:
             self._measures.count(PLUGIN_FAULTS, error.plugin, error.kind)
         self.tell_left_out()
@@ -98,6 +106,10 @@ class FaultLog:
                 left_out,
                 extra={"plugin": left_out.kind, "more": left_out.count, "seconds": left_out.seconds},
             )
+
+
+def _ignore(fault: Fault) -> None:
+    pass
 
 
 def _tell(fault: Fault, outcome: str) -> None:

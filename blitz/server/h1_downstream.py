@@ -12,7 +12,7 @@ from blitz.errors import ClientGone
 from .back_pressure import await_taker, send_patiently
 from .body_stream import IncomingBody, frame_chunk
 from .forwarding import Forwarding
-from .splice import SinkBroken, can_splice, splice_body
+from .splice import SinkBroken, can_splice, send_pipe, splice_body
 from .stream import SocketStream
 from .tls_stream import TlsStream
 
@@ -236,6 +236,17 @@ class H1Downstream:
                 self._resources.pipes,
                 lambda: await_taker(stream, self.timer, patience, "send"),
             )
+        except SinkBroken as exc:
+            raise ClientGone from exc
+
+    @property
+    def takes_pipes(self) -> bool:
+        return isinstance(self._stream, SocketStream) and self._options.body != _CHUNKED
+
+    async def send_pipe(self, read_end: int, size: int) -> None:
+        stream, patience = self._stream, self._runtime.timeouts.send_idle
+        try:
+            await send_pipe(read_end, stream, size, lambda: await_taker(stream, self.timer, patience, "send"))
         except SinkBroken as exc:
             raise ClientGone from exc
 

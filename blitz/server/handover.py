@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from blitz.wasm.chain import CONTINUE
 
 if TYPE_CHECKING:
+    from blitz.builtin.identity import Identity
     from blitz.errors import BlitzError
     from blitz.http.buffer import Buffer
 
@@ -71,6 +72,7 @@ class Handover:
         body_rate: cffi ``blitz_rate *``, what its sender owes; known with body.
         began: when the head was complete, on trio's clock.
         runtime: that it began on.
+        identity: who the client is, if the route's filters have let it pass.
     """
 
     cdata: Any = None
@@ -95,6 +97,7 @@ class Handover:
     body_rate: Any = None
     began: float = 0.0
     runtime: Runtime | None = None
+    identity: Identity | None = None
 
     @property
     def decided(self) -> bool:

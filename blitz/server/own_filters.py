@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from blitz._native import lib
 from blitz.builtin.auth import AuthFilter
+from blitz.builtin.compress import CompressFilter
 from blitz.builtin.cors import CorsFilter
 from blitz.builtin.rate_limit import RateLimitFilter
 from blitz.config.filter_rules import parse_origin
@@ -31,13 +32,20 @@ class OwnFilters:
     Attributes:
         early: before anything that needs to know the client: CORS, whose preflights bring no credentials.
         late: auth, then the rate limit, which may count by who the client is.
+        compress: looks at the request early, and comes last of all in the response; ``compressing.py`` asks.
+        auth: the one filter that there is, which can let clients pass at once; None: there are others, too.
     """
 
-    __slots__ = ("cors", "early", "late")
+    __slots__ = ("auth", "compress", "cors", "early", "late")
 
-    def __init__(self, cors: CorsFilter | None, late: tuple[Filter, ...]) -> None:
+    def __init__(
+        self, cors: CorsFilter | None, late: tuple[Filter, ...], compress: CompressFilter | None = None
+    ) -> None:
         self.cors = cors
-        self.early: tuple[Filter, ...] = (cors,) if cors is not None else ()
+        self.compress = compress
+        only = late[0] if len(late) == 1 and cors is None and compress is None else None
+        self.auth = only if isinstance(only, AuthFilter) else None
+        self.early: tuple[Filter, ...] = tuple(one for one in (compress, cors) if one is not None)
         self.late = late
 
     def finish(self, message: Message, response: Any) -> None:
@@ -59,4 +67,6 @@ def own_filters(route: ResolvedRoute, authenticators: Mapping[str, Authenticator
         late.append(AuthFilter(authenticators[route.auth]))
     if route.rate_limit is not None:
         late.append(RateLimitFilter(route.rate_limit, parse_rate(route.rate_limit.rate), route.name))
-    return OwnFilters(cors, tuple(late)) if cors is not None or late else None
+    compress = CompressFilter(route.compress) if route.compress is not None else None
+    has_any = cors is not None or compress is not None or late
+    return OwnFilters(cors, tuple(late), compress) if has_any else None

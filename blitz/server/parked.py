@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .client_watch import WatchedConnection
 from .handover import CLOSED
-from .open_connection import OpenConnection
 
 if TYPE_CHECKING:
     from trio.lowlevel import Task
 
+    from blitz.builtin.identity import Identity
     from blitz.errors import BlitzError
     from blitz.http.buffer import Buffer
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Keeper", "Parked", "ParkedConnection"]
 
 
-class ParkedConnection(OpenConnection, Protocol):
+class ParkedConnection(WatchedConnection, Protocol):
     """A client connection as the fast path sees it (``connection.py``).
 
     Attributes:
@@ -71,6 +72,7 @@ class Parked:
     Attributes:
         peer: the client of its present exchange.
         keeper: who is told when it leaves; None: task, which sleeps meanwhile.
+        identity: who the client of its present exchange is, if a filter has let it pass here.
         failed: what the last response of our own that is an error told of.
         stopped, error: why it left; error is an errno.
     """
@@ -80,5 +82,6 @@ class Parked:
     keeper: Keeper | None
     task: Task | None
     failed: BlitzError | None = None
+    identity: Identity | None = None
     stopped: Handover | str = CLOSED
     error: int = 0

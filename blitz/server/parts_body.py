@@ -108,6 +108,10 @@ class PartsBody:
         self.done, self.part = True, self._sink
         return PART_HEADROOM, PART_HEADROOM
 
+    def next_part_nowait(self) -> tuple[int, int] | None:
+        """See ``IncomingBody``: a guest has to see it first, and that may take a while."""
+        return None
+
     def _pass(self, start: int, end: int) -> tuple[int, int]:
         """No plugin wants to see it."""
         assert self._source is not None

@@ -24,10 +24,12 @@ from blitz.measures.counters import Counting
 
 from .access import AccessLog
 from .deadline import DeadlineWheel
+from .encoder_room import EncoderRoom
 from .faults import FaultLog
 from .runtime import Runtime
 from .shortages import Shortages
 from .splice import PipePool
+from .static_files import StaticFiles
 from .turns import GuestTurns
 from .workshop import Workshop
 
@@ -56,7 +58,9 @@ class Resources:
         upstreams: where tries begin; mirrors: where copies do. Whoever makes this sets them.
         workshop: where what takes long is computed. keys: of token issuers; whoever makes this
             sets it.
+        encoders: what compressed bodies share.
         limits: counts of requests that workers share; whoever makes this sets it.
+        files: what is known of those of static routes.
         draining: no connection carries another exchange from now on.
         measures: where its figures are counted; counters: those that have a name of their own.
 
@@ -81,12 +85,14 @@ class Resources:
         self.workshop = Workshop()
         self.limits: Shared | None = None
         self.wheel = DeadlineWheel()
+        self.files = StaticFiles(self.wheel)
         self.buffers = BufferPool(HEAD_BUFFER_SIZE, MAX_IDLE_BUFFERS)
         self.parts = BufferPool(PART_HEADROOM + PART_SIZE + PART_TAILROOM, MAX_IDLE_PARTS)
         self.pipes = PipePool(MAX_IDLE_PARTS)
         self.scratch = Buffer(SCRATCH_SIZE)
         self.unread = Buffer(SCRATCH_SIZE)  # what nobody will look at, of all connections
         self.turns = GuestTurns()
+        self.encoders = EncoderRoom()
         self.counters = Counting(self.measures)
         self.faults = FaultLog(self.measures)
         self.date = ffi.new("uint8_t[]", DATE_SIZE)  # of the present second, once ``tell_date`` was called

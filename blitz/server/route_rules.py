@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from blitz._native import ffi, lib
+from blitz.config.patterns import compile_pattern
 from blitz.config.resolved import ResolvedEdit, ResolvedRoute
 from blitz.errors import InternalError
+from blitz.http.heads import span_bytes
 from blitz.http.networks import Networks
+from blitz.routing.rewrite import PathPattern
 
 __all__ = ["admit", "native_rules", "redirect", "rule_answer", "rule_request", "rule_response"]
 
@@ -24,6 +27,7 @@ _FACTS = {
     "request.host": lib.BLITZ_VALUE_REQUEST_HOST,
     "request.target": lib.BLITZ_VALUE_REQUEST_TARGET,
     "path": lib.BLITZ_VALUE_PATH,
+    "path.matched": lib.BLITZ_VALUE_PATH_MATCHED,  # what the pattern of `rewrite` makes of it
     "path.rest": lib.BLITZ_VALUE_PATH_REST,
     "query": lib.BLITZ_VALUE_QUERY,
     "route.name": lib.BLITZ_VALUE_ROUTE_NAME,
@@ -38,6 +42,7 @@ _FACTS = {
 _OPS = {"remove": lib.BLITZ_RULE_REMOVE, "set": lib.BLITZ_RULE_SET, "add": lib.BLITZ_RULE_ADD}
 LONGEST_PATH = 65536
 _kept_for: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_patterns: weakref.WeakKeyDictionary[Any, PathPattern] = weakref.WeakKeyDictionary()  # of those that have one
 
 
 def admit(rules: Any, cdata: Any) -> bool:
@@ -52,7 +57,18 @@ def redirect(rules: Any, cdata: Any) -> bool:
 
 def rule_request(rules: Any, cdata: Any) -> bool:
     """Make the request what the upstream gets, once. True: it cannot be; the response is in *cdata*."""
-    return bool(_checked(lib.blitz_rules_request(rules, cdata)) == lib.BLITZ_RULES_ANSWERED)
+    pattern = _patterns.get(rules)
+    request = cdata.request
+    if pattern is None or request.ruled:
+        return bool(_checked(lib.blitz_rules_request(rules, cdata)) == lib.BLITZ_RULES_ANSWERED)
+    made = pattern.replaced(span_bytes(request, request.target).partition(b"?")[0])
+    if made is not None:
+        matched = ffi.from_buffer("uint8_t[]", made)
+        cdata.matched.ptr, cdata.matched.len = matched, len(made)
+    try:
+        return bool(_checked(lib.blitz_rules_request(rules, cdata)) == lib.BLITZ_RULES_ANSWERED)
+    finally:
+        cdata.matched.ptr, cdata.matched.len = ffi.NULL, 0
 
 
 def rule_answer(rules: Any, cdata: Any) -> None:
@@ -87,7 +103,9 @@ def native_rules(route: ResolvedRoute) -> Any:
     redirect = route.redirect
     if redirect is not None:
         rules.redirect = redirect.status
-        rules.only_redirects = not route.upstream and route.answer is None
+        rules.only_redirects = (
+            not (route.upstream or route.upstreams or route.static) and route.answer is None
+        )
         rules.scheme, rules.host = _text(redirect.scheme, kept), _text(redirect.host, kept)
         rules.port = redirect.port
         rules.path = _parts(redirect.path, kept)
@@ -100,6 +118,8 @@ def native_rules(route: ResolvedRoute) -> Any:
     edits = [ResolvedEdit("set", name, (("", value),)) for name, value in answer.items()]
     rules.answer, rules.n_answer = _edits(edits, kept), len(edits)
     _kept_for[rules] = kept
+    if route.pattern:
+        _patterns[rules] = PathPattern(compile_pattern(route.pattern), route.template)
     return rules
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from blitz._native import lib
-from blitz.errors import ClientError, PluginError, PluginReroute, ShortageError, UpstreamError
+from blitz.errors import ClientError, FileError, PluginError, PluginReroute, ShortageError, UpstreamError
 from blitz.filters import ANSWER, FilterRun
 from blitz.http.body import length_reader
 from blitz.http.rules import take_hop
@@ -33,6 +33,7 @@ from .send_local import (
 )
 from .send_request import forward
 from .send_response import go_on_with_body, relay
+from .send_static import send_static
 from .story import Story
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ async def run_exchange(exchange: Exchange, begun: Handover | None = None) -> boo
         if begun is None or not decided:
             return await _from_start(exchange)
         return await _from_handover(exchange, begun)
-    except (UpstreamError, PluginError, ShortageError) as error:
+    except (UpstreamError, PluginError, ShortageError, FileError) as error:
         if exchange.head_sent:
             raise
         return await send_error(exchange, error)
@@ -190,7 +191,13 @@ async def _asked(exchange: Exchange, filters: tuple[Filter, ...]) -> bool:
 async def _serve(exchange: Exchange, entry: RouteEntry) -> bool:
     """The plugins have let the request pass: what the route says."""
     entry = entry.next_branch()
+    if entry.site is not None:
+        if entry.rules and rule_request(entry.rules, exchange.cdata):
+            return await send_from_route(exchange)
+        return await send_static(exchange, entry.site)
     if entry.cluster is None:
+        if entry.serve is not None:
+            return await entry.serve(exchange)
         assert entry.answer is not None
         return await send_reply(exchange, entry.answer(exchange.request), entry.rules)
     if not take_hop(exchange.cdata, exchange.method):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import weakref
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from blitz._native import ffi
+from blitz._native import ffi, lib
 from blitz.config.model import Timeouts
 from blitz.config.resolved import Resolved, ResolvedRoute
 from blitz.filters import Filter
@@ -28,10 +29,13 @@ from .own_filters import OwnFilters, own_filters
 from .peer import Trust
 from .route_rules import native_rules
 from .route_table import answers_challenges, route_table
+from .sites import Site, site_of
 from .split import Mirror, Split, mirror_of
 from .tls import TlsSettings
 
 __all__ = ["RouteEntry", "Runtime", "assemble"]
+
+Serve = Callable[[Any], Awaitable[bool]]  # takes the Exchange, which is made of this; as run_exchange
 
 _ids = itertools.count(1)
 # What a native route points to lives as long as the route does; as cffi's manual has it.
@@ -54,6 +58,8 @@ class RouteEntry:
         is_before: no route, but what runs before one is chosen, for the fast path.
         rules: cffi ``blitz_route_rules *``: who may come, redirects, edits; NULL: none.
         first_byte, total: seconds, 0 for no limit. max_body: bytes, the same.
+        site: the files that answer; None: others do.
+        serve: responds instead of ``answer``; it may wait.
         own: its filters of the gateway's own; None: it has none.
     """
 
@@ -74,6 +80,7 @@ class RouteEntry:
     split: Split | None = None
     branches: tuple[RouteEntry, ...] = ()
     share_of: Split | None = None
+    site: Site | None = None
 
     @property
     def tells_host(self) -> bool:
@@ -90,6 +97,7 @@ class RouteEntry:
         """The entry of the upstream whose turn it is; itself, if there is one only."""
         return self if self.split is None else self.branches[self.split.take()]
 
+    serve: Serve | None = None
     own: OwnFilters | None = None
 
 
@@ -176,18 +184,18 @@ def assemble(
     resolved: Resolved,
     pools: dict[str, PluginPool],
     tls: TlsSettings,
-    handler: Handler | None = None,
+    serve: Serve | None = None,
     auth: Authenticators | None = None,
 ) -> Runtime:
     """Put what was loaded and a configuration together. Quick; does not start anything.
 
     Args:
-        handler: gives the responses of routes without an upstream instead of the configuration.
+        serve: responds to requests of routes without an upstream instead of the configuration.
         auth: what routes name; None: there is no [auth].
     """
     clusters = {name: build_cluster(one, tls.clients.get(name)) for name, one in resolved.upstreams.items()}
     auth = auth or Authenticators({})
-    entries = [_entry(resolved, route, pools, clusters, handler, auth) for route in resolved.routes]
+    entries = [_entry(resolved, route, pools, clusters, serve, auth) for route in resolved.routes]
     challenges = Challenges()
     challenge = _challenge_entry(resolved, challenges) if answers_challenges(resolved) else None
     router = route_table(resolved, entries, challenge)
@@ -225,7 +233,7 @@ def _entry(
     route: ResolvedRoute,
     pools: dict[str, PluginPool],
     clusters: dict[str, Cluster],
-    handler: Handler | None,
+    serve: Serve | None,
     auth: Authenticators,
 ) -> RouteEntry:
     name = route.name.encode()
@@ -233,23 +241,24 @@ def _entry(
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
     rules = native_rules(route)
-    short = _is_short(chain) and own is None
+    short = _is_short(chain) and serve is None and (own is None or _may_know(resolved, route, own))
     bounds = _bounds(resolved, route)
     shares = [clusters[upstream] for upstream, _ in route.upstreams]
     if not route.upstream and not shares:
+        site = site_of(route)
         reply = Reply(_status(route), route.body)
         short_route = _short_route(text[0], chain, None, resolved.timeouts) if short else None
         if short_route is not None:
-            if handler is None:
+            if site is None:
                 _tell_reply(short_route, reply)
             _tell_rules(short_route, route, rules)
-        answer = handler or (lambda request: reply)
-        return RouteEntry(
-            name, text[0], chain, chain, None, answer, short_route, rules=rules, own=own, **bounds
-        )
+            if site is not None and not route.pattern:  # which C does not know
+                short_route.files = lib.BLITZ_FILES_KEPT | (lib.BLITZ_FILES_CODED if site.codings else 0)
+        more = {"rules": rules, "serve": serve, "site": site, "own": own, **bounds}
+        return RouteEntry(name, text[0], chain, chain, None, lambda _: reply, short_route, **more)
     mirror = mirror_of(route, clusters)
     retry = _retry(route)
-    short = short and len({bool(cluster.host) for cluster in shares}) < 2
+    short = short and len({bool(cluster.host) for cluster in shares}) < 2 and not route.pattern
     split = Split([weight for _, weight in route.upstreams]) if shares else None
 
     def made(cluster: Cluster | None, **more: Any) -> RouteEntry:
@@ -280,6 +289,13 @@ def _entry(
         split.tell(whole.short_route, [one.short_route for one in branches])
         _kept_for[whole.short_route] = (_kept_for[whole.short_route], split, branches)
     return whole
+
+
+def _may_know(resolved: Resolved, route: ResolvedRoute, own: OwnFilters) -> bool:
+    """Whether the fast path may have a client let pass that is known, as soon as it has the route: nothing
+    that says no, or that plugins do, comes before that."""
+    in_front = (route.ip_allow, route.ip_deny, route.redirect, route.max_body, resolved.before_routing)
+    return own.auth is not None and not any(in_front)
 
 
 def _bounds(resolved: Resolved, route: ResolvedRoute) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from blitz._native import lib
 from blitz.errors import BlitzError, ClientError, InternalError, PluginError, UpstreamError
 
 from .ask_plugins import ask_about_local_response
+from .compressing import coding_of, send_held
 from .error_line import log_error_response
 from .local_response import add_fields, build_error, build_local, build_reply
 from .parts_body import pass_local
@@ -133,6 +134,10 @@ async def send_whole(exchange: Exchange) -> bool:
     """Send ``cdata.response`` with a body that we hold whole, in ``cdata.new_body``."""
     exchange.rule_response()
     body = exchange.cdata.new_body
+    coded = coding_of(exchange, body.len)
+    if coded is not None:
+        await send_held(exchange, coded)
+        return exchange.downstream.keeps
     sent = exchange.frame_local(body.len)
     if exchange.line is not None:
         exchange.line.sent = sent

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from blitz._native import ffi
 from blitz.errors import BlitzError, UpstreamError
+
+from .compressing import Relayed, coding_of, send_compressed
 
 if TYPE_CHECKING:
     from .body_stream import Parts
@@ -31,9 +34,10 @@ async def send_parts(exchange: Exchange, parts: Parts, collected: bytes | None) 
     """
     line = exchange.line
     exchange.rule_response()
+    coded = coding_of(exchange)
     has_content = exchange.frame()
     if line is not None:
-        line.answer = parts if has_content else None
+        line.answer = parts if has_content and coded is None else None
     if not has_content:
         parts.leave()
         await exchange.send_head(ffi.NULL, 0, last=True)
@@ -47,6 +51,10 @@ async def send_parts(exchange: Exchange, parts: Parts, collected: bytes | None) 
         if end > start:
             assert parts.part is not None
             first, size = parts.part.ptr + start, end - start
+    if coded is not None:
+        came = memoryview(ffi.buffer(first, size)) if size else memoryview(b"")
+        await send_compressed(exchange, coded, Relayed(parts, came, partial(why_cut, exchange)))
+        return exchange.downstream.keeps
     await exchange.send_head(first, size, last=parts.done)
     downstream = exchange.downstream
     while not parts.done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -12,6 +13,7 @@ from blitz.http.body import BodyReader, body_reader
 from blitz.http.rules import field_value
 
 from .ask_plugins import ask_about_response
+from .compressing import Relayed, coding_of, send_compressed
 from .parts_body import PartsBody, pass_response
 from .send_local import send_whole
 from .send_parts import RESET, RESET_IN_BODY, send_parts, why_aborted, why_cut
@@ -140,9 +142,14 @@ async def go_on_with_body(exchange: Exchange, stream: Stream) -> bool:
 async def _send_on(exchange: Exchange, body: IncomingBody, collected: bytes | None) -> bool:
     """Head and first part in one send, then part by part as they come."""
     exchange.rule_response()
+    coded = coding_of(exchange)
     has_content = exchange.frame()
-    if not has_content and exchange.line is not None:
-        exchange.line.answer = None  # what the upstream sent stays here
+    if exchange.line is not None and (coded is not None or not has_content):
+        exchange.line.answer = None  # what the upstream sent is not what the client gets
+    if coded is not None and has_content:
+        came = memoryview(collected) if collected is not None else _buffered(body)
+        await send_compressed(exchange, coded, Relayed(body, came, partial(why_cut, exchange)))
+        return exchange.downstream.keeps
     first: Any
     if not has_content:
         body.buffered()  # what is of no use to the client may be all that there is
@@ -156,6 +163,11 @@ async def _send_on(exchange: Exchange, body: IncomingBody, collected: bytes | No
     if not body.done and has_content:
         await _send_parts(exchange, body)
     return exchange.downstream.keeps
+
+
+def _buffered(body: IncomingBody) -> memoryview:
+    start, end = body.buffered()
+    return body.head_buffer.view[start:end]
 
 
 async def _send_parts(exchange: Exchange, body: IncomingBody) -> None:

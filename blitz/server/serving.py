@@ -101,6 +101,8 @@ async def serve(
         close(connection)
         raise
     else:
+        if connection.gone:
+            note_broken(connection.line)
         await end(connection, error or why_late(connection))
     finally:
         # The error's traceback holds this frame, and the frame the error and all buffers: without this, all
@@ -128,8 +130,8 @@ async def end(connection: Connection, error: BlitzError | None) -> None:
 
 
 def why_late(connection: Connection) -> BlitzError | None:
-    """What a client is told if a deadline ended its connection, or a drain."""
-    if not connection.is_late:
+    """What a client is told if a deadline ended its connection, or a drain; None: nothing is to be told."""
+    if connection.gone or not connection.is_late:
         return None
     return connection.cut or _late(connection)
 

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from .body_stream import IncomingBody
     from .stream import ByteStream
 
-__all__ = ["PipePool", "SinkBroken", "can_splice", "splice_body"]
+__all__ = ["CANNOT", "PipePool", "SinkBroken", "can_splice", "send_pipe", "splice_body"]
 
 PIPE_SIZE = 256 * 1024  # as a part; the kernel's default of 64 KiB costs four times the wake-ups
 MIN_SPLICE = 128 * 1024  # below this the pipe costs more than the copy
 _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 # Not the fault of a socket: the kernel has no memory for it, cannot do it (a sandbox, a socket of another
 # kind), or may not (a filter of system calls).
-_CANNOT = {errno.EINVAL, errno.ENOMEM, errno.ENOBUFS, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+CANNOT = {errno.EINVAL, errno.ENOMEM, errno.ENOBUFS, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 
 
 class PipePool:
@@ -115,6 +115,13 @@ async def splice_body(
         pipes.give(pipe, empty=not inside)
 
 
+async def send_pipe(read_end: int, sink: ByteStream, inside: int, before_wait: Callable[[], object]) -> None:
+    """Send the *inside* bytes that a pipe holds, with the kernel's help or without. Raises SinkBroken."""
+    left = await _drain(read_end, sink, inside, before_wait)
+    if left:
+        await _copy(read_end, sink, left, before_wait)
+
+
 class SinkBroken(Exception):
     """The side that receives a spliced body takes no more."""
 
@@ -130,7 +137,7 @@ async def _fill(body: IncomingBody, write_end: int, remaining: int) -> int:
         except (OSError, ValueError) as exc:
             if body.stream.fileno() < 0:
                 raise trio.ClosedResourceError("this socket was already closed") from None
-            if isinstance(exc, OSError) and exc.errno in _CANNOT:
+            if isinstance(exc, OSError) and exc.errno in CANNOT:
                 return -1
             raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
 
@@ -147,7 +154,7 @@ async def _drain(read_end: int, sink: ByteStream, inside: int, before_wait: Call
             except (trio.ClosedResourceError, ValueError, OSError) as exc:
                 raise SinkBroken from exc
         except (OSError, ValueError) as exc:
-            if sink.fileno() >= 0 and isinstance(exc, OSError) and exc.errno in _CANNOT:
+            if sink.fileno() >= 0 and isinstance(exc, OSError) and exc.errno in CANNOT:
                 return inside
             raise SinkBroken from exc
     return inside

@@ -347,7 +347,11 @@ class AnyStream:
         return -1
 
     def descriptor(self) -> int:
-        return -1
+        """The socket that is sent to in the end, where the stream is made of what is known here."""
+        below: Any = self.stream
+        while isinstance(below, trio.SSLStream | trio.StapledStream):
+            below = below.transport_stream if isinstance(below, trio.SSLStream) else below.send_stream
+        return below.socket.fileno() if isinstance(below, SocketStream | trio.SocketStream) else -1
 
     def lend(self) -> Any:
         return None

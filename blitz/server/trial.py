@@ -18,12 +18,15 @@ from blitz.builtin.message import Message
 from blitz.config.addresses import Address
 from blitz.config.resolved import Resolved, ResolvedRoute
 from blitz.errors import ClientError, NoRoute
+from blitz.files import shown
+from blitz.http.accept_encoding import choose_coding
 from blitz.http.buffer import Buffer
 from blitz.http.h1 import HeadReader, head_limits
 from blitz.http.heads import field_values, span_bytes
 from blitz.http.rules import take_hop
 from blitz.routing.match import Router, Rule
 from blitz.routing.reasons import UNCLEAR, for_host, why_behind, why_not
+from blitz.static.names import file_name
 
 from .asked import RANK, AskedHead
 from .own_filters import own_filters
@@ -93,6 +96,8 @@ class Trial:
             self.refused = Answered(error.status_hint, error.message, allow=error.allow.decode())
         except ClientError as error:
             self.refused = Answered(error.status_hint, error.message)
+        accepts = field_values(self._exchange.request, b"accept-encoding") if self.is_read else []
+        self._accepts = b",".join(accepts)  # as the client says it: the route may change the field
         self.route = self._entry.route if self._entry is not None else None
         self.name = self._entry.name if self._entry is not None else ""
         self.client, self.scheme = self._peer.address, self._peer.client_scheme
@@ -120,7 +125,7 @@ class Trial:
     def preflight(self) -> Answered | None:
         """CORS: the answer to a preflight."""
         assert self.route is not None
-        own = own_filters(msgspec.structs.replace(self.route, auth="", rate_limit=None), {})
+        own = own_filters(msgspec.structs.replace(self.route, auth="", rate_limit=None, compress=None), {})
         if own is None or own.cors is None:
             return None
         message = Message(self._exchange, self.client, self.scheme)
@@ -144,6 +149,21 @@ class Trial:
         except ClientError as error:
             return Answered(error.status_hint, error.message)
         return self._answer() if self._rules and rule_request(self._rules, self._exchange) else None
+
+    def coding(self, offered: Sequence[str]) -> str:
+        """The one of *offered* that ``compress`` would take for the client; "": none."""
+        chosen = choose_coding(self._accepts, tuple(one.encode() for one in offered))
+        return chosen.decode() if chosen is not None else ""
+
+    def rewrite(self) -> Answered | None:
+        """What is done to a request that gets a file."""
+        return self._answer() if self._rules and rule_request(self._rules, self._exchange) else None
+
+    def file(self) -> str | None:
+        """The name below the root that the request is for; None: it names nothing."""
+        request = self._exchange.request
+        name = file_name(span_bytes(request, request.target).partition(b"?")[0])
+        return None if name is None else shown(name.decode("utf-8", "surrogateescape"))
 
     @property
     def method(self) -> bytes:

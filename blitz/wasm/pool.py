@@ -58,6 +58,7 @@ class PluginPool:
     Attributes:
         native: cffi ``blitz_pool *``: what ``native/chain.c`` knows of it, the idle instances among it.
         instances: all that live, by id.
+        held: an operator keeps it in quarantine.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class PluginPool:
         "ending",
         "faults",
         "fresh",
+        "held",
         "instances",
         "leaving",
         "live",
@@ -121,6 +123,7 @@ class PluginPool:
         self._record: deque[tuple[float, int]] = deque(maxlen=QUARANTINE_FAULTS)  # faults: when, calls so far
         self._quarantined_until = 0.0
         self._last_pause = 0.0
+        self.held = False
         self._largest_memory = 0
 
     @property
@@ -280,9 +283,27 @@ class PluginPool:
 
     def quarantined(self, now: float) -> bool:
         """Not to be run at present."""
-        if self.suspended and now >= self._quarantined_until:
+        if self.suspended and not self.held and now >= self._quarantined_until:
             self.suspended = False
         return self.suspended
+
+    def hold(self) -> None:
+        """An operator puts it in quarantine: until ``release`` it is not run."""
+        if not self.held:
+            self.held = self.suspended = True
+            _log.warning(
+                "[WASM Plugin] %s is in quarantine until it is released",
+                self.name,
+                extra={"plugin": self.name},
+            )
+
+    def release(self) -> None:
+        """End its quarantine, whoever began it; it starts with a clean record."""
+        if self.suspended:
+            _log.warning("[WASM Plugin] %s is released", self.name, extra={"plugin": self.name})
+        self.held = self.suspended = False
+        self._record.clear()
+        self._quarantined_until = self._last_pause = 0.0
 
     def look_after(self) -> None:
         """Once in a while: end idle instances that were not called for QUIET_LOOKS looks, but keep ``warm``.
@@ -322,7 +343,8 @@ class PluginPool:
 
     def reopen(self) -> None:
         """Serve again after ``close``, with a clean record."""
-        self.native.closed = self.suspended = False
+        self.native.closed = False
+        self.suspended = self.held
         self._record.clear()
         self._quarantined_until = self._last_pause = 0.0
 

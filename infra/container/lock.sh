@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-EXTRAS=(auth watch symbols yaml acme re2)
+EXTRAS=(auth watch symbols yaml acme re2 compress)
 
 compile() {
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

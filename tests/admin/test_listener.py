@@ -101,6 +101,7 @@ async def test_status_says_what_the_gateway_does() -> None:
             "down": 0,
             "ejections": 0,
             "leaving": 0,
+            "drained": 0,
         }
 
 

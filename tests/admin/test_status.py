@@ -171,7 +171,7 @@ def test_a_slot_of_another_process_is_not_taken_for_ones_own(scoreboard: Scorebo
     place = scoreboard.take()
     reporter(place, worker(10, connections=7)).publish()
     tell(scoreboard, child(99, slot=place.slot), child(12, slot=-1))
-    nowhere = PlaceOnScoreboard(scoreboard.scoreboard, -1, place.measures)
+    nowhere = PlaceOnScoreboard(scoreboard.scoreboard, -1, place.measures, place.notices)
     status = reporter(nowhere, worker(12)).status()
     assert [one.state for one in status.workers] == ["starting", "serving"]
     assert status.connections == 0

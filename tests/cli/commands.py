@@ -54,7 +54,7 @@ class Running:
         self._said = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.port = int(ADDRESS.search(self.wait_for("listen"))[1])  # type: ignore[index]
+        self.port = int(ADDRESS.search(self.wait_for("on http"))[1])  # type: ignore[index]
 
     def wait_for(self, text: str) -> str:
         """The first line that has *text* in it."""

@@ -423,7 +423,7 @@ def test_a_manifest_in_place_of_a_plugin(tmp_path: Path) -> None:
     ("word", "says"),
     [
         pytest.param("rn", "no command 'rn'; did you mean run?", id="near"),
-        pytest.param("xyz", "no command 'xyz'; there are run, proxy, demo, validate, ", id="far"),
+        pytest.param("xyz", "no command 'xyz'; there are run, proxy, demo, status, ", id="far"),
     ],
 )
 def test_an_unknown_command(word: str, says: str) -> None:

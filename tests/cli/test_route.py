@@ -70,6 +70,7 @@ redirect = { host = "a.org" }
 auth = "either"
 cors = { origins = ["https://app.org"] }
 rate_limit = { rate = "100/m", key = "identity", burst = 20 }
+compress = ["zstd", "br", "gzip"]
 max_body_size = "1MiB"
 rewrite = { replace_prefix = "/users" }
 request_headers = { set = { x-key = "very secret" }, remove = ["cookie"] }
@@ -108,6 +109,7 @@ headers = { x-version = "2" }
 query = { beta = { present = false } }
 plugins = []
 answer = { body = "two" }
+compress = { encodings = ["gzip"], min_size = 0 }
 
 [[routes]]
 name = "loop"
@@ -132,6 +134,17 @@ def asked(route: Run, *words: str) -> dict[str, object]:
     return found
 
 
+def test_compress_is_last_and_says_what_the_client_would_get(route: Run) -> None:
+    """By what the client says, whatever the route does with the field."""
+    words = ["GET", "http://a.org/v1/users/7", "-H", "accept-encoding: gzip, br;q=0.9"]
+    last = asked(route, *words)["steps"][-1]  # type: ignore[index]
+    assert last == {"key": "compress", "says": "gzip, if the response is one of its types from 1KiB on"}
+    words = ["GET", "http://h/fields", "-H", "x-version: 2", "-H", "accept-encoding: gzip"]
+    steps = asked(route, *words)["steps"]
+    assert [step["key"] for step in steps][-2:] == ["answer", "compress"]  # type: ignore[attr-defined]
+    assert steps[-1]["says"] == "gzip, if the response is one of its types"  # type: ignore[index]
+
+
 def test_everything_that_stands_in_front_in_its_order(route: Run) -> None:
     result = route("GET", "http://a.org/v1/users/7?x=1")
     assert result.exit_code == 0, result.output
@@ -154,6 +167,7 @@ route users (a.org, below /v1/users, GET or POST or OPTIONS)
   12. retry: 3 tries at most, after connect, 500-599
   13. upstream: users: hash of header x-user over http://127.0.0.1:9001, http://127.0.0.1:9002; cookie srv \
 keeps clients where they are
+  14. compress: the client asks for none of zstd, br, gzip
 not shares: the path is /v1/users/7, not below /shares
 not status: the path is /v1/users/7, not /status
 not inside: the listener is "web", not "inside"
@@ -564,3 +578,30 @@ answer = { status = 503, body = "field" }
                 assert body == found.route
             seen.add((found.status, found.route))
     assert {status for status, _ in seen} == {200, 308, 400, 403, 404, 405, 503}
+
+
+def test_files_and_a_pattern_of_the_path(run: Run) -> None:
+    Path("www").mkdir()
+    Path("blitz.toml").write_text(
+        """
+[[routes]]
+name = "app"
+path_prefix = "/app"
+rewrite = { regex = "^/app/v([0-9]+)/(.*)$", to = "/\\\\2/$1" }
+static = { root = "www", fallback = "/index.html" }
+[[routes]]
+name = "api"
+path_prefix = "/api"
+rewrite = { regex = "v1", to = "v2" }
+upstream = "http://127.0.0.1:9001"
+"""
+    )
+    said = asked(lambda *words: run("route", *words), "GET", "http://a/app/v7/x/a%20b.js?q")
+    assert said["steps"] == [
+        {"key": "rewrite", "says": "the path is /x/a%20b.js/7?q"},
+        {"key": "static", "says": "the file x/a b.js/7 below www, else /index.html"},
+    ]
+    for method, path, status in [("POST", "/app/", 405), ("GET", "/app/.git", 404)]:
+        assert asked(lambda *words: run("route", *words), method, f"http://a{path}")["status"] == status
+    steps = asked(lambda *words: run("route", *words), "GET", "http://a/api/v1/v1")["steps"]
+    assert {"key": "rewrite", "says": "the upstream gets /api/v2/v1"} in steps  # type: ignore[operator]

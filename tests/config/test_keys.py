@@ -152,6 +152,13 @@ CASES = {
     "routes.0.rate_limit.key": ('"header:x-key"', "header:x-key", '"identity"', "write `auth` too"),
     "routes.0.rate_limit.burst": ("5", 5, "-1", "expected 0 or more"),
     "routes.0.rate_limit.store": ('"local"', "local", '"redis"', "expected"),
+    "routes.0.compress": ('["br", "gzip"]', ["br", "gzip"], '["lzma"]', "expected one of"),
+    "routes.0.compress.encodings": ('["gzip"]', ["gzip"], '["gzip", "gzip"]', "is there already"),
+    "routes.0.compress.types": ('["a/b", "a/*", "+c"]', ["a/b", "a/*", "+c"], '["json"]', "is no media type"),
+    "routes.0.compress.min_size": SIZE,
+    "routes.0.compress.gzip_level": ("6", 6, "9", "the most is 6"),
+    "routes.0.compress.zstd_level": ("4", 4, "0", "the least is 1"),
+    "routes.0.compress.br_level": ("1", 1, '"fast"', "expected a whole number"),
     "upstreams.api.endpoints": ('["http://a:1"]', ["http://a:1"], "[]", "the list is empty"),
     "upstreams.api.endpoints.0.url": ('"http://a:1"', "http://a:1", '"a"', "has no scheme"),
     "upstreams.api.endpoints.0.weight": ("3", 3, "0", "the least is 1"),
@@ -245,7 +252,7 @@ CASES = {
         '{ connection = "close" }',
         "between two neighbours",
     ),
-    "routes.0.answer.file": (f'"{__file__}"', __file__, '"/nowhere"', "cannot be read: is not there"),
+    "routes.0.answer.file": (f'"{__file__}"', __file__, '"/nowhere"', "no such file"),
     "routes.0.ip_allow": ('["10.0.0.0/8"]', ["10.0.0.0/8"], '["10.0.0.1/8"]', 'write "10.0.0.0/8"'),
     "routes.0.ip_deny": ('["::1"]', ["::1"], '["localhost"]', "is not an address or network"),
     "routes.0.redirect.scheme": ('"https"', "https", '"ftp"', "expected one of"),
@@ -261,6 +268,14 @@ CASES = {
     "routes.0.rewrite.strip_prefix": ("true", True, "1", "expected true or false"),
     "routes.0.rewrite.replace_prefix": ('"/v2"', "/v2", '"v2"', 'does not begin with "/"'),
     "routes.0.rewrite.path": ('"/a"', "/a", '"/a?b"', "the query stays as it came"),
+    "routes.0.rewrite.regex": ('"^/(a)"', "^/(a)", '"^/(a"', "not a pattern of RE2: missing )"),
+    "routes.0.rewrite.to": ('"/$1"', "/$1", '"/$2"', "`$2` is not there: the pattern has one group"),
+    "routes.0.static.root": ('"/tmp"', "/tmp", '"/nowhere"', "no such file or directory"),
+    "routes.0.static.index": ('["a.html"]', ["a.html"], '["a/b"]', "is no name of a file"),
+    "routes.0.static.fallback": ('"/a.html"', "/a.html", '"a.html"', 'write "/a.html"'),
+    "routes.0.static.listing": ("true", True, "1", "expected true or false"),
+    "routes.0.static.precompressed": ('["br"]', ["br"], '["deflate"]', "expected one of"),
+    "routes.0.static.max_age": ('"1h"', 3600.0, '"5 parsecs"', "us, ms, s, m, h"),
     "routes.0.request_headers.set": (
         *('{ x-a = "${client.address}" }', {"x-a": "${client.address}"}),
         *('{ x-a = "${client.adress}" }', "did you mean `client.address`?"),
@@ -314,6 +329,8 @@ BESIDE = {
     "forward": {"url": "http://a/"},
     "cors": {"origins": ["https://a.org"]},
     "rate_limit": {"rate": "10/s"},
+    "compress": {"encodings": ["gzip"]},
+    "static": {"root": "/tmp"},
 }
 
 
@@ -346,7 +363,10 @@ def document(key, toml_value):
     if ".rewrite." in key:
         holder["path"] = holder.get("path", "")
         data["routes"][0]["path_prefix"] = "/api"
-    if "answer" in key:
+    if last in ("regex", "to") and ".rewrite." in key:
+        del holder["path"]
+        holder |= {"regex": "/(b)", "to": "/c"} | {last: holder[last]}
+    if "answer" in key or "static" in key:
         del data["routes"][0]["upstream"]
     if key == "plugins.0.file" and not holder[last]:
         data["plugins"][0]["enabled"] = False
@@ -393,6 +413,9 @@ def leaves(described, prefix=""):
         elif path in ("routes.0.headers", "routes.0.query"):  # a value is text, or a table
             yield path, field
             yield from leaves(msgspec.inspect.type_info(Wanted), f"{path}.a.")
+        elif path == "routes.0.compress":  # a list, or a table that holds one
+            yield path, field
+            yield from leaves(inner, f"{path}.")
         elif path == "upstreams.api.endpoints":
             yield path, field
             yield from leaves(msgspec.inspect.type_info(WeightedEndpoint), f"{path}.0.")
@@ -411,10 +434,17 @@ def leaves(described, prefix=""):
 
 
 REQUIRED = (
-    *("listen.0.address", "tls.certs.0.cert", "upstreams.api.endpoints", "upstreams.api.endpoints.0.url"),
+    *(
+        "listen.0.address",
+        "routes.0.static.root",
+        "tls.certs.0.cert",
+        "upstreams.api.endpoints",
+        "upstreams.api.endpoints.0.url",
+    ),
     *("upstreams.api.sticky.cookie", "routes.0.upstreams.0.name", "routes.0.mirror.upstream"),
+    "routes.0.static.root",
     *("auth.api.basic.users_file", "auth.api.forward.url"),
-    *("routes.0.cors.origins", "routes.0.rate_limit.rate"),
+    *("routes.0.cors.origins", "routes.0.rate_limit.rate", "routes.0.compress.encodings"),
 )
 ALL_KEYS = dict(leaves(msgspec.inspect.type_info(Config)))
 

@@ -697,7 +697,67 @@ RULES = [
     ("[[routes]]\nupstream = 'http://h'\nname = 'n'\n[[routes]]\nupstream = 'http://h'\n"
      "name = 'n'\nhost = 'h'",
      "routes[1].name", "is also the name of routes[0]"),
+    ("[[routes]]\nupstream = 'http://h'\nrewrite = { regex = 'a' }",
+     "routes[0].rewrite.regex", "needs `to`"),
+    ("[[routes]]\nupstream = 'http://h'\nrewrite = { to = 'a' }",
+     "routes[0].rewrite", "write one of"),
+    ("[[routes]]\nupstream = 'http://h'\nrewrite = { regex = 'a', to = 'b', path = '/x' }",
+     "routes[0].rewrite", "write one of"),
+    ("[[routes]]\nupstream = 'http://h'\nrewrite = { regex = '(a)', to = '/$2' }",
+     "routes[0].rewrite.to", "`$2` is not there: the pattern has one group"),
+    ("[[routes]]\nupstream = 'http://h'\nrewrite = { regex = 'a', to = '/$1' }",
+     "routes[0].rewrite.to", "the pattern has no group"),
+    ("[[routes]]\nupstream = 'http://h'\nrewrite = { regex = '(a)', to = '/\\3' }",
+     "routes[0].rewrite.to", "is not there"),
+    ("[[routes]]\nupstream = 'http://h'\nrewrite = { regex = 'a', to = '/$x' }",
+     "routes[0].rewrite.to", "no number of a group"),
+    ("[[routes]]\nupstream = 'http://h'\nrewrite = { regex = 'a', to = '/b?c' }",
+     "routes[0].rewrite.to", "the query stays as it came"),
+    ("[[routes]]\nupstream = 'http://h'\nrewrite = { regex = 'a', to = '/b c' }",
+     "routes[0].rewrite.to", "percent-encode it"),
+    ("[[routes]]\nupstream = 'http://h'\nrewrite = { regex = '(?=a)', to = '/b' }",
+     "routes[0].rewrite.regex", "is not a pattern of RE2"),
+    ("[[routes]]\nanswer = {}\nrewrite = { regex = 'a', to = 'b' }",
+     "routes[0].rewrite", "there is no upstream"),
+    ("[[routes]]\nstatic = { root = '' }",
+     "routes[0].static.root", "name a directory"),
+    ("[[routes]]\nstatic = { root = '/etc/passwd' }",
+     "routes[0].static.root", "is not a directory"),
+    ("[[routes]]\nstatic = { root = 'nowhere' }",
+     "routes[0].static.root", "no such file or directory"),
+    ("[[routes]]\nstatic = { root = '/tmp', index = [''] }",
+     "routes[0].static.index[0]", "no name of a file"),
+    ("[[routes]]\nstatic = { root = '/tmp', index = ['.x'] }",
+     "routes[0].static.index[0]", "no name of a file"),
+    ("[[routes]]\nstatic = { root = '/tmp', fallback = '/../x' }",
+     "routes[0].static.fallback", "no path of a file"),
+    ("[[routes]]\nstatic = { root = '/tmp', fallback = '/a//b' }",
+     "routes[0].static.fallback", "no path of a file"),
+    ("[[routes]]\nstatic = { root = '/tmp' }\nanswer = {}",
+     "routes[0]", "has both `answer` and `static`"),
+    ("[[routes]]\nstatic = { root = '/tmp' }\nupstream = 'http://h'",
+     "routes[0]", "has both `upstream` and `static`"),
+    ("[[routes]]\nstatic = { index = ['a'] }",
+     "routes[0].static.root", "is missing"),
+    ("[[routes]]\nanswer = { file = '/dev/zero' }",
+     "routes[0].answer.file", "is a device"),
 ]  # fmt: skip
+
+
+def test_roots_count_from_the_file_that_names_them(tmp_path):
+    (tmp_path / "www").mkdir()
+    (tmp_path / "page.html").write_text("p")
+    path = tmp_path / "blitz.toml"
+    path.write_text(
+        "[[routes]]\nstatic = { root = 'www' }\n[[routes]]\npath = '/x'\nanswer = { file = 'page.html' }"
+    )
+    loaded = read_config(path, {})
+    assert loaded.problems == []
+    static = loaded.resolved.routes[0].static
+    assert static is not None
+    assert static.root == str(tmp_path / "www")
+    assert loaded.resolved.routes[1].body == b"p"
+    assert str(tmp_path / "page.html") in loaded.resolved.sources  # `watch` looks at it
 
 
 @pytest.mark.parametrize(("text", "key", "sentence"), RULES)

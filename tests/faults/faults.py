@@ -220,7 +220,8 @@ def trickles(data: bytes, pause: float = 0.05) -> Attack:
 
 
 def leaves(data: bytes, pause: float, how: str) -> Attack:
-    """Send *data*, wait, then go: ``reset``, ``close`` or ``half`` (and then wait for the end)."""
+    """Send *data*, wait, then go: ``reset``, ``close``, ``half`` (and then wait for the end), or
+    ``half-reset`` (half-close, and reset a moment later)."""
 
     async def attack(address: Address, seen: Seen) -> None:
         async with await trio.open_tcp_stream(*address) as stream:
@@ -230,7 +231,10 @@ def leaves(data: bytes, pause: float, how: str) -> Attack:
                 await stream.send_eof()
                 await _outcome(stream, seen)
                 return
-            if how == "reset":
+            if how == "half-reset":
+                await stream.send_eof()
+                await trio.sleep(pause)
+            if how.endswith("reset"):
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             seen["left"] += 1
 
@@ -332,6 +336,9 @@ FAULTS = [
     client("reset-in-head", leaves(START, 0.01, "reset"), 20, "left", wanted="left"),
     client("reset-in-body", leaves(POST + b"x" * 1000, 0.01, "reset"), 20, "left", wanted="left"),
     client("reset-waiting", leaves(WAITING % b"stall", 0.02, "reset"), 20, "left", wanted="left"),
+    client("reset-behind-end", leaves(WAITING % b"stall", 0.02, "half-reset"), 20, "left", wanted="left"),
+    client("reset-behind-more", leaves(WAITING % b"stall" + START, 0.02, "reset"), 20, "left", wanted="left"),
+    client("reset-stalled", leaves(WAITING % b"stall-in-body", 0.02, "reset"), 20, "left", wanted="left"),
     client("reset-in-answer", leaves(WAITING % b"endless-body", 0.02, "reset"), 8, "left", wanted="left"),
     client("half-close-in-head", leaves(START, 0.01, "half"), 20, "400", "408", "cut", wanted="400"),
     client("half-close-waiting", leaves(WAITING % b"trickle", 0.02, "half"), 20, "200"),

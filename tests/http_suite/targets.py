@@ -119,6 +119,7 @@ redirect = {{ scheme = "http" }}   # leads to where the request is: it goes on
 auth = "either"
 cors = {{ origins = ["https://app.example"], credentials = true }}
 rate_limit = {{ rate = "900000/s" }}
+compress = {{ encodings = ["zstd", "br", "gzip"], min_size = 0 }}
 request_headers = {{ set = {{ x-of = "${{client.address}} ${{path}}" }}, remove = ["x-none"] }}
 response_headers = {{ set = {{ x-said = "${{response.status}}" }}, remove = ["x-none"] }}
 # An upstream that breaks does so once, and the cases want to see what becomes of it: not tried again.

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from blitz.config import Timeouts, load_config, read_config
 from blitz.process.parent import START_TIMEOUT
@@ -189,8 +190,9 @@ def test_the_lock_has_all_that_the_image_needs_in_versions_that_fit() -> None:
         wanted += project["optional-dependencies"][extra]
     locked = _locked("requirements.lock")
     for requirement in map(Requirement, wanted):
-        assert requirement.name in locked, "run infra/container/lock.sh"
-        assert locked[requirement.name] in requirement.specifier, requirement
+        name = canonicalize_name(requirement.name)
+        assert name in locked, "run infra/container/lock.sh"
+        assert locked[name] in requirement.specifier, requirement
     build = _locked("build.lock")
     for line in (INFRA / "container" / "build.in").read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):

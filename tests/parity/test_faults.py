@@ -15,6 +15,7 @@ QUICK = (
     "upstream-garbage",
     "upstream-cut-chunked",
     "upstream-two-lengths",
+    "client-reset-waiting",
     "client-half-close-in-head",
     "client-garbage",
 )

@@ -33,7 +33,7 @@ def test_for_a_moment(name: str, setting: str) -> None:
 @pytest.mark.parametrize("name", DRIVERS)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_for_longer(name: str, setting: str) -> None:
-    check(name, SETTINGS[setting], 4, list(SETTINGS).index(setting))
+    check(name, SETTINGS[setting], 2, list(SETTINGS).index(setting))
 
 
 def check(name: str, setting: Setting, seconds: float, seed: int) -> None:

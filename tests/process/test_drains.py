@@ -157,7 +157,7 @@ def terminate(server: Server, slow: Slow, file: Path) -> int:
 
 
 def terminate_later(server: Server, slow: Slow, file: Path) -> int:
-    file.write_text(text(slow) + "[timeouts]\ndrain_delay = 0.5\n")
+    file.write_text(text(slow, "workers = 2\n") + "[timeouts]\ndrain_delay = 0.5\n")
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: server.status()["generation"] == 2 and sum(_runs(server, 2)) == 2)
     return terminate(server, slow, file)

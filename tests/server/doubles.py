@@ -174,6 +174,13 @@ class MemoryDownstream:
     async def splice(self, body: IncomingBody) -> None:
         return
 
+    @property
+    def takes_pipes(self) -> bool:
+        return False
+
+    async def send_pipe(self, read_end: int, size: int) -> None:
+        raise AssertionError("it takes none")
+
     async def switch(self, response: Any) -> tuple[ByteStream, bytes]:
         self.told.append(Head(response.status, fields_of(response)))
         return self._stream, bytes(self.buffer.view[self.buffer.start : self.buffer.end])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ import trio.testing
 import blitz
 from blitz.config import Answer, Config, Http, Route, Timeouts, Upstream
 from blitz.server.context import ServerContext
+from blitz.server.encoder_room import MAX_MEMORY
 from blitz.server.guests import wait_for_instance
 
 from .harness import Client, FakeUpstream, Script, Served, answering, until
@@ -289,11 +291,25 @@ async def tunnelled(test: Stand) -> None:
     assert (await client.head())[0] == 101
 
 
+def at_anothers_turn(data: bytes) -> Callable[[Stand], Awaitable[None]]:
+    """Another body is being compressed, and is not through with its slice."""
+
+    async def reach(test: Stand) -> None:
+        test.context.encoders.turns.acquire_nowait()
+        await (await test.connect()).send(data)
+
+    return reach
+
+
 UNREACHABLE = "filled in by the fixture"
 H11 = {"http": Http(parser="h11")}
 STALL = b"GET /stall HTTP/1.1\r\nHost: test\r\n\r\n"
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\nx"
 CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ACCEPTING = b"GET / HTTP/1.1\r\nHost: test\r\nAccept-Encoding: gzip\r\n\r\n"
+TEXT = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+NOISE = random.Random(1).randbytes(MIB)
+COMPRESSED = {"routes": [Route(upstream="main", compress=["gzip"])]}
 CHUNK = b"100000\r\n" + bytes(MIB) + b"\r\n"
 
 STAGES = {
@@ -361,6 +377,23 @@ STAGES = {
         sending(GET),
         config={"routes": [Route(answer=Answer(200, "x" * 30_000_000))]},
     ),
+    "compressed, answer body": Stage(
+        ("send_compressed", "wait", "next_part", "receive_into"),
+        sending(ACCEPTING),
+        script=saying(TEXT, b"b\r\nsome of it\n\r\n"),
+        config=COMPRESSED,
+    ),
+    "compressed, send to client": Stage(
+        ("send_compressed", "send_part", "send_rest"),
+        sending(ACCEPTING),
+        script=saying(TEXT, b"100000\r\n" + NOISE + b"\r\n"),
+        config=COMPRESSED,
+    ),
+    "compressed, its turn": Stage(
+        ("send_whole", "send_held", "send_compressed", "turn"),
+        at_anothers_turn(ACCEPTING),
+        config={"routes": [Route(answer=Answer(200, NOISE.hex()), compress=["gzip"])]},
+    ),
     "guest, request hook": Stage(("drive", "_stand_in"), sending(GET), plugin=f"{REQUEST} {MARK} {LOOP}"),
     "guest, response hook": Stage(
         ("relay", "drive", "_stand_in"),
@@ -420,6 +453,7 @@ def left_behind(test: Stand) -> dict[str, object]:
             "connections": statistics.connections,
             "in flight": statistics.in_flight,
             "instances": sum(plugin.live - plugin.idle for plugin in statistics.plugins.values()),
+            "memory of encoders": MAX_MEMORY - test.context.encoders.left,
             "waiters": sum(len(pool.waiters) for pool in test.context.runtime.pools),
             "exchanges": test.context.runtime.users,
             "upstream connections": sum(endpoint.live - endpoint.idle for endpoint in endpoints),

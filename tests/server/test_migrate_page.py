@@ -112,7 +112,7 @@ async def site(
 
 def test_every_section_has_all_gateways_and_one_listing_that_is_run() -> None:
     tasks = [name for name in SECTIONS if name != "Not yet"]
-    assert len(tasks) == 13
+    assert len(tasks) == 15
     here = Path(__file__).read_text(encoding="utf-8")
     for name in tasks:
         before, _, after = SECTIONS[name].partition("```toml\n# Blitz\n")
@@ -254,6 +254,41 @@ async def test_cors(tmp_path: Path) -> None:
             assert status == 200
             assert fields.get("access-control-allow-origin") == (origin if "app" in origin else None)
             assert (fields.get("access-control-allow-credentials") == "true") == ("app" in origin)
+
+
+async def test_compression(tmp_path: Path) -> None:
+    async def script(served: Served) -> None:
+        while True:
+            size = 1000 if b" /small " in await served.head() else 2000
+            fields = f'Content-Type: application/json\r\nETag: "a"\r\nContent-Length: {size}'
+            await served.send(f"HTTP/1.1 200 OK\r\n{fields}\r\n\r\n".encode() + bytes(size))
+
+    async with site("Compression", tmp_path, {MAIN: FakeUpstream(script)}) as test:
+        for accepts, coding in (("gzip, deflate, br, zstd", "zstd"), ("gzip, br", "br"), ("gzip", "gzip")):
+            _, fields, body = await test.get(accept_encoding=accepts)
+            assert (fields["content-encoding"], fields["etag"]) == (coding, 'W/"a"')
+            assert len(body) < 100
+        for target, accepts in (("/", "identity"), ("/small", "gzip")):
+            _, fields, body = await test.get(target, accept_encoding=accepts)
+            assert (len(body) in (1000, 2000), "content-encoding" in fields) == (True, False)
+
+
+async def test_static_files(tmp_path: Path) -> None:
+    www = tmp_path / "www"
+    (www / "files").mkdir(parents=True)
+    (www / "index.html").write_text("<p>app")
+    (www / "index.html.br").write_bytes(b"br")
+    (www / "files/a.txt").write_text("a")
+    files = {"/srv/www": str(www)}
+    async with site("Static files, an application in the browser", tmp_path, {}, files=files) as test:
+        for target in ("/", "/some/page"):
+            assert (await test.get(target))[2] == b"<p>app"
+        status, fields, body = await test.get("/", accept_encoding="gzip, br")
+        assert (status, fields["content-encoding"], body) == (200, "br", b"br")
+        status, fields, body = await test.get("/files/a.txt")
+        assert (status, fields["cache-control"], body) == (200, "max-age=3600", b"a")
+        assert b"a.txt" in (await test.get("/files/"))[2]
+        assert (await test.get("/files/none"))[0] == 404
 
 
 async def test_limits_for_each_key(tmp_path: Path) -> None:

@@ -176,11 +176,16 @@ async def test_the_access_log_names_the_client_and_hides_the_token(
 
 
 async def test_only_routes_with_filters_leave_the_fast_path(tmp_path: Path) -> None:
-    routes = [Route(upstream="main"), Route(upstream="main", path_prefix="/in", auth="idp")]
+    limit = RateLimit(rate="1000/s")
+    routes = [
+        Route(upstream="main"),
+        Route(upstream="main", path_prefix="/in", auth="idp", rate_limit=limit),
+        Route(upstream="main", path_prefix="/known", auth="idp"),  # see test_known_clients.py
+    ]
     async with rig(auth=idp(tmp_path), routes=routes) as test:
         context = test.gateway._context
         entries = {rule.name: rule for rule in context.runtime.short_entries}
-        assert set(entries) == {b"route-0"}
+        assert set(entries) == {b"route-0", b"route-2"}
         client = await test.connect()
         for _ in range(3):
             await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -43,6 +43,10 @@ def guest(tmp_path: Path) -> Make:
     return make
 
 
+def guests_of(test: Rig) -> int:
+    return test.gateway.statistics().plugins["guest"].live
+
+
 async def slices_of_passes(test: Rig, passes: int) -> list[int]:
     """How many time slices guests used up in each of so many passes."""
     found = []
@@ -74,13 +78,14 @@ async def reset_all(clients: list[Client]) -> None:
 async def test_first_slices_are_a_few_per_pass_like_all_others(parser: str, guest: Make) -> None:
     async with rig(answering(OK), parser=parser, plugins=[guest(LOOP)], routes=ROUTES, timeouts=END) as test:
         await send_at_once(test, LOOPING, b"guest")
-        slices = await slices_of_passes(test, PASSES)
-        assert test.gateway.statistics().plugins["guest"].live == LOOPING
+        slices = []
+        with trio.fail_after(40):  # everybody has a slice: nobody is passed over
+            while test.gateway._context.turns.held or guests_of(test) < LOOPING:
+                slices += await slices_of_passes(test, PASSES // 10)
+        slices += await slices_of_passes(test, PASSES)
         # We are now before, now behind those whose turn it is, so that two passes may show as one.
         assert max(slices) <= LOOPING // 4
-        assert sum(slices) > PASSES // 4
-        # Everybody had one: nobody is passed over.
-        assert not test.gateway._context.turns.held
+        assert sum(slices) >= LOOPING
         assert test.gateway.faults() == ()
 
 

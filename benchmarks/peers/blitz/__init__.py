@@ -8,6 +8,7 @@ from pathlib import Path
 from ...harness.guests import write_chain
 from ...harness.peer import Peer, Setup, argv
 from ...harness.places import PYTHON, ROOT
+from ...harness.site import lay_site
 from .shapes import SHAPES
 
 __all__ = ["PEERS", "beside", "blitz", "blitz_isolation", "blitz_setup", "native_missing"]
@@ -15,6 +16,10 @@ __all__ = ["PEERS", "beside", "blitz", "blitz_isolation", "blitz_setup", "native
 # The idle job holds more connections than the default allows.
 _ROOM = "limits.max_connections=12000"
 _RUN = "@python@ -m blitz proxy 127.0.0.1:@port@ http://127.0.0.1:@origin@ --set " + _ROOM
+_STATIC = """listen = ["127.0.0.1:@port@"]
+[[routes]]
+static = { root = "@folder@/www" }
+"""
 _VERSION = (
     "@python@",
     "-c",
@@ -93,6 +98,9 @@ PEERS = [
             "isolation": blitz_isolation("500ms"),
             "crowd": _blitz_crowd(),
             "faults": _blitz_faults(),
+            "static": Setup(
+                argv("@python@ -m blitz run -c @folder@/blitz.toml"), {"blitz.toml": _STATIC}, lay_site
+            ),
             **SHAPES,
         },
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from ...harness.certificate import lay_certificate
 from ...harness.check import ELSEWHERE, KEYS, NETWORKS
@@ -89,7 +90,20 @@ def _jwt() -> Setup:
     return Setup(_RUN, {**plain.files, "keys.json": json.dumps(KEYS)})
 
 
+def _users(folder: Path) -> None:
+    import bcrypt
+
+    (folder / "users").write_bytes(b"ada:" + bcrypt.hashpw(b"lovelace", bcrypt.gensalt(12)) + b"\n")
+
+
+def _passwords() -> Setup:
+    more = '[[routes]]\npath_prefix = "/in"\nupstream = "origin"\nauth = "staff"\n'
+    plain = _plain(tables=f'{more}\n[auth.staff.basic]\nusers_file = "users"')
+    return Setup(_RUN, plain.files, _users)
+
+
 SHAPES = {
+    "passwords": _passwords(),
     "json-log": _plain(tables='[log]\naccess = "json"'),
     "request-id": _plain(tables='[http]\nrequest_id_header = "x-request-id"'),
     "total": _plain(tables='[timeouts]\ntotal = "60s"'),
@@ -105,6 +119,7 @@ SHAPES = {
     "ip-allow": _plain(route=f'upstream = "origin"\nip_allow = {json.dumps(NETWORKS)}'),
     "jwt": _jwt(),
     "trusted": _plain('trusted_proxies = ["127.0.0.1"]'),
+    "gzip": _plain(tables='compress = { encodings = ["gzip"], gzip_level = 1 }'),
     "response-header": _plugin("response_header", 'response_body = "none"'),
     "body": _plugin("body"),
     "built-in": _plain('before_routing = ["request_logger"]', _BUILT_IN),

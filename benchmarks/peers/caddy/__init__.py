@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...harness.check import ELSEWHERE, NETWORKS
 from ...harness.peer import Peer, Setup, argv
+from ...harness.site import lay_site
 
 __all__ = ["PEERS"]
 
@@ -33,6 +34,9 @@ def _setup(handler: str) -> Setup:
     return Setup(_RUN, {"Caddyfile": _CONF.replace("@handler@", handler)})
 
 
+_STATIC = Setup(_RUN, _setup("root * @folder@/www\n\tfile_server").files, lay_site)
+
+
 PEERS = [
     Peer(
         name="caddy",
@@ -41,9 +45,11 @@ PEERS = [
         jobs={
             "fixed": _setup(f'respond "{"o" * 128}"'),
             "proxy": _setup(_PROXY),
+            "gzip": _setup("encode {\n\t\tgzip 1\n\t}\n\t" + _PROXY),
             "redirect": _setup(f"redir {ELSEWHERE}{{uri}} 308"),
             "header-edits": _setup(_PROXY.replace("\n\t\ttransport http {", _EDITS)),
             "ip-allow": _setup(f"@others not remote_ip {' '.join(NETWORKS)}\n\tabort @others\n\t{_PROXY}"),
+            "static": _STATIC,
             "least-conn": _setup(_PROXY.replace("@origin@ {", _FOUR)),
         },
         cannot={"plugin": "its modules are compiled in, it loads no plugin code"},

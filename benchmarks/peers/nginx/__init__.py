@@ -6,12 +6,15 @@ from pathlib import Path
 
 from ...harness.peer import Peer, Setup, argv, missing_module
 from ...harness.places import debian_libraries, find_module
+from ...harness.site import lay_site
 from .conf import LUA_MODULES, PROXY, RUN, conf, lua_http
 from .shapes import LUA_SHAPES, SHAPES
 
 __all__ = ["PEERS"]
 
 _HERE = Path(__file__).parent
+# As people tune it: descriptors are kept, and looked at again after a second, as Blitz does.
+_FILES = "sendfile on; tcp_nopush on; open_file_cache max=1024; open_file_cache_valid 1s;"
 _NJS_MODULES = ["ngx_http_js_module.so"]
 _NJS_HTTP = "js_import one from @folder@/one_header.js;"
 
@@ -69,6 +72,7 @@ PEERS = [
         jobs={
             "fixed": Setup(RUN, {"nginx.conf": conf(f'return 200 "{"o" * 128}";')}),
             "proxy": Setup(RUN, {"nginx.conf": conf(PROXY)}),
+            "static": Setup(RUN, {"nginx.conf": conf("root @folder@/www;", _FILES)}, lay_site),
             "faults": _faults(),
             **SHAPES,
         },

@@ -75,6 +75,9 @@ SHAPES = {
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
         "set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For; real_ip_recursive on;",
     ),
+    "gzip": _plain(
+        "gzip on; gzip_types application/json; gzip_comp_level 1; gzip_min_length 1024; gzip_vary on;"
+    ),
     "tls": _tls(),
 }
 

@@ -29,6 +29,7 @@ QUESTIONS = (
     "chain3",
     "paced",
     "transfer",
+    "parts",
     "idle",
     "workers",
     "isolation",

@@ -18,6 +18,7 @@ import trio
 
 from blitz._native import ffi, lib
 from blitz.config import Answer, Config, Log, Plugin, Route, resolve
+from blitz.errors import PluginLoadError
 from blitz.server.guests import drive, probe, wait_for_instance
 from blitz.server.loading import discard, load_plugin
 from blitz.server.space import engine_for
@@ -184,11 +185,22 @@ async def open_chain(
         cache = open_cache("")
         for plugin in resolved.plugins:
             pools.append(PluginPool(await load_plugin(engine, plugin, resolved.log.plugins, cache), share))
+            _refuse_parts(pools[-1])
             await probe(pools[-1], GuestTurns())
         yield AppliedChain(Chain(pools))
     finally:
         discard(pools)
         engine.close()
+
+
+def _refuse_parts(pool: PluginPool) -> None:
+    """A program has whole bodies: one that sees parts would be left out of them without a word."""
+    if pool.plugin.parts:
+        raise PluginLoadError(
+            f"{pool.plugin.spec.source} has hooks on parts of bodies or on their end, which a chain of a "
+            "program does not call: use process_request and process_response, or a gateway",
+            plugin=pool.name,
+        )
 
 
 def _entry(plugin: str | PathLike[str] | Plugin, place: int, settings: dict[str, Any]) -> Plugin:

@@ -23,6 +23,7 @@ from blitz.server.space import engine_for, engine_to_look
 from blitz.server.tls import TlsFilesError, TlsSettings
 from blitz.server.turns import GuestTurns
 from blitz.wasm.abi import detect
+from blitz.wasm.abi.blitz import MESSAGE_HOOKS
 from blitz.wasm.abi.linkage import SHARED_FUNCTIONS, Plan
 from blitz.wasm.cache import CompileCache, open_cache
 from blitz.wasm.compile_process import Stop
@@ -51,7 +52,7 @@ USES = {
     "upstreams": ("http_fetch",),
 }
 MADE = "# Made by `blitz plugin build` of"  # first line of manifests that we may write again
-HOOKS = ("init", "process_request", "process_response", "cleanup")
+HOOKS = ("init", *MESSAGE_HOOKS, "process_end", "cleanup")
 
 
 async def check_plugins(resolved: Resolved) -> list[tuple[ResolvedPlugin, BlitzError]]:

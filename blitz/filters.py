@@ -116,11 +116,13 @@ class FilterRun(Waited, Protocol):
         body_ready: the body of the message in hand is in the exchange, or it has none.
         on_fault: called with each PluginError, whatever comes of it.
         on_verdict: called with name, hook and verdict of each part that is done; None: nobody listens.
+        cause: how the exchange ended, for those that are told: "done", or one of ``blitz.errors.CAUSES``.
     """
 
     body_ready: bool
     on_fault: Callable[[PluginError], object] | None
     on_verdict: Callable[[str, str, str], object] | None
+    cause: str
 
     def request(self) -> int:
         """Look at the request, or go on with that. Raises PluginError."""
@@ -154,6 +156,15 @@ class FilterRun(Waited, Protocol):
 
     def wanted_body_size(self) -> tuple[int, bool]:
         """Bytes that it takes of the body in hand at most, and whether it must have all of that."""
+        ...
+
+    def take_stages(self, which: int) -> list[Any]:
+        """What is to see the body of the message in hand part by part, and was not taken yet; in the order in
+        which that passes it.
+
+        Args:
+            which: BLITZ_PARTS_REQUEST or BLITZ_PARTS_RESPONSE.
+        """
         ...
 
     @property

@@ -19,6 +19,7 @@ typedef struct {
      * unwound there when the call is given up, so it owns nothing that somebody would have to free. -> NULL, or
      * the trap that ends the call (blitz_trap, blitz_store_trap). */
     wasm_trap_t *(*enter)(blitz_instance *instance);
+    int or_part;              /* another export that makes the hook, instead of part; 0: there is no other */
 } blitz_hook;
 
 struct blitz_abi {

@@ -5,9 +5,11 @@
  *   request:  [write method and path, REQUEST, free]
  *   response: [write body, RESPONSE, free]
  *   cleanup:  [CLEANUP]
+ *   parts of bodies, and the end of a stream: parts.c
  */
 #include "arguments.h"
 #include "edits.h"
+#include "parts.h"
 #include "store_call.h"
 #include <stdio.h>
 
@@ -32,6 +34,10 @@ static wasm_trap_t *run_request(blitz_instance *instance)
 
 static wasm_trap_t *run_response(blitz_instance *instance)
 {
+    if (blitz_has_part(instance, BLITZ_X_RESPONSE_HEAD)) {
+        raw status = blitz_raw(instance->exchange->response->status);
+        return blitz_abi_call(instance, BLITZ_X_RESPONSE_HEAD, &status, 1);
+    }
     blitz_loan loan = {.n = 1, .purpose = "process_response's body"};
     loan.texts[0] = instance->exchange->body;
     wasm_trap_t *trap = blitz_lend(instance, &loan);
@@ -100,6 +106,8 @@ static bool needs_init(const blitz_plugin *plugin)
 static int verdict(const blitz_instance *instance, char *why, size_t why_cap)
 {
     int32_t result = instance->result;
+    if (instance->hook == BLITZ_HOOK_END)
+        return BLITZ_V_CONTINUE;
     if (instance->hook == BLITZ_HOOK_CLEANUP)
         return result == 0 ? BLITZ_V_CONTINUE : BLITZ_V_ERROR;
     if (result == 0)
@@ -116,25 +124,32 @@ static int verdict(const blitz_instance *instance, char *why, size_t why_cap)
 
 static int end(blitz_instance *instance, int verdict_, char *why, size_t why_cap)
 {
+    if (instance->hook != BLITZ_HOOK_REQUEST && instance->hook != BLITZ_HOOK_RESPONSE)
+        return instance->part.is_set ? BLITZ_R_BODY : 0;
     int kind = instance->hook == BLITZ_HOOK_REQUEST ? BLITZ_REQUEST : BLITZ_RESPONSE;
-    return blitz_edits_commit(instance->exchange, kind, verdict_ == BLITZ_V_STOP, why, why_cap);
+    return blitz_edits_commit(instance->exchange, kind, verdict_ == BLITZ_V_STOP, blitz_part_changes(instance), why,
+                              why_cap);
 }
 
 static const char *const TYPES[BLITZ_X_COUNT][2] = {
     [BLITZ_X_START] = {":"},       [BLITZ_X_INIT] = {":i"},    [BLITZ_X_REQUEST] = {"iiii:i"},
     [BLITZ_X_RESPONSE] = {"iii:i"}, [BLITZ_X_CLEANUP] = {":i"}, [BLITZ_X_ALLOC] = {"i:i", "ii:i"},
     [BLITZ_X_FREE] = {"i:", "ii:"}, [BLITZ_X_BUFFER] = {":i"},  [BLITZ_X_BUFFER_SIZE] = {":i"},
-    [BLITZ_X_EXTERNREFS] = {"tx"},
+    [BLITZ_X_EXTERNREFS] = {"tx"},  [BLITZ_X_RESPONSE_HEAD] = {"i:i"},
+    [BLITZ_X_REQUEST_CHUNK] = {"iii:i"}, [BLITZ_X_RESPONSE_CHUNK] = {"iii:i"}, [BLITZ_X_END] = {"ii:"},
 };
 
 const blitz_abi blitz_abi_blitz = {
     .name = "blitz/1",
     .types = TYPES,
     .hooks = {
-        [BLITZ_HOOK_INIT] = {-1, run_init},
-        [BLITZ_HOOK_REQUEST] = {BLITZ_X_REQUEST, run_request},
-        [BLITZ_HOOK_RESPONSE] = {BLITZ_X_RESPONSE, run_response},
-        [BLITZ_HOOK_CLEANUP] = {BLITZ_X_CLEANUP, run_cleanup},
+        [BLITZ_HOOK_INIT] = {-1, run_init, 0},
+        [BLITZ_HOOK_REQUEST] = {BLITZ_X_REQUEST, run_request, 0},
+        [BLITZ_HOOK_RESPONSE] = {BLITZ_X_RESPONSE, run_response, BLITZ_X_RESPONSE_HEAD},
+        [BLITZ_HOOK_CLEANUP] = {BLITZ_X_CLEANUP, run_cleanup, 0},
+        [BLITZ_HOOK_REQUEST_CHUNK] = {BLITZ_X_REQUEST_CHUNK, blitz_run_part, 0},
+        [BLITZ_HOOK_RESPONSE_CHUNK] = {BLITZ_X_RESPONSE_CHUNK, blitz_run_part, 0},
+        [BLITZ_HOOK_END] = {BLITZ_X_END, blitz_run_end, 0},
     },
     .needs_init = needs_init,
     .verdict = verdict,

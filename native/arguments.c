@@ -66,6 +66,16 @@ size_t blitz_utf8_size(blitz_text text)
     return text.len;
 }
 
+/* -> bytes that were copied: all, unless ill-formed ones have to be replaced. */
+static size_t copy(const blitz_loan *loan, uint8_t *dst, blitz_text text)
+{
+    if (!loan->raw)
+        return blitz_utf8_copy(dst, text.ptr, text.len);
+    if (text.len > 0)
+        memcpy(dst, text.ptr, text.len);
+    return text.len;
+}
+
 /* The common case in one pass: everything fits the guest's fixed area and is valid. */
 static bool lend_in_buffer(blitz_instance *instance, blitz_loan *loan)
 {
@@ -79,7 +89,7 @@ static bool lend_in_buffer(blitz_instance *instance, blitz_loan *loan)
     uint8_t *dst = memory_at(instance, offset);
     for (size_t i = 0; i < loan->n; i++) {
         blitz_text text = loan->texts[i];
-        if (blitz_utf8_copy(dst, text.ptr, text.len) != text.len)
+        if (copy(loan, dst, text) != text.len)
             return false;
         loan->out[i] = (blitz_lent){offset, (uint32_t)text.len};
         offset += (uint32_t)text.len;
@@ -91,7 +101,10 @@ static bool lend_in_buffer(blitz_instance *instance, blitz_loan *loan)
 static void write_at(blitz_instance *instance, blitz_loan *loan, size_t i, uint32_t offset, uint32_t size)
 {
     loan->out[i] = (blitz_lent){offset, size};
-    blitz_write_text(memory_at(instance, offset), size, loan->texts[i]);
+    if (loan->raw)
+        copy(loan, memory_at(instance, offset), loan->texts[i]);
+    else
+        blitz_write_text(memory_at(instance, offset), size, loan->texts[i]);
 }
 
 static wasm_trap_t *lend_one(blitz_instance *instance, blitz_loan *loan, size_t i, uint32_t size)
@@ -117,7 +130,7 @@ wasm_trap_t *blitz_lend(blitz_instance *instance, blitz_loan *loan)
     uint64_t total = 0;
     uint32_t sizes[BLITZ_MOST_TEXTS];
     for (size_t i = 0; i < loan->n; i++) {
-        size_t size = blitz_utf8_size(loan->texts[i]);
+        size_t size = loan->raw ? loan->texts[i].len : blitz_utf8_size(loan->texts[i]);
         total += size;
         sizes[i] = (uint32_t)size;
         if (total > INT32_MAX)

@@ -410,6 +410,10 @@ void blitz_plugin_measures_free(blitz_plugin_measures *plugin);
 /* Of one hook of a plugin; cells NULL: nobody counts. cut: calls that were ended. */
 typedef struct { uint64_t *passed, *stopped, *failed, *faulted, *cut, *seconds; } blitz_hook_measures;
 
+/* ---------------------------------------------------------------- plugins on streams: see parts.c
+ * What a plugin sees besides heads and collected bodies, or a message has. */
+enum { BLITZ_PARTS_REQUEST = 1, BLITZ_PARTS_RESPONSE = 2, BLITZ_PARTS_END = 8 };
+
 /* ---------------------------------------------------------------- the instances of a plugin that nobody uses */
 typedef struct {              /* first what Python sets */
     blitz_text name;          /* of the plugin */
@@ -419,6 +423,7 @@ typedef struct {              /* first what Python sets */
     uint8_t has_response, needs_response_body;
     uint8_t writes_body;      /* it may replace a body */
     uint64_t max_body;        /* bytes of one that it may see */
+    uint8_t parts, changes;   /* BLITZ_PARTS_*: what it sees; what of that it may change */
     uint8_t fresh;            /* an instance serves one exchange only */
     uint8_t suspended;        /* in quarantine, or was: Python is asked before a call */
     uint8_t closed;           /* no further exchanges */
@@ -462,7 +467,10 @@ typedef struct {
     int32_t rc;               /* what the last call returned */
     blitz_instance *at;       /* the instance in hand: its call is pending, or came to an end as rc says */
     blitz_instance **held;    /* by index: those that have seen the request and wait for the response; owned */
-    uint32_t n_held;          /* room in held */
+    uint8_t *passes;          /* by index, BLITZ_PARTS_*: parts that shall go through the instance that is held. Whoever sees
+                               * to that clears it; owned */
+    uint32_t n_held;          /* room in held and passes */
+    uint8_t kind, has_parts;  /* of the message in hand: BLITZ_PARTS_* that it can have, and whether it has a body */
 } blitz_chain;
 enum {                        /* steps of a chain */
     BLITZ_CHAIN_CONTINUE = 0, /* every hook let the message pass */
@@ -659,6 +667,7 @@ typedef struct {
     uint32_t max_edits_size;         /* bytes of names, values and bodies one call may append */
     uint32_t max_edits;              /* edits one call may append */
     blitz_head_limits head;          /* of what one call writes into a head: as for a client's; 0: no limit */
+    uint32_t max_part_size;          /* bytes that one call may give back for a part of a body */
     uint32_t max_log_size;           /* bytes of log text one call may leave */
     uint32_t max_log_lines;          /* of one call; 0: no limit */
     int log_level;                   /* lines below are dropped in C: 0 trace .. 4 error, 5 none */
@@ -691,10 +700,13 @@ int blitz_plugin_set_config(blitz_plugin *plugin, const uint8_t *key, size_t key
  *   FREE         "i:" (pointer) or "ii:" (pointer, size): the host frees what it allocated for
  *                arguments; without it the callee does
  *   BUFFER       ":i" and BUFFER_SIZE ":i": a fixed area for arguments, asked for once, after INIT
- *   EXTERNREFS   a table of externref, for BLITZ_BIND_EXTERNREF_TABLE */
+ *   EXTERNREFS   a table of externref, for BLITZ_BIND_EXTERNREF_TABLE
+ *   RESPONSE_HEAD "i:i", called instead of RESPONSE
+ *   REQUEST_CHUNK, RESPONSE_CHUNK "iii:i"        END "ii:" */
 enum {
     BLITZ_X_MEMORY = 0, BLITZ_X_START, BLITZ_X_INIT, BLITZ_X_REQUEST, BLITZ_X_RESPONSE, BLITZ_X_CLEANUP,
-    BLITZ_X_ALLOC, BLITZ_X_FREE, BLITZ_X_BUFFER, BLITZ_X_BUFFER_SIZE, BLITZ_X_EXTERNREFS, BLITZ_X_COUNT
+    BLITZ_X_ALLOC, BLITZ_X_FREE, BLITZ_X_BUFFER, BLITZ_X_BUFFER_SIZE, BLITZ_X_EXTERNREFS,
+    BLITZ_X_RESPONSE_HEAD, BLITZ_X_REQUEST_CHUNK, BLITZ_X_RESPONSE_CHUNK, BLITZ_X_END, BLITZ_X_COUNT
 };
 /* First of all: the interface of the module, "blitz/1"; NUL-terminated. BLITZ_E_STATE: there is no such one. */
 int blitz_plugin_speak(blitz_plugin *plugin, const char *abi);
@@ -802,6 +814,20 @@ int blitz_call_request(blitz_instance *instance, blitz_exchange *exchange);
 /* body: what process_response gets as its argument (exchange->body). */
 int blitz_call_response(blitz_instance *instance, blitz_exchange *exchange);
 int blitz_call_cleanup(blitz_instance *instance);
+/* One part of a body, BLITZ_PARTS_REQUEST or _RESPONSE; at most blitz_part_room bytes, borrowed until the call is over, as
+ * is into: where what comes of it goes if it has the room. end: nothing follows. CONTINUE: it goes on, STOP: the guest
+ * wants to see no more of the body; with BLITZ_R_BODY, as blitz_part_out says. */
+int blitz_call_part(blitz_instance *instance, blitz_exchange *exchange, int which, const uint8_t *data, size_t len,
+                    int end, uint8_t *into, size_t room);
+/* What came of the part in the last call, in into or in memory of the instance: borrowed until the next call. */
+blitz_text blitz_part_out(const blitz_instance *instance);
+enum { BLITZ_MOST_PART = 65536 };
+size_t blitz_part_room(const blitz_instance *instance);
+/* The stream of this instance has ended; cause: UTF-8, borrowed until the call is over. There is no message in hand. */
+int blitz_call_end(blitz_instance *instance, const uint8_t *cause, size_t len);
+/* What the plugin may change of the parts that it sees, BLITZ_PARTS_*: a head whose body it is forgets what was said of
+ * the bytes. */
+void blitz_plugin_set_changes(blitz_plugin *plugin, int changes);
 int blitz_call_resume(blitz_instance *instance);
 /* What a pending call waits for. TURN: it has not begun, because guests have had their share of the pass; SLICE: its
  * next time slice. blitz_call_resume goes on in either case, once others have had their turn. */

@@ -9,8 +9,11 @@
  * instance that saw it: the first plugin of a chain sees the request as the client sent it and the response as the
  * client gets it (the order of Envoy, and of every onion of middleware).
  */
+#include "edits.h"
 #include "guest.h"
+#include "head.h"
 #include "measures.h"
+#include "parts.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,8 +26,13 @@ static int make_room(blitz_chain *chain, uint32_t n)
     blitz_instance **held = realloc(chain->held, n * sizeof *held);
     if (held == NULL)
         return BLITZ_E_NOMEM;
-    memset(held + chain->n_held, 0, (n - chain->n_held) * sizeof *held);
     chain->held = held;
+    uint8_t *passes = realloc(chain->passes, n);
+    if (passes == NULL)
+        return BLITZ_E_NOMEM;
+    chain->passes = passes;
+    memset(held + chain->n_held, 0, (n - chain->n_held) * sizeof *held);
+    memset(passes + chain->n_held, 0, n - chain->n_held);
     chain->n_held = n;
     return 0;
 }
@@ -34,6 +42,8 @@ int blitz_chain_begin(blitz_exchange *exchange, blitz_pool **pools, uint32_t n)
     blitz_chain *chain = &exchange->chain;
     chain->index = 0;
     chain->is_response = chain->body_ready = chain->body_seen = chain->starting = chain->told = chain->watched = 0;
+    chain->kind = BLITZ_PARTS_REQUEST;
+    chain->has_parts = exchange->request->body != BLITZ_BODY_NONE;
     chain->at = NULL;
     chain->lines = NULL;
     return blitz_chain_extend(exchange, pools, n);
@@ -55,6 +65,8 @@ void blitz_chain_begin_response(blitz_exchange *exchange)
     chain->index--;
     chain->is_response = 1;
     chain->body_ready = 0;
+    chain->kind = BLITZ_PARTS_RESPONSE;
+    chain->has_parts = exchange->response->body != BLITZ_BODY_NONE;
 }
 
 static blitz_pool *pool_in_hand(const blitz_chain *chain) { return chain->pools[chain->index]; }
@@ -72,11 +84,54 @@ static void give(blitz_chain *chain, uint32_t index, blitz_instance *instance)
         chain->told = 1;
 }
 
+static void hold(blitz_chain *chain)
+{
+    chain->held[chain->index] = chain->at;
+    chain->at = NULL;
+}
+
+/* One that sees parts of the exchange's bodies stays with it to its end: they may still pass. */
 void blitz_chain_put_down(blitz_exchange *exchange)
 {
     blitz_chain *chain = &exchange->chain;
+    if (pool_in_hand(chain)->parts != 0) {
+        hold(chain);
+        return;
+    }
     give(chain, (uint32_t)chain->index, chain->at);
     chain->at = NULL;
+}
+
+/* ---------------------------------------------------------------- parts of bodies */
+
+/* What the plugin in hand sees of the body of the message in hand. */
+static uint8_t parts_seen(const blitz_chain *chain)
+{
+    return chain->has_parts ? pool_in_hand(chain)->parts & chain->kind : 0;
+}
+
+/* The plugin in hand lets the message pass: the body goes through it, and who comes behind it reads what comes out. */
+static void join(blitz_chain *chain, bool skips)
+{
+    uint8_t seen = skips ? 0 : parts_seen(chain);
+    if (seen == 0)
+        return;
+    chain->passes[chain->index] |= seen;
+    chain->body_ready = 0;
+}
+
+/* The plugin in hand has no hook for the head. -> CONTINUE, or BLITZ_E_*. */
+static int join_without_hook(blitz_exchange *exchange)
+{
+    blitz_chain *chain = &exchange->chain;
+    int code = 0;
+    if ((pool_in_hand(chain)->changes & chain->kind) != 0)
+        code = blitz_edits_stream(chain->is_response ? exchange->response : exchange->request);
+    if (chain->at != NULL) {
+        join(chain, false);
+        hold(chain);
+    }
+    return code;
 }
 
 /* ---------------------------------------------------------------- what calls take */
@@ -126,15 +181,27 @@ void blitz_chain_forget(blitz_exchange *exchange)
     chain->at = NULL;
 }
 
+/* The plugin in hand has given the message a body: parts of the one before are nobody's any more. */
+static void note_new_body(blitz_exchange *exchange)
+{
+    blitz_chain *chain = &exchange->chain;
+    for (uint32_t i = 0; i < chain->n_held; i++)
+        chain->passes[i] &= (uint8_t)~chain->kind;
+    chain->has_parts = !chain->is_response || blitz_may_get_content(exchange);
+}
+
 /* The hook came to an end with "continue" or "stop". -> CONTINUE: the next one. */
 static int take_verdict(blitz_exchange *exchange)
 {
     blitz_chain *chain = &exchange->chain;
     int verdict = chain->rc & VERDICT;
-    if (!chain->is_response && verdict == BLITZ_V_CONTINUE && pool_in_hand(chain)->has_response) {
-        chain->held[chain->index] = chain->at;
-        chain->at = NULL;
-    } else
+    if (chain->rc & BLITZ_R_BODY)
+        note_new_body(exchange);
+    if (verdict == BLITZ_V_CONTINUE || chain->is_response)
+        join(chain, chain->at->skips);
+    if (!chain->is_response && verdict == BLITZ_V_CONTINUE && pool_in_hand(chain)->has_response)
+        hold(chain);
+    else
         blitz_chain_put_down(exchange);
     if (verdict == BLITZ_V_STOP && !chain->is_response)
         return BLITZ_CHAIN_ANSWER;
@@ -162,14 +229,23 @@ static int settle(blitz_exchange *exchange, int rc)
     return take_verdict(exchange);
 }
 
-/* Take an instance in hand. -> CONTINUE: it is there. */
-static int take_instance(const blitz_exchange *exchange, blitz_chain *chain, blitz_pool *pool)
+/* Parts of the message in hand are to pass through plugins that have seen its head. */
+static bool has_stages(const blitz_chain *chain)
 {
-    /* What a plugin has put in the place of a body is there. */
-    bool is_there = chain->body_ready || exchange->body_edited;
-    if ((chain->is_response ? pool->needs_response_body : pool->reads_body) && !is_there)
+    uint8_t seen = 0;
+    for (uint32_t i = 0; i < chain->n_held; i++)
+        seen |= chain->passes[i];
+    return (seen & chain->kind) != 0;
+}
+
+/* Take an instance in hand. -> CONTINUE: it is there. */
+static int take_instance(const blitz_exchange *exchange, blitz_chain *chain, blitz_pool *pool, bool has_hook)
+{
+    /* What a plugin has put in the place of a body is there, if nobody has yet to see its parts. */
+    bool is_there = chain->body_ready || (exchange->body_edited && !has_stages(chain));
+    if (has_hook && (chain->is_response ? pool->needs_response_body : pool->reads_body) && !is_there)
         return BLITZ_CHAIN_NEED_BODY;
-    chain->body_seen |= !chain->is_response && pool->reads_body;
+    chain->body_seen |= has_hook && !chain->is_response && pool->reads_body;
     chain->at = chain->held[chain->index];
     chain->held[chain->index] = NULL;
     if (chain->at != NULL)
@@ -189,14 +265,17 @@ int blitz_chain_go(blitz_exchange *exchange)
     bool follows = false;
     while (step == BLITZ_CHAIN_CONTINUE && !is_over(chain)) {
         blitz_pool *pool = pool_in_hand(chain);
-        if (!(chain->is_response ? pool->has_response : pool->has_request)) {
+        bool has_hook = chain->is_response ? pool->has_response : pool->has_request;
+        if (chain->at == NULL && (has_hook || parts_seen(chain) != 0))
+            step = take_instance(exchange, chain, pool, has_hook);
+        if (step != BLITZ_CHAIN_CONTINUE)
+            break;
+        if (!has_hook) {
+            if (join_without_hook(exchange) < 0)
+                return BLITZ_E_LIMIT;
             step_on(chain);
             continue;
         }
-        if (chain->at == NULL)
-            step = take_instance(exchange, chain, pool);
-        if (step != BLITZ_CHAIN_CONTINUE)
-            break;
         begin_call(chain, follows);
         follows = chain->called_ns != 0;
         step = settle(exchange, chain->is_response ? blitz_call_response(chain->at, exchange)
@@ -236,9 +315,12 @@ int blitz_chain_release(blitz_exchange *exchange)
         blitz_chain_put_down(exchange);          /* its log was about to be taken */
     for (uint32_t i = 0; i < chain->n_pools; i++)
         if (chain->held[i] != NULL) {
+            blitz_part_forget(chain->held[i]);
             give(chain, i, chain->held[i]);
             chain->held[i] = NULL;
         }
+    if (chain->n_held > 0)
+        memset(chain->passes, 0, chain->n_held);
     int told = chain->told;
     chain->told = 0;
     return told;

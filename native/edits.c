@@ -81,19 +81,38 @@ static int remove_all(blitz_head *head, const char *const *names, size_t n)
     return code;
 }
 
+/* What a call does to the body: replaces it, or will see and perhaps change it part by part. Parts that nobody has decoded
+ * are still in their coding. */
+typedef enum { BODY_KEPT, BODY_WHOLE, BODY_IN_PARTS } new_body;
+
 /* What described the bytes that the body had goes before the edits are applied, so what this call says of the
  * new ones stays: coding and digests (RFC 9110 section 8.4, RFC 9530); of a response also what let a client put
  * old and new bytes together: validators, ranges (RFC 9110 sections 8.8, 14). nginx does the same where it
  * changes bodies. A request's Content-Range stays: without it a part would replace the whole
  * (section 14.5); send_request.py refuses one that no longer fits. */
-static int forget_old_body(blitz_head *head)
+static int forget_old_body(blitz_head *head, new_body how)
 {
-    static const char *const coded[] = {"content-encoding", "content-digest", "repr-digest", "digest", "content-md5"};
+    static const char *const coding[] = {"content-encoding"};
+    static const char *const digests[] = {"content-digest", "repr-digest", "digest", "content-md5"};
     static const char *const answered[] = {"etag", "last-modified", "accept-ranges", "content-range"};
-    int code = remove_all(head, coded, sizeof coded / sizeof *coded);
+    int code = how == BODY_WHOLE ? remove_all(head, coding, 1) : 0;
+    if (code >= 0)
+        code = remove_all(head, digests, sizeof digests / sizeof *digests);
     if (code >= 0 && head->kind == BLITZ_RESPONSE)
         code = remove_all(head, answered, sizeof answered / sizeof *answered);
     return code;
+}
+
+/* How many bytes there will be is not known. */
+static int frame_parts(blitz_head *head)
+{
+    static const char *const framing[] = {"content-length"};
+    if (head->body == BLITZ_BODY_LENGTH) {
+        head->body = BLITZ_BODY_CHUNKED;
+        head->content_length = -1;
+    }
+    int code = remove_all(head, framing, 1);
+    return code < 0 ? code : 0;
 }
 
 /* After the head was checked with the framing that the sender gave it. */
@@ -197,13 +216,13 @@ static bool is_moved(const blitz_head *head, blitz_span old_target, blitz_span o
            !blitz_name_equal(blitz_at(head, head->host), blitz_at(head, old_host), old_host.len);
 }
 
-/* All edits on one head, or none. new_body: they bring the message's content. -> BLITZ_EDIT_MOVED or 0. */
-static int edit_head(blitz_head *head, const blitz_edits *edits, bool new_body, const blitz_chosen_by *by, char *why,
+/* All edits on one head, or none. -> BLITZ_EDIT_MOVED or 0. */
+static int edit_head(blitz_head *head, const blitz_edits *edits, new_body how, const blitz_chosen_by *by, char *why,
                      size_t why_cap)
 {
     snapshot saved;
     save(&saved, head);
-    int code = new_body ? forget_old_body(head) : 0;
+    int code = how != BODY_KEPT ? forget_old_body(head, how) : 0;
     bool routed = false;                          /* host, target or method changed: check the whole */
     for (uint32_t i = 0; code >= 0 && i < edits->n; i++) {
         const edit *what = &edits->list[i];
@@ -216,10 +235,10 @@ static int edit_head(blitz_head *head, const blitz_edits *edits, bool new_body, 
         code = blitz_head_check(head, NULL, 0);
     if (code >= 0)
         code = set_status(head, edits);
-    if (code >= 0 && new_body)
+    if (code >= 0 && how != BODY_KEPT)
         code = make_whole(head, edits);
-    if (code >= 0 && new_body)
-        code = frame_body(head, edits);
+    if (code >= 0 && how != BODY_KEPT)
+        code = how == BODY_WHOLE ? frame_body(head, edits) : frame_parts(head);
     if (code >= 0)
         return (routed && is_moved(head, saved.head.target, saved.head.host)) || is_moved_by_more(by, edits) ? BLITZ_EDIT_MOVED : 0;
     restore(head, &saved);
@@ -256,18 +275,19 @@ static int commit_answer(blitz_exchange *exchange, char *why, size_t why_cap)
         sentence(why, why_cap, code, "response");
         return code;
     }
-    code = edit_head(response, edits, !blitz_ends_with_head((uint32_t)status), NULL, why, why_cap);
+    code = edit_head(response, edits, blitz_ends_with_head((uint32_t)status) ? BODY_KEPT : BODY_WHOLE, NULL, why, why_cap);
     if (code < 0)
         return code;
     move_body(exchange);
     return BLITZ_R_EDITS | BLITZ_R_BODY;
 }
 
-static int commit_message(blitz_exchange *exchange, blitz_head *head, char *why, size_t why_cap)
+static int commit_message(blitz_exchange *exchange, blitz_head *head, bool streams, char *why, size_t why_cap)
 {
     blitz_edits *edits = exchange->edits;
     bool replace = edits->has_body;
-    int code = edit_head(head, edits, replace, head->kind == BLITZ_REQUEST ? exchange->chosen_by : NULL, why, why_cap);
+    new_body how = replace ? BODY_WHOLE : streams ? BODY_IN_PARTS : BODY_KEPT;
+    int code = edit_head(head, edits, how, head->kind == BLITZ_REQUEST ? exchange->chosen_by : NULL, why, why_cap);
     if (code < 0)
         return code;
     if (replace) {
@@ -278,12 +298,20 @@ static int commit_message(blitz_exchange *exchange, blitz_head *head, char *why,
     return BLITZ_R_EDITS | code | (replace ? BLITZ_R_BODY : 0);
 }
 
-int blitz_edits_commit(blitz_exchange *exchange, int kind, bool stop, char *why, size_t why_cap)
+int blitz_edits_stream(blitz_head *head)
+{
+    static const blitz_edits none;
+    char why[160];
+    return edit_head(head, &none, BODY_IN_PARTS, NULL, why, sizeof why);
+}
+
+int blitz_edits_commit(blitz_exchange *exchange, int kind, bool stop, bool streams, char *why, size_t why_cap)
 {
     const blitz_edits *edits = exchange->edits;
     if (kind == BLITZ_REQUEST && stop)
         return commit_answer(exchange, why, why_cap);
-    if (edits->n == 0 && edits->status == 0 && !edits->has_body)
+    if (edits->n == 0 && edits->status == 0 && !edits->has_body && !streams)
         return 0;
-    return commit_message(exchange, kind == BLITZ_REQUEST ? exchange->request : exchange->response, why, why_cap);
+    blitz_head *head = kind == BLITZ_REQUEST ? exchange->request : exchange->response;
+    return commit_message(exchange, head, streams, why, why_cap);
 }

@@ -30,9 +30,13 @@ blitz_edit_refusal blitz_edits_method(blitz_edits *edits, const blitz_plugin_lim
 blitz_edit_refusal blitz_edits_status(blitz_edits *edits, int32_t status);
 blitz_edit_refusal blitz_edits_body(blitz_edits *edits, const blitz_plugin_limits *limits, blitz_text body);
 
-/* Apply to the exchange as the verdict says, all or nothing. kind: of the hook; stop: verdict 1.
+/* Apply to the exchange as the verdict says, all or nothing. kind: of the hook; stop: verdict 1; streams: the plugin
+ * may change the body part by part.
  * -> BLITZ_R_* flags, and BLITZ_EDIT_MOVED when the request's path or host is not what it was; or negative with
  * one sentence in why and nothing changed. */
 enum { BLITZ_EDIT_MOVED = 256 };
-int blitz_edits_commit(blitz_exchange *exchange, int kind, bool stop, char *why, size_t why_cap);
+int blitz_edits_commit(blitz_exchange *exchange, int kind, bool stop, bool streams, char *why, size_t why_cap);
+/* The body of this message goes through a plugin that may change it part by part: nothing that was said of its bytes is
+ * true any more, and how many there will be is not known. 0, or negative: nothing has changed. */
+int blitz_edits_stream(blitz_head *head);
 #endif

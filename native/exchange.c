@@ -29,6 +29,7 @@ void blitz_exchange_free(blitz_exchange *exchange)
     blitz_head_free(exchange->response);
     blitz_edits_free(exchange->edits);
     free(exchange->chain.held);
+    free(exchange->chain.passes);
     free(exchange);
 }
 
@@ -40,6 +41,7 @@ void blitz_exchange_reset(blitz_exchange *exchange)
     blitz_edits_clear(exchange->edits);
     blitz_exchange fresh = {.request = exchange->request, .response = exchange->response, .edits = exchange->edits};
     fresh.chain.held = exchange->chain.held;
+    fresh.chain.passes = exchange->chain.passes;
     fresh.chain.n_held = exchange->chain.n_held;
     *exchange = fresh;
 }

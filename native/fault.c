@@ -27,8 +27,15 @@ static const char *const CAUSES[] = {            /* by wasmtime_trap_code_t; tho
 static const char *const HOOKS[] = {
     [BLITZ_HOOK_NONE] = "", [BLITZ_HOOK_INSTANTIATE] = "start", [BLITZ_HOOK_INIT] = "init",
     [BLITZ_HOOK_REQUEST] = "process_request", [BLITZ_HOOK_RESPONSE] = "process_response",
-    [BLITZ_HOOK_CLEANUP] = "cleanup",
+    [BLITZ_HOOK_CLEANUP] = "cleanup", [BLITZ_HOOK_REQUEST_CHUNK] = "process_request_chunk",
+    [BLITZ_HOOK_RESPONSE_CHUNK] = "process_response_chunk", [BLITZ_HOOK_END] = "process_end",
 };
+
+static const char *hook_of(const blitz_instance *instance)
+{
+    bool head = instance->hook == BLITZ_HOOK_RESPONSE && instance->plugin->parts[BLITZ_X_RESPONSE_HEAD].used;
+    return head ? "process_response_head" : HOOKS[instance->hook];
+}
 
 static blitz_fault_record *record(blitz_instance *instance)
 {
@@ -45,7 +52,7 @@ void blitz_fault_set(blitz_instance *instance, int kind, int code, const char *m
     instance->faulted = true;
     fault->kind = kind;
     fault->code = code;
-    fault->hook = HOOKS[instance->hook];
+    fault->hook = hook_of(instance);
     fault->frames[0] = 0;
     blitz_text_one_line(fault->message, sizeof fault->message, message, strlen(message));
 }

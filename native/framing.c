@@ -18,6 +18,13 @@ bool blitz_ends_with_head(uint32_t status) { return status < 200 || status == 20
 
 bool blitz_may_have_content(uint32_t status) { return !blitz_ends_with_head(status) && status != 205; }
 
+bool blitz_may_get_content(const blitz_exchange *exchange)
+{
+    const blitz_head *request = exchange->request;
+    bool is_head = request->method.len == 4 && memcmp(blitz_at(request, request->method), "HEAD", 4) == 0;
+    return !is_head && blitz_may_have_content(exchange->response->status);
+}
+
 static bool is_to_head(const blitz_head *request)
 {
     return request->method.len == 4 && memcmp(blitz_at(request, request->method), "HEAD", 4) == 0;

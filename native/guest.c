@@ -8,6 +8,7 @@
 #include "abi.h"
 #include "edits.h"
 #include "fault.h"
+#include "parts.h"
 #include "store_call.h"
 #include "waiting.h"
 #include <stdio.h>
@@ -118,6 +119,7 @@ void blitz_instance_free(blitz_instance *instance)
     unlink_from_engine(instance);
     blitz_store_delete(instance);
     blitz_fetch_free(instance);
+    free(instance->part.own);
     free(instance->fault);
     free(instance->log);
     free(instance->stdio);
@@ -216,7 +218,7 @@ static int finish(blitz_instance *instance)
     int verdict = instance->plugin->abi->verdict(instance, why, sizeof why);
     if (verdict < 0)
         return fail_because(instance, is_init ? BLITZ_FAULT_INIT : BLITZ_FAULT_VERDICT, instance->result, why);
-    if (is_init || instance->hook == BLITZ_HOOK_CLEANUP)
+    if (is_init || instance->hook == BLITZ_HOOK_CLEANUP || instance->hook == BLITZ_HOOK_END)
         return done(instance, verdict, 0);
     return finish_message(instance, verdict);
 }
@@ -310,8 +312,9 @@ int blitz_call_start(blitz_instance *instance)
 
 static bool has_hook(const blitz_instance *instance, int hook)
 {
-    int part = instance->plugin->abi->hooks[hook].part;
-    return part < 0 || blitz_has_part(instance, part);
+    const blitz_hook *found = &instance->plugin->abi->hooks[hook];
+    return found->part < 0 || blitz_has_part(instance, found->part) ||
+           (found->or_part != 0 && blitz_has_part(instance, found->or_part));
 }
 
 static int call_message(blitz_instance *instance, blitz_exchange *exchange, int hook)
@@ -320,6 +323,17 @@ static int call_message(blitz_instance *instance, blitz_exchange *exchange, int 
         return BLITZ_E_STATE;
     prepare(instance);
     blitz_edits_clear(exchange->edits);
+    instance->skips = false;
+    instance->exchange = exchange;
+    return begin(instance, hook);
+}
+
+int blitz_call_stream(blitz_instance *instance, blitz_exchange *exchange, int hook, const blitz_part_call *part)
+{
+    if (instance->state != BLITZ_STATE_READY || !has_hook(instance, hook))
+        return BLITZ_E_STATE;
+    prepare(instance);
+    blitz_part_begin(instance, part);
     instance->exchange = exchange;
     return begin(instance, hook);
 }

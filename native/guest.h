@@ -88,14 +88,18 @@ struct blitz_plugin {
     bool fine_clock;                     /* see blitz_plugin_allow_fine_clock */
     bool may_wait;                       /* see blitz_plugin_may_wait */
     bool goes_deep;                      /* one of them had used much of its stack */
+    uint8_t changes;                     /* see blitz_plugin_set_changes */
     blitz_spelling spellings[2][BLITZ_LOG_LEVELS];   /* of request and response hooks: log_lines.c */
 };
+enum { BLITZ_STATE_NEW, BLITZ_STATE_PENDING, BLITZ_STATE_READY, BLITZ_STATE_ENDED, BLITZ_STATE_POISONED };
+enum { BLITZ_HOOK_NONE, BLITZ_HOOK_INSTANTIATE, BLITZ_HOOK_INIT, BLITZ_HOOK_REQUEST, BLITZ_HOOK_RESPONSE,
+       BLITZ_HOOK_CLEANUP, BLITZ_HOOK_REQUEST_CHUNK, BLITZ_HOOK_RESPONSE_CHUNK, BLITZ_HOOK_END, BLITZ_HOOK_COUNT };
+static inline bool blitz_sees_request(int hook) { return hook == BLITZ_HOOK_REQUEST || hook == BLITZ_HOOK_REQUEST_CHUNK; }
+static inline bool blitz_sees_response(int hook) { return hook == BLITZ_HOOK_RESPONSE || hook == BLITZ_HOOK_RESPONSE_CHUNK; }
+
 /* NULL when there is none. */
 const blitz_pair *blitz_pairs_find(const blitz_pairs *pairs, const uint8_t *key, size_t key_len);
 
-enum { BLITZ_STATE_NEW, BLITZ_STATE_PENDING, BLITZ_STATE_READY, BLITZ_STATE_ENDED, BLITZ_STATE_POISONED };
-enum { BLITZ_HOOK_NONE, BLITZ_HOOK_INSTANTIATE, BLITZ_HOOK_INIT, BLITZ_HOOK_REQUEST, BLITZ_HOOK_RESPONSE,
-       BLITZ_HOOK_CLEANUP, BLITZ_HOOK_COUNT };
 
 typedef struct {                         /* made when the first fault happens */
     int kind, code;
@@ -106,6 +110,17 @@ typedef struct {                         /* made when the first fault happens */
 
 enum { BLITZ_STDIO_LINE = 512 };
 typedef struct { uint32_t len[2]; uint8_t line[2][BLITZ_STDIO_LINE]; } blitz_stdio;  /* unfinished lines */
+
+typedef struct {                         /* the part of a body in hand, see parts.c */
+    blitz_text in;                       /* borrowed for the call, as into */
+    uint32_t end;
+    uint8_t *into;                       /* where set_chunk writes if there is room */
+    size_t room;
+    uint8_t *own;                        /* else here; made when it is needed */
+    size_t own_cap;
+    blitz_text out;
+    bool is_set;
+} blitz_part_call;
 
 /* What the guest's own frames may take; a nested call into the guest gets a fresh allowance of it, so the
  * fiber's stack holds one per level of nesting (store_call.c). */
@@ -133,6 +148,8 @@ struct blitz_instance {
     int64_t answer;                      /* what it waited for */
     wasmtime_func_t pause;               /* see blitz_store_pause; of store 0 unless the plugin may wait */
     blitz_fetched *fetched;              /* NULL until it has fetched something */
+    blitz_part_call part;
+    bool skips;                          /* the message hook in hand wants to see no part of the body */
     uint32_t id;
     uint64_t calls;                      /* message hooks that came to an end */
     uint8_t nested;                      /* calls of the guest's functions inside the one in progress */

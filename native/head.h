@@ -47,4 +47,6 @@ int blitz_head_rules(blitz_head *head, const uint8_t *request_method, size_t met
 /* framing.c: this status ends with its head, whatever that says; it may have content. */
 bool blitz_ends_with_head(uint32_t status);
 bool blitz_may_have_content(uint32_t status);
+/* The same of the response of this exchange: that to HEAD has none. */
+bool blitz_may_get_content(const blitz_exchange *exchange);
 #endif

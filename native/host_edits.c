@@ -10,9 +10,12 @@ typedef wasmtime_val_raw_t raw;
 /* The edit log of the call, or NULL with a trap: start-up and clean-up have no message. */
 static blitz_edits *edits_of(blitz_call *call)
 {
-    if (call->instance->exchange != NULL)
+    int hook = call->instance->hook;
+    bool gone = hook == BLITZ_HOOK_REQUEST_CHUNK || hook == BLITZ_HOOK_RESPONSE_CHUNK;
+    if (call->instance->exchange != NULL && !gone)
         return call->instance->exchange->edits;
-    call->trap = blitz_call_refuse(call, "there is no message outside process_request and process_response");
+    call->trap = blitz_call_refuse(call, gone ? "the head is on its way already: change it in the hook that sees it"
+                                              : "there is no message outside process_request and process_response");
     return NULL;
 }
 

@@ -158,7 +158,7 @@ static const char *build(blitz_fetched *fetched, const blitz_plugin_limits *limi
     if (blitz_head_start_request(exchange->request, method.ptr, method.len, target.ptr, target.len, 1) != 0 ||
         blitz_head_add(exchange->request, (const uint8_t *)"host", 4, (const uint8_t *)"upstream", 8) != 0)
         return "out of memory";
-    return blitz_edits_commit(exchange, BLITZ_REQUEST, false, why, why_cap) < 0 ? why : NULL;
+    return blitz_edits_commit(exchange, BLITZ_REQUEST, false, false, why, why_cap) < 0 ? why : NULL;
 }
 
 static wasm_trap_t *fetch(blitz_call *call, const blitz_pair *upstream, const blitz_text *texts, int64_t *result)

@@ -63,7 +63,7 @@ const blitz_head *blitz_call_head(const blitz_instance *instance)
 {
     if (instance->exchange == NULL)
         return NULL;
-    return instance->hook == BLITZ_HOOK_REQUEST ? instance->exchange->request : instance->exchange->response;
+    return blitz_sees_request(instance->hook) ? instance->exchange->request : instance->exchange->response;
 }
 
 blitz_text blitz_call_span(const blitz_head *head, blitz_span span)
@@ -96,6 +96,8 @@ wasm_trap_t *call_get_body(void *env, wasmtime_caller_t *caller, raw *slots, siz
     blitz_call call;
     if (!blitz_call_open(&call, env, caller))
         return call.trap;
-    const blitz_exchange *exchange = call.instance->exchange;
-    return blitz_call_give(&call, slots, 0, exchange == NULL ? (blitz_text){NULL, 0} : exchange->body);
+    const blitz_instance *instance = call.instance;
+    bool has_body = instance->exchange != NULL &&
+                    (instance->hook == BLITZ_HOOK_REQUEST || instance->hook == BLITZ_HOOK_RESPONSE);
+    return blitz_call_give(&call, slots, 0, has_body ? instance->exchange->body : (blitz_text){NULL, 0});
 }

@@ -72,7 +72,7 @@ static blitz_text exchange_property(const blitz_instance *instance, property whi
     case P_UPSTREAM_ADDRESS: return exchange->upstream;
     case P_BODY_TRUNCATED: return (blitz_text){(const uint8_t *)(exchange->body_truncated ? "1" : "0"), 1};
     case P_RESPONSE_STATUS:
-        if (instance->hook != BLITZ_HOOK_RESPONSE)
+        if (!blitz_sees_response(instance->hook))
             return (blitz_text){NULL, 0};
         return decimal(exchange->response->status, number);
     default: return peer_property(exchange->peer, which);

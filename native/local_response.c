@@ -28,6 +28,7 @@ void blitz_chain_begin_local_response(blitz_exchange *exchange)
     static const uint8_t nothing[1];
     blitz_chain_begin_response(exchange);
     exchange->chain.body_ready = 1;
+    exchange->chain.has_parts = blitz_may_get_content(exchange);
     exchange->body = exchange->new_body.ptr != NULL ? exchange->new_body : (blitz_text){nothing, 0};
     exchange->body_truncated = 0;
     exchange->body_edited = 0;

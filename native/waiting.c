@@ -13,7 +13,7 @@ void blitz_plugin_may_wait(blitz_plugin *plugin) { plugin->may_wait = true; }
 static const char *obstacle(const blitz_instance *instance)
 {
     if (instance->exchange == NULL)
-        return "a plugin waits in process_request and process_response only";
+        return "a plugin waits in hooks of a message only";
     if (instance->nested != 1 || instance->allocating)
         return "a plugin cannot wait while it gives the host memory";
     if (!instance->plugin->may_wait)

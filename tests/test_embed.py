@@ -10,6 +10,7 @@ import trio
 
 import blitz
 from blitz.config import Plugin
+from blitz.examine import inspect_plugin
 
 from .cli.commands import PLUGINS
 
@@ -186,3 +187,17 @@ async def test_chains_share_nothing() -> None:
         for chain in (one, two):
             assert isinstance(await chain.process_request(request()), blitz.Continue)
             assert isinstance(await chain.process_request(request()), blitz.Respond)
+
+
+async def test_one_that_sees_parts_of_bodies_is_refused(module: Write) -> None:
+    chunk = '(func (export "process_response_chunk") (param i32 i32 i32) (result i32) (i32.const 0))'
+    with pytest.raises(blitz.PluginLoadError, match="hooks on parts of bodies"):
+        async with blitz.open_chain([module(f"{MEMORY} {chunk}")]):
+            pass
+
+
+def test_inspecting_a_module_names_its_hooks_on_streams(module: Write) -> None:
+    chunk = '(func (export "process_request_chunk") (param i32 i32 i32) (result i32) (i32.const 0))'
+    end = '(func (export "process_end") (param i32 i32))'
+    found = inspect_plugin(str(module(f"{MEMORY} {chunk} {end}")))
+    assert (found.refused, found.hooks) == ("", ("process_request_chunk", "process_end"))

@@ -70,7 +70,9 @@ class AskedLimits(Model, frozen=True):
         CallTime | None, Meta(description="what one call of one hook waits for outside")
     ] = None
     max_body: Annotated[Size | None, Meta(description="what is collected of a body")] = None
-    instances: Annotated[Instances | None, Meta(description="`pooled`, `per-request` or `single`")] = None
+    instances: Annotated[
+        Instances | None, Meta(description="`pooled`, `per-request` or `single`, as in `[[plugins]]`")
+    ] = None
     max_requests: Annotated[Several | None, Meta(description="calls before an instance is replaced")] = None
 
 

@@ -43,9 +43,13 @@ class PluginDefaults(Model, frozen=True):
             "a plugin that waits for longer has asked somebody who does not answer"
         ),
     ] = 5.0
-    max_body: Annotated[Size, Meta(description="what is collected for `get_body` and `process_response`")] = (
-        MIB
-    )
+    max_body: Annotated[
+        Size,
+        Meta(
+            description="what is collected for `get_body` and `process_response`; and what `set_chunk` may "
+            "give back for one part of a body, 64 KiB at least"
+        ),
+    ] = MIB
     max_requests: Annotated[
         Several, Meta(description="calls before a pooled instance is replaced: bounds slow leaks in guests")
     ] = 10_000
@@ -154,7 +158,11 @@ class Plugin(Model, frozen=True):
     ] = None
     instances: Annotated[
         Instances | None,
-        Meta(description="one per exchange from a pool (`pooled`), a fresh one each, or one per worker"),
+        Meta(
+            description="one per exchange from a pool (`pooled`), a fresh one each, or one per worker. Where "
+            "nobody says it: `per-request` for a plugin that sees parts of bodies, since its memory holds "
+            "what they have left there; else `pooled`"
+        ),
     ] = None
     failure: Annotated[
         Failure | None,

@@ -77,7 +77,7 @@ class PluginMerge:
             upstreams=self.upstreams(),
             max_body=self.bounded("max_body", entry.max_body, asked.max_body, defaults.max_body, format_size),
             response_body=_first(entry.response_body, manifest.hooks.response_body, "full"),
-            instances=_first(entry.instances, asked.instances, "pooled"),
+            instances=_first(entry.instances, asked.instances, ""),
             max_requests=_first(entry.max_requests, asked.max_requests, defaults.max_requests),
             max_instances=_first(entry.max_instances, None, defaults.max_instances),
             warm=_first(entry.warm, None, defaults.warm),

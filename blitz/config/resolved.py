@@ -76,7 +76,7 @@ class ResolvedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: tuple[str, ...] = ()
     max_body: int
     response_body: Body
-    instances: Instances
+    instances: Instances | Literal[""]
     max_requests: int
     max_instances: int
     warm: int = 1

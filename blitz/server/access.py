@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from blitz.measures import Measures
 
-    from .body_stream import IncomingBody
+    from .body_stream import Readable
     from .facts import ExchangeFacts
     from .peer import Peer
     from .request_line import RequestLine
@@ -103,7 +103,7 @@ class AccessLine:
         self.sent = 0
         self.tries = 0
         self.plugins_ns = self.upstream_ns = 0
-        self.answer: IncomingBody | None = None
+        self.answer: Readable | None = None
         self.entry: RouteEntry | None = None
         self.known: tuple[str, Peer, int] | None = None
 

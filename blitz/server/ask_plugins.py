@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -19,9 +20,10 @@ from blitz.filters import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, F
 from .body_stream import collect
 from .fetch import fetcher
 from .guests import drive, wait_for_instance
+from .parts_body import pass_local, pass_request, pass_response
 
 if TYPE_CHECKING:
-    from .body_stream import IncomingBody
+    from .body_stream import IncomingBody, Readable
     from .exchange import Exchange
     from .handover import Handover
 
@@ -72,12 +74,13 @@ async def ask_about_response(
 
     async def collect_it() -> None:
         nonlocal collected
-        if body is not None and (not body.done or collected is not None):
-            collected = await _collect_response(exchange, run, body, collected or b"", spent)
+        source, collected = pass_response(exchange, run, body, collected)
+        if source is not None and (not source.done or collected is not None):
+            collected = await _collect_response(exchange, run, source, collected or b"", spent)
 
     if exchange.story is not None:
         exchange.story.mark()
-    step = run.response() if begun is None else run.see_to(begun.step)
+    step = await _first_step(exchange, run, begun.step if begun is not None else None)
     if step != CONTINUE:
         await _go_on(exchange, run, step, run.response, collect_it)
     return collected
@@ -97,9 +100,26 @@ async def ask_about_local_response(
         exchange.cdata.body_truncated = not whole
     if exchange.story is not None:
         exchange.story.mark()
-    step = run.response() if begun_step is None else run.see_to(begun_step)
+    step = await _first_step(exchange, run, begun_step)
     if step != CONTINUE:
-        await _go_on(exchange, run, step, run.response, _nothing)
+        await _go_on(exchange, run, step, run.response, partial(_collect_local, exchange, run))
+
+
+async def _first_step(exchange: Exchange, run: FilterRun, begun_step: int | None) -> int:
+    if begun_step is not None:
+        return run.see_to(begun_step)
+    if exchange.guests is None:
+        return run.response()
+    return await _alone(exchange, exchange.guests, run, run.response)
+
+
+async def _alone(exchange: Exchange, guests: trio.Lock, run: FilterRun, call: Callable[[], int]) -> int:
+    """*call*, and what is pending then to its end, while no guest runs on a part of the request."""
+    async with guests:
+        step = call()
+        if step == PENDING:
+            step = await drive(run, exchange.resources.turns, exchange.downstream, fetcher(exchange))
+        return step
 
 
 async def _go_on(
@@ -122,12 +142,12 @@ async def _go_on(
                 await wait_for_instance(run)
             if exchange.story is not None:
                 exchange.story.mark()
-            step = again()
+            step = again() if exchange.guests is None else await _alone(exchange, exchange.guests, run, again)
     return step
 
 
 async def _collect_request(exchange: Exchange, run: FilterRun) -> None:
-    body = exchange.body
+    body = pass_request(exchange)
     if body is None:
         return
     limit, must_have_all = run.wanted_body_size()
@@ -139,6 +159,18 @@ async def _collect_request(exchange: Exchange, run: FilterRun) -> None:
     exchange.lend_body(exchange.collected, limit, complete=body.done)
     if exchange.cdata.body_truncated and must_have_all:
         raise ClientError(f"request body is over the plugin's max_body of {limit} bytes", status=413)
+
+
+async def _collect_local(exchange: Exchange, run: FilterRun) -> None:
+    """A local response as it comes out of the plugins that see its parts."""
+    parts = pass_local(exchange, run)
+    if parts is None:
+        return
+    limit, must_have_all = run.wanted_body_size()
+    parts.collected = await collect(parts, limit)
+    exchange.lend_body(parts.collected, limit, complete=parts.done)
+    if exchange.cdata.body_truncated and must_have_all:
+        raise UpstreamError(f"answer is over the plugin's max_body of {limit} bytes", cause="limit")
 
 
 def take_seen_body(exchange: Exchange) -> None:
@@ -153,7 +185,7 @@ def take_seen_body(exchange: Exchange) -> None:
 
 
 async def _collect_response(
-    exchange: Exchange, run: FilterRun, body: IncomingBody, before: bytes, spent: float
+    exchange: Exchange, run: FilterRun, body: Readable, before: bytes, spent: float
 ) -> bytes | None:
     """None: nothing was collected, it may never end.
 
@@ -188,7 +220,3 @@ def _refuse_parts(response: Any) -> None:
     """
     if lib.blitz_begin_whole_response(response):
         raise UpstreamError("answer is a part (206), and a plugin that changes it must have the whole")
-
-
-async def _nothing() -> None:
-    return

@@ -9,7 +9,7 @@ that connection again.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -22,9 +22,46 @@ if TYPE_CHECKING:
     from .rate import MinRate
     from .stream import ByteStream
 
-__all__ = ["IncomingBody", "collect", "frame_chunk"]
+__all__ = ["IncomingBody", "Parts", "Readable", "collect", "frame_chunk"]
 
 _before = ffi.new("size_t *")
+
+
+class Readable(Protocol):
+    """What is read part by part: a body as it comes in, or as plugins leave it. See ``IncomingBody``."""
+
+    part: Buffer | None
+    received: int
+
+    @property
+    def head_buffer(self) -> Buffer: ...
+
+    @property
+    def done(self) -> bool: ...
+
+    def buffered(self) -> tuple[int, int]: ...
+
+    async def next_part(self) -> tuple[int, int]: ...
+
+    def next_part_nowait(self) -> tuple[int, int] | None: ...
+
+    def use_timer(self, timer: Timer) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Parts(Readable, Protocol):
+    """A body as plugins leave it: see ``PartsBody`` (``parts_body.py``)."""
+
+    changes: bool
+    collected: bytes | None
+    raw: IncomingBody | None
+
+    async def first(self) -> tuple[int, int]: ...
+
+    def stop(self) -> None: ...
+
+    def leave(self) -> None: ...
 
 
 class IncomingBody:
@@ -187,7 +224,7 @@ def frame_chunk(part: Buffer, start: int, end: int, *, last: bool) -> memoryview
     return part.view[first : first + size]
 
 
-async def collect(body: IncomingBody, limit: int, seconds: float = math.inf, before: bytes = b"") -> bytes:
+async def collect(body: Readable, limit: int, seconds: float = math.inf, before: bytes = b"") -> bytes:
     """Read *body* until it ends, more than *limit* bytes are there, or *seconds* have passed.
 
     Returns what came so far, behind what had come *before*.

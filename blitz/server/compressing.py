@@ -24,7 +24,7 @@ from blitz.http.rules import field_value
 if TYPE_CHECKING:
     from blitz.builtin.compress import Coded
 
-    from .body_stream import IncomingBody
+    from .body_stream import Readable
     from .deadline import Timer
     from .exchange import Exchange
 
@@ -72,9 +72,7 @@ class Held:
 class Relayed:
     """An upstream's body."""
 
-    def __init__(
-        self, body: IncomingBody, first: memoryview, why_cut: Callable[[Exception], BlitzError]
-    ) -> None:
+    def __init__(self, body: Readable, first: memoryview, why_cut: Callable[[Exception], BlitzError]) -> None:
         """
         Args:
             first: what came of it already.

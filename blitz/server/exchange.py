@@ -25,7 +25,7 @@ from .upstream import reset_in_body
 
 if TYPE_CHECKING:
     from .access import AccessLine
-    from .body_stream import IncomingBody
+    from .body_stream import IncomingBody, Parts
     from .downstream import Downstream
     from .endpoint import Endpoint
     from .handover import Handover
@@ -53,6 +53,8 @@ class Exchange:
         body: the request's body; None when it has none.
         collected: what of the body a plugin made us collect.
         chain_run: its way through the filters; None without any.
+        request_parts, response_parts: the bodies as plugins leave them that see their parts; None: none does.
+        guests: held by whoever runs one of its guests; None: only one thing at a time does.
         upstream: the try that runs.
         endpoint: the last one that was tried; tries: how many times one was.
         upload: the task that sends the rest of the body.
@@ -79,6 +81,7 @@ class Exchange:
         "endpoint",
         "entry",
         "expects_continue",
+        "guests",
         "head_sent",
         "line",
         "message",
@@ -86,7 +89,9 @@ class Exchange:
         "peer",
         "protocol",
         "request",
+        "request_parts",
         "resources",
+        "response_parts",
         "runtime",
         "status",
         "story",
@@ -122,6 +127,9 @@ class Exchange:
         self.collected: bytes | None = None
         self.body = self._incoming(request, begun)
         self.chain_run: FilterRun | None = None
+        self.request_parts: Parts | None = None
+        self.response_parts: Parts | None = None
+        self.guests: trio.Lock | None = None
         self.entry: RouteEntry | None = None
         self.upstream: Upstream | None = None
         self.endpoint: Endpoint | None = None
@@ -321,10 +329,19 @@ class Exchange:
 
     def note_fault(self, error: PluginError) -> None:
         """A plugin has failed, whatever its policy does with that."""
+        skipped = self.runtime.fails_open(error.plugin) and not isinstance(error, PluginReroute)
+        self._note_fault(error, "skipped" if skipped else self._answered(error))
+
+    def note_cut(self, error: PluginError) -> None:
+        """A plugin has failed on a part of a body, which ends there."""
+        self._note_fault(error, self._answered(error) or "the body was cut off")
+
+    def _answered(self, error: PluginError) -> str:
+        return f"answered {error.status_hint}" if not self.head_sent else ""
+
+    def _note_fault(self, error: PluginError, outcome: str) -> None:
         if self.line is not None:
             self.line.failed(error)
-        skipped = self.runtime.fails_open(error.plugin) and not isinstance(error, PluginReroute)
-        outcome = "skipped" if skipped else f"answered {error.status_hint}" if not self.head_sent else ""
         if self.story is not None:
             self.story.fault(error, outcome)
         if isinstance(error, PluginSuspended) and self.chain_run is not None and self.chain_run.left > 0:
@@ -370,14 +387,26 @@ class Exchange:
     def close(self) -> None:
         """Give everything back but ``cdata``."""
         self.drop_upstream()
+        incoming, outgoing = self.request_parts, self.response_parts
+        self.request_parts = self.response_parts = None
+        if incoming is not None:
+            incoming.stop()
+        if outgoing is not None:
+            outgoing.close()
         if self.chain_run is not None:
+            if self.line is not None and self.line.cause:
+                self.chain_run.cause = self.line.cause
             self.chain_run.close()
             self.chain_run = None
         body, upload = self.body, self.upload
         if body is not None:
             self.downstream.body_ended(body.surplus)
             if upload is None or not upload.takes_body():
+                (incoming or body).close()
+            if incoming is not None and incoming.raw is not body:
                 body.close()
+        elif incoming is not None and (upload is None or not upload.takes_body()):
+            incoming.close()
         # Body and upload know this object: cycles would keep their buffers until the collector comes.
         self.body = self.upload = None
         self.runtime.users -= 1

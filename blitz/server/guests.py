@@ -225,8 +225,15 @@ async def finish_leaving(pools: Iterable[PluginPool], turns: GuestTurns) -> None
     """Let every cleanup that yielded come to its end, side by side: all take as long as the slowest may."""
     async with trio.open_nursery() as nursery:
         for pool in pools:
+            for instance in pool.take_ending():
+                nursery.start_soon(_finish_end, pool, instance, turns)
             for instance in pool.take_leaving():
                 nursery.start_soon(_finish_cleanup, pool, instance, turns)
+
+
+async def _finish_end(pool: PluginPool, instance: Instance, turns: GuestTurns) -> None:
+    rc = await _finish(pool, instance, lib.BLITZ_PENDING, turns)
+    pool.ended(instance, rc, trio.current_time())
 
 
 async def _finish_cleanup(pool: PluginPool, instance: Instance, turns: GuestTurns) -> None:

@@ -332,6 +332,6 @@ def discard(pools: Iterable[PluginPool]) -> None:
     """End every instance of *pools* and free them."""
     for pool in pools:
         pool.close()
-        for instance in pool.take_leaving():
+        for instance in (*pool.take_ending(), *pool.take_leaving()):
             pool.end(instance)
         pool.free()

@@ -242,7 +242,7 @@ def _entry(
     text = ffi.new("blitz_text *", {"ptr": ffi.from_buffer("uint8_t[]", name), "len": len(name)})
     chain = Chain([pools[plugin] for plugin in route.plugins])
     rules = native_rules(route)
-    short = serve is None and (own is None or _may_know(resolved, route, own))
+    short = serve is None and _is_short(chain) and (own is None or _may_know(resolved, route, own))
     bounds = _bounds(resolved, route)
     shares = [clusters[upstream] for upstream, _ in route.upstreams]
     if not route.upstream and not shares:
@@ -342,8 +342,13 @@ def _tell_tries(route: Any, retry: Retry | None, mirror: Mirror | None) -> None:
     _kept_for[route] = (_kept_for[route], statuses, mirror)
 
 
+def _is_short(chain: Chain) -> bool:
+    """No plugin of it sees parts of bodies, or the end of a stream."""
+    return not chain.parts
+
+
 def _before_entry(before: Chain) -> RouteEntry | None:
-    if not before.pools:
+    if not before.pools or not _is_short(before):
         return None
     text = ffi.new("blitz_text *")
     route = _short_route(text[0], before, None, Timeouts())

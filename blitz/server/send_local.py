@@ -11,7 +11,9 @@ from .ask_plugins import ask_about_local_response
 from .compressing import coding_of, send_held
 from .error_line import log_error_response
 from .local_response import add_fields, build_error, build_local, build_reply
+from .parts_body import pass_local
 from .route_rules import rule_answer
+from .send_parts import send_parts
 
 if TYPE_CHECKING:
     from blitz.builtin.services import Answer
@@ -109,9 +111,16 @@ async def send_as_last_hop(exchange: Exchange) -> bool:
 async def _send(exchange: Exchange, error: BlitzError | None, begun_step: int | None = None) -> bool:
     """Send what is in ``cdata.response`` and ``new_body``, plugins asked first."""
     run = exchange.chain_run
+    if exchange.response_parts is not None:  # of the response that this one is sent instead of
+        exchange.response_parts.close()
+        exchange.response_parts = None
     if run is not None and run.left > 0:
         try:
             await ask_about_local_response(exchange, run, begun_step)
+            parts = pass_local(exchange, run)
+            if parts is not None:
+                exchange.finish_response()
+                return await send_parts(exchange, parts, parts.collected)
         except PluginError as exc:
             if error is not None:
                 raise InternalError("a plugin failed on an error answer") from exc

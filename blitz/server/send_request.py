@@ -15,12 +15,13 @@ from blitz.http.heads import span_bytes
 from blitz.http.rules import IDEMPOTENT, part_size
 from blitz.routing.balance import Tries
 
+from .parts_body import PartsBody, pass_request
 from .proxy_protocol import write_header
 from .send_response import read_response_head, relay
 from .upload import Upload, failure
 
 if TYPE_CHECKING:
-    from .body_stream import IncomingBody
+    from .body_stream import Readable
     from .cluster import Cluster
     from .endpoint import Endpoint
     from .exchange import Exchange
@@ -74,7 +75,7 @@ async def forward(exchange: Exchange, cluster: Cluster, begun: Handover | None =
     Raises: UpstreamError; what the client's body raises.
     """
     streamed = begun is not None and (begun.stream is not None or _has_passed(exchange))
-    first = _MORE if streamed else _first_part(exchange)
+    first = _MORE if streamed else await _first_part(exchange)
     entry = exchange.entry
     assert entry is not None
     retry = entry.retry
@@ -202,13 +203,16 @@ def _go_on_uploading(exchange: Exchange, upstream: Upstream, stream: Stream) -> 
     _upload(exchange, upstream, exchange.body, stream.unsent)
 
 
-def _upload(exchange: Exchange, upstream: Upstream, body: IncomingBody, unsent: bytes = b"") -> None:
+def _upload(exchange: Exchange, upstream: Upstream, body: Readable, unsent: bytes = b"") -> None:
     wheel = exchange.resources.wheel
     exchange.upload = Upload(wheel, body, upstream, exchange.upload_finished, unsent)
     exchange.downstream.start_soon(exchange.upload.run)
 
 
-def _first_part(exchange: Exchange) -> FirstPart:
+async def _first_part(exchange: Exchange) -> FirstPart:
+    body = pass_request(exchange)
+    if isinstance(body, PartsBody) and not exchange.cdata.body_edited:
+        return await _first_of_parts(exchange, body)
     request = exchange.request
     cdata = exchange.cdata
     if cdata.body_edited:
@@ -233,6 +237,19 @@ def _first_part(exchange: Exchange) -> FirstPart:
     if body.done:
         return _whole(data)
     return FirstPart(ffi.from_buffer("uint8_t[]", data), len(data), False, kind, request.content_length, data)
+
+
+async def _first_of_parts(exchange: Exchange, parts: PartsBody) -> FirstPart:
+    data, request = exchange.collected, exchange.request
+    if data is None:
+        start, end = await parts.first()
+        assert start == end or parts.part is not None
+        data = bytes(parts.part.view[start:end]) if parts.part is not None else b""
+    if parts.done:
+        return _whole(data)
+    return FirstPart(
+        ffi.from_buffer("uint8_t[]", data), len(data), False, request.body, request.content_length, data
+    )
 
 
 def _whole(data: bytes) -> FirstPart:
@@ -346,5 +363,6 @@ async def _send_request(exchange: Exchange, cluster: Cluster, upstream: Upstream
         exchange.story.sent_head(size, first.size, whole=first.is_all)
     if not first.is_all:
         await exchange.say_continue()
-        assert exchange.body is not None
-        _upload(exchange, upstream, exchange.body)
+        body = exchange.request_parts or exchange.body
+        assert body is not None
+        _upload(exchange, upstream, body)

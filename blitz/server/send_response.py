@@ -13,12 +13,14 @@ from blitz.http.rules import field_value
 
 from .ask_plugins import ask_about_response
 from .compressing import Relayed, coding_of, send_compressed
+from .parts_body import PartsBody, pass_response
 from .send_local import send_whole
+from .send_parts import send_parts
 from .tunnel import tunnel
 from .upstream import reset_in_body
 
 if TYPE_CHECKING:
-    from .body_stream import IncomingBody
+    from .body_stream import IncomingBody, Readable
     from .exchange import Exchange
     from .handover import Handover, Stream
     from .upstream import Upstream
@@ -87,14 +89,18 @@ async def relay(exchange: Exchange, upstream: Upstream, begun: Handover | None =
     if line is not None:
         line.answer = body
     collected = None
+    source: Readable | None = body
     run = exchange.chain_run
     if run is not None and run.has_response:
         collected = await ask_about_response(exchange, run, body, begun)
+        source, collected = pass_response(exchange, run, body, collected)
     exchange.finish_response()
     try:
         if exchange.cdata.body_edited:
             body.buffered()  # what is of no use to the client may be all that there is
             keep = await send_whole(exchange)
+        elif isinstance(source, PartsBody):
+            keep = await send_parts(exchange, source, collected)
         else:
             keep = await _send_on(exchange, body, collected)
     except trio.BrokenResourceError:

@@ -9,6 +9,7 @@ import trio
 from blitz._native import lib
 from blitz.errors import BlitzError, ClientError, ClientGone, UpstreamError
 
+from .body_stream import IncomingBody, Readable
 from .deadline import Timer
 from .rate import too_slow
 from .upstream import SENDING
@@ -16,7 +17,6 @@ from .upstream import SENDING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .body_stream import IncomingBody
     from .deadline import DeadlineWheel
     from .upstream import Upstream
 
@@ -48,7 +48,7 @@ class Upload:
     def __init__(
         self,
         wheel: DeadlineWheel,
-        body: IncomingBody,
+        body: Readable,
         upstream: Upstream,
         on_finished: Callable[[], object],
         unsent: bytes = b"",
@@ -108,7 +108,7 @@ class Upload:
         body.use_timer(self._timer)
         if self._unsent:
             await upstream.send_rest(self._unsent, self._timer)
-        takes = await upstream.splice(body, self._timer)
+        takes = not isinstance(body, IncomingBody) or await upstream.splice(body, self._timer)
         while takes and not body.done:
             start, end = await body.next_part()
             assert body.part is not None

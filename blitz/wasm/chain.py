@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from blitz._native import ffi, lib
@@ -21,6 +22,8 @@ from blitz.filters import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, F
 
 from .instance import Instance
 from .logs import emit_log
+from .parts import Stage
+from .plugin import Plugin
 from .pool import PluginPool
 
 __all__ = ["ANSWER", "CONTINUE", "NEED_BODY", "NEED_INSTANCE", "PENDING", "Chain", "ChainRun", "emit_log_of"]
@@ -28,6 +31,7 @@ __all__ = ["ANSWER", "CONTINUE", "NEED_BODY", "NEED_INSTANCE", "PENDING", "Chain
 _SUSPENDED = lib.BLITZ_CHAIN_SUSPENDED
 _STARTED = lib.BLITZ_CHAIN_STARTED
 _LOGS = lib.BLITZ_R_LOGS
+_RESPONSES = lib.BLITZ_PARTS_RESPONSE
 REQUEST_ID_SIZE = 32
 _V_MASK = 3
 _V_STOP = lib.BLITZ_V_STOP
@@ -41,17 +45,23 @@ class Chain:
     Attributes:
         native: cffi ``blitz_pool *[]``: the pools' own.
         has_response: one of them has a response hook.
+        parts: BLITZ_PARTS_*: what some of them see of streams.
         edits_answers: one of them may change the body of an answer that it has read.
     """
 
-    __slots__ = ("edits_answers", "has_response", "native", "pools")
+    __slots__ = ("edits_answers", "has_response", "native", "parts", "pools")
 
     def __init__(self, pools: Sequence[PluginPool]) -> None:
         self.pools = tuple(pools)
         self.native = ffi.new("blitz_pool *[]", [pool.native for pool in pools])
-        self.has_response = any(pool.plugin.has_response for pool in pools)
+        plugins = [pool.plugin for pool in pools]
+        self.parts = 0
+        for plugin in plugins:
+            self.parts |= plugin.parts
+        self.has_response = any(plugin.has_response for plugin in plugins)
         self.edits_answers = any(
-            pool.plugin.needs_response_body and pool.plugin.writes_body for pool in pools
+            (plugin.needs_response_body and plugin.writes_body) or plugin.changes & _RESPONSES
+            for plugin in plugins
         )
 
     @property
@@ -72,6 +82,7 @@ class ChainRun:
             resumes it sets this back.
         needed: the pool that NEED_INSTANCE waits for.
         left: seconds that guests may still keep the exchange waiting, all together; the shell counts it down.
+        cause: what plugins are told of how their streams ended: "done", or one of ``blitz.errors.CAUSES``.
         on_fault: called with each PluginError, whatever the policy does with it.
         on_verdict: called with the plugin's name, the hook's and "continue" or "answer" when a hook is done.
     """
@@ -82,6 +93,7 @@ class ChainRun:
         "_native",
         "_now",
         "_on_verdict",
+        "cause",
         "changed",
         "left",
         "needed",
@@ -102,6 +114,7 @@ class ChainRun:
         self._exchange = exchange
         self._native = exchange.chain
         self._now = now
+        self.cause = "done"
         self.changed = False
         self.left = math.inf
         self.needed: PluginPool | None = None
@@ -162,8 +175,19 @@ class ChainRun:
 
     @property
     def has_response(self) -> bool:
-        """Some plugin of the chain has a response hook."""
-        return self._chain.has_response
+        """Some plugin of the chain has a response hook, or sees parts of responses."""
+        return self._chain.has_response or bool(self._chain.parts & _RESPONSES)
+
+    def take_stages(self, which: int) -> list[Stage]:
+        """See ``FilterRun``."""
+        if not self._chain.parts & which:
+            return []
+        passes, found = self._native.passes, []
+        for index, pool in enumerate(self._chain.pools):
+            if passes[index] & which:
+                passes[index] &= ~which
+                found.append(Stage(pool, index))
+        return found if which == lib.BLITZ_PARTS_REQUEST else found[::-1]
 
     @property
     def edits_answers(self) -> bool:
@@ -278,9 +302,28 @@ class ChainRun:
         """Give every instance back; a pending one is cancelled and ended."""
         if self._is_pending:
             self._end_pending(self._pool)
+        if self._chain.parts & lib.BLITZ_PARTS_END:
+            self._end_streams()
         if lib.blitz_chain_release(self._exchange):
             for pool in self._chain.pools:
                 pool.see_to_returned()
+
+    def _end_streams(self) -> None:
+        """Tell the instances that stay to the end. One that does not get done in its slice is the shell's."""
+        held, cause = self._native.held, _text(self.cause)
+        for index, pool in enumerate(self._chain.pools):
+            if held[index] == ffi.NULL or not pool.native.parts & lib.BLITZ_PARTS_END:
+                continue
+            rc = lib.blitz_call_end(held[index], cause, len(cause))
+            instance = pool.instances[lib.blitz_instance_id(held[index])]
+            if rc == lib.BLITZ_PENDING:
+                held[index] = ffi.NULL
+                pool.ending.append(instance)
+            elif rc < 0:
+                held[index] = ffi.NULL
+                pool.end_failed(instance, self._now())
+            elif rc & _LOGS:
+                emit_log(instance, "process_end", _id(self._exchange))
 
     def _end_pending(self, pool: PluginPool) -> None:
         instance = self._instance(pool)
@@ -291,12 +334,14 @@ class ChainRun:
 
     @property
     def _hook(self) -> str:
-        return hook_in_hand(self._exchange)
+        return hook_in_hand(self._exchange, self._pool.plugin)
 
     # -- what the native chain asks for
 
     def see_to(self, step: int) -> int:
         """Do what *step* needs of Python, and go on, until a step is the shell's."""
+        if step < 0:
+            raise InternalError(f"a head has no room for what plugins ask for (code {step})")
         while step >= NEED_INSTANCE:
             if step == NEED_INSTANCE:
                 self.needed = None
@@ -382,17 +427,27 @@ class ChainRun:
         raise error
 
 
-def hook_in_hand(exchange: Any) -> str:
-    """The hook that the chain of a cffi ``blitz_exchange *`` is at."""
+def hook_in_hand(exchange: Any, plugin: Plugin) -> str:
+    """The hook of *plugin* that the chain of a cffi ``blitz_exchange *`` is at."""
     if exchange.chain.starting:
         return "init"
-    return "process_response" if exchange.chain.is_response else "process_request"
+    return plugin.response_hook if exchange.chain.is_response else "process_request"
 
 
 def emit_log_of(instance: Instance, exchange: Any) -> None:
     """Log what *instance* said in its call for *exchange*."""
-    octets = lib.blitz_exchange_id(exchange)
-    emit_log(instance, hook_in_hand(exchange), ffi.buffer(octets, REQUEST_ID_SIZE)[:].decode())
+    emit_log(instance, hook_in_hand(exchange, instance.plugin), _id(exchange))
+
+
+def _id(exchange: Any) -> str:
+    octets: bytes = ffi.buffer(lib.blitz_exchange_id(exchange), REQUEST_ID_SIZE)[:]
+    return octets.decode()
+
+
+@cache
+def _text(cause: str) -> Any:
+    """As C wants it; a call that is pending still reads it."""
+    return ffi.from_buffer("uint8_t[]", cause.encode())
 
 
 def _check(failed: int) -> None:

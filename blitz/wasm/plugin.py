@@ -30,6 +30,14 @@ LOG_BURST = 2_000
 MAX_TABLE_ELEMENTS = 20_000  # what the engine's slots hold
 
 
+_PARTS = {
+    Part.REQUEST_CHUNK: lib.BLITZ_PARTS_REQUEST,
+    Part.RESPONSE_CHUNK: lib.BLITZ_PARTS_RESPONSE,
+    Part.END: lib.BLITZ_PARTS_END,
+}
+_BODIES = lib.BLITZ_PARTS_REQUEST | lib.BLITZ_PARTS_RESPONSE
+
+
 @dataclass(frozen=True, slots=True)
 class PluginSpec:
     """What the operator says about a plugin.
@@ -44,7 +52,7 @@ class PluginSpec:
         upstreams: names of those that it may send requests to.
         max_body: bytes; what is collected for get_body and process_response.
         response_body: ``full`` or ``none``.
-        instances: ``pooled``, ``per-request`` or ``single``.
+        instances: ``pooled``, ``per-request`` or ``single``; empty: by what it does.
         max_requests: calls before a pooled instance is replaced.
         max_instances: per worker.
         warm: instances that are ready before the first call, and stay when they are idle.
@@ -111,7 +119,8 @@ class Plugin:
     Attributes:
         engine, module, spec: as given; the module must outlive the plugin.
         plan: how the module is driven.
-        has_request, has_response: the module exports that hook.
+        has_request, has_response: the module exports that hook, the latter in either form.
+        parts: BLITZ_PARTS_*: what it sees of streams. changes: which bodies of them it may change.
         reads_body, writes_body: the module imports get_body, set_body.
         is_command: its start is ``_start``: it has a main, and no ``_initialize``.
         needs_response_body: process_response wants the body: the answer is collected before the hook.
@@ -144,12 +153,19 @@ class Plugin:
             self.close()
             raise
         self.has_request = Part.REQUEST in self.plan.parts
-        self.has_response = Part.RESPONSE in self.plan.parts
+        self.has_response = not self.plan.parts.keys().isdisjoint((Part.RESPONSE, Part.RESPONSE_HEAD))
+        self.response_hook = (
+            "process_response_head" if Part.RESPONSE_HEAD in self.plan.parts else "process_response"
+        )
+        self.parts = sum(flag for part, flag in _PARTS.items() if part in self.plan.parts)
+        self.changes = self.parts & _BODIES if self.plan.calls("set_chunk") else 0
+        lib.blitz_plugin_set_changes(self._ptr, self.changes)
         start = module.export("_start")
         self.is_command = start is not None and self.plan.parts.get(Part.START) == start.index
         self.reads_body = self.plan.calls("get_body")
         self.writes_body = self.plan.calls("set_body")
-        self.needs_response_body = self.has_response and spec.response_body == "full"
+        takes_body = self.has_response and Part.RESPONSE_HEAD not in self.plan.parts
+        self.needs_response_body = takes_body and spec.response_body == "full"
 
     @property
     def ptr(self) -> Any:
@@ -236,6 +252,7 @@ class Plugin:
         limits.head.max_head_size = self.spec.max_head_size
         limits.head.max_line_size = self.spec.max_line_size
         limits.head.max_field_size = self.spec.max_field_size
+        limits.max_part_size = min(max(self.spec.max_body, lib.BLITZ_MOST_PART), 2**31)
         limits.max_log_size = MAX_LOG_SIZE
         limits.max_log_lines = MAX_LOG_LINES
         limits.log_level = self.spec.log_level

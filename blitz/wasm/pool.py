@@ -29,6 +29,7 @@ __all__ = ["PluginPool", "PoolStatistics"]
 
 _log = logging.getLogger("blitz.plugin")
 
+_BODIES = lib.BLITZ_PARTS_REQUEST | lib.BLITZ_PARTS_RESPONSE
 QUARANTINE_FAULTS = 20  # this many faults ...
 QUARANTINE_WINDOW = 10.0  # ... within so many seconds say that it is the plugin, not the request
 QUARANTINE_FIRST_PAUSE = 1.0  # as Envoy's back-off base for reloading a failed VM
@@ -66,6 +67,7 @@ class PluginPool:
         "_name_text",
         "_quarantined_until",
         "_record",
+        "ending",
         "faults",
         "fresh",
         "held",
@@ -91,7 +93,9 @@ class PluginPool:
         self.plugin = plugin
         self.name = spec.name
         self.open_on_failure = spec.failure == "open"
-        self.fresh = spec.instances == "per-request"
+        # Memory that a body has gone through is its own: another one gets it where somebody has said so only.
+        by_default = "per-request" if plugin.parts & _BODIES else "pooled"
+        self.fresh = (spec.instances or by_default) == "per-request"
         self.max_live = 1 if spec.instances == "single" else min(spec.max_instances, most)
         self.max_calls = spec.max_requests
         self.warm = 0 if self.fresh else min(spec.warm, self.max_live)
@@ -110,8 +114,11 @@ class PluginPool:
         self.native.needs_response_body = plugin.needs_response_body
         self.native.writes_body = plugin.writes_body
         self.native.max_body = spec.max_body
+        self.native.parts = plugin.parts
+        self.native.changes = plugin.changes
         self.instances: dict[int, Instance] = {}
         self.leaving: list[Instance] = []  # cleanup() is still running; the shell drives these
+        self.ending: list[Instance] = []  # the same of process_end()
         self.unsaid: deque[PluginError] = deque(maxlen=MAX_UNSAID)
         self.waiters: deque[Callable[[], object]] = deque()
         self.live = self.made = self.faults = self.skipped = self.quarantines = 0
@@ -204,6 +211,22 @@ class PluginPool:
             self.unsaid.append(instance.fault())
         self.end(instance)
 
+    def end_failed(self, instance: Instance, now: float) -> None:
+        """process_end() of an instance failed. That matters to no exchange: it is kept for the shell."""
+        self.unsaid.append(self.drop(instance, now))
+
+    def ended(self, instance: Instance, rc: int | None, now: float) -> None:
+        """The process_end() of an instance came to its end, with None at its deadline: it is free again."""
+        if rc is None:
+            self.unsaid.append(self.was_late("process_end", instance.fault(), self.plugin.spec.too_long()))
+            self.end(instance)
+            self.failed(now)
+        elif rc < 0:
+            self.end_failed(instance, now)
+        else:
+            emit_log(instance, "process_end")
+            self.give(instance)
+
     def take_unsaid(self) -> list[PluginError]:
         """Faults that happened outside of any exchange since the last time."""
         unsaid, self.unsaid = list(self.unsaid), deque(maxlen=self.unsaid.maxlen)
@@ -213,6 +236,11 @@ class PluginPool:
         """Instances whose cleanup() has yielded: finish it, then ``end`` them."""
         leaving, self.leaving = self.leaving, []
         return leaving
+
+    def take_ending(self) -> list[Instance]:
+        """Instances whose process_end() has yielded: finish it, then ``ended``."""
+        ending, self.ending = self.ending, []
+        return ending
 
     def end(self, instance: Instance) -> None:
         """Free an instance, whatever its state."""

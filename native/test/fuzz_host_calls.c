@@ -6,6 +6,7 @@
  */
 #include "../edits.h"
 #include "../fault.h"
+#include "../parts.h"
 #include "head_invariants.h"
 #include "input.h"
 
@@ -179,7 +180,12 @@ static void begin(blitz_exchange *exchange, uint8_t what)
     MUST(blitz_head_add(exchange->response, (const uint8_t *)"K", 1, (const uint8_t *)"v", 1) == 0, "field");
     MUST(blitz_head_check(exchange->response, method, 3) == 0, "check");
     exchange->body = (blitz_text){body, what & 4 ? sizeof body - 1 : 0};
-    instance.hook = what & 1 ? BLITZ_HOOK_REQUEST : BLITZ_HOOK_RESPONSE;
+    static const uint8_t hooks[] = {BLITZ_HOOK_RESPONSE, BLITZ_HOOK_REQUEST, BLITZ_HOOK_RESPONSE_CHUNK,
+                                    BLITZ_HOOK_REQUEST_CHUNK};
+    static uint8_t room[64];
+    const blitz_part_call part = {.into = room, .room = what & 64 ? sizeof room : 0};
+    instance.hook = hooks[(what & 1) | (what & 32 ? 2 : 0)];
+    blitz_part_begin(&instance, &part);
     instance.exchange = what & 2 ? exchange : NULL;
 }
 
@@ -211,7 +217,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     log_must_be_lines(blitz_instance_take_log(&instance));
     char why[160];
     int kind = instance.hook == BLITZ_HOOK_REQUEST ? BLITZ_REQUEST : BLITZ_RESPONSE;
-    if (alive && instance.exchange != NULL && blitz_edits_commit(exchange, kind, what & 8, why, sizeof why) < 0)
+    bool is_message = instance.hook == BLITZ_HOOK_REQUEST || instance.hook == BLITZ_HOOK_RESPONSE;
+    MUST(instance.part.out.len <= instance.plugin->limits.max_part_size, "a part over its limit");
+    blitz_part_forget(&instance);
+    if (alive && is_message && instance.exchange != NULL &&
+        blitz_edits_commit(exchange, kind, what & 8, what & 128, why, sizeof why) < 0)
         MUST(strlen(why) > 0, "a refusal without a reason");
     head_must_be_ours(exchange->request);
     head_must_be_ours(exchange->response);

@@ -67,7 +67,7 @@ FILES = [
     pytest.param(
         wat(f'{MEMORY} (func (export "run"))'),
         "p.wasm has no hook: it exports memory, run, wanted process_request or process_response: "
-        "export one of them, or both",
+        "export one of them, or both, or a hook on parts of bodies",
         id="no-hooks",
     ),
     pytest.param(

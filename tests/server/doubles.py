@@ -318,6 +318,7 @@ class PythonFilterRun:
     has_response = True
     edits_answers = False
     pending_plugin = "python"
+    cause = "done"
 
     def __init__(self, owner: PythonFilter, exchange: Any) -> None:
         self._owner = owner
@@ -327,6 +328,9 @@ class PythonFilterRun:
         self.changed = self.body_ready = False
         self.on_fault: Callable[[PluginError], object] | None = None
         self.on_verdict: Callable[[str, str, str], object] | None = None
+
+    def take_stages(self, which: int) -> list[Any]:
+        return []
 
     def _body(self) -> bytes:
         text = self._exchange.body

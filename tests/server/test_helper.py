@@ -51,6 +51,7 @@ OTHERWISE: dict[tuple[str, str], str] = {
     ("server/send_request.py", "exchange.upload.run"): CONNECTION,
     ("server/h1_downstream.py", "task"): CONNECTION,
     ("server/guests.py", "_finish_cleanup"): "part of housekeeping, or of the end",
+    ("server/guests.py", "_finish_end"): "part of housekeeping, or of the end",
     ("server/helper.py", "_end_of"): "the mechanism itself; it waits and says a line",
     ("server/names.py", "self._ask"): "one question to the resolver; whatever it raises is the answer",
     ("server/loading.py", "_stop_when_cancelled"): "waits for its cancellation, and kills a process then",

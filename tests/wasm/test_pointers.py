@@ -32,6 +32,7 @@ ARGUMENTS: dict[str, dict[str, tuple[int, int | str]]] = {
     "add_header": {"name": (0, 1), "value": (2, 3)},
     "remove_header": {"name": (0, 1)},
     "set_body": {"body": (0, 1)},
+    "set_chunk": {"chunk": (0, 1)},
     "set_path": {"path": (0, 1)},
     "set_method": {"method": (0, 1)},
     "get_property": {"name": (0, 1), "buf": (2, 3)},
@@ -70,7 +71,7 @@ ARGUMENTS: dict[str, dict[str, tuple[int, int | str]]] = {
 DEFAULTS = {"fd_write": {0: 1, 1: 512, 2: 1}, "rate_limit": {2: 60, 3: 5}}
 NO_POINTERS = {
     "set_status", "now_ms", "now", "__wbindgen_rethrow", "__wbindgen_object_drop_ref", "abort",
-    "emscripten_notify_memory_growth", "proc_exit", "sleep_ms",
+    "emscripten_notify_memory_growth", "proc_exit", "sleep_ms", "skip_body",
 }  # fmt: skip
 RETPTR = {
     "get_env",

@@ -14,8 +14,6 @@ from blitz.wasm.module import Module
 
 __all__ = ["Plan", "detect"]
 
-HOOKS = ("process_request", "process_response")
-
 
 def detect(module: Module) -> Plan:
     """Return the plan for *module*.
@@ -27,7 +25,7 @@ def detect(module: Module) -> Plan:
     foreign = foreign_module(((one.module, one.name) for one in module.imports), sorted(exports))
     if foreign:
         raise PluginLoadError(f"{module.source} is {foreign}")
-    if not exports & set(HOOKS):
+    if not exports & set(blitz.MESSAGE_HOOKS):
         raise PluginLoadError(_nothing_found(module, exports))
     parts = blitz.find_parts(module)
     bindings = tuple(bindgen.bind(module, one) or blitz.bind(module, one) for one in module.imports)
@@ -53,5 +51,5 @@ def _nothing_found(module: Module, exports: set[str]) -> str:
     found = ", ".join(sorted(exports)[:8]) or "nothing"
     return (
         f"{module.source} has no hook: it exports {found}, wanted process_request or process_response: "
-        "export one of them, or both"
+        "export one of them, or both, or a hook on parts of bodies"
     )

@@ -13,7 +13,7 @@ from blitz.errors import PluginLoadError
 from blitz.wasm.abi.linkage import Binding, HostFunction, How, Part, host_functions
 from blitz.wasm.module import Export, Import, MemoryType, Module, spell_type
 
-__all__ = ["bind", "check_allocator", "check_memory", "find_parts"]
+__all__ = ["MESSAGE_HOOKS", "bind", "check_allocator", "check_memory", "find_parts"]
 
 # export -> part, type. A hook of another type is refused; so is a helper that the host would call.
 HOOKS: dict[str, tuple[Part, str]] = {
@@ -24,9 +24,32 @@ HOOKS: dict[str, tuple[Part, str]] = {
     "process_request": (Part.REQUEST, "iiii:i"),
     "process_response": (Part.RESPONSE, "iii:i"),
     "cleanup": (Part.CLEANUP, ":i"),
+    "process_response_head": (Part.RESPONSE_HEAD, "i:i"),
+    "process_request_chunk": (Part.REQUEST_CHUNK, "iii:i"),
+    "process_response_chunk": (Part.RESPONSE_CHUNK, "iii:i"),
+    "process_end": (Part.END, "ii:"),
     "blitz_buffer": (Part.BUFFER, ":i"),
     "blitz_buffer_size": (Part.BUFFER_SIZE, ":i"),
 }
+# Of a message: a plugin has one of them at least.
+MESSAGE_HOOKS = (
+    "process_request",
+    "process_response",
+    "process_response_head",
+    "process_request_chunk",
+    "process_response_chunk",
+)
+_STRING = "a pointer and a length"
+_TAKES = {
+    "process_request": f"two strings, each {_STRING}",
+    "process_response": f"a status and a string that is {_STRING}",
+    "process_response_head": "a status",
+    "process_request_chunk": f"a part that is {_STRING}, and whether it is the last",
+    "process_response_chunk": f"a part that is {_STRING}, and whether it is the last",
+    "process_end": f"a string that is {_STRING}, and returns nothing",
+}
+# Those of them, and process_end, that take strings.
+_WITH_STRINGS = tuple(name for name in (*MESSAGE_HOOKS, "process_end") if HOOKS[name][1] != "i:i")
 
 
 def find_parts(module: Module) -> dict[Part, int]:
@@ -106,8 +129,8 @@ def check_allocator(module: Module, parts: dict[Part, int], bindings: tuple[Bind
     """
     if Part.ALLOC in parts:
         return
-    hooks = [name for name in ("process_request", "process_response") if HOOKS[name][0] in parts]
-    if Part.BUFFER not in parts:
+    hooks = [name for name in _WITH_STRINGS if HOOKS[name][0] in parts]
+    if hooks and Part.BUFFER not in parts:
         raise PluginLoadError(
             f"{module.source} exports {hooks[0]}, which takes strings, but no allocator: wanted blitz_alloc, "
             "__wbindgen_malloc, malloc with free, or the fixed area blitz_buffer with blitz_buffer_size"
@@ -124,13 +147,12 @@ def _check_type(module: Module, export: Export, wanted: str) -> None:
     if export.type != wanted:
         raise PluginLoadError(
             f"{module.source} exports {export.name} as {spell_type(export.type)}, "
-            f"wanted {spell_type(wanted)}: {_advice(wanted)}"
+            f"wanted {spell_type(wanted)}: {_advice(export.name)}"
         )
 
 
-def _advice(wanted: str) -> str:
-    strings = {"iiii:i": "two strings, each", "iii:i": "a status and a string that is"}.get(wanted)
-    return f"it takes {strings} a pointer and a length" if strings else "give it that type"
+def _advice(name: str) -> str:
+    return f"it takes {_TAKES[name]}" if name in _TAKES else "give it that type"
 
 
 def _find_allocator(module: Module) -> dict[Part, int]:

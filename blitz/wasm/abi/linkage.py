@@ -60,6 +60,10 @@ class Part(IntEnum):
     BUFFER = 8
     BUFFER_SIZE = 9
     EXTERNREFS = 10
+    RESPONSE_HEAD = 11
+    REQUEST_CHUNK = 12
+    RESPONSE_CHUNK = 13
+    END = 14
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@
  *   memory    blitz_alloc_bytes: freed all at once when the hook returns
  *   values    header, property, config and environment lookups of any length
  *   notes     one number from a request hook to the response hook of the same exchange
- *   hooks     BLITZ_INIT, BLITZ_REQUEST, BLITZ_RESPONSE, BLITZ_CLEANUP
+ *   hooks     BLITZ_INIT, BLITZ_REQUEST, BLITZ_RESPONSE, BLITZ_CLEANUP; of streams: BLITZ_REQUEST_CHUNK,
+ *             BLITZ_RESPONSE_HEAD, BLITZ_RESPONSE_CHUNK, BLITZ_END
  *
  * Switches, defined before the #include
  *   BLITZ_BUFFER_SIZE  bytes of the fixed area that the host writes arguments into (default: a method
@@ -26,7 +27,7 @@
  *   BLITZ_LIBC         a C library with malloc is linked; set by itself for WASI and Emscripten
  *
  * Strings are bytes with a length, never NUL-terminated. Method, path and body are valid UTF-8;
- * header values are raw bytes.
+ * header values and parts of bodies are raw bytes.
  */
 #ifndef BLITZ_H
 #define BLITZ_H
@@ -308,6 +309,8 @@ BLITZ_IMPORT(void blitz_host_add_header(const char *name, uint32_t len, const ch
 BLITZ_IMPORT(void blitz_host_remove_header(const char *name, uint32_t len), "remove_header");
 BLITZ_IMPORT(int32_t blitz_host_get_body(char *buf, uint32_t cap), "get_body");
 BLITZ_IMPORT(void blitz_host_set_body(const char *body, uint32_t len), "set_body");
+BLITZ_IMPORT(void blitz_host_set_chunk(const char *chunk, uint32_t len), "set_chunk");
+BLITZ_IMPORT(void blitz_host_skip_body(void), "skip_body");
 BLITZ_IMPORT(void blitz_host_set_status(int32_t status), "set_status");
 BLITZ_IMPORT(void blitz_host_set_path(const char *path, uint32_t len), "set_path");
 BLITZ_IMPORT(void blitz_host_set_method(const char *method, uint32_t len), "set_method");
@@ -358,6 +361,18 @@ BLITZ_FN void blitz_remove_header(blitz_str name)
 BLITZ_FN void blitz_set_status(int32_t status)
 {
     blitz_host_set_status(status);
+}
+
+/* Replace the part in hand, by max_body bytes at most; empty: nothing is sent for it. */
+BLITZ_FN void blitz_set_chunk(blitz_str chunk)
+{
+    blitz_host_set_chunk(chunk.ptr, chunk.len);
+}
+
+/* In a hook that sees a head: no part of its body is for this plugin, and the head stays as it is. */
+BLITZ_FN void blitz_skip_body(void)
+{
+    blitz_host_skip_body();
 }
 
 BLITZ_FN void blitz_set_body(blitz_str body)
@@ -826,7 +841,12 @@ BLITZ_FN bool blitz_note_take(int64_t *number)
  *     BLITZ_REQUEST(method, path) { ...; return BLITZ_CONTINUE; }
  *     BLITZ_RESPONSE(status, body) { ... }
  *     BLITZ_CLEANUP() { return 0; }
- * All are optional, but a plugin has at least one of request and response. Anything but 0 from init
+ * and of bodies of any length, part by part; what an instance keeps in statics is the exchange's own:
+ *     BLITZ_RESPONSE_HEAD(status) { ... }            instead of BLITZ_RESPONSE
+ *     BLITZ_REQUEST_CHUNK(chunk, end) { ... }        BLITZ_STOP: the rest passes unseen; BLITZ_ERROR: it is cut
+ *     BLITZ_RESPONSE_CHUNK(chunk, end) { ... }
+ *     BLITZ_END(cause) { ... }                       the exchange is over
+ * All are optional, but a plugin has at least one besides init, cleanup and end. Anything but 0 from init
  * means that the plugin does not load. */
 
 #define BLITZ_EXPORT(name) BLITZ_C __attribute__((export_name(name), visibility("default")))
@@ -865,6 +885,46 @@ BLITZ_FN bool blitz_note_take(int64_t *number)
         return verdict;                                                                            \
     }                                                                                              \
     static int32_t blitz_on_response(int32_t status, blitz_str body)
+
+#define BLITZ_RESPONSE_HEAD(status)                                                                \
+    static int32_t blitz_on_response_head(int32_t status);                                         \
+    BLITZ_EXPORT("process_response_head") int32_t blitz_export_response_head(int32_t code);        \
+    int32_t blitz_export_response_head(int32_t code)                                               \
+    {                                                                                              \
+        int32_t verdict = blitz_on_response_head(code);                                            \
+        blitz_memory_back(blitz_memory.kept);                                                      \
+        return verdict;                                                                            \
+    }                                                                                              \
+    static int32_t blitz_on_response_head(int32_t status)
+
+#define BLITZ_CHUNK_HOOK(name, on, exported, chunk, end)                                           \
+    static int32_t on(blitz_str chunk, bool end);                                                  \
+    BLITZ_EXPORT(name) int32_t exported(const char *c, uint32_t c_len, int32_t last);              \
+    int32_t exported(const char *c, uint32_t c_len, int32_t last)                                  \
+    {                                                                                              \
+        int32_t verdict = on(blitz_view(c, c_len), last != 0);                                     \
+        blitz_memory_back(blitz_memory.kept);                                                      \
+        return verdict;                                                                            \
+    }                                                                                              \
+    static int32_t on(blitz_str chunk, bool end)
+
+#define BLITZ_REQUEST_CHUNK(chunk, end)                                                            \
+    BLITZ_CHUNK_HOOK("process_request_chunk", blitz_on_request_chunk, blitz_export_request_chunk,  \
+                     chunk, end)
+
+#define BLITZ_RESPONSE_CHUNK(chunk, end)                                                           \
+    BLITZ_CHUNK_HOOK("process_response_chunk", blitz_on_response_chunk,                            \
+                     blitz_export_response_chunk, chunk, end)
+
+#define BLITZ_END(cause)                                                                           \
+    static void blitz_on_end(blitz_str cause);                                                     \
+    BLITZ_EXPORT("process_end") void blitz_export_end(const char *c, uint32_t c_len);              \
+    void blitz_export_end(const char *c, uint32_t c_len)                                           \
+    {                                                                                              \
+        blitz_on_end(blitz_view(c, c_len));                                                        \
+        blitz_memory_back(blitz_memory.kept);                                                      \
+    }                                                                                              \
+    static void blitz_on_end(blitz_str cause)
 
 #define BLITZ_CLEANUP()                                                                            \
     static int32_t blitz_on_cleanup(void);                                                         \

@@ -70,6 +70,21 @@ pub trait Plugin {
     fn response(_status: u16, _body: &str) -> Verdict {
         Verdict::Continue
     }
+    /// A response's head is there; instead of `response`, for a plugin that sees the body part by part.
+    fn response_head(_status: u16) -> Verdict {
+        Verdict::Continue
+    }
+    /// A part of a request's body passes: bytes of any kind, cut anywhere; `end` with the last one. `Stop`: the
+    /// rest passes unseen. What a `static` of the module keeps between parts is this exchange's own.
+    fn request_chunk(_chunk: &[u8], _end: bool) -> Verdict {
+        Verdict::Continue
+    }
+    /// The same of a response's body.
+    fn response_chunk(_chunk: &[u8], _end: bool) -> Verdict {
+        Verdict::Continue
+    }
+    /// The exchange is over: `done`, or why it ended before.
+    fn end(_cause: &str) {}
     /// The instance ends in good health.
     fn cleanup() {}
 }
@@ -128,6 +143,17 @@ pub fn body() -> Option<Vec<u8>> {
 pub fn set_body(body: impl AsRef<[u8]>) {
     let body = body.as_ref();
     unsafe { raw::set_body(body.as_ptr(), body.len()) }
+}
+
+/// Replace the part in hand, by `max_body` bytes at most; empty: nothing is sent for it.
+pub fn set_chunk(chunk: impl AsRef<[u8]>) {
+    let chunk = chunk.as_ref();
+    unsafe { raw::set_chunk(chunk.as_ptr(), chunk.len()) }
+}
+
+/// In a hook that sees a head: no part of its body is for this plugin, and the head stays as it is.
+pub fn skip_body() {
+    unsafe { raw::skip_body() }
 }
 
 pub fn set_status(status: u16) {
@@ -366,6 +392,30 @@ macro_rules! export {
             $crate::hooks::response::<$plugin>(status, body, body_len)
         }
     };
+    (@response_head $plugin:ty) => {
+        #[no_mangle]
+        pub extern "C" fn process_response_head(status: i32) -> i32 {
+            $crate::hooks::response_head::<$plugin>(status)
+        }
+    };
+    (@request_chunk $plugin:ty) => {
+        #[no_mangle]
+        pub unsafe extern "C" fn process_request_chunk(chunk: *const u8, len: usize, end: i32) -> i32 {
+            $crate::hooks::request_chunk::<$plugin>(chunk, len, end)
+        }
+    };
+    (@response_chunk $plugin:ty) => {
+        #[no_mangle]
+        pub unsafe extern "C" fn process_response_chunk(chunk: *const u8, len: usize, end: i32) -> i32 {
+            $crate::hooks::response_chunk::<$plugin>(chunk, len, end)
+        }
+    };
+    (@end $plugin:ty) => {
+        #[no_mangle]
+        pub unsafe extern "C" fn process_end(cause: *const u8, len: usize) {
+            $crate::hooks::end::<$plugin>(cause, len)
+        }
+    };
     (@cleanup $plugin:ty) => {
         #[no_mangle]
         pub extern "C" fn cleanup() -> i32 {
@@ -399,6 +449,41 @@ pub mod hooks {
     fn begin() {
         #[cfg(feature = "std")]
         super::panics::log_them();
+    }
+
+    pub fn response_head<P: Plugin>(status: i32) -> i32 {
+        begin();
+        P::response_head(status as u16) as i32
+    }
+
+    /// # Safety
+    /// As the ABI says: bytes of any kind, lent for the call.
+    unsafe fn bytes<'a>(ptr: *const u8, len: usize) -> &'a [u8] {
+        if len == 0 {
+            return &[];
+        }
+        slice::from_raw_parts(ptr, len)
+    }
+
+    /// # Safety
+    /// The arguments are the host's.
+    pub unsafe fn request_chunk<P: Plugin>(chunk: *const u8, len: usize, end: i32) -> i32 {
+        begin();
+        P::request_chunk(bytes(chunk, len), end != 0) as i32
+    }
+
+    /// # Safety
+    /// The arguments are the host's.
+    pub unsafe fn response_chunk<P: Plugin>(chunk: *const u8, len: usize, end: i32) -> i32 {
+        begin();
+        P::response_chunk(bytes(chunk, len), end != 0) as i32
+    }
+
+    /// # Safety
+    /// The argument is the host's.
+    pub unsafe fn end<P: Plugin>(cause: *const u8, len: usize) {
+        begin();
+        P::end(lent(cause, len));
     }
 
     pub fn init<P: Plugin>() -> i32 {

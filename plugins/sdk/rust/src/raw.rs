@@ -12,6 +12,8 @@ extern "C" {
     pub fn remove_header(name: *const u8, len: usize);
     pub fn get_body(buf: *mut u8, cap: usize) -> i32;
     pub fn set_body(body: *const u8, len: usize);
+    pub fn set_chunk(chunk: *const u8, len: usize);
+    pub fn skip_body();
     pub fn set_status(status: i32);
     pub fn set_path(path: *const u8, len: usize);
     pub fn set_method(method: *const u8, len: usize);

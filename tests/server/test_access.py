@@ -29,17 +29,29 @@ JSON = Log(access="json")
 
 
 class Lines:
-    """What standard output got, line by line."""
+    """What standard output got, line by line.
 
-    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
-        self.capfd = capfd
+    While ``capfd`` is in force descriptor 1 is its file. It is read as a file here: ``readouterr`` reads it and
+    then empties it, and what the log's writer, a thread, puts there in between is lost.
+    """
+
+    def __init__(self) -> None:
+        self._read = os.fstat(1).st_size
+        self._rest = b""
         self.lines: list[str] = []
+
+    def _take(self) -> None:
+        came = os.pread(1, 1 << 20, self._read)
+        self._read += len(came)
+        *whole, self._rest = (self._rest + came).split(b"\n")
+        self.lines += [line.decode() for line in whole]
 
     async def wait(self, count: int = 1) -> list[str]:
         with trio.fail_after(20):
+            self._take()
             while len(self.lines) < count:
-                self.lines += self.capfd.readouterr().out.splitlines()
                 await trio.sleep(0.01)
+                self._take()
         return self.lines
 
     async def only(self) -> dict[str, Any]:
@@ -50,7 +62,7 @@ class Lines:
 
 @pytest.fixture
 def lines(capfd: pytest.CaptureFixture[str]) -> Lines:
-    return Lines(capfd)
+    return Lines()
 
 
 @pytest.fixture

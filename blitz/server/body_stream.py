@@ -9,13 +9,11 @@ that connection again.
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from blitz._native import ffi, lib
-from blitz.errors import BlitzError
 from blitz.http.body import BodyReader
 from blitz.http.buffer import PART_HEADROOM, PART_SIZE, Buffer, BufferPool
 
@@ -131,16 +129,6 @@ class IncomingBody:
         buffer.start = start + consumed
         self.received += data
         return start, start + data
-
-    def pass_over_nowait(self) -> None:
-        """Drop what has come, behind the head or on the stream since, if nobody wants it: it may be the rest.
-
-        At most one part is read. What is no body, or was cut, is not ``done``: nobody hears why.
-        Raises trio.BrokenResourceError when the peer is gone.
-        """
-        self.buffered()
-        with suppress(BlitzError):
-            self.next_part_nowait()
 
     async def next_part(self) -> tuple[int, int]:
         """Wait for more data; it lies in ``part.data[start:end]`` with headroom and tailroom around.

@@ -310,7 +310,7 @@ class Exchange:
 
     def _is_request_over(self) -> bool:
         if self.body is not None and not self.body.done and self.upload is None:
-            self.body.pass_over_nowait()  # its rest may be here: then the connection can go on
+            self.body.buffered()  # what came along may complete it
         return self.is_request_read()
 
     async def send_head(self, first: Any, size: int, *, last: bool) -> None:

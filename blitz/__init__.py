@@ -41,9 +41,9 @@ if TYPE_CHECKING:
         Statistics,
         Status,
         WorkerStatus,
-        open_gateway,
         serve,
     )
+    from blitz.gateway_context import open_gateway
 
 __all__ = [
     "AppliedChain",
@@ -126,7 +126,7 @@ _HOMES = {
     "WorkerStatus": "blitz.gateway",
     "load_config": "blitz.config",
     "open_chain": "blitz.embed",
-    "open_gateway": "blitz.gateway",
+    "open_gateway": "blitz.gateway_context",
     "serve": "blitz.gateway",
 }
 

@@ -15,10 +15,9 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 import trio
 
@@ -41,8 +40,8 @@ from blitz.admin.status import (
 )
 from blitz.admin.wishes import Change
 from blitz.beside import helpers
-from blitz.config import Address, Config, Resolved, Served
-from blitz.errors import BlitzError, ListenerDied, only_error
+from blitz.config import Address, Resolved, Served
+from blitz.errors import BlitzError, ListenerDied
 from blitz.housekeeping import Housekeeping
 from blitz.measures.counters import Counters
 from blitz.server.binding import bind_admin, bind_all, check_listeners
@@ -89,7 +88,6 @@ __all__ = [
     "bind_admin",
     "bind_all",
     "keep_going",
-    "open_gateway",
     "serve",
     "spoken_on",
     "too_few_descriptors",
@@ -428,30 +426,3 @@ def _tear_down(gateway: Gateway) -> None:
     gateway._context.faults.tell_left_out(early=True)
     gateway._context.pipes.close()
     gateway._versions.tear_down()
-
-
-@contextlib.asynccontextmanager
-async def open_gateway(config: Config | Resolved, **options: Any) -> AsyncIterator[Gateway]:
-    """``serve`` as a context manager: drains on the way out.
-
-    What keeps it from starting is raised as it is; errors of the body arrive in the group of a nursery.
-    """
-    check_under_trio("blitz.open_gateway")
-    started = False
-    try:
-        async with trio.open_nursery() as nursery:
-            gateway: Gateway = await nursery.start(_serve_with, config, options)
-            started = True
-            yield gateway
-            await gateway.drain()
-    except BaseExceptionGroup as group:
-        error = None if started else only_error(group)
-        if error is None:
-            raise
-        raise error from None
-
-
-async def _serve_with(
-    config: Config | Resolved, options: dict[str, Any], task_status: trio.TaskStatus[Gateway]
-) -> None:
-    await serve(config, **options, task_status=task_status)

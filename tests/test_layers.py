@@ -111,6 +111,7 @@ LAYERS = {
             "blitz.examine",
             "blitz.explain",
             "blitz.housekeeping",
+            "blitz.gateway_context",
             "blitz.under_trio",
             "blitz.versions",
         ),

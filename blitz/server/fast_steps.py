@@ -9,7 +9,7 @@ from blitz.builtin.message import Message
 from blitz.errors import ClientError, UpstreamError
 from blitz.http.heads import span_bytes
 from blitz.static.respond import REDIRECT
-from blitz.wasm.chain import emit_log_of
+from blitz.wasm.logs import emit_log_of
 
 from .ask_filters import NOW
 from .error_line import log_refusal

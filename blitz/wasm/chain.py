@@ -21,18 +21,16 @@ from blitz.errors import InternalError, PluginError, PluginSuspended, PluginTime
 from blitz.filters import ANSWER, CONTINUE, NEED_BODY, NEED_INSTANCE, PENDING, Filter
 
 from .instance import Instance
-from .logs import emit_log
+from .logs import emit_log, emit_log_of, hook_in_hand, request_id
 from .parts import Stage
-from .plugin import Plugin
 from .pool import PluginPool
 
-__all__ = ["ANSWER", "CONTINUE", "NEED_BODY", "NEED_INSTANCE", "PENDING", "Chain", "ChainRun", "emit_log_of"]
+__all__ = ["ANSWER", "CONTINUE", "NEED_BODY", "NEED_INSTANCE", "PENDING", "Chain", "ChainRun"]
 
 _SUSPENDED = lib.BLITZ_CHAIN_SUSPENDED
 _STARTED = lib.BLITZ_CHAIN_STARTED
 _LOGS = lib.BLITZ_R_LOGS
 _RESPONSES = lib.BLITZ_PARTS_RESPONSE
-REQUEST_ID_SIZE = 32
 _V_MASK = 3
 _V_STOP = lib.BLITZ_V_STOP
 _VERDICTS = ("continue", "answer")  # by their number
@@ -323,7 +321,7 @@ class ChainRun:
                 held[index] = ffi.NULL
                 pool.end_failed(instance, self._now())
             elif rc & _LOGS:
-                emit_log(instance, "process_end", _id(self._exchange))
+                emit_log(instance, "process_end", request_id(self._exchange))
 
     def _end_pending(self, pool: PluginPool) -> None:
         instance = self._instance(pool)
@@ -425,23 +423,6 @@ class ChainRun:
             pool.skipped += 1
             return int(lib.blitz_chain_skip(self._exchange))
         raise error
-
-
-def hook_in_hand(exchange: Any, plugin: Plugin) -> str:
-    """The hook of *plugin* that the chain of a cffi ``blitz_exchange *`` is at."""
-    if exchange.chain.starting:
-        return "init"
-    return plugin.response_hook if exchange.chain.is_response else "process_request"
-
-
-def emit_log_of(instance: Instance, exchange: Any) -> None:
-    """Log what *instance* said in its call for *exchange*."""
-    emit_log(instance, hook_in_hand(exchange, instance.plugin), _id(exchange))
-
-
-def _id(exchange: Any) -> str:
-    octets: bytes = ffi.buffer(lib.blitz_exchange_id(exchange), REQUEST_ID_SIZE)[:]
-    return octets.decode()
 
 
 @cache

@@ -13,8 +13,9 @@ import logging
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from blitz._native import ffi, lib
 from blitz.flood import WINDOW
 
 from .log_lines import FinishedLines, taker
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
     from .instance import Instance, LogLine
     from .plugin import Plugin
 
-__all__ = ["LEVELS", "emit_log", "finished_lines", "tell_dropped"]
+__all__ = [
+    "LEVELS",
+    "emit_log",
+    "emit_log_of",
+    "finished_lines",
+    "hook_in_hand",
+    "request_id",
+    "tell_dropped",
+]
+
+REQUEST_ID_SIZE = 32
 
 TRACE = 5
 LEVELS = (TRACE, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
@@ -87,3 +98,21 @@ def _sample(name: str, hook: str, level: int, text: str, request_id: str) -> log
 def _text(name: str, line: LogLine) -> str:
     _, text, truncated = line
     return f"[WASM Plugin] {name}: {text}{' [truncated]' if truncated else ''}"
+
+
+def hook_in_hand(exchange: Any, plugin: Plugin) -> str:
+    """The hook of *plugin* that the chain of a cffi ``blitz_exchange *`` is at."""
+    if exchange.chain.starting:
+        return "init"
+    return plugin.response_hook if exchange.chain.is_response else "process_request"
+
+
+def emit_log_of(instance: Instance, exchange: Any) -> None:
+    """Log what *instance* said in its call for *exchange*."""
+    emit_log(instance, hook_in_hand(exchange, instance.plugin), request_id(exchange))
+
+
+def request_id(exchange: Any) -> str:
+    """Of a cffi ``blitz_exchange *``."""
+    octets: bytes = ffi.buffer(lib.blitz_exchange_id(exchange), REQUEST_ID_SIZE)[:]
+    return octets.decode()

@@ -59,9 +59,12 @@ OTHERWISE: dict[tuple[str, str], str] = {
     ("server/mirror.py", "self._send"): "lets nothing out, and is part of what begins anew",
     ("server/resolving.py", "name.follow"): "part of following names, which begins anew",
     ("gateway.py", "context.fast_path.run"): "the traffic itself: nothing is served without it",
-    ("gateway.py", "_serve_with"): "the gateway itself, for an embedder",
+    ("gateway_context.py", "_serve_with"): "the gateway itself, for an embedder",
     ("process/worker.py", "_serve"): "the gateway itself",
-    ("process/obey.py", "_reload"): "Gateway.reload raises nothing but BlitzError, which is expected there",
+    (
+        "process/obey.py",
+        "self._gateway.reload_as_asked",
+    ): "Gateway.reload raises nothing but BlitzError, which is expected there",
     ("process/obey.py", "self._lose_patience"): "waits, and begins the drain",
     ("process/obey.py", "self._gateway.drain"): "the end of the worker",
     (
@@ -71,6 +74,7 @@ OTHERWISE: dict[tuple[str, str], str] = {
     ("cli/log_handler.py", "threading.Thread"): "the log's writer, which must not log",
     ("process/worker.py", "obey"): "waits for signals while the worker starts",
     ("server/keys.py", "self._fetch"): "within one that is kept going, and ends the fetch whatever is raised",
+    ("server/disk.py", "job.work"): "hands what is raised to whoever waits for it",
     ("server/workshop.py", "threading.Thread"): "hands what is raised to whoever waits for it",
     ("cli/demo.py", "serve_upstream"): "the demo",
     ("cli/demo.py", "serve"): "the demo",

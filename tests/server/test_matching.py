@@ -10,7 +10,7 @@ import wasmtime
 
 from blitz.config import Answer, Config, Listener, Plugin, Route
 from blitz.config.route_keys import Wanted
-from blitz.gateway import open_gateway
+from blitz.gateway_context import open_gateway
 
 from .harness import Client, rig
 from .test_plugins import HEAD, REQUEST

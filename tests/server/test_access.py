@@ -31,7 +31,7 @@ JSON = Log(access="json")
 class Lines:
     """What standard output got, line by line.
 
-    While ``capfd`` is in force descriptor 1 is its file. It is read as a file here: ``readouterr`` reads it and
+    While ``capfd`` is in force descriptor 1 is its file, and is read as one here. ``readouterr`` reads and
     then empties it, and what the log's writer, a thread, puts there in between is lost.
     """
 

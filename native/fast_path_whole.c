@@ -38,6 +38,13 @@ static int give_up(blitz_fast_path *fast, int fd, blitz_fast_report *report)
     return fast_hand_response_over(fast, fd, report, BLITZ_CHAIN_NEED_BODY, true);
 }
 
+/* What comes behind a response nobody has asked for; behind the last one of a connection it does no harm. */
+static void note_behind(slot *at, bool more)
+{
+    if (more && !at->unfit)
+        at->unfit = BLITZ_UNFIT_UNASKED;
+}
+
 /* So much more of it came behind what is there. -> 0, or BLITZ_BODY_*. */
 static int take(slot *at, uint8_t *came, size_t size)
 {
@@ -45,8 +52,7 @@ static int take(slot *at, uint8_t *came, size_t size)
     int64_t data = size > 0 ? blitz_body_feed(&at->pipe.body, came, size, &consumed) : blitz_body_end(&at->pipe.body);
     if (data < 0)
         return (int)data;
-    if (consumed < size)
-        at->unfit = BLITZ_UNFIT_UNASKED;
+    note_behind(at, consumed < size);
     at->answer_got += (size_t)data;
     if (at->is_kept)
         at->memory.end += (size_t)data;
@@ -183,14 +189,15 @@ static bool is_read(const blitz_fast_path *fast, slot *at)
 {
     blitz_body *body = &at->pipe.body, copy = *body;
     size_t here = at->answer_got - at->answer_size, consumed;
-    if (body->done)
+    if (body->done) {                            /* of one that has no content nothing was decoded */
+        note_behind(at, !at->is_decoded && here > 0);
         return true;
+    }
     memcpy(fast->scratch.ptr, fast_response_at(fast, at) + at->answer_size, here);
     if (at->is_decoded || here == 0 || blitz_body_feed(&copy, fast->scratch.ptr, here, &consumed) < 0 || !copy.done)
         return false;
     *body = copy;
-    if (consumed < here)
-        at->unfit = BLITZ_UNFIT_UNASKED;
+    note_behind(at, consumed < here);
     return true;
 }
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import trio
 
-from tests.http_suite.case import AwaitClientGone, Case, Reset
+from tests.http_suite.case import AwaitClientGone, Case, Close, Reset
 
 from .drivers import DRIVERS, forcible
 from .record import Record, record
@@ -23,8 +23,10 @@ __all__ = ["Difference", "compare", "play", "plays_and_differences"]
 
 AGAIN = 4  # times, before two drivers are said to differ
 RIGS = 3
-# Where a client resets: whether the gateway hears of it before it has sent the response is a race.
+# Where a client leaves: whether the gateway hears of it before it has sent the response is a race.
 OF_THE_MOMENT = frozenset(("access", "counters", "links", "log"))
+# And whether it has begun with the next request of that client.
+OF_WHAT_FOLLOWS = OF_THE_MOMENT | {"guests", "upstream"}
 
 
 @dataclass(frozen=True)
@@ -82,17 +84,24 @@ def _all_differences(
 def _differences(case: Case, left: dict[str, list[Record]], right: dict[str, list[Record]]) -> Iterator[str]:
     """The sections in which no play over one driver was like any over the other."""
     mine, theirs = left[case.id], right[case.id]
-    resets = any(isinstance(step, Reset) for step in case.send) and not _waits_for_client(case)
+    races = _races(case)
     for section in mine[0]:
-        if resets and section in OF_THE_MOMENT:
+        if section in races:
             continue
         if not {each[section] for each in mine} & {each[section] for each in theirs}:
             yield section
 
 
-def _waits_for_client(case: Case) -> bool:
-    """The upstream answers when the client has gone."""
-    return any(isinstance(step, AwaitClientGone) for script in case.upstream for step in script.steps)
+def _races(case: Case) -> frozenset[str]:
+    """The sections that depend on when the gateway hears that the client has left.
+
+    A reset is heard of at once, and no race where the upstream answers behind it. A client that has closed
+    has said all, until what is sent to it brings a reset: that races with whatever is done next.
+    """
+    waits = any(isinstance(step, AwaitClientGone) for script in case.upstream for step in script.steps)
+    if waits:
+        return OF_WHAT_FOLLOWS if any(isinstance(step, Close) for step in case.send) else frozenset()
+    return OF_THE_MOMENT if any(isinstance(step, Reset) for step in case.send) else frozenset()
 
 
 def _diff(left: Record, right: Record, section: str) -> str:

@@ -228,7 +228,7 @@ def test_unit_waits_for_readiness_and_for_the_drain() -> None:
     service = unit()["Service"]
     assert service["Type"] == "notify"
     assert service["NotifyAccess"] == "main"  # the parent of the workers speaks
-    assert service["ExecReload"].endswith("kill -HUP $MAINPID")
+    assert service["ExecReload"] == "/opt/blitz/bin/blitz reload -c /etc/blitz/blitz.toml"
     assert float(service["TimeoutStartSec"]) > START_TIMEOUT
     assert float(service["TimeoutStopSec"]) > Timeouts().drain
     assert unit("blitz.socket")["Socket"]["ListenStream"].startswith("0.0.0.0:")

@@ -77,7 +77,7 @@ static int see(blitz_exchange *exchange, bool response)
     static const blitz_plugin_limits limits = {.max_edits_size = 1 << 20, .max_edits = 8};
     char why[256];
     MUST(blitz_edits_body(exchange->edits, &limits, body) == BLITZ_EDIT_OK, "an edit");
-    MUST(blitz_edits_commit(exchange, head->kind, false, why, sizeof why) >= 0, "%s", why);
+    MUST(blitz_edits_commit(exchange, head->kind, false, false, why, sizeof why) >= 0, "%s", why);
     blitz_edits_clear(exchange->edits);
     return BLITZ_V_CONTINUE;
 }

@@ -17,6 +17,8 @@ LOOK_AT_IT = (
     "the fast path",
     "test_accepted.py::",
     "test_access_paths.py::",
+    "test_known_clients.py::test_any_mixture_of_clients_is_told_apart",
+    "test_static_kept.py::test_python_plans_it_once",
     "test_story.py::test_without_these_levels",
     "test_turns.py::test_connections_that_wait_when_a_drain_begins",
 )

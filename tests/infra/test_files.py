@@ -254,17 +254,3 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     )
     complaints = [line for line in result.stderr.splitlines() if "blitz." in line]
     assert complaints == []
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
-def test_podman_builds_the_image() -> None:
-    command = ["podman", "build", "-q", "-f", "infra/container/Containerfile", "-t", "blitz:test", "."]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=600)
-    shown = subprocess.run(
-        ["podman", "run", "--rm", "--read-only", "blitz:test", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "run" in shown.stdout

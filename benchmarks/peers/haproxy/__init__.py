@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...harness.peer import Peer, Setup, argv
+from ...harness.places import debian_libraries
 
 __all__ = ["PEERS"]
 
@@ -61,6 +62,7 @@ PEERS = [
             "proxy": _setup(["default_backend origin"]),
             "faults": _faults(),
         },
+        env=debian_libraries(),
         cannot={"plugin": "plain haproxy loads no plugin code; see + lua"},
     ),
     Peer(
@@ -69,5 +71,6 @@ PEERS = [
         version=argv("@program@ -v"),
         jobs={"plugin": _lua(1), "chain3": _lua(3), "isolation": _isolation()},
         language="Lua (in process)",
+        env=debian_libraries(),
     ),
 ]

@@ -6,12 +6,13 @@ import itertools
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 
-from .harness.bench import HEADERS, Bench, Contender, say
+from .harness.bench import HEADERS, Bench, Contender
 from .harness.check import FIXED_SIZE
 from .harness.errors import BenchError
 from .harness.load import Load, Outcome, Shape
-from .harness.table import Claim, Column, Row, Table
+from .harness.table import Claim, Column, Table
 
 QUESTION = "what do crowds do to a request that runs no plugin?"
 METHOD = """
@@ -43,18 +44,7 @@ _COLUMNS = [
 
 def run(bench: Bench) -> list[Table]:
     table = Table("crowd", QUESTION, _COLUMNS, METHOD)
-    peers = [peer for peer in bench.peers if peer.name.startswith("blitz") and "crowd" in peer.jobs]
-    with bench.contenders(table, "crowd", peers=peers) as contenders:
-        for contender in contenders:
-            row = Row(contender.name)
-            try:
-                for _ in range(bench.settings.rounds):
-                    for key, value in _round(bench, contender):
-                        row.values.setdefault(key, []).append(value)
-            except (BenchError, OSError) as exc:
-                table.broken[contender.name] = str(exc)
-                say(f"    {contender.name} is broken: {exc}")
-            table.rows.append(row)
+    bench.rounds_of_blitz(table, "crowd", partial(_round, bench))
     for count, most in zip(LOOPING, (10, 20), strict=True):
         text = f"p99 of a route without plugins grows, beside {count:,} loops, by"
         table.claims.append(

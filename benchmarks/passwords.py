@@ -10,12 +10,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
-from .harness.bench import HEADERS, Bench, Contender, say
+from .harness.bench import HEADERS, Bench, Contender
 from .harness.check import FIXED_SIZE
 from .harness.errors import BenchError
 from .harness.load import Load, Outcome, Shape
-from .harness.table import Claim, Column, Row, Table
+from .harness.table import Claim, Column, Table
 
 QUESTION = "what do passwords that have to be checked do to a request that needs none?"
 METHOD = """
@@ -39,18 +40,7 @@ _COLUMNS = [
 
 def run(bench: Bench) -> list[Table]:
     table = Table("passwords", QUESTION, _COLUMNS, METHOD)
-    peers = [peer for peer in bench.peers if peer.name.startswith("blitz") and "passwords" in peer.jobs]
-    with bench.contenders(table, "passwords", peers=peers) as contenders:
-        for contender in contenders:
-            row = Row(contender.name)
-            try:
-                for _ in range(bench.settings.rounds):
-                    for key, value in _round(bench, contender):
-                        row.values.setdefault(key, []).append(value)
-            except (BenchError, OSError) as exc:
-                table.broken[contender.name] = str(exc)
-                say(f"    {contender.name} is broken: {exc}")
-            table.rows.append(row)
+    bench.rounds_of_blitz(table, "passwords", partial(_round, bench))
     grown = table.median("blitz", "grown")
     table.claims.append(Claim("p99 beside bcrypt checks grows by", grown, 10, at_least=False, unit=" ms"))
     return [table]

@@ -26,7 +26,7 @@ from .machine import Cores, busy_seconds
 from .peer import Peer
 from .places import PYTHON, ROOT
 from .process import Server, free_port
-from .table import Slice, Table
+from .table import Row, Slice, Table
 
 __all__ = ["HEADERS", "Bench", "Contender", "Settings"]
 
@@ -178,6 +178,24 @@ class Bench:
     def _wanted(self, peer: Peer) -> bool:
         only = self.settings.only
         return not only or peer.name.startswith("blitz") or any(part in peer.name for part in only)
+
+    def rounds_of_blitz(
+        self, table: Table, job: str, one_round: Callable[[Contender], Iterator[tuple[str, float]]]
+    ) -> None:
+        """A row for each Blitz that can do the job, of the values by column that *one_round* yields in every
+        round; one that fails is out, by name."""
+        peers = [peer for peer in self.peers if peer.name.startswith("blitz") and job in peer.jobs]
+        with self.contenders(table, job, peers=peers) as contenders:
+            for contender in contenders:
+                row = Row(contender.name)
+                try:
+                    for _ in range(self.settings.rounds):
+                        for key, value in one_round(contender):
+                            row.values.setdefault(key, []).append(value)
+                except (BenchError, OSError) as exc:
+                    table.broken[contender.name] = str(exc)
+                    say(f"    {contender.name} is broken: {exc}")
+                table.rows.append(row)
 
     # ------------------------------------------------------------ slices
 
